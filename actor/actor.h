@@ -1,0 +1,47 @@
+/* The actor: completes prompts with continuous batching over a paged cache; the k samples of a prompt share its pages.
+ *
+ *   TRY(actor_create(&actor, model, &settings));
+ *   TRY(actor_fill(actor, batch, PURPOSE_SAMPLE, version));     prompts in, completions and actor_logp out
+ *   actor_destroy(actor);
+ *
+ * The token at (step, group, sample, position) is drawn with the random number of that counter: the same completion in any batch, on any rank.
+ */
+#ifndef ACTOR_ACTOR_H
+#define ACTOR_ACTOR_H
+
+#include <stdint.h>
+
+#include "base/random.h"
+#include "data/batch.h"
+#include "model/model.h"
+
+struct actor;
+
+struct actor_settings {
+    float temperature;          /* of sampling; 0 is greedy (highest logit, lowest id) */
+    float loss_temperature;     /* actor_logp is log p over the whole vocabulary at this temperature */
+    int top_k;                  /* 0: off */
+    float top_p, min_p;         /* 1 and 0: off */
+    int max_new;
+    const int *eos; int n_eos;  /* ids that end a row; copied */
+    uint64_t seed;
+    int max_prompt;             /* tokens in the longest prompt */
+    int rows_at_once;           /* decode batch; the cache holds this many rows at most */
+    int max_rows;               /* rows of the largest batch */
+};
+
+/* The caller keeps the model and destroys it after the actor. */
+int actor_create(struct actor **a, struct model *model, const struct actor_settings *settings);
+void actor_destroy(struct actor *a);
+size_t actor_bytes(const struct model_shape *shape, struct compute *k, const struct actor_settings *settings);
+
+/* Sample with another temperature from now on (evaluation: 0). */
+void actor_set_temperature(struct actor *a, float temperature);
+
+/* Complete every row: b holds prompts only (COL_TOKENS).  Fills tokens, start, finish, version, actor_logp.  Not collective. */
+int actor_fill(struct actor *a, struct batch *b, enum purpose purpose, int64_t version);
+
+/* Rows that were decoded at once, mean over the last fill, and tokens made. */
+void actor_stats(const struct actor *a, int64_t *tokens, double *mean_rows);
+
+#endif

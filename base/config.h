@@ -1,0 +1,111 @@
+/* The configuration: libconfig files read through one table (config_table in config.c).  A row of the
+ * table is a key: its type, place in struct config, default, range or choices, one line of help, and
+ * whether it is part of the numerics (fixed for the life of a run).  Help text, docs/config.md and
+ * config.cfg in the run folder all come from the rows.
+ */
+#ifndef BASE_CONFIG_H
+#define BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/text.h"
+
+enum role { ROLE_ACTOR = 1, ROLE_LEARNER = 2, ROLE_REWARD = 4, ROLE_REFMODEL = 8, ROLE_ALL = 15 };
+#define ROLES 4
+const char *role_name(enum role role);              /* "actor", ... */
+
+struct strings { char **items; int count; };        /* a list of strings, owned by the config */
+
+struct config_reward {          /* one group of `rewards` */
+    char *kind;                 /* a row of reward_kinds[] */
+    char *name;                 /* for metrics; default: the kind */
+    double weight;              /* default 1 */
+    struct strings words;       /* words: the list */
+    int64_t cap;                /* words, regex: count at most this many; 0: no cap */
+    char *pattern;              /* regex: POSIX extended */
+    char *unit;                 /* length: "tokens" (default), "characters" or "words" */
+    double target;              /* length: score is -|length - target|; below 0 (default): the length itself */
+    int line;                   /* in the file, for messages */
+};
+
+struct config_ranks { int64_t count; unsigned roles; int line; };   /* one group of `ranks` */
+
+struct config {
+    /* what */
+    char *algorithm;            /* "online_dpo", "lm" */
+    char *model;                /* a Hugging Face folder, a checkpoint file or a run folder */
+    char *model_init;           /* "load" | "random": random needs config.json and tokenizer.json only */
+    char *refmodel;             /* default: model */
+    char *prompts, *eval_prompts;
+    struct strings text, eval_text;     /* lm: files of text */
+    char *output;               /* the run folder */
+    struct config_reward *rewards; int n_rewards;
+    struct config_ranks *ranks; int n_ranks;            /* empty: every rank holds every role */
+
+    /* how long, how much */
+    int64_t seed, steps, prompts_per_step, samples_per_prompt, max_new;
+    int64_t row_tokens;         /* lm: tokens in a packed row; 0: the model's context */
+    int64_t rows_per_step;      /* lm: packed rows in a step */
+    int64_t micro_rows;         /* rows in one forward and backward pass, at least one prompt group */
+    int64_t max_lag;
+    bool shuffle;               /* prompts or rows in a new order every epoch */
+    char *long_prompts;         /* "error" | "skip" */
+
+    /* sampling */
+    double temperature, top_p, min_p; int64_t top_k;
+
+    /* learning */
+    double beta, lr, lr_min, warmup, clip_norm;
+    char *schedule;             /* "constant" | "linear" | "cosine" */
+    struct {
+        char *loss;             /* "sigmoid" | "ipo" (token mean) | "ipo_sum" | "hinge" */
+        char *pairing;          /* "pair" | "best_worst" | "all" */
+        char *tie_policy;       /* "drop" | "soft" | "first" */
+        double label_smoothing, tie_eps, missing_eos_penalty, nll;
+    } dpo;
+    struct { double beta1, beta2, eps, weight_decay; char *eps_mode; } adam;    /* eps_mode "torch" | "tf" */
+
+    /* numerics and machine */
+    char *reduction;            /* "reproducible" | "fast" */
+    int64_t reduction_leaves;   /* a power of two */
+    bool recompute;             /* activation checkpointing */
+    char *dtype, *device;       /* "fp32"; "auto" | "cpu" | "ref" (and the forced forms of compute.h) */
+    int64_t threads;            /* per rank; 0: cores of the host / ranks on it */
+    double deadline;            /* seconds any wait may take before the late rank is named */
+
+    /* evaluation, records */
+    int64_t eval_every;         /* steps; 0: never */
+    int64_t eval_rows;          /* at most this many held-out prompts; 0: all */
+    int64_t checkpoint_every;   /* steps; 0: only at the end and when asked to stop */
+    int64_t keep_last;          /* checkpoints kept */
+    int64_t log_samples;        /* rows of every step written to samples.jsonl; 0: none */
+
+    char *path;                 /* the file it came from */
+    void *impl;                 /* config.c's own: where each key was set */
+};
+
+/* Read `path`, then the n `key=value` strings over it (libconfig syntax; a bare word is a string; `group.key=value`).  Every mistake is
+ * one line: file:line or argument, the key, the nearest known key or the range.  Checks single keys
+ * and simple pairs of keys, not files. */
+int config_open(struct config **c, const char *path, char *const *assignments, int n);
+void config_close(struct config *c);
+
+/* The resolved configuration, every key, as a libconfig file that config_open reads back equal. */
+int config_save(const struct config *c, const char *path);
+void config_text(const struct config *c, struct text *out);
+
+/* Was the key given by file or argument?  `where` is "file:line" or "argument", for messages. */
+bool config_is_set(const struct config *c, const char *key);
+const char *config_where(const struct config *c, const char *key);
+
+/* Compare with the resolved text of an earlier run.  RL_EINVAL, naming the key and both values, if a key that is fixed for the life of
+ * a run differs; other differences are logged, one line each. */
+int config_compatible(const struct config *now, const char *earlier_text, const char *earlier_name);
+
+/* The table as text: for --help (plain) and docs/config.md (markdown). */
+void config_help(FILE *out);
+void config_markdown(FILE *out);
+
+#endif

@@ -1,0 +1,44 @@
+/* JSON values, read and written.  The JSON library lives behind this door only.
+ *
+ * Values are borrowed from the root that json_parse returned; json_free(root) ends them all.
+ * Lookups on a NULL value or a wrong type return NULL or the given default, so that chains read well.
+ */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+struct json;
+
+/* NULL on bad JSON: rl_error has been called with `where`, line and reason (one line). */
+struct json *json_parse(const char *text, size_t bytes, const char *where);
+struct json *json_read(const char *path);
+void json_free(struct json *root);
+
+bool json_is_object(const struct json *v);
+bool json_is_array(const struct json *v);
+bool json_is_string(const struct json *v);
+bool json_is_number(const struct json *v);
+bool json_is_null(const struct json *v);         /* null, or no value at all */
+const struct json *json_get(const struct json *object, const char *key);
+const struct json *json_at(const struct json *array, size_t i);
+size_t json_size(const struct json *v);          /* elements of an array, members of an object, else 0 */
+/* Member i of an object in file order; O(i). For loops use json_next: *it starts NULL. */
+bool json_next(const struct json *object, void **it, const char **key, const struct json **value);
+const char *json_string(const struct json *v, const char *otherwise);
+size_t json_string_size(const struct json *v);   /* bytes: strings may hold zeros */
+double json_number(const struct json *v, double otherwise);
+int64_t json_int(const struct json *v, int64_t otherwise);
+bool json_bool(const struct json *v, bool otherwise);
+
+/* Writing: append one value to a text. */
+void json_add_string(struct text *t, const char *s, size_t n);   /* quoted and escaped; bad UTF-8 becomes U+FFFD */
+void json_add_number(struct text *t, double x);                  /* 17 digits at most, shortest that reads back; NaN -> null */
+/* The whole value as one line of JSON, members in file order. */
+void json_add(struct text *t, const struct json *v);
+
+#endif

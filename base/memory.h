@@ -1,0 +1,36 @@
+/* Planned memory: sizes first, one allocation, views after.
+ *
+ * A module describes its buffers once, in a function that takes a struct memory:
+ *
+ *   static void layout(struct actor *a, struct memory *m)
+ *   {
+ *       a->logits = memory_take(m, rows * V * sizeof(float));
+ *       size_t mark = memory_mark(m);          -- two lives that never meet
+ *       a->first = memory_take(m, n1);
+ *       memory_rewind(m, mark);                -- share bytes
+ *       a->second = memory_take(m, n2);
+ *   }
+ *
+ * The function runs twice: counting (memory_count: take returns NULL) and, after memory_open, for
+ * real.  `rankwise plan` runs only the counting pass.
+ */
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
+
+#include <stddef.h>
+
+struct memory {
+    char *base;      /* NULL while counting */
+    size_t used;     /* bytes taken so far, after rewinds */
+    size_t peak;     /* largest `used`: the size to allocate */
+    size_t size;     /* bytes allocated, 0 while counting */
+};
+
+void memory_count(struct memory *m);                 /* start a counting pass */
+int memory_open(struct memory *m);                   /* allocate `peak` zeroed bytes, 64-byte aligned, start over */
+void memory_close(struct memory *m);                 /* frees; fine on a zeroed struct */
+void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting */
+size_t memory_mark(const struct memory *m);
+void memory_rewind(struct memory *m, size_t mark);
+
+#endif

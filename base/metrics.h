@@ -1,0 +1,26 @@
+/* The numbers of a step, by the names of the metrics table, one JSON object a step.
+ *
+ *   metrics_set(m, "loss", 0.69);  metrics_setf(m, x, "reward/%s/mean", name);
+ *   metrics_write(m, file)         -- one line, in the order of first setting, then clears
+ */
+#ifndef BASE_METRICS_H
+#define BASE_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct metrics;
+
+int metrics_create(struct metrics **m);
+void metrics_destroy(struct metrics *m);
+void metrics_set(struct metrics *m, const char *name, double value);
+void metrics_setf(struct metrics *m, double value, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void metrics_set_hash(struct metrics *m, const char *name, uint64_t value);   /* written as a 16-digit hex string */
+void metrics_add(struct metrics *m, const char *name, double value);          /* adds to what is there, from 0 */
+double metrics_get(const struct metrics *m, const char *name, double otherwise);
+bool metrics_has(const struct metrics *m, const char *name);
+int metrics_write(struct metrics *m, FILE *file);                             /* and flushes; RL_EIO on failure */
+void metrics_clear(struct metrics *m);
+
+#endif

@@ -1,0 +1,35 @@
+/* Random numbers by counter: Philox4x32-10 (Salmon et al., SC 2011).  A number is a function of
+ * (seed, purpose, step, prompt, sample, position) and of nothing else: never of rank, thread or
+ * arrival order. */
+#ifndef BASE_RANDOM_H
+#define BASE_RANDOM_H
+
+#include <stdint.h>
+
+enum purpose {          /* numbers are part of the bit contract: append, never renumber */
+    PURPOSE_SAMPLE = 1, /* a token of a training rollout */
+    PURPOSE_EVAL = 2,   /* a token of an evaluation rollout */
+    PURPOSE_SHUFFLE = 3,/* order of prompts or rows in an epoch */
+    PURPOSE_INIT = 4,   /* initial weights */
+    PURPOSE_TEST = 5,
+};
+
+struct counter {
+    uint64_t seed;
+    uint32_t purpose;   /* < 256 */
+    uint32_t step;      /* or epoch */
+    uint32_t prompt;    /* index in the step's global batch, or in the file */
+    uint32_t sample;    /* < 2^24 */
+    uint32_t position;  /* token, round or element / 4 */
+};
+
+/* Four 32-bit words of the counter. */
+void random_words(const struct counter *c, uint32_t out[4]);
+
+/* u in [0, 1): (word >> 8) * 2^-24, exact in float. */
+float random_uniform(uint32_t word);
+
+/* A standard normal by Box-Muller on two words, with compute-independent own log, sin, cos. */
+double random_normal(uint32_t a, uint32_t b);
+
+#endif

@@ -1,0 +1,58 @@
+/* Checkpoints: one HDF5 file per step, written in parallel, independent of the number of ranks, every array
+ * with a checksum.  It knows named arrays, not models.
+ *
+ *   step-00000040.h5:  attributes (step, seed, ...), arrays by path ("weights/model.norm.weight"), texts ("config",
+ *   "files/tokenizer.json"), /checksums/<path> one hash64 per HASH_CHUNK elements.
+ */
+#ifndef CHECKPOINTS_CHECKPOINT_H
+#define CHECKPOINTS_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "comm/comm.h"
+
+/* An array of the file and the part of it this rank holds.  Slices begin and end at multiples of
+ * HASH_CHUNK elements or at the array's end; the ranks' slices cover it without overlap. */
+struct stored {
+    struct array array;             /* name (with folders), dtype, shape of the whole */
+    size_t begin, count;            /* elements held here */
+    const void *data;               /* count elements, NULL if count is 0 */
+};
+
+struct checkpoint_text { const char *name; const char *data; size_t bytes; };          /* same on every rank */
+struct checkpoint_value { const char *name; bool is_real; int64_t i; double x; };       /* same on every rank */
+
+struct checkpoint_content {
+    const struct stored *arrays; int n_arrays;
+    const struct checkpoint_text *texts; int n_texts;
+    const struct checkpoint_value *values; int n_values;
+};
+
+/* Collective over team.  Writes path.part, fsyncs, renames, fsyncs the folder; on failure path is as it was and every rank gets the same error (full
+ * disk, read-only folder: one line).  *bytes: size of the file. */
+int checkpoint_write(struct comm *team, const char *path, const struct checkpoint_content *content, size_t *bytes);
+
+/* Reading: any rank by itself, no MPI needed.  Not collective. */
+struct checkpoint;
+int checkpoint_open(struct checkpoint **c, const char *path);       /* RL_EINVAL: not a checkpoint, damaged */
+void checkpoint_close(struct checkpoint *c);
+int checkpoint_count(const struct checkpoint *c);
+const struct array *checkpoint_array(const struct checkpoint *c, int i);
+int checkpoint_find(const struct checkpoint *c, const char *name);  /* -1 if absent */
+/* Elements [begin, begin+count) of array i, checksums of every chunk touched verified (RL_EINVAL names file, array and chunk). */
+int checkpoint_read(struct checkpoint *c, int i, size_t begin, size_t count, void *out);
+bool checkpoint_int(const struct checkpoint *c, const char *name, int64_t *value);
+bool checkpoint_real(const struct checkpoint *c, const char *name, double *value);
+int checkpoint_text(struct checkpoint *c, const char *name, struct text *out);      /* RL_EINVAL if absent */
+int checkpoint_texts(const struct checkpoint *c);
+const char *checkpoint_text_name(const struct checkpoint *c, int i);
+
+/* Newest complete checkpoint step-%08d.h5 in a folder: its step, -1 if none; path may be NULL. */
+int64_t checkpoint_newest(const char *folder, char *path, size_t room);
+/* Delete all but the `keep` newest, never the newest; and stale .part files. */
+int checkpoint_prune(const char *folder, int keep);
+
+#endif

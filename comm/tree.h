@@ -1,0 +1,34 @@
+/* The reduction tree: leaves of gradients summed in one fixed binary tree, the same bits for any number of
+ * ranks up to the leaves (docs/numerics.md).  node (level, i) = node (level-1, 2i) + node (level-1, 2i+1).
+ *
+ *   TRY(tree_create(&tree, team, n, leaves));
+ *   for (int leaf = tree_first(tree); leaf < tree_end(tree); leaf++) {
+ *       float *slot = tree_slot(tree, leaf);      zeroed: gradients of the leaf are added here
+ *       ...
+ *       tree_push(tree, leaf);                    a binary counter folds finished nodes
+ *   }
+ *   TRY(comm_tree_sum(tree, grads));              Collective: the whole sum, on every rank
+ */
+#ifndef COMM_TREE_H
+#define COMM_TREE_H
+
+#include "base/memory.h"
+#include "comm/comm.h"
+
+struct tree;
+
+/* n floats, leaves a power of two; team size <= leaves.  At most 1 + log2(leaves) buffers of n floats. */
+int tree_create(struct tree **tree, struct comm *team, size_t n, int leaves);
+void tree_destroy(struct tree *tree);
+size_t tree_bytes(size_t n, int leaves, int ranks, int rank);       /* for plan */
+int tree_first(const struct tree *tree);
+int tree_end(const struct tree *tree);
+float *tree_slot(struct tree *tree, int leaf);
+void tree_push(struct tree *tree, int leaf);
+/* Collective.  grads (n) gets the sum; the tree is empty again. */
+int comm_tree_sum(struct tree *tree, float *grads);
+
+/* The leaves [first, end) of rank r of n ranks: r * leaves / n. */
+void leaf_share(int leaves, int ranks, int rank, int *first, int *end);
+
+#endif

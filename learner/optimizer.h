@@ -1,0 +1,25 @@
+/* AdamW (Loshchilov & Hutter 2019) with global-norm clipping and a learning-rate schedule, over flat buffers. */
+#ifndef LEARNER_OPTIMIZER_H
+#define LEARNER_OPTIMIZER_H
+
+#include "base/config.h"
+#include "comm/comm.h"
+#include "model/model.h"
+
+struct optimizer;
+int optimizer_create(struct optimizer **o, const struct config *config, struct model *model);
+void optimizer_destroy(struct optimizer *o);
+float *optimizer_m(struct optimizer *o);        /* first moments, model_size floats */
+float *optimizer_v(struct optimizer *o);
+/* beta1^t and beta2^t by repeated multiplication in double: part of the state */
+void optimizer_powers(const struct optimizer *o, double *b1, double *b2);
+void optimizer_set_powers(struct optimizer *o, double b1, double b2);
+
+/* Learning rate of update t (from 0) of `steps`: warm-up, then the schedule. */
+double optimizer_rate(const struct config *c, int64_t t);
+
+/* Norm of grads by chunks (RL_ENAN names the first array with a NaN or Inf), clip, AdamW, model_changed.  Not collective: grads are equal on all
+ * ranks, and so is everything made from them. */
+int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_norm, double *lr);
+
+#endif

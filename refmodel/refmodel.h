@@ -1,0 +1,23 @@
+/* The reference model: frozen weights that say how likely each token was before training.
+ *
+ *   TRY(refmodel_create(&ref, model, max_rows, max_tokens, temperature));
+ *   TRY(refmodel_fill(ref, batch));       reads tokens, fills ref_logp
+ *   refmodel_destroy(ref);
+ */
+#ifndef REFMODEL_REFMODEL_H
+#define REFMODEL_REFMODEL_H
+
+#include "data/batch.h"
+#include "model/model.h"
+
+struct refmodel;
+
+/* Use the frozen weights handed in; the caller keeps the model and destroys it after the reference model. rows and tokens in one forward pass. */
+int refmodel_create(struct refmodel **ref, struct model *model, int micro_rows, int max_row_tokens, float temperature);
+void refmodel_destroy(struct refmodel *ref);            /* NULL is fine */
+size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int micro_rows, int max_row_tokens);
+
+/* Fill batch->ref_logp (T) from batch->tokens (T); 0 on the prompt.  Not collective. */
+int refmodel_fill(struct refmodel *ref, struct batch *b);
+
+#endif
