@@ -41,13 +41,36 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(STD) $(WARN) $(INCLUDE) -MMD -MP -c -o $@ $<
 
-# tests/test_X.c links the folders named in NEEDS_X (default: all).
-NEEDS_base     = base
-NEEDS_compute  = compute base
-NEEDS_data     = data base
-NEEDS_tokenizer = data base
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call archives,$(HIGH_TO_LOW))
-	$(CC) $(CFLAGS) $(STD) -o $@ $< -Wl,--start-group $(call archives,$(HIGH_TO_LOW)) -Wl,--end-group $(LIBS) -lcmocka
+# A test links the folders named in FOLDERS_<test> (default: all), so that it shows who needs whom.
+FOLDERS_test_base       = base
+FOLDERS_test_config     = base
+FOLDERS_test_compute    = compute base
+FOLDERS_test_data       = data base
+FOLDERS_test_tokenizer  = data base
+FOLDERS_test_comm       = comm data compute base
+FOLDERS_mpi_comm        = comm data compute base
+FOLDERS_mpi_tree        = comm data compute base
+FOLDERS_mpi_link        = comm data compute base
+FOLDERS_test_safetensors = checkpoints comm data compute base
+FOLDERS_test_checkpoint = checkpoints comm data compute base
+FOLDERS_mpi_checkpoint  = checkpoints comm data compute base
+FOLDERS_test_model      = model comm data compute base
+FOLDERS_test_actor      = actor model comm data compute base
+FOLDERS_test_sample     = actor model comm data compute base
+FOLDERS_test_reward     = reward comm data compute base
+FOLDERS_test_refmodel   = refmodel model comm data compute base
+FOLDERS_test_loss       = learner model comm data compute base
+FOLDERS_test_targets    = learner model comm data compute base
+FOLDERS_test_optimizer  = learner model comm data compute base
+FOLDERS_test_learner    = learner model comm data compute base
+
+TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/mpi_*.c) tests/golden.c)
+define test
+$(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call archives,$(or $(FOLDERS_$(1)),$(HIGH_TO_LOW)))
+	$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
+endef
+$(foreach t,$(filter-out golden,$(TESTS)),$(eval $(call test,$(t),)))
+$(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
 
 .PHONY: all
 .SECONDARY:

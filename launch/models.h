@@ -1,0 +1,35 @@
+/* Opens models for the roles: a Hugging Face folder, a checkpoint file or a run folder becomes weights, tokenizer
+ * and the small files that `export` writes again.  Roles read no files.
+ *
+ *   struct source src;
+ *   TRY(source_open(&src, "path/to/folder"));             config.json, tokenizer.json, ... ; no weights yet
+ *   TRY(model_create(&m, &src.shape, compute));
+ *   TRY(source_load(&src, m));
+ *   source_close(&src);
+ */
+#ifndef LAUNCH_MODELS_H
+#define LAUNCH_MODELS_H
+
+#include "base/json.h"
+#include "data/tokenizer.h"
+#include "model/model.h"
+
+#define SOURCE_FILES 8
+#define SOURCE_EOS 8
+
+struct source_file { const char *name; struct text text; };      /* "config.json", ...; empty text: absent */
+
+struct source {
+    char path[4096];             /* as resolved: the folder, or the checkpoint file */
+    bool is_checkpoint;
+    struct model_shape shape;
+    struct tokenizer *tokenizer; /* NULL: the folder has none */
+    int bos, eos[SOURCE_EOS], n_eos;   /* bos -1: none; eos of config.json and generation_config.json */
+    struct source_file files[SOURCE_FILES];
+};
+
+int source_open(struct source *s, const char *path);
+void source_close(struct source *s);                             /* fine on a zeroed struct */
+int source_load(const struct source *s, struct model *m);        /* weights into m, and model_changed */
+
+#endif

@@ -1,0 +1,28 @@
+/* What tests share: cmocka, a temporary folder, and the project's shared data when it is there. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/status.h"
+
+/* The folder shared/ ($RANKWISE_SHARED or ../shared), or NULL when absent.  Tests that need it call skip() (never under CI=true:
+ * there it fails). */
+const char *support_shared(void);
+/* shared/<name>, skipping the test when absent; a static buffer, good until the 8th later call. */
+const char *support_shared_path(const char *name);
+/* A fresh folder below $TMPDIR or /tmp, removed at exit. */
+const char *support_folder(void);
+/* folder/name in a static buffer, good until the 8th later call. */
+const char *support_path(const char *folder, const char *name);
+/* Write text to folder/name and return the path. */
+const char *support_write(const char *folder, const char *name, const char *text);
+
+#define assert_ok(call) assert_int_equal((call), RL_OK)
+
+#endif
