@@ -11,6 +11,7 @@
 #define LAUNCH_MODELS_H
 
 #include "base/json.h"
+#include "checkpoints/checkpoint.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
 
@@ -31,5 +32,10 @@ struct source {
 int source_open(struct source *s, const char *path);
 void source_close(struct source *s);                             /* fine on a zeroed struct */
 int source_load(const struct source *s, struct model *m);        /* weights into m, and model_changed */
+
+/* Read "<folder>/<name>" of every array into flat + offset.  RL_EINVAL: missing or of another shape;
+ * `path` is for messages. */
+int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *folder,
+                           const struct array *arrays, int n, float *flat);
 
 #endif

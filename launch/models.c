@@ -1,0 +1,215 @@
+/* Opens a model from wherever it is kept; see models.h.
+ *
+ *   Hugging Face folder:  config.json, model*.safetensors, tokenizer.json
+ *   checkpoint file:      texts "files/config.json", ...; arrays "weights/<name>"
+ *   run folder:           its newest checkpoint
+ */
+#include "launch/models.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "checkpoints/checkpoint.h"
+#include "checkpoints/safetensors.h"
+
+static const char *const file_names[SOURCE_FILES] = {
+    "config.json", "tokenizer.json", "generation_config.json", "tokenizer_config.json",
+    "special_tokens_map.json", "chat_template.jinja", "added_tokens.json", "vocab.json",
+};
+
+/* The folder or file that `path` means: a run folder stands for its newest checkpoint. */
+static int resolve(struct source *s, const char *path)
+{
+    char folder[4096], config[4096];
+    int rc = RL_OK;
+
+    if (strlen(path) >= sizeof s->path)
+        return rl_error(RL_EINVAL, "path too long: %.60s...", path);
+    strcpy(s->path, path);
+    if (!folder_exists(path)) {
+        if (!file_exists(path))
+            return rl_error(RL_EINVAL, "%s: no such model folder or checkpoint", path);
+        s->is_checkpoint = true;
+        return RL_OK;
+    }
+    TRY(path_join(config, sizeof config, path, "config.json"));
+    TRY(path_join(folder, sizeof folder, path, "checkpoints"));
+    if (!file_exists(config) && folder_exists(folder)) {
+        s->is_checkpoint = true;
+        if (checkpoint_newest(folder, s->path, sizeof s->path) < 0)
+            return rl_error(RL_EINVAL, "%s: the run has no checkpoint yet", path);
+    }
+done:
+    return rc;
+}
+
+static int read_folder(struct source *s)
+{
+    int rc = RL_OK;
+
+    for (int i = 0; i < SOURCE_FILES; i++) {
+        char path[4200];
+        TRY(path_join(path, sizeof path, s->path, file_names[i]));
+        if (file_exists(path))
+            TRY(file_read(path, &s->files[i].text));
+    }
+    if (!s->files[0].text.data)
+        rc = rl_error(RL_EINVAL, "%s: no config.json there; a Hugging Face folder has one", s->path);
+done:
+    return rc;
+}
+
+static int read_checkpoint(struct source *s)
+{
+    struct checkpoint *c = NULL;
+    int rc = RL_OK;
+
+    TRY(checkpoint_open(&c, s->path));
+    for (int i = 0; i < SOURCE_FILES; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "files/%s", file_names[i]);
+        for (int t = 0; t < checkpoint_texts(c); t++)
+            if (strcmp(checkpoint_text_name(c, t), name) == 0)
+                TRY(checkpoint_text(c, name, &s->files[i].text));
+    }
+    if (!s->files[0].text.data)
+        rc = rl_error(RL_EINVAL, "%s: the checkpoint holds no config.json", s->path);
+done:
+    checkpoint_close(c);
+    return rc;
+}
+
+/* eos_token_id is a number or a list of numbers. */
+static void add_eos(struct source *s, const struct json *config)
+{
+    const struct json *eos = json_get(config, "eos_token_id");
+    size_t n = json_is_array(eos) ? json_size(eos) : 1;
+
+    for (size_t i = 0; i < n; i++) {
+        int64_t id = json_int(json_is_array(eos) ? json_at(eos, i) : eos, -1);
+        bool known = id < 0 || id >= s->shape.V || s->n_eos == SOURCE_EOS;
+        for (int e = 0; e < s->n_eos; e++)
+            known |= s->eos[e] == id;
+        if (!known)
+            s->eos[s->n_eos++] = (int)id;
+    }
+}
+
+static int read_config(struct source *s)
+{
+    const struct text *main = &s->files[0].text, *generation = &s->files[2].text;
+    struct json *config = NULL, *more = NULL;
+    char where[4200];
+    int rc = RL_OK;
+
+    snprintf(where, sizeof where, "%s%sconfig.json", s->path, s->is_checkpoint ? ":" : "/");
+    config = json_parse(main->data, main->size, where);
+    if (!config)
+        return RL_EINVAL;
+    TRY(model_shape_read(&s->shape, config, where));
+    s->bos = (int)json_int(json_get(config, "bos_token_id"), -1);
+    if (s->bos >= s->shape.V)
+        s->bos = -1;
+    add_eos(s, config);
+    if (generation->data) {
+        snprintf(where, sizeof where, "%s%sgeneration_config.json", s->path, s->is_checkpoint ? ":" : "/");
+        more = json_parse(generation->data, generation->size, where);
+        rc = more ? RL_OK : RL_EINVAL;
+        add_eos(s, more);
+    }
+done:
+    json_free(config);
+    json_free(more);
+    return rc;
+}
+
+static int read_tokenizer(struct source *s)
+{
+    const struct text *text = &s->files[1].text;
+    char where[4200];
+    int rc = RL_OK;
+
+    if (!text->data)
+        return RL_OK;
+    snprintf(where, sizeof where, "%s%stokenizer.json", s->path, s->is_checkpoint ? ":" : "/");
+    TRY(tokenizer_parse(&s->tokenizer, text->data, text->size, where));
+    if (tokenizer_size(s->tokenizer) > s->shape.V)
+        rc = rl_error(RL_EINVAL, "%s: the tokenizer has ids up to %d but vocab_size in config.json is %d",
+                      where, tokenizer_size(s->tokenizer) - 1, s->shape.V);
+done:
+    return rc;
+}
+
+int source_open(struct source *s, const char *path)
+{
+    int rc = RL_OK;
+
+    memset(s, 0, sizeof *s);
+    for (int i = 0; i < SOURCE_FILES; i++)
+        s->files[i].name = file_names[i];
+    TRY(resolve(s, path));
+    TRY(s->is_checkpoint ? read_checkpoint(s) : read_folder(s));
+    TRY(read_config(s));
+    TRY(read_tokenizer(s));
+done:
+    if (rc != RL_OK)
+        source_close(s);
+    return rc;
+}
+
+void source_close(struct source *s)
+{
+    tokenizer_close(s->tokenizer);
+    s->tokenizer = NULL;
+    for (int i = 0; i < SOURCE_FILES; i++)
+        text_free(&s->files[i].text);
+}
+
+static bool same_shape(const struct array *a, const struct array *b)
+{
+    bool same = a->dims == b->dims && a->dtype == b->dtype;
+
+    for (int d = 0; same && d < a->dims; d++)
+        same = a->shape[d] == b->shape[d];
+    return same;
+}
+
+int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *folder,
+                           const struct array *arrays, int n, float *flat)
+{
+    int rc = RL_OK;
+
+    for (int i = 0; i < n; i++) {
+        char name[ARRAY_NAME + 16];
+        snprintf(name, sizeof name, "%s/%s", folder, arrays[i].name);
+        int at = checkpoint_find(c, name);
+        if (at < 0)
+            return rl_error(RL_EINVAL, "%s: no array '%s': a checkpoint of another model", path, name);
+        if (!same_shape(checkpoint_array(c, at), &arrays[i]))
+            return rl_error(RL_EINVAL, "%s: array '%s' has another shape: a checkpoint of another model",
+                            path, name);
+        TRY(checkpoint_read(c, at, 0, arrays[i].size, flat + arrays[i].offset));
+    }
+done:
+    return rc;
+}
+
+int source_load(const struct source *s, struct model *m)
+{
+    struct checkpoint *c = NULL;
+    int n, rc = RL_OK;
+    const struct array *arrays = model_arrays(m, &n);
+
+    if (s->is_checkpoint) {
+        TRY(checkpoint_open(&c, s->path));
+        TRY(checkpoint_load_arrays(c, s->path, "weights", arrays, n, model_weights(m)));
+    } else {
+        TRY(safetensors_load(s->path, arrays, n, s->shape.tied));
+    }
+    model_changed(m);
+done:
+    checkpoint_close(c);
+    return rc;
+}

@@ -1,0 +1,24 @@
+/* Which rank holds which roles: a function of the configuration and the number of ranks. */
+#ifndef LAUNCH_PLACEMENT_H
+#define LAUNCH_PLACEMENT_H
+
+#include "base/config.h"
+#include "base/text.h"
+
+struct placement {
+    int ranks;
+    unsigned *roles;                    /* (ranks) bits of enum role; 0: idle */
+    struct ranklist { int *rank; int count; } of[ROLES];   /* world ranks that hold role 1 << i, ascending */
+};
+
+/* RL_EINVAL, naming the key: a role that the algorithm needs and no rank holds, more ranks asked for
+ * than there are, more learners than reduction_leaves. */
+int placement_make(struct placement *p, const struct config *c, int ranks);
+void placement_free(struct placement *p);
+const struct ranklist *placement_of(const struct placement *p, enum role role);
+/* Index of a world rank in the list of a role, -1 if it does not hold it. */
+int placement_index(const struct placement *p, enum role role, int rank);
+/* "actor+learner", "idle". */
+void placement_text(const struct placement *p, int rank, struct text *out);
+
+#endif
