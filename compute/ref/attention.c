@@ -1,0 +1,165 @@
+/* Causal attention with an online softmax over blocks of KEY_BLOCK keys, cut from key 0 of the row:
+ *
+ *   keys   |0 ....... 31|32 ....... 63|64 .. i|      for query i: m, l (16 lanes) and o are
+ *          m,l,o ------> m',l',o' ----> ...          rescaled by exp(m - m') at each block
+ *
+ * Masked keys are never touched, so what lies in the rest of a page cannot matter.
+ */
+#include <math.h>
+
+#include "compute/math.h"
+#include "compute/ref/ref.h"
+
+/* Element d of key j is keys[d * step] with what this returns. */
+static const float *find_key(const struct key_walk *walk, int j, size_t *step)
+{
+    if (walk->row) {
+        *step = 1;
+        return walk->keys + (size_t)j * walk->row;
+    }
+    *step = KEY_BLOCK;
+    return walk->keys + (size_t)walk->table[j / KEY_BLOCK] * walk->page_size + j % KEY_BLOCK;
+}
+
+static const float *find_value(const struct key_walk *walk, int j)
+{
+    if (walk->row)
+        return walk->values + (size_t)j * walk->row;
+    return walk->values + (size_t)walk->table[j / KEY_BLOCK] * walk->page_size
+           + (size_t)(j % KEY_BLOCK) * walk->D;
+}
+
+/* s(n) for keys first .. first + n; returns their maximum or `max`, whichever is larger.  Adding +0
+ * turns a maximum of -0 into +0, which then cannot depend on who came first. */
+static float scores(float *s, const float *q, const struct key_walk *walk, int first, int n,
+                    float max)
+{
+    float scale = 1.0f / sqrtf((float)walk->D);
+
+    for (int j = 0; j < n; j++) {
+        size_t step;
+        const float *key = find_key(walk, first + j, &step);
+        float sum = 0.0f;
+
+        for (int d = 0; d < walk->D; d++)
+            sum = fmaf(q[d], key[d * step], sum);
+        s[j] = sum * scale;
+        max = s[j] > max ? s[j] : max;
+    }
+    return max + 0.0f;
+}
+
+void ref_attend(float *o, float *stats, const float *q, const struct key_walk *walk, int visible)
+{
+    float s[KEY_BLOCK], l[16] = {0}, m = -INFINITY;
+    int D = walk->D;
+
+    for (int d = 0; d < D; d++)
+        o[d] = 0.0f;
+    for (int first = 0; first < visible; first += KEY_BLOCK) {
+        int n = visible - first < KEY_BLOCK ? visible - first : KEY_BLOCK;
+        float next = scores(s, q, walk, first, n, m), a = rw_expf(m - next);
+
+        m = next;
+        for (int i = 0; i < 16; i++)
+            l[i] *= a;
+        for (int d = 0; d < D; d++)
+            o[d] *= a;
+        for (int j = 0; j < n; j++) {
+            const float *value = find_value(walk, first + j);
+            float p = rw_expf(s[j] - m);
+
+            l[j % 16] += p;
+            for (int d = 0; d < D; d++)
+                o[d] = fmaf(p, value[d], o[d]);
+        }
+    }
+    float sum = fold16(l);
+
+    for (int d = 0; d < D; d++)
+        o[d] /= sum;
+    if (stats) {
+        stats[0] = m;
+        stats[1] = sum;
+    }
+}
+
+static void attention_forward(struct compute *k, float *o, float *stats, const float *q,
+                              const float *key, const float *value, const int *start, int N,
+                              int H, int G, int D)
+{
+    (void)k;
+    for (int n = 0; n < N; n++) {
+        for (int t = start[n]; t < start[n + 1]; t++) {
+            for (int h = 0; h < H; h++) {
+                size_t first = ((size_t)start[n] * G + (size_t)(h / (H / G))) * D;
+                size_t at = (size_t)t * H + h;
+                struct key_walk walk = { .keys = key + first, .values = value + first,
+                                         .row = (size_t)G * D, .D = D };
+
+                ref_attend(o + at * D, stats + 2 * at, q + at * D, &walk, t - start[n] + 1);
+            }
+        }
+    }
+}
+
+/* One query of one head: i is its place in the row.  p = exp(s - max) / sum,
+ * ds = p (dp - delta) scale, with dp_j = do . v_j and delta = do . o */
+static void backward_query(float *dq, float *dkey, float *dvalue, const float *d_o,
+                           const float *q, const float *o, const float *stats,
+                           const struct key_walk *walk, int i)
+{
+    float lane[16] = {0}, scale = 1.0f / sqrtf((float)walk->D);
+    int D = walk->D;
+
+    for (int d = 0; d < D; d++)
+        lane[d % 16] = fmaf(d_o[d], o[d], lane[d % 16]);
+    float delta = fold16(lane);
+
+    for (int j = 0; j <= i; j++) {
+        size_t at = (size_t)j * walk->row;
+        const float *key = walk->keys + at, *value = walk->values + at;
+        float s = 0.0f, dp = 0.0f;
+
+        for (int d = 0; d < D; d++)
+            s = fmaf(q[d], key[d], s);
+        for (int d = 0; d < D; d++)
+            dp = fmaf(d_o[d], value[d], dp);
+        float p = rw_expf(s * scale - stats[0]) / stats[1];
+        float ds = p * (dp - delta) * scale;
+
+        for (int d = 0; d < D; d++) {
+            dq[d] = fmaf(ds, key[d], dq[d]);
+            dkey[at + d] = fmaf(ds, q[d], dkey[at + d]);
+            dvalue[at + d] = fmaf(p, d_o[d], dvalue[at + d]);
+        }
+    }
+}
+
+static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
+                               const float *d_o, const float *q, const float *key,
+                               const float *value, const float *o, const float *stats,
+                               const int *start, int N, int H, int G, int D)
+{
+    (void)k;
+    for (int n = 0; n < N; n++) {
+        for (int h = 0; h < H; h++) {            /* heads outside: one chain after the other */
+            size_t first = ((size_t)start[n] * G + (size_t)(h / (H / G))) * D;
+            struct key_walk walk = { .keys = key + first, .values = value + first,
+                                     .row = (size_t)G * D, .D = D };
+
+            for (int t = start[n]; t < start[n + 1]; t++) {
+                size_t at = (size_t)t * H + h, qd = at * D;
+
+                backward_query(dq + qd, dkey + first, dvalue + first, d_o + qd, q + qd, o + qd,
+                               stats + 2 * at, &walk, t - start[n]);
+            }
+        }
+    }
+}
+
+void ref_fill_attention(struct compute *k)
+{
+    k->attention_forward = attention_forward;
+    k->attention_backward = attention_backward;
+}

@@ -1,0 +1,81 @@
+/* What goes element by element over flat buffers: SwiGLU, sums, AdamW, and the dot product.
+ *
+ *   AdamW (Loshchilov and Hutter 2019), g scaled by the clipping factor first:
+ *   m = b1 m + (1 - b1) g     v = b2 v + (1 - b2) g^2     w -= lr decay w, then
+ *   torch: w -= lr (m / c1) / (sqrt(v / c2) + eps)
+ *   tf:    w -= lr sqrt(c2) / c1 * m / (sqrt(v) + eps)
+ */
+#include <math.h>
+
+#include "compute/math.h"
+#include "compute/ref/ref.h"
+
+static void swiglu_forward(struct compute *k, float *y, const float *gate, const float *up,
+                           size_t n)
+{
+    (void)k;
+    for (size_t i = 0; i < n; i++)
+        y[i] = gate[i] / (1.0f + rw_expf(-gate[i])) * up[i];
+}
+
+/* silu'(x) = s (1 + x (1 - s)) with s = sigmoid(x) */
+static void swiglu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
+                            const float *gate, const float *up, size_t n)
+{
+    (void)k;
+    for (size_t i = 0; i < n; i++) {
+        float s = 1.0f / (1.0f + rw_expf(-gate[i]));
+        float slope = s * fmaf(gate[i], 1.0f - s, 1.0f);
+
+        dup[i] = fmaf(dy[i], gate[i] * s, dup[i]);
+        dgate[i] = fmaf(dy[i] * up[i], slope, dgate[i]);
+    }
+}
+
+static void add(struct compute *k, float *y, const float *x, size_t n)
+{
+    (void)k;
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void adamw(struct compute *k, float *w, float *m, float *v, const float *g, size_t n,
+                  const struct adamw *a)
+{
+    float rest1 = 1.0f - a->beta1, rest2 = 1.0f - a->beta2, keep = 1.0f - a->lr * a->weight_decay;
+    float tf_rate = a->lr * sqrtf(a->correction2) / a->correction1;
+
+    (void)k;
+    for (size_t i = 0; i < n; i++) {
+        float gi = g[i] * a->scale;
+        float mi = fmaf(a->beta1, m[i], rest1 * gi), vi = fmaf(a->beta2, v[i], rest2 * gi * gi);
+        float step;
+
+        if (a->eps_inside)
+            step = a->lr * (mi / a->correction1) / (sqrtf(vi / a->correction2) + a->eps);
+        else
+            step = tf_rate * mi / (sqrtf(vi) + a->eps);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = w[i] * keep - step;
+    }
+}
+
+static double dot(struct compute *k, const float *a, const float *b, size_t n)
+{
+    double lane[16] = {0};
+
+    (void)k;
+    for (size_t i = 0; i < n; i++)
+        lane[i % 16] += (double)a[i] * (double)b[i];         /* the product is exact */
+    return fold16_f64(lane);
+}
+
+void ref_fill_flat(struct compute *k)
+{
+    k->swiglu_forward = swiglu_forward;
+    k->swiglu_backward = swiglu_backward;
+    k->add = add;
+    k->adamw = adamw;
+    k->dot = dot;
+}

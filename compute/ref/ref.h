@@ -1,0 +1,30 @@
+/* The definition of every operation in plain scalar C; compute.h says what each one is.
+ * ref_<operation> has the signature of the entry of struct compute.  The cpu backends start from
+ * these and replace what they made faster, with the same bits.
+ */
+#ifndef COMPUTE_REF_REF_H
+#define COMPUTE_REF_REF_H
+
+#include "compute/compute.h"
+
+void ref_fill(struct compute *k);            /* every entry of k */
+
+void ref_fill_matmul(struct compute *k);     /* a chapter each */
+void ref_fill_norm(struct compute *k);
+void ref_fill_attention(struct compute *k);
+void ref_fill_pages(struct compute *k);
+void ref_fill_lse(struct compute *k);
+void ref_fill_flat(struct compute *k);
+
+/* One query of attention: o(D) and stats (max, sum; NULL: not wanted) over `visible` keys, given a
+ * way to find key and value j.  Shared by rows and pages, so that they cannot differ. */
+struct key_walk {
+    const float *keys, *values;
+    size_t row;                  /* rows: floats from one key or value to the next; 0: pages */
+    const int *table;            /* pages: block b is page table[b], page_size floats each */
+    size_t page_size;
+    int D;
+};
+void ref_attend(float *o, float *stats, const float *q, const struct key_walk *walk, int visible);
+
+#endif
