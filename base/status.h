@@ -46,6 +46,7 @@ void status_hold(bool hold);
  * it. */
 const char *status_message(void);
 void status_print(void);
+void status_drop(void);               /* forgets it: another rank's line was printed */
 
 /* The worse of two codes by severity: OK < ESTOP < EINVAL < EIO < ENOFIT < ENAN < EBUG < ELOST. */
 int status_worse(int a, int b);
