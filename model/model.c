@@ -1,0 +1,273 @@
+/* The weights: one flat buffer, named views into it, and the packed copies the products read.
+ *
+ *   embed | layer 0: norm1 q k v o norm2 gate up down | layer 1 ... | norm | head unless tied
+ *
+ * Every array begins at a multiple of ALIGN floats; the gaps stay zero, so the whole buffer can be
+ * hashed, summed and sharded as one vector.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "model/model_internal.h"
+
+#define ALIGN 64
+
+static size_t aligned(size_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* ---- the list of arrays */
+
+/* Walks the arrays in file order; with `array` NULL it only measures. */
+struct walk {
+    struct array *array;
+    int count;
+    size_t offset;
+};
+
+static size_t take(struct walk *w, const char *name, int out, int in)
+{
+    size_t at = w->offset, size = (size_t)out * (in ? in : 1);
+
+    if (w->array) {
+        struct array *a = &w->array[w->count];
+
+        *a = (struct array){.dtype = DTYPE_F32, .dims = in ? 2 : 1, .shape = {out, in},
+                            .offset = at, .size = size};
+        snprintf(a->name, sizeof a->name, "%s", name);
+    }
+    w->count++;
+    w->offset += aligned(size);
+    return at;
+}
+
+static size_t take_layer(struct walk *w, int l, const char *name, int out, int in)
+{
+    char full[ARRAY_NAME];
+
+    snprintf(full, sizeof full, "model.layers.%d.%s.weight", l, name);
+    return take(w, full, out, in);
+}
+
+static struct matrix take_matrix(struct walk *w, int l, const char *name, int out, int in)
+{
+    return (struct matrix){.offset = take_layer(w, l, name, out, in), .out = out, .in = in};
+}
+
+static struct layer walk_layer(struct walk *w, const struct model_shape *s, int l)
+{
+    struct layer y;
+
+    y.norm1 = take_layer(w, l, "input_layernorm", s->C, 0);
+    y.q = take_matrix(w, l, "self_attn.q_proj", s->H * s->D, s->C);
+    y.k = take_matrix(w, l, "self_attn.k_proj", s->G * s->D, s->C);
+    y.v = take_matrix(w, l, "self_attn.v_proj", s->G * s->D, s->C);
+    y.o = take_matrix(w, l, "self_attn.o_proj", s->C, s->H * s->D);
+    y.norm2 = take_layer(w, l, "post_attention_layernorm", s->C, 0);
+    y.gate = take_matrix(w, l, "mlp.gate_proj", s->F, s->C);
+    y.up = take_matrix(w, l, "mlp.up_proj", s->F, s->C);
+    y.down = take_matrix(w, l, "mlp.down_proj", s->C, s->F);
+    return y;
+}
+
+/* m is NULL when only the size is wanted. */
+static struct walk walk(const struct model_shape *s, struct model *m, struct array *arrays)
+{
+    struct walk w = {.array = arrays};
+    struct matrix embed = {.out = s->V, .in = s->C}, head = embed;
+    size_t norm;
+
+    embed.offset = take(&w, "model.embed_tokens.weight", s->V, s->C);
+    for (int l = 0; l < s->L; l++) {
+        struct layer layer = walk_layer(&w, s, l);
+
+        if (m)
+            m->layers[l] = layer;
+    }
+    norm = take(&w, "model.norm.weight", s->C, 0);
+    head.offset = s->tied ? embed.offset : take(&w, "lm_head.weight", s->V, s->C);
+    if (m) {
+        m->embed = embed;
+        m->head = head;
+        m->norm = norm;
+    }
+    return w;
+}
+
+size_t model_size(const struct model_shape *shape)
+{
+    return walk(shape, NULL, NULL).offset;
+}
+
+/* ---- memory */
+
+static void plan_packed(struct matrix *w, struct compute *k, struct memory *m)
+{
+    size_t floats = k->packed_size(k, w->out, w->in);
+
+    w->packed = floats ? memory_take(m, floats * sizeof(float)) : NULL;
+}
+
+static void layout_layer(struct layer *y, struct compute *k, struct memory *m)
+{
+    struct matrix *all[] = {&y->q, &y->k, &y->v, &y->o, &y->gate, &y->up, &y->down};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        plan_packed(all[i], k, m);
+}
+
+static void layout(struct model *m, struct memory *memory)
+{
+    const struct model_shape *s = &m->shape;
+
+    m->weights = memory_take(memory, model_size(s) * sizeof(float));
+    m->rotary = memory_take(memory, (size_t)s->context * s->D * sizeof(float));
+    for (int l = 0; l < s->L; l++)
+        layout_layer(&m->layers[l], m->compute, memory);
+    plan_packed(&m->head, m->compute, memory);          /* the embedding itself is only looked up */
+}
+
+size_t model_bytes(const struct model_shape *shape, struct compute *compute)
+{
+    struct model m = {.shape = *shape, .compute = compute};
+    struct layer *layers = calloc((size_t)shape->L, sizeof *layers);
+    size_t peak = 0;
+
+    if (layers) {
+        m.layers = layers;
+        walk(shape, &m, NULL);
+        memory_count(&m.memory);
+        layout(&m, &m.memory);
+        peak = m.memory.peak;
+    }
+    free(layers);
+    return peak;
+}
+
+int model_create(struct model **out, const struct model_shape *shape, struct compute *compute)
+{
+    struct model *m = *out = calloc(1, sizeof *m);
+    int rc = RL_OK;
+
+    if (!m)
+        return rl_error(RL_ENOFIT, "no memory for a model");
+    m->shape = *shape;
+    m->compute = compute;
+    m->n_arrays = walk(shape, NULL, NULL).count;
+    m->arrays = calloc((size_t)m->n_arrays, sizeof *m->arrays);
+    m->layers = calloc((size_t)shape->L, sizeof *m->layers);
+    if (!m->arrays || !m->layers) {
+        rc = rl_error(RL_ENOFIT, "no memory for a model of %d layers", shape->L);
+        goto done;
+    }
+    walk(shape, m, m->arrays);
+    memory_count(&m->memory);
+    layout(m, &m->memory);
+    TRY(memory_open(&m->memory));
+    layout(m, &m->memory);
+    for (int i = 0; i < m->n_arrays; i++)
+        m->arrays[i].data = m->weights + m->arrays[i].offset;
+    rotary_table(m->rotary, shape->context, shape->D, shape->theta);
+done:
+    if (rc != RL_OK) {
+        model_destroy(m);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void model_destroy(struct model *m)
+{
+    if (!m)
+        return;
+    memory_close(&m->memory);
+    free(m->layers);
+    free(m->arrays);
+    free(m);
+}
+
+/* ---- what others see */
+
+const struct model_shape *model_shape(const struct model *m)
+{
+    return &m->shape;
+}
+
+float *model_weights(struct model *m)
+{
+    return m->weights;
+}
+
+struct compute *model_compute(const struct model *m)
+{
+    return m->compute;
+}
+
+const struct array *model_arrays(const struct model *m, int *count)
+{
+    *count = m->n_arrays;
+    return m->arrays;
+}
+
+/* Element e of array a is one of the two normals of counter (seed, init, a, e / 2). */
+void model_randomize(struct model *m, uint64_t seed, double std)
+{
+    for (int a = 0; a < m->n_arrays; a++) {
+        const struct array *array = &m->arrays[a];
+        float *w = array->data;
+
+        for (size_t e = 0; e < array->size; e++) {
+            struct counter c = {.seed = seed, .purpose = PURPOSE_INIT, .step = (uint32_t)a,
+                                .prompt = (uint32_t)(e >> 33), .position = (uint32_t)(e >> 1)};
+            uint32_t words[4];
+
+            if (array->dims == 1) {
+                w[e] = 1.0f;
+                continue;
+            }
+            random_words(&c, words);
+            w[e] = (float)(std * random_normal(words[e % 2 * 2], words[e % 2 * 2 + 1]));
+        }
+    }
+    model_changed(m);
+}
+
+static void repack(const struct model *m, struct matrix *w)
+{
+    if (w->packed)
+        m->compute->pack(m->compute, w->packed, matrix_weights(m, w), w->out, w->in);
+}
+
+void model_changed(struct model *m)
+{
+    for (int l = 0; l < m->shape.L; l++) {
+        struct layer *y = &m->layers[l];
+        struct matrix *all[] = {&y->q, &y->k, &y->v, &y->o, &y->gate, &y->up, &y->down};
+
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            repack(m, all[i]);
+    }
+    repack(m, &m->head);
+    m->version++;
+}
+
+/* ---- for the passes */
+
+void matrix_forward(const struct model *m, const struct matrix *w, float *y, const float *x, int T)
+{
+    struct compute *k = m->compute;
+
+    k->matmul_forward(k, y, x, matrix_weights(m, w), w->packed, T, w->out, w->in);
+}
+
+void matrix_backward(const struct model *m, const struct matrix *w, float *dx, float *grads,
+                     const float *dy, const float *x, int T)
+{
+    struct compute *k = m->compute;
+
+    k->matmul_backward_input(k, dx, dy, matrix_weights(m, w), T, w->out, w->in);
+    k->matmul_backward_weight(k, grads + w->offset, dy, x, T, w->out, w->in);
+}

@@ -1,0 +1,248 @@
+/* A trainer: the planned memory of one model's forward and backward passes, and the passes.
+ *
+ *   mode            layer inputs   what happens inside layers
+ *   KEEP_ALL        kept           kept
+ *   KEEP_INPUTS     kept           run again in the backward pass (activation checkpointing)
+ *   KEEP_NOTHING    two            never needed again: scoring only
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model_internal.h"
+
+enum mode { KEEP_NOTHING, KEEP_INPUTS, KEEP_ALL };
+
+struct trainer {
+    struct model *model;         /* NULL in trainer_bytes */
+    struct model_shape shape;
+    enum mode mode;
+    int max_rows, max_tokens;
+    struct memory memory;        /* of trainer_create; unused where the caller planned */
+
+    int *tokens, *start, *position;      /* copies: (T), (N+1) from 0, (T) */
+    float *x;                    /* (L+1,T,C) layer inputs, or (2,T,C) */
+    struct activations *inside;  /* (L) or one */
+    struct head head;
+    struct gradients d;
+    float *dx;                   /* (T,C) */
+
+    struct pass pass;            /* of the last forward */
+    int first;                   /* its start[0]: where its rows lie in the caller's arrays */
+    bool kept;                   /* a backward pass may follow */
+    uint64_t version;            /* of the weights then */
+};
+
+static size_t inside_count(const struct trainer *t)
+{
+    return t->mode == KEEP_ALL ? (size_t)t->shape.L : 1;
+}
+
+/* Input of layer l; x_at(t, L) is the last layer's output. */
+static float *x_at(const struct trainer *t, int l)
+{
+    size_t slot = t->mode == KEEP_NOTHING ? l % 2 : l;
+
+    return t->x + slot * t->max_tokens * t->shape.C;
+}
+
+void trainer_layout(struct trainer *t, struct memory *m)
+{
+    const struct model_shape *s = &t->shape;
+    size_t T = (size_t)t->max_tokens, slots = t->mode == KEEP_NOTHING ? 2 : (size_t)s->L + 1, mark;
+    bool backward = t->mode != KEEP_NOTHING;
+
+    t->tokens = memory_take(m, T * sizeof(int));
+    t->start = memory_take(m, ((size_t)t->max_rows + 1) * sizeof(int));
+    t->position = memory_take(m, T * sizeof(int));
+    t->x = memory_take(m, slots * T * s->C * sizeof(float));
+    head_layout(&t->head, m, s, t->max_tokens, backward);
+    if (t->head.grads)
+        memset(t->head.grads, 0, (size_t)s->V * s->C * sizeof(float));
+    if (backward)
+        t->dx = memory_take(m, T * s->C * sizeof(float));
+    for (size_t l = 0; t->mode == KEEP_ALL && l < inside_count(t); l++)
+        activations_layout(&t->inside[l], m, s, t->max_tokens, true);
+
+    mark = memory_mark(m);              /* the head's scratch, then that of the layers */
+    head_layout_scratch(&t->head, m, s, t->max_tokens, backward);
+    memory_rewind(m, mark);
+    if (t->mode != KEEP_ALL)
+        activations_layout(&t->inside[0], m, s, t->max_tokens, backward);
+    if (backward)
+        gradients_layout(&t->d, m, s, t->max_tokens);
+}
+
+static int plan(struct trainer **out, const struct model_shape *s, struct model *m, enum mode mode,
+                int max_rows, int max_tokens)
+{
+    struct trainer *t;
+
+    *out = NULL;
+    if (max_rows < 1 || max_tokens < 1)
+        return rl_error(RL_EBUG, "a trainer needs room for at least one row and one token");
+    t = calloc(1, sizeof *t);
+    if (!t)
+        return rl_error(RL_ENOFIT, "no memory for a trainer");
+    t->model = m;
+    t->shape = *s;
+    t->mode = mode;
+    t->max_rows = max_rows;
+    t->max_tokens = max_tokens;
+    t->inside = calloc(inside_count(t), sizeof *t->inside);
+    if (!t->inside) {
+        free(t);
+        return rl_error(RL_ENOFIT, "no memory for a trainer");
+    }
+    *out = t;
+    return RL_OK;
+}
+
+static int create(struct trainer **out, struct model *m, enum mode mode, int max_rows,
+                  int max_tokens)
+{
+    int rc = RL_OK;
+
+    TRY(plan(out, &m->shape, m, mode, max_rows, max_tokens));
+    memory_count(&(*out)->memory);
+    trainer_layout(*out, &(*out)->memory);
+    TRY(memory_open(&(*out)->memory));
+    trainer_layout(*out, &(*out)->memory);
+done:
+    if (rc != RL_OK) {
+        trainer_destroy(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+int trainer_create(struct trainer **t, struct model *m, int max_rows, int max_tokens,
+                   bool recompute)
+{
+    return create(t, m, recompute ? KEEP_INPUTS : KEEP_ALL, max_rows, max_tokens);
+}
+
+int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, int max_tokens)
+{
+    return create(t, m, KEEP_NOTHING, max_rows, max_tokens);
+}
+
+int trainer_plan(struct trainer **t, struct model *m, int max_rows, int max_tokens, bool recompute)
+{
+    return plan(t, &m->shape, m, recompute ? KEEP_INPUTS : KEEP_ALL, max_rows, max_tokens);
+}
+
+static size_t bytes(const struct model_shape *s, enum mode mode, int max_rows, int max_tokens)
+{
+    struct memory memory;
+    struct trainer *t;
+
+    if (plan(&t, s, NULL, mode, max_rows, max_tokens) != RL_OK)
+        return 0;
+    memory_count(&memory);
+    trainer_layout(t, &memory);
+    trainer_destroy(t);
+    return memory.peak;
+}
+
+size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max_rows,
+                     int max_tokens, bool recompute)
+{
+    (void)k;                            /* activations are the same for every backend */
+    return bytes(shape, recompute ? KEEP_INPUTS : KEEP_ALL, max_rows, max_tokens);
+}
+
+size_t trainer_bytes_scoring(const struct model_shape *shape, int max_rows, int max_tokens)
+{
+    return bytes(shape, KEEP_NOTHING, max_rows, max_tokens);
+}
+
+void trainer_destroy(struct trainer *t)
+{
+    if (!t)
+        return;
+    memory_close(&t->memory);
+    free(t->inside);
+    free(t);
+}
+
+/* Copy the rows, so that the caller's arrays may move before the backward pass. */
+static void begin(struct trainer *t, const int *tokens, const int *start, int N)
+{
+    int first = start[0], T = start[N] - first;
+
+    memcpy(t->tokens, tokens + first, (size_t)T * sizeof *tokens);
+    t->start[0] = 0;
+    for (int n = 0; n < N; n++) {
+        t->start[n + 1] = start[n + 1] - first;
+        for (int i = t->start[n]; i < t->start[n + 1]; i++)
+            t->position[i] = i - t->start[n];
+    }
+    t->first = first;
+    t->version = t->model->version;
+    t->pass = (struct pass){.model = t->model, .N = N, .T = T, .tokens = t->tokens,
+                            .start = t->start, .position = t->position};
+}
+
+int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N,
+                   float temperature, bool keep, float *logp, float *entropy)
+{
+    const struct pass *p = &t->pass;
+    int rc = RL_OK, L = t->shape.L;
+
+    t->kept = false;
+    if (keep && t->mode == KEEP_NOTHING)
+        return rl_error(RL_EBUG, "a trainer for scoring keeps nothing for a backward pass");
+    if (!(temperature > 0.0f))
+        return rl_error(RL_EINVAL, "log-probabilities need a temperature above 0, not %g",
+                        (double)temperature);
+    TRY(rows_check(t->model, tokens, start, NULL, N, t->max_rows, t->max_tokens));
+    begin(t, tokens, start, N);
+
+    embed_forward(p, x_at(t, 0));
+    for (int l = 0; l < L; l++) {
+        struct activations *a = &t->inside[keep && t->mode == KEEP_ALL ? l : 0];
+
+        layer_inside(p, l, a, x_at(t, l));
+        layer_close(p, l, a, x_at(t, l + 1));
+    }
+    head_forward(&t->head, p, x_at(t, L), temperature, logp + t->first,
+                 entropy ? entropy + t->first : NULL);
+    TRY(compute_sync(t->model->compute));
+    t->kept = keep;
+done:
+    return rc;
+}
+
+int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads)
+{
+    const struct pass *p = &t->pass;
+
+    if (!t->kept)
+        return rl_error(RL_EBUG, "a backward pass without a forward pass that was kept");
+    if (t->version != t->model->version)
+        return rl_error(RL_EBUG, "the weights changed between forward and backward pass");
+    memset(t->dx, 0, (size_t)p->T * t->shape.C * sizeof *t->dx);
+    head_backward(&t->head, p, dlogp + t->first, dentropy ? dentropy + t->first : NULL, t->dx,
+                  grads);
+    for (int l = t->shape.L - 1; l >= 0; l--) {
+        struct activations *a = &t->inside[t->mode == KEEP_ALL ? l : 0];
+
+        if (t->mode == KEEP_INPUTS)
+            layer_inside(p, l, a, x_at(t, l));
+        layer_backward(p, l, a, &t->d, x_at(t, l), t->dx, grads);
+    }
+    embed_backward(p, t->dx, grads);
+    return compute_sync(t->model->compute);
+}
+
+int model_backward_finish(struct trainer *t, float *grads)
+{
+    struct compute *k = t->model->compute;
+    size_t n = (size_t)t->shape.V * t->shape.C;
+
+    if (!t->head.grads)
+        return RL_OK;
+    k->add(k, grads + t->model->head.offset, t->head.grads, n);
+    memset(t->head.grads, 0, n * sizeof(float));
+    return compute_sync(k);
+}
