@@ -1,6 +1,6 @@
 /* The reference model: frozen weights that say how likely each token was before training.
  *
- *   TRY(refmodel_create(&ref, model, max_rows, max_tokens, temperature));
+ *   TRY(refmodel_create(&ref, model, micro_rows, max_row_tokens, temperature));
  *   TRY(refmodel_fill(ref, batch));       reads tokens, fills ref_logp
  *   refmodel_destroy(ref);
  */
@@ -10,14 +10,22 @@
 #include "data/batch.h"
 #include "model/model.h"
 
-struct refmodel;
+struct refmodel;                                        /* defined in refmodel.c */
 
-/* Use the frozen weights handed in; the caller keeps the model and destroys it after the reference model. rows and tokens in one forward pass. */
-int refmodel_create(struct refmodel **ref, struct model *model, int micro_rows, int max_row_tokens, float temperature);
+/* Use the frozen weights handed in; the caller keeps the model and destroys it after the reference
+ * model.  One forward pass takes at most micro_rows rows of at most max_row_tokens tokens.
+ * temperature: that of the loss.  *ref is NULL on error. */
+int refmodel_create(struct refmodel **ref, struct model *model, int micro_rows, int max_row_tokens,
+                    float temperature);
 void refmodel_destroy(struct refmodel *ref);            /* NULL is fine */
-size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int micro_rows, int max_row_tokens);
 
-/* Fill batch->ref_logp (T) from batch->tokens (T); 0 on the prompt.  Not collective. */
+/* What refmodel_create takes, in bytes. */
+size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
+                      int max_row_tokens);
+
+/* Fill batch->ref_logp (T) from batch->tokens (T); 0 on the prompt.  A batch that failed upstream is
+ * left as it is; on failure b gets the code as its status.  RL_ENAN: the line names the row and the
+ * position.  Not collective. */
 int refmodel_fill(struct refmodel *ref, struct batch *b);
 
 #endif

@@ -1,11 +1,13 @@
 /* Rewards: a table of kinds, several per run, one column of the batch each.
  *
- *   TRY(reward_create(&reward, config, tokenizer, prompts));
- *   TRY(reward_fill(reward, batch));      reads tokens, fills reward(N,R)
+ *   TRY(reward_create(&reward, config, tokenizer));
+ *   TRY(reward_fill(reward, batch, prompts));      reads tokens, fills reward(N,R)
  *   reward_destroy(reward);
  */
 #ifndef REWARD_REWARD_H
 #define REWARD_REWARD_H
+
+#include <stdbool.h>
 
 #include "base/config.h"
 #include "data/batch.h"
@@ -24,17 +26,28 @@ struct response {
 /* A kind is a row of reward_kinds[] (ends with name NULL). */
 struct reward_kind {
     const char *name;
-    int (*open)(void **state, const struct config_reward *c, const char *where);     /* RL_EINVAL: which key is wrong */
+    /* RL_EINVAL names the key that is wrong; `where` begins the line. */
+    int (*open)(void **state, const struct config_reward *c, const char *where);
+    /* Fills *score.  Errors call rl_error, as everywhere. */
     int (*score)(void *state, const struct response *r, double *score);
-    void (*close)(void *state);
+    void (*close)(void *state);         /* NULL is fine */
+    /* Does it read the response's text?  NULL: always. */
+    bool (*needs_text)(const struct config_reward *c);
 };
 extern const struct reward_kind reward_kinds[];
 
-struct reward;
-/* tokenizer may be NULL only if no kind needs text.  The caller keeps tokenizer and prompts (NULL is fine). */
+struct reward;                          /* defined in reward.c */
+
+/* One column for each group of config->rewards, in that order.  tokenizer may be NULL only if no kind
+ * needs text.  The caller keeps config and tokenizer and destroys them after.  RL_EINVAL: one line
+ * that names file, line and key.  *reward is NULL on error. */
 int reward_create(struct reward **reward, const struct config *config, struct tokenizer *tokenizer);
-void reward_destroy(struct reward *reward);
-/* prompts: the file the batch's prompts came from, for their fields (training and evaluation differ). */
+void reward_destroy(struct reward *reward);             /* NULL is fine */
+
+/* Fill b->reward (N,R) with unweighted scores.  prompts: the file the batch's prompts came from, for
+ * their text and fields (training and evaluation differ); NULL is fine.  A batch that failed upstream
+ * is left as it is; on failure b gets the code as its status.  RL_ENAN: a score is not a finite
+ * number; the line names the reward and the row.  Not collective. */
 int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts);
 
 #endif

@@ -1,0 +1,165 @@
+/* The actor's memory, planned before anything runs: settings -> sizes -> one allocation.
+ *
+ *   pages of the cache = rows_at_once * pages(longest row) + pages(longest prompt)
+ *
+ * Every row in its worst case and one open prompt: a row never waits for a page half-way.
+ */
+#include "actor/internal.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+static int pages_of(int tokens)
+{
+    return (tokens - 1) / KEY_BLOCK + 1;
+}
+
+static int settings_check(const struct actor_settings *s)
+{
+    const char *wrong = NULL;
+
+    if (!isfinite(s->temperature) || s->temperature < 0)
+        wrong = "temperature: must be 0 (greedy) or more";
+    else if (!isfinite(s->loss_temperature) || s->loss_temperature <= 0)
+        wrong = "loss temperature: must be above 0";
+    else if (s->top_k < 0)
+        wrong = "top_k: must be 0 (off) or more";
+    else if (!(s->top_p > 0 && s->top_p <= 1))
+        wrong = "top_p: must be above 0 and at most 1 (off)";
+    else if (!(s->min_p >= 0 && s->min_p <= 1))
+        wrong = "min_p: must be from 0 (off) to 1";
+    else if (s->max_new < 0 || s->max_new > INT_MAX / 2)
+        wrong = "max_new: out of range";
+    else if (s->n_eos < 0 || (s->n_eos > 0 && !s->eos))
+        wrong = "eos: no list of ids";
+    else if (s->max_prompt < 1 || s->max_prompt > INT_MAX / 2)
+        wrong = "longest prompt: out of range";
+    else if (s->rows_at_once < 1 || s->max_rows < 1 || s->max_rows > INT_MAX / 2)
+        wrong = "rows: at least one is needed";
+    return wrong ? rl_error(RL_EINVAL, "%s", wrong) : RL_OK;
+}
+
+/* Sizes that follow from the shape and the settings. */
+static void sizes(struct actor *a, const struct model_shape *shape, const struct actor_settings *s)
+{
+    a->set = *s;
+    if (a->set.rows_at_once > s->max_rows)
+        a->set.rows_at_once = s->max_rows;
+    a->V = shape->V;
+    a->context = shape->context;
+    a->room = s->max_prompt + s->max_new;
+    if (a->room > a->context)
+        a->room = a->context;
+    if (a->set.max_prompt > a->room)
+        a->set.max_prompt = a->room;
+    a->stride = pages_of(a->room);
+    a->chunk = a->set.max_prompt < PREFILL_CHUNK ? a->set.max_prompt : PREFILL_CHUNK;
+}
+
+static size_t cache_pages(const struct actor *a)
+{
+    return (size_t)a->set.rows_at_once * (size_t)a->stride + (size_t)pages_of(a->set.max_prompt);
+}
+
+static int cache_tokens(const struct actor *a)
+{
+    return a->chunk > a->set.rows_at_once ? a->chunk : a->set.rows_at_once;
+}
+
+static void layout(struct actor *a, struct memory *m)
+{
+    size_t rows = (size_t)a->set.max_rows, room = (size_t)a->room;
+    size_t places = (size_t)a->set.rows_at_once, stride = (size_t)a->stride;
+
+    a->tokens = memory_take(m, rows * room * sizeof *a->tokens);
+    a->logp = memory_take(m, rows * room * sizeof *a->logp);
+    a->length = memory_take(m, rows * sizeof *a->length);
+    a->limit = memory_take(m, rows * sizeof *a->limit);
+    a->finish = memory_take(m, rows * sizeof *a->finish);
+
+    a->place = memory_take(m, places * sizeof *a->place);
+    a->table = memory_take(m, places * stride * sizeof *a->table);
+    a->start = memory_take(m, (places + 1) * sizeof *a->start);
+    a->position = memory_take(m, places * sizeof *a->position);
+    a->feed = memory_take(m, places * sizeof *a->feed);
+    a->prompt_table = memory_take(m, stride * sizeof *a->prompt_table);
+
+    a->logits = memory_take(m, places * (size_t)a->V * sizeof *a->logits);
+    a->target = memory_take(m, rows * sizeof *a->target);
+    a->state = memory_take(m, rows * sizeof *a->state);
+    a->target_logit = memory_take(m, rows * sizeof *a->target_logit);
+    a->target_logp = memory_take(m, rows * sizeof *a->target_logp);
+    sampler_layout(&a->sampler, m, a->V);
+    a->eos = memory_take(m, (size_t)a->set.n_eos * sizeof *a->eos);
+}
+
+size_t actor_bytes(const struct model_shape *shape, struct compute *k,
+                   const struct actor_settings *settings)
+{
+    struct actor a = {0};
+
+    sizes(&a, shape, settings);
+    memory_count(&a.memory);
+    layout(&a, &a.memory);
+    return sizeof a + a.memory.peak
+         + cache_bytes(shape, k, (int)cache_pages(&a), a.set.rows_at_once, cache_tokens(&a));
+}
+
+int actor_create(struct actor **out, struct model *model, const struct actor_settings *settings)
+{
+    struct actor *a = NULL;
+    int rc = RL_OK;
+
+    *out = NULL;
+    TRY(settings_check(settings));
+    a = calloc(1, sizeof *a);
+    if (!a)
+        return rl_error(RL_ENOFIT, "no memory for the actor");
+    a->model = model;
+    a->k = model_compute(model);
+    sizes(a, model_shape(model), settings);
+    if (cache_pages(a) > INT_MAX / KEY_BLOCK)
+        TRY(rl_error(RL_ENOFIT, "the cache of %d rows of %d tokens has too many pages: decode "
+                     "fewer rows at once", a->set.rows_at_once, a->room));
+
+    memory_count(&a->memory);
+    layout(a, &a->memory);
+    TRY(memory_open(&a->memory));
+    layout(a, &a->memory);
+    TRY(cache_create(&a->cache, model, (int)cache_pages(a), a->set.rows_at_once, cache_tokens(a)));
+
+    for (int i = 0; i <= a->set.rows_at_once; i++)
+        a->start[i] = i;
+    for (int i = 0; i < a->set.n_eos; i++)
+        a->eos[i] = settings->eos[i];
+    a->set.eos = a->eos;
+    *out = a;
+    a = NULL;
+done:
+    actor_destroy(a);
+    return rc;
+}
+
+void actor_destroy(struct actor *a)
+{
+    if (!a)
+        return;
+    cache_destroy(a->cache);
+    memory_close(&a->memory);
+    free(a);
+}
+
+void actor_set_temperature(struct actor *a, float temperature)
+{
+    a->set.temperature = temperature;
+}
+
+void actor_stats(const struct actor *a, int64_t *tokens, double *mean_rows)
+{
+    *tokens = a->made;
+    *mean_rows = a->passes ? (double)a->decoded / (double)a->passes : 0;
+}

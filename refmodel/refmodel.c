@@ -1,0 +1,129 @@
+/* ref_logp[t] = log p_ref(tokens[t] | the row's tokens before it), 0 on the prompt.
+ *
+ * The rows go through the frozen model a few at a time.  How they are cut does not matter to a single
+ * bit, so at equal weights ref_logp is the actor's actor_logp.
+ */
+#include "refmodel/refmodel.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+struct refmodel {
+    struct trainer *trainer;
+    struct memory memory;
+    int *start;                  /* (micro_rows + 1) of the rows in one pass, from 0 */
+    int micro_rows, max_row_tokens;
+    float temperature;
+};
+
+static void layout(struct refmodel *ref, struct memory *m)
+{
+    ref->start = memory_take(m, ((size_t)ref->micro_rows + 1) * sizeof *ref->start);
+}
+
+size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
+                      int max_row_tokens)
+{
+    struct refmodel ref = {.micro_rows = micro_rows};
+
+    memory_count(&ref.memory);
+    layout(&ref, &ref.memory);
+    return sizeof ref + ref.memory.peak
+         + trainer_bytes(shape, k, micro_rows, micro_rows * max_row_tokens, true);
+}
+
+int refmodel_create(struct refmodel **out, struct model *model, int micro_rows, int max_row_tokens,
+                    float temperature)
+{
+    struct refmodel *ref = NULL;
+    int rc = RL_OK;
+
+    *out = NULL;
+    if (micro_rows < 1 || max_row_tokens < 1 || micro_rows > INT_MAX / max_row_tokens)
+        return rl_error(RL_EINVAL, "micro_rows: %d rows of %d tokens are not one forward pass",
+                        micro_rows, max_row_tokens);
+    if (!isfinite(temperature) || temperature <= 0)
+        return rl_error(RL_EINVAL, "loss temperature: must be above 0");
+    ref = calloc(1, sizeof *ref);
+    if (!ref)
+        return rl_error(RL_ENOFIT, "no memory for the reference model");
+    ref->micro_rows = micro_rows;
+    ref->max_row_tokens = max_row_tokens;
+    ref->temperature = temperature;
+
+    memory_count(&ref->memory);
+    layout(ref, &ref->memory);
+    TRY(memory_open(&ref->memory));
+    layout(ref, &ref->memory);
+    /* Nothing goes backward here: with recompute the trainer keeps the least. */
+    TRY(trainer_create(&ref->trainer, model, micro_rows, micro_rows * max_row_tokens, true));
+    *out = ref;
+    ref = NULL;
+done:
+    refmodel_destroy(ref);
+    return rc;
+}
+
+void refmodel_destroy(struct refmodel *ref)
+{
+    if (!ref)
+        return;
+    trainer_destroy(ref->trainer);
+    memory_close(&ref->memory);
+    free(ref);
+}
+
+/* The prompt is given, not chosen: it weighs nothing.  Responses must be finite. */
+static int finish_row(struct batch *b, int row)
+{
+    int prompt = b->prompt_len[row], length = b->start[row + 1] - b->start[row];
+    float *logp = b->ref_logp + b->start[row];
+
+    memset(logp, 0, (size_t)prompt * sizeof *logp);
+    for (int t = prompt; t < length; t++)
+        if (!isfinite(logp[t]))
+            return rl_error(RL_ENAN, "step %lld, prompt %d, sample %d: the reference model's "
+                            "log-probability of token %d is not a finite number",
+                            (long long)b->step, b->group + row / b->k, row % b->k, t);
+    return RL_OK;
+}
+
+/* Rows first .. first+n of the batch in one forward pass. */
+static int fill_rows(struct refmodel *ref, struct batch *b, int first, int n)
+{
+    int origin = b->start[first], rc = RL_OK;
+
+    for (int i = 0; i <= n; i++)
+        ref->start[i] = b->start[first + i] - origin;
+    for (int i = 0; i < n; i++)
+        if (ref->start[i + 1] - ref->start[i] > ref->max_row_tokens)
+            return rl_error(RL_EBUG, "refmodel: a row of %d tokens, planned for %d",
+                            ref->start[i + 1] - ref->start[i], ref->max_row_tokens);
+    TRY(model_logprobs(ref->trainer, b->tokens + origin, ref->start, n, ref->temperature, false,
+                       b->ref_logp + origin, NULL));
+    for (int i = 0; i < n; i++)
+        TRY(finish_row(b, first + i));
+done:
+    return rc;
+}
+
+int refmodel_fill(struct refmodel *ref, struct batch *b)
+{
+    int rc = RL_OK;
+
+    if (b->status != RL_OK)
+        return RL_OK;
+    for (int first = 0, n; first < b->N; first += n) {
+        n = b->N - first < ref->micro_rows ? b->N - first : ref->micro_rows;
+        TRY(fill_rows(ref, b, first, n));
+    }
+    b->filled |= COL_REF_LOGP;
+done:
+    if (rc != RL_OK)
+        b->status = rc;
+    return rc;
+}
