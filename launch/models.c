@@ -14,9 +14,12 @@
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/safetensors.h"
 
-static const char *const file_names[SOURCE_FILES] = {
-    "config.json", "tokenizer.json", "generation_config.json", "tokenizer_config.json",
-    "special_tokens_map.json", "chat_template.jinja", "added_tokens.json", "vocab.json",
+/* By their name in a folder and in a checkpoint; the first three are read, all are kept for export. */
+#define KEPT(name) { name, "files/" name, { 0 } }
+static const struct source_file kept_files[SOURCE_FILES] = {
+    KEPT("config.json"), KEPT("tokenizer.json"), KEPT("generation_config.json"),
+    KEPT("tokenizer_config.json"), KEPT("special_tokens_map.json"), KEPT("chat_template.jinja"),
+    KEPT("added_tokens.json"), KEPT("vocab.json"),
 };
 
 /* The folder or file that `path` means: a run folder stands for its newest checkpoint. */
@@ -51,7 +54,7 @@ static int read_folder(struct source *s)
 
     for (int i = 0; i < SOURCE_FILES; i++) {
         char path[4200];
-        TRY(path_join(path, sizeof path, s->path, file_names[i]));
+        TRY(path_join(path, sizeof path, s->path, s->files[i].name));
         if (file_exists(path))
             TRY(file_read(path, &s->files[i].text));
     }
@@ -68,8 +71,7 @@ static int read_checkpoint(struct source *s)
 
     TRY(checkpoint_open(&c, s->path));
     for (int i = 0; i < SOURCE_FILES; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "files/%s", file_names[i]);
+        const char *name = s->files[i].stored_name;
         for (int t = 0; t < checkpoint_texts(c); t++)
             if (strcmp(checkpoint_text_name(c, t), name) == 0)
                 TRY(checkpoint_text(c, name, &s->files[i].text));
@@ -148,7 +150,7 @@ int source_open(struct source *s, const char *path)
 
     memset(s, 0, sizeof *s);
     for (int i = 0; i < SOURCE_FILES; i++)
-        s->files[i].name = file_names[i];
+        s->files[i] = kept_files[i];
     TRY(resolve(s, path));
     TRY(s->is_checkpoint ? read_checkpoint(s) : read_folder(s));
     TRY(read_config(s));

@@ -18,7 +18,11 @@
 #define SOURCE_FILES 8
 #define SOURCE_EOS 8
 
-struct source_file { const char *name; struct text text; };      /* "config.json", ...; empty text: absent */
+/* "config.json" and "files/config.json", ...; empty text: absent */
+struct source_file {
+    const char *name, *stored_name;
+    struct text text;
+};
 
 struct source {
     char path[4096];             /* as resolved: the folder, or the checkpoint file */

@@ -1,0 +1,76 @@
+/* rankwise train CONFIG [key=value ...] [--fresh] */
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "launch/commands/commands.h"
+#include "launch/options.h"
+#include "launch/run.h"
+#include "launch/view.h"
+
+static bool fresh;
+
+static const struct option_row options[] = {
+    { "fresh", OPTION_FLAG, &fresh, NULL, "refuse to resume: an error if the run folder has a checkpoint" },
+    { 0 },
+};
+
+void help_train(FILE *out)
+{
+    options_help(options, out);
+    fputs("\nkeys of CONFIG, also key=value and group.key=value on the command line:\n\n", out);
+    config_help(out);
+}
+
+static int train(struct run *r, const struct config *config, struct comm *world)
+{
+    int rc = RL_OK;
+
+    TRY(run_open(r, config, world));
+    TRY(state_resume(r, fresh));
+    TRY(run_begin(r));
+    while (rc == RL_OK && r->step < config->steps)
+        rc = iteration(r);
+    rc = run_end(r, rc);
+    if (comm_rank(world) == r->recorder) {
+        view_end();
+        if (rc == RL_OK || rc == RL_ESTOP)
+            log_info("%s after step %lld: %s", rc == RL_OK ? "done" : "stopped, state saved",
+                     (long long)r->step, config->output);
+    }
+done:
+    return rc;
+}
+
+/* What every rank must agree on is agreed inside; a rank that was left alone ends the job. */
+int command_train(int argc, char **argv)
+{
+    struct run run;
+    struct config *config = NULL;
+    struct comm *world = NULL;
+    int rc = RL_OK;
+
+    memset(&run, 0, sizeof run);
+    TRY(comm_start(&world, &argc, &argv));
+    status_hold(comm_size(world) > 1);
+    log_quiet(comm_rank(world) != 0);
+    stop_watch();
+    rc = options_parse(options, &argc, argv);
+    if (rc == RL_OK && argc < 1)
+        rc = rl_error(RL_EINVAL, "train needs a configuration file: rankwise train CONFIG");
+    if (rc == RL_OK)
+        rc = config_open(&config, argv[0], argv + 1, argc - 1);
+    TRY(comm_agree(world, rc));
+    rc = train(&run, config, world);
+done:
+    if (rc == RL_ELOST && world) {
+        status_print();
+        comm_abort(world, status_exit_code(rc));
+    }
+    run_close(&run);
+    config_close(config);
+    if (world)
+        comm_stop(world);
+    return rc;
+}

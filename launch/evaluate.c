@@ -1,0 +1,87 @@
+/* Evaluation on held-out data: rewards, KL and lengths of completions of eval_prompts, sampled and greedy,
+ * and perplexity of eval_text.  The same ring as training, with its own batches and random numbers. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "compute/math.h"
+#include "launch/run.h"
+
+bool evaluation_due(const struct run *r)
+{
+    const struct config *c = r->config;
+
+    return c->eval_every > 0 && (r->step % c->eval_every == 0 || r->step == c->steps);
+}
+
+/* "eval/stories.eval/": the stem of the file's name, without folder and last ending (and .gz). */
+static void prefix_of(const char *path, const char *more, char *out, size_t room)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    size_t n = strlen(name);
+
+    if (n > 3 && strcmp(name + n - 3, ".gz") == 0)
+        n -= 3;
+    for (size_t i = n; i-- > 1;)
+        if (name[i] == '.') {
+            n = i;
+            break;
+        }
+    snprintf(out, room, "eval/%.*s/%s", (int)n, name, more);
+}
+
+static int evaluate_prompts(struct run *r, const char *more)
+{
+    struct batch *b = ring_batch(&r->eval, ROLE_LEARNER, r->step);
+    char prefix[512];
+    int rc = ring_roll(r, &r->eval, r->step, PURPOSE_EVAL);
+
+    if (run_holds(r, ROLE_LEARNER)) {
+        rc = status_worse(rc, ring_collect(r, &r->eval, r->step));
+        TRY(comm_agree(r->team, rc));
+        prefix_of(r->config->eval_prompts, more, prefix, sizeof prefix);
+        TRY(learner_measure(r->learner, b, r->metrics, prefix));
+    }
+done:
+    return comm_agree(r->world, rc);
+}
+
+static int evaluate_text(struct run *r, int t)
+{
+    struct ring *ring = &r->eval_rows[t];
+    struct batch *b = ring_batch(ring, ROLE_LEARNER, 0);
+    char prefix[512];
+    double sum;
+    int64_t count;
+    int rc = RL_OK;
+
+    if (!b)
+        return RL_OK;
+    ring_begin(ring, 0);
+    TRY(comm_agree(r->team, corpus_next(r->eval_corpus[t], false, 0, 0, b)));
+    TRY(learner_nll(r->learner, b, &sum, &count));
+    prefix_of(r->config->eval_text.items[t], "", prefix, sizeof prefix);
+    metrics_setf(r->metrics, rw_exp(sum / (double)count), "%sperplexity", prefix);
+done:
+    return rc;
+}
+
+int evaluate(struct run *r)
+{
+    int64_t made = r->made;
+    int rc = RL_OK;
+
+    if (r->eval.P > 0) {
+        TRY(evaluate_prompts(r, ""));
+        if (r->actor)
+            actor_set_temperature(r->actor, 0);
+        rc = evaluate_prompts(r, "greedy/");
+        if (r->actor)
+            actor_set_temperature(r->actor, (float)r->config->temperature);
+        r->made = made;             /* tokens a second are those of training */
+    }
+    for (int t = 0; rc == RL_OK && t < r->config->eval_text.count; t++)
+        rc = evaluate_text(r, t);
+done:
+    return rc;
+}

@@ -1,0 +1,107 @@
+/* The run folder; see folder.h. */
+#include "launch/folder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/status.h"
+
+int folder_create(struct folder *f, const char *path)
+{
+    int rc = RL_OK;
+
+    memset(f, 0, sizeof *f);
+    if (strlen(path) >= sizeof f->path - 64)
+        return rl_error(RL_EINVAL, "output: path too long: %.60s...", path);
+    strcpy(f->path, path);
+    TRY(path_join(f->checkpoints, sizeof f->checkpoints, path, "checkpoints"));
+    TRY(folder_make(f->checkpoints));
+    if (access(path, W_OK) != 0 || access(f->checkpoints, W_OK) != 0)
+        rc = rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
+done:
+    return rc;
+}
+
+/* Bytes of the leading lines whose `key` is at most `last`; a torn or damaged line ends them. */
+static int keep_lines(const char *path, const char *key, int64_t last, size_t *bytes)
+{
+    char *line = NULL;
+    size_t room = 0;
+    FILE *file = fopen(path, "r");
+
+    *bytes = 0;
+    if (!file)
+        return rl_error(RL_EIO, "cannot read %s: %s", path, strerror(errno));
+    for (ssize_t n; (n = getline(&line, &room, file)) > 0; *bytes += (size_t)n) {
+        struct json *row = line[n - 1] == '\n' ? json_parse(line, (size_t)n, path) : NULL;
+        int64_t step = json_int(json_get(row, key), -1);
+        json_free(row);
+        if (step < 0 || step > last)
+            break;
+    }
+    free(line);
+    fclose(file);
+    return RL_OK;
+}
+
+/* Cut `name` back to the lines up to `last` and open it for appending. */
+static int begin_lines(const struct folder *f, const char *name, const char *key, int64_t last, FILE **file)
+{
+    char path[4200];
+    size_t bytes = 0;
+    int rc = RL_OK;
+
+    TRY(path_join(path, sizeof path, f->path, name));
+    if (file_exists(path)) {
+        if (last >= 0)
+            TRY(keep_lines(path, key, last, &bytes));
+        TRY(file_cut(path, bytes));
+    }
+    *file = fopen(path, "a");
+    if (!*file)
+        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+done:
+    return rc;
+}
+
+int folder_begin(struct folder *f, const struct config *c, int64_t step)
+{
+    char path[4200];
+    int rc = RL_OK;
+
+    TRY(path_join(path, sizeof path, f->path, "config.cfg"));
+    TRY(config_save(c, path));
+    TRY(begin_lines(f, "metrics.jsonl", "train/step", step ? step : -1, &f->metrics));
+    TRY(begin_lines(f, "samples.jsonl", "step", step ? step : -1, &f->samples));
+    TRY(path_join(path, sizeof path, f->path, "log.txt"));
+    TRY(log_open(path));
+done:
+    return rc;
+}
+
+void folder_close(struct folder *f)
+{
+    if (f->metrics)
+        fclose(f->metrics);
+    if (f->samples)
+        fclose(f->samples);
+    f->metrics = f->samples = NULL;
+    log_close();
+}
+
+bool folder_stop(const struct folder *f)
+{
+    char path[4200];
+
+    return path_join(path, sizeof path, f->path, "stop") == RL_OK && file_exists(path) && remove(path) == 0;
+}
+
+void folder_checkpoint(const struct folder *f, int64_t step, char *out, size_t room)
+{
+    snprintf(out, room, "%s/step-%08lld.h5", f->checkpoints, (long long)step);
+}

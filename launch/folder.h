@@ -1,0 +1,28 @@
+/* The run folder: runs/<name>/ with config.cfg, metrics.jsonl, samples.jsonl, checkpoints/, log.txt. Only the
+ * recorder (the first learner) writes here; see docs/formats.md. */
+#ifndef LAUNCH_FOLDER_H
+#define LAUNCH_FOLDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/config.h"
+
+struct folder {
+    char path[4096], checkpoints[4200];
+    FILE *metrics, *samples;
+};
+
+/* Make the folder and its checkpoints/; RL_EIO, one line, when it cannot be written. */
+int folder_create(struct folder *f, const char *path);
+/* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start empty), write config.cfg,
+ * open the files for appending. */
+int folder_begin(struct folder *f, const struct config *c, int64_t step);
+void folder_close(struct folder *f);
+/* Is there a file `stop` in it?  It is removed when found. */
+bool folder_stop(const struct folder *f);
+/* checkpoints/step-%08d.h5 */
+void folder_checkpoint(const struct folder *f, int64_t step, char *out, size_t room);
+
+#endif

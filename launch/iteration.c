@@ -1,0 +1,189 @@
+/* The whole algorithm, for every placement.  A rank does the steps of the roles it holds and skips the
+ * others; a link from a rank to itself is a pointer.
+ *
+ *   actors hold weights of version s when iteration s begins, and sample the batch of step s + max_lag;
+ *   learners train on the batch of step s, sampled max_lag iterations ago, which makes version s + 1.
+ *
+ * So the batch of step s is sampled with version max(0, s - max_lag), exactly, and with max_lag = 1
+ * generation and update overlap when they are on different ranks.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "launch/run.h"
+
+/* One batch around the ring, up to the learners' door.  A failure travels with the batch, so that every
+ * rank keeps its appointments and all stop together at the iteration's agreement. */
+int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose)
+{
+    struct prompts *prompts = purpose == PURPOSE_EVAL ? r->eval_prompts : r->prompts;
+    struct batch *b;
+    int64_t draw = purpose == PURPOSE_EVAL ? 0 : step * ring->P;
+    bool shuffle = purpose != PURPOSE_EVAL && r->config->shuffle;
+    double t = clock_now();
+    int rc = RL_OK;
+
+    ring_begin(ring, step);
+    if ((b = ring_batch(ring, ROLE_ACTOR, step))) {
+        int64_t made;
+        double rows;
+        b->status = prompts_next(prompts, shuffle, (uint64_t)r->config->seed, draw, b);
+        if (b->status == RL_OK)
+            b->status = actor_fill(r->actor, b, purpose, r->step);
+        actor_stats(r->actor, &made, &rows);
+        r->made += made;
+        rc = status_worse(rc, link_send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT));
+        rc = status_worse(rc, link_send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT));
+        rc = status_worse(rc, link_send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
+        r->spans[SPAN_GENERATE] += clock_now() - t;
+    }
+    if ((b = ring_batch(ring, ROLE_REWARD, step))) {
+        rc = status_worse(rc, link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT));
+        t = clock_now();
+        if (b->status == RL_OK && rc == RL_OK)
+            b->status = reward_fill(r->reward, b, prompts);
+        rc = status_worse(rc, link_send(ring->rewards, b, COL_REWARD, PHASE_REWARD));
+        r->spans[SPAN_REWARD] += clock_now() - t;
+    }
+    if ((b = ring_batch(ring, ROLE_REFMODEL, step))) {
+        rc = status_worse(rc, link_recv(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT));
+        t = clock_now();
+        if (b->status == RL_OK && rc == RL_OK)
+            b->status = refmodel_fill(r->refmodel, b);
+        rc = status_worse(rc, link_send(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
+        r->spans[SPAN_REF_LOGP] += clock_now() - t;
+    }
+    return rc;
+}
+
+/* Learners: wait until every column of the batch of `step` has come. */
+int ring_collect(struct run *r, struct ring *ring, int64_t step)
+{
+    struct batch *b = ring_batch(ring, ROLE_LEARNER, step);
+    int rc = RL_OK;
+
+    if (!b || ring->collected[step % ring->depth] == step)
+        return RL_OK;
+    if (r->algorithm->rollouts) {
+        TRY(link_recv(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
+        TRY(link_recv(ring->rewards, b, COL_REWARD, PHASE_REWARD));
+        TRY(link_recv(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
+    } else {
+        ring_begin(ring, step);
+        TRY(corpus_next(r->corpus, r->config->shuffle, (uint64_t)r->config->seed, step * ring->P, b));
+    }
+    ring->collected[step % ring->depth] = step;
+    rc = b->status;
+done:
+    return rc;
+}
+
+static int learn(struct run *r)
+{
+    struct batch *b = ring_batch(&r->train, ROLE_LEARNER, r->step);
+    double t;
+    int rc = ring_collect(r, &r->train, r->step);
+
+    TRY(comm_agree(r->team, rc));
+    t = clock_now();
+    TRY(learner_update(r->learner, b, r->metrics));
+    r->spans[SPAN_UPDATE] += clock_now() - t;
+    if (r->algorithm->rollouts)
+        TRY(learner_measure(r->learner, b, r->metrics, ""));
+    TRY(record_samples(r, b));
+done:
+    return rc;
+}
+
+/* Version r->step of the weights goes to the actors that still need it. */
+static int exchange_weights(struct run *r)
+{
+    bool wanted = r->step + r->config->max_lag < r->config->steps || evaluation_due(r);
+    double t = clock_now();
+    int rc = RL_OK;
+
+    if (!r->feed || !wanted)
+        return RL_OK;
+    if (run_holds(r, ROLE_LEARNER))
+        TRY(weights_publish(r->feed, model_weights(r->policy), r->step));
+    if (run_holds(r, ROLE_ACTOR) && !run_holds(r, ROLE_LEARNER)) {
+        TRY(weights_receive(r->feed, model_weights(r->policy), r->step));
+        model_changed(r->policy);
+    }
+    r->spans[SPAN_WEIGHT_SYNC] += clock_now() - t;
+done:
+    return rc;
+}
+
+static int evaluate_if_due(struct run *r)
+{
+    double t = clock_now();
+    int rc = evaluation_due(r) ? evaluate(r) : RL_OK;
+
+    r->spans[SPAN_EVAL] += clock_now() - t;
+    return rc;
+}
+
+static bool checkpoint_due(const struct run *r)
+{
+    return r->config->checkpoint_every > 0 && r->step % r->config->checkpoint_every == 0;
+}
+
+int run_begin(struct run *r)
+{
+    int64_t ahead = r->algorithm->rollouts ? r->config->max_lag : 0;
+    int rc = RL_OK;
+
+    r->step_started = clock_now();
+    comm_set_step(r->world, r->step);
+    TRY(exchange_weights(r));
+    if (r->step > 0)
+        return RL_OK;                   /* the queue came with the checkpoint */
+    rc = evaluate_if_due(r);
+    TRY(comm_agree(r->world, rc));
+    if (evaluation_due(r))
+        rc = record_step(r);
+    for (int64_t q = 0; q < ahead && q < r->config->steps; q++)
+        rc = status_worse(rc, ring_roll(r, &r->train, q, PURPOSE_SAMPLE));
+    TRY(comm_agree(r->world, rc));
+done:
+    return rc;
+}
+
+int iteration(struct run *r)
+{
+    int64_t sampled = r->step + r->config->max_lag;
+    bool asked;
+    int rc = RL_OK;
+
+    r->step_started = clock_now();
+    comm_set_step(r->world, r->step);
+    if (r->algorithm->rollouts && sampled < r->config->steps)
+        rc = ring_roll(r, &r->train, sampled, PURPOSE_SAMPLE);
+    if (run_holds(r, ROLE_LEARNER))
+        rc = status_worse(rc, learn(r));
+    TRY(comm_agree(r->world, rc));
+    r->step++;
+    TRY(exchange_weights(r));
+    rc = evaluate_if_due(r);
+    TRY(comm_agree(r->world, rc));
+    TRY(record_step(r));
+    asked = stop_asked() || (comm_rank(r->world) == r->recorder && folder_stop(&r->folder));
+    TRY(comm_agree(r->world, asked && r->step < r->config->steps ? RL_ESTOP : RL_OK));
+    if (checkpoint_due(r) && r->step < r->config->steps)
+        rc = state_save(r);
+    TRY(comm_agree(r->world, rc));
+done:
+    return rc;
+}
+
+/* Save what there is unless a rank was lost; numbers gone bad leave the weights of the last good step. */
+int run_end(struct run *r, int rc)
+{
+    bool save = rc == RL_OK || rc == RL_ESTOP || rc == RL_ENAN;
+    int saved;
+
+    if (!save || (rc != RL_OK && r->step == 0))
+        return rc;
+    saved = comm_agree(r->world, state_save(r));
+    return saved == RL_OK ? rc : saved;
+}

@@ -1,0 +1,142 @@
+/* Batches and links of one ring; see ring.h. */
+#include "launch/ring.h"
+
+#include <string.h>
+
+#include "base/status.h"
+
+static const enum role role_of[ROLES] = { ROLE_ACTOR, ROLE_LEARNER, ROLE_REWARD, ROLE_REFMODEL };
+
+static int slot_of_role(enum role role)
+{
+    int i = 0;
+
+    while (role_of[i] != role)
+        i++;
+    return i;
+}
+
+static void find_shares(struct ring *ring, const struct placement *p, int rank, int leaves)
+{
+    for (int i = 0; i < ROLES; i++) {
+        int index = placement_index(p, role_of[i], rank);
+        if (index >= 0)
+            share_of(ring->P, leaves, placement_of(p, role_of[i])->count, index, &ring->first[i],
+                     &ring->count[i]);
+    }
+}
+
+/* A role whose share equals that of an earlier role uses its batch. */
+static void layout(struct ring *ring, const struct placement *p, int rank, int row_tokens, int R)
+{
+    for (int i = 0; i < ROLES; i++) {
+        int same = i;
+        if (!(ring->roles & role_of[i]) || placement_index(p, role_of[i], rank) < 0)
+            continue;
+        for (int j = i - 1; j >= 0; j--)
+            if (ring->batch[j][0] && ring->first[j] == ring->first[i] && ring->count[j] == ring->count[i])
+                same = j;
+        for (int d = 0; d < ring->depth; d++) {
+            int rows = ring->count[i] * ring->k;
+            if (same == i)
+                batch_layout(&ring->store[i][d], &ring->memory, rows, rows * row_tokens, R);
+            ring->batch[i][d] = same == i ? &ring->store[i][d] : ring->batch[same][d];
+        }
+    }
+}
+
+static int check_size(const struct ring *ring, int row_tokens)
+{
+    if ((int64_t)ring->P * ring->k * row_tokens > INT32_MAX)
+        return rl_error(RL_EINVAL, "a batch of %d prompts x %d samples x %d tokens is too large; lower "
+                        "prompts_per_step, samples_per_prompt or max_new", ring->P, ring->k, row_tokens);
+    return RL_OK;
+}
+
+static int open_links(struct ring *ring, struct comm *world, const struct placement *p, int leaves)
+{
+    const struct ranklist *actors = placement_of(p, ROLE_ACTOR), *learners = placement_of(p, ROLE_LEARNER);
+    const struct ranklist *rewards = placement_of(p, ROLE_REWARD), *refs = placement_of(p, ROLE_REFMODEL);
+    struct {
+        struct link **link;
+        const char *name;
+        const struct ranklist *from, *to;
+    } plan[] = {
+        { &ring->prompts_to_reward, "rollouts to reward", actors, rewards },
+        { &ring->prompts_to_refmodel, "rollouts to refmodel", actors, refs },
+        { &ring->rollouts, "rollouts to learner", actors, learners },
+        { &ring->rewards, "rewards to learner", rewards, learners },
+        { &ring->references, "reference log-probs to learner", refs, learners },
+    };
+    int rc = RL_OK;
+
+    for (size_t i = 0; i < sizeof plan / sizeof *plan; i++)
+        TRY(link_open(plan[i].link, world, plan[i].name, plan[i].from->rank, plan[i].from->count,
+                      plan[i].to->rank, plan[i].to->count, leaves, ring->depth));
+done:
+    return rc;
+}
+
+int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves, int P, int k,
+              int depth, int row_tokens, int R, bool links)
+{
+    int rank = comm_rank(world), rc = RL_OK;
+
+    memset(ring, 0, sizeof *ring);
+    ring->P = P, ring->k = k, ring->depth = depth;
+    ring->roles = links ? ROLE_ALL : ROLE_LEARNER;
+    memset(ring->collected, -1, sizeof ring->collected);
+    TRY(check_size(ring, row_tokens));
+    find_shares(ring, p, rank, leaves);
+    memory_count(&ring->memory);
+    layout(ring, p, rank, row_tokens, R);
+    TRY(memory_open(&ring->memory));
+    layout(ring, p, rank, row_tokens, R);
+    if (links)
+        TRY(open_links(ring, world, p, leaves));
+done:
+    return rc;
+}
+
+size_t ring_bytes(const struct placement *p, int rank, int leaves, int P, int k, int depth,
+                  int row_tokens, int R, unsigned roles)
+{
+    struct ring ring = { .P = P, .k = k, .depth = depth, .roles = roles };
+
+    find_shares(&ring, p, rank, leaves);
+    memory_count(&ring.memory);
+    layout(&ring, p, rank, row_tokens, R);
+    return ring.memory.peak;
+}
+
+void ring_close(struct ring *ring)
+{
+    link_close(ring->prompts_to_reward);
+    link_close(ring->prompts_to_refmodel);
+    link_close(ring->rollouts);
+    link_close(ring->rewards);
+    link_close(ring->references);
+    memory_close(&ring->memory);
+    memset(ring, 0, sizeof *ring);
+}
+
+struct batch *ring_batch(struct ring *ring, enum role role, int64_t step)
+{
+    return ring->batch[slot_of_role(role)][step % ring->depth];
+}
+
+void ring_begin(struct ring *ring, int64_t step)
+{
+    int d = (int)(step % ring->depth);
+
+    for (int i = 0; i < ROLES; i++) {
+        struct batch *b = ring->batch[i][d];
+        if (!b)
+            continue;
+        batch_clear(b);
+        b->step = step;
+        b->P = ring->P, b->k = ring->k;
+        b->group = ring->first[i], b->groups = ring->count[i];
+    }
+    ring->collected[d] = -1;
+}

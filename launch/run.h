@@ -1,0 +1,107 @@
+/* Everything one rank of a training run holds, made from the configuration: roles, models, the rings
+ * between the roles.  run_open makes it, iteration.c moves it, state.c saves it.
+ */
+#ifndef LAUNCH_RUN_H
+#define LAUNCH_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actor/actor.h"
+#include "base/config.h"
+#include "base/metrics.h"
+#include "comm/comm.h"
+#include "comm/link.h"
+#include "data/prompts.h"
+#include "launch/folder.h"
+#include "launch/models.h"
+#include "launch/placement.h"
+#include "launch/ring.h"
+#include "learner/learner.h"
+#include "refmodel/refmodel.h"
+#include "reward/reward.h"
+
+#define ACTOR_ROWS 64                   /* rows decoded at once by an actor, at most */
+
+/* What the time of a step goes to; names are those of time/<name> in the metrics. */
+enum span { SPAN_GENERATE, SPAN_REWARD, SPAN_REF_LOGP, SPAN_UPDATE, SPAN_WEIGHT_SYNC, SPAN_CHECKPOINT,
+            SPAN_EVAL, SPANS };
+
+struct run {
+    const struct config *config;
+    const struct algorithm *algorithm;
+    struct comm *world;
+    struct comm *team;                  /* the learners; NULL on other ranks */
+    struct placement placement;
+    unsigned roles;
+    int recorder;                       /* world rank of the first learner, who writes the run folder */
+    struct folder folder;               /* open on the recorder only */
+    struct compute *compute;
+
+    struct source policy_source, reference_source;
+    struct model *policy, *reference;
+    struct prompts *prompts, *eval_prompts;
+    struct corpus *corpus;              /* lm: rows to train on */
+    struct corpus **eval_corpus;        /* one per eval_text */
+    struct actor *actor;
+    struct reward *reward;
+    struct refmodel *refmodel;
+    struct learner *learner;
+
+    struct ring train, eval;            /* eval.P is 0 when there is nothing to generate for evaluation */
+    struct ring *eval_rows;             /* one per eval_text: rows of text, learners only */
+    struct feed *feed;                  /* NULL: no rank needs weights from another */
+
+    int longest_prompt, row_tokens;     /* in tokens; the longest row */
+    int64_t step;                       /* updates done */
+    int64_t first_step;                 /* where this start of the run began */
+    int64_t tokens_before;              /* trained on before this step */
+    int64_t saved;                      /* step of the newest checkpoint, -1: none */
+    size_t checkpoint_bytes;            /* of the checkpoint written in this step, else 0 */
+    double spans[SPANS];
+    int64_t made;                       /* tokens generated in this step, on this rank */
+    double started, step_started;
+    struct metrics *metrics;            /* of the step under way; every learner sets the same values */
+};
+
+/* Collective over world.  The roles of this rank, models loaded, memory taken; no step is done. The caller keeps world
+ * and config and closes the run first. */
+int run_open(struct run *r, const struct config *config, struct comm *world);
+void run_close(struct run *r);
+
+static inline bool run_holds(const struct run *r, enum role role)
+{
+    return (r->roles & role) != 0;
+}
+
+/* What actor_create needs, also for plan. */
+struct actor_settings run_actor_settings(const struct config *c, const struct source *policy, int longest_prompt,
+                                         int max_rows);
+
+/* ---- iteration.c: collective over world */
+int run_begin(struct run *r);           /* before the first step: weights to the actors, the queue filled, first evaluation */
+int iteration(struct run *r);           /* one step; RL_ESTOP when asked to stop: state is saved */
+int run_end(struct run *r, int rc);     /* after the last step: the last checkpoint */
+
+/* ---- evaluate.c: collective over world; sets eval/... metrics */
+int evaluate(struct run *r);
+bool evaluation_due(const struct run *r);
+
+/* ---- state.c: collective over the learners (others return at once) */
+int state_save(struct run *r);
+/* Sets r->step from the newest checkpoint of the run folder (0: fresh) on every rank, and loads it. Collective over world. */
+int state_resume(struct run *r, bool fresh);
+
+/* ---- record.c: the step's lines in metrics.jsonl and samples.jsonl, and on the terminal */
+int record_step(struct run *r);
+int record_samples(struct run *r, const struct batch *b);
+
+/* Batch of `step` around the ring up to the learners (iteration.c; evaluate.c uses it too). */
+int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose);
+int ring_collect(struct run *r, struct ring *ring, int64_t step);
+
+/* ---- stop.c: SIGINT, SIGTERM, SIGUSR1 become a flag */
+void stop_watch(void);
+bool stop_asked(void);
+
+#endif

@@ -1,0 +1,66 @@
+/* One line a step; see view.h. */
+#include "launch/view.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+/* What the line shows, in order, when the step has it. */
+static const struct { const char *metric, *label, *format; } shown[] = {
+    { "loss", "loss", "%.4f" },
+    { "reward/mean", "reward", "%.3f" },
+    { "kl/ref", "kl", "%.2f" },
+    { "dpo/rewards/accuracies", "acc", "%.2f" },
+    { "len/response/mean", "len", "%.0f" },
+    { "optim/grad_norm", "grad", "%.2f" },
+    { "perf/tok_s", "tok/s", "%.0f" },
+    { "time/step", "s", "%.2f" },
+};
+
+static void add_numbers(struct text *line, const struct metrics *m)
+{
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        if (metrics_has(m, shown[i].metric)) {
+            char number[32];
+            snprintf(number, sizeof number, shown[i].format, metrics_get(m, shown[i].metric, 0));
+            text_addf(line, "  %s %s", shown[i].label, number);
+        }
+}
+
+static void add_bar(struct text *line, int64_t step, int64_t steps, double left)
+{
+    int filled = steps > 0 ? (int)(20 * step / steps) : 0;
+
+    text_adds(line, "[");
+    for (int i = 0; i < 20; i++)
+        text_adds(line, i < filled ? "=" : " ");
+    text_addf(line, "] %d:%02d left  ", (int)(left / 60), (int)fmod(left, 60));
+}
+
+void view_step(const struct metrics *m, int64_t step, int64_t steps, double seconds_left)
+{
+    bool live = isatty(STDOUT_FILENO);
+    struct text line = { 0 };
+
+    if (live) {
+        text_adds(&line, "\r\x1b[K");
+        add_bar(&line, step, steps, seconds_left);
+    }
+    text_addf(&line, "step %lld/%lld", (long long)step, (long long)steps);
+    add_numbers(&line, m);
+    text_adds(&line, live ? "" : "\n");
+    fwrite(line.data, 1, line.size, stdout);
+    fflush(stdout);
+    text_free(&line);
+}
+
+void view_end(void)
+{
+    if (isatty(STDOUT_FILENO))
+        fputs("\n", stdout);
+    fflush(stdout);
+}

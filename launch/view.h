@@ -1,0 +1,14 @@
+/* A run on the terminal: one line a step. On a terminal the line is live (rewritten in place, with a bar); else plain lines. */
+#ifndef LAUNCH_VIEW_H
+#define LAUNCH_VIEW_H
+
+#include <stdint.h>
+
+#include "base/metrics.h"
+
+/* Shows the step whose metrics are set. */
+void view_step(const struct metrics *m, int64_t step, int64_t steps, double seconds_left);
+/* End the live line, if any, so that other text can follow. */
+void view_end(void);
+
+#endif
