@@ -1,4 +1,10 @@
-/* AdamW (Loshchilov & Hutter 2019) with global-norm clipping and a learning-rate schedule, over flat buffers. */
+/* AdamW (Loshchilov & Hutter 2019) with global-norm clipping and a learning-rate schedule, over flat
+ * buffers.
+ *
+ *   TRY(optimizer_create(&o, config, model));
+ *   TRY(optimizer_step(o, grads, t, &grad_norm, &lr));      update t of the run, from 0
+ *   optimizer_destroy(o);
+ */
 #ifndef LEARNER_OPTIMIZER_H
 #define LEARNER_OPTIMIZER_H
 
@@ -7,10 +13,12 @@
 #include "model/model.h"
 
 struct optimizer;
+/* The caller keeps config and model and destroys them after the optimizer. */
 int optimizer_create(struct optimizer **o, const struct config *config, struct model *model);
-void optimizer_destroy(struct optimizer *o);
+void optimizer_destroy(struct optimizer *o);    /* NULL is fine */
+size_t optimizer_bytes(const struct model_shape *shape);        /* what create takes, for plan */
 float *optimizer_m(struct optimizer *o);        /* first moments, model_size floats */
-float *optimizer_v(struct optimizer *o);
+float *optimizer_v(struct optimizer *o);        /* second moments */
 /* beta1^t and beta2^t by repeated multiplication in double: part of the state */
 void optimizer_powers(const struct optimizer *o, double *b1, double *b2);
 void optimizer_set_powers(struct optimizer *o, double b1, double b2);
@@ -18,8 +26,12 @@ void optimizer_set_powers(struct optimizer *o, double b1, double b2);
 /* Learning rate of update t (from 0) of `steps`: warm-up, then the schedule. */
 double optimizer_rate(const struct config *c, int64_t t);
 
-/* Norm of grads by chunks (RL_ENAN names the first array with a NaN or Inf), clip, AdamW, model_changed.  Not collective: grads are equal on all
- * ranks, and so is everything made from them. */
+/* The norm of a flat gradient: double partials of HASH_CHUNK elements added in chunk order.  RL_ENAN
+ * names the first array and element that is not finite. */
+int optimizer_norm(const struct model *model, const float *grads, double *norm);
+
+/* Norm of grads (RL_ENAN: nothing was changed), clip, AdamW, model_changed.  Not collective: grads are
+ * equal on all ranks, and so is everything made from them. */
 int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_norm, double *lr);
 
 #endif

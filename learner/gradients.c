@@ -1,0 +1,174 @@
+/* Gradients: leaf by leaf, micro-batch by micro-batch.
+ *
+ *   batch   | g0 g1 | g2 g3 | g4 g5 | g6 g7 |      groups; a leaf is a run of whole groups
+ *   leaf      [   0   ] [   1   ] ...
+ *   micro       g0  g1                             whole groups, about micro_rows rows that are used
+ *
+ * A later micro-batch of a leaf goes on where the earlier stopped (model_backward adds), so the cut into
+ * micro-batches cannot change a bit.  With reduction = "fast" a rank's groups are one leaf. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "learner/internal.h"
+
+int row_response(const struct batch *b, int n, int *from)
+{
+    int first = b->prompt_len[n] > 1 ? b->prompt_len[n] : 1;
+
+    *from = b->start[n] + first;
+    return b->start[n + 1];
+}
+
+double row_sum(const float *x, int from, int end)
+{
+    double sum = 0;
+
+    for (int t = from; t < end; t++)
+        sum += (double)x[t];
+    return sum;
+}
+
+void row_fill(float *x, int from, int end, double value)
+{
+    for (int t = from; t < end; t++)
+        x[t] = (float)value;
+}
+
+int rows_check(const struct batch *b, int max_row_tokens)
+{
+    if (b->N != b->groups * b->k)
+        return rl_error(RL_EBUG, "step %lld: %d rows in %d groups of %d", (long long)b->step, b->N,
+                        b->groups, b->k);
+    for (int n = 0; n < b->N; n++) {
+        int length = b->start[n + 1] - b->start[n];
+        if (length < 1 || length > max_row_tokens || b->prompt_len[n] < 0 ||
+            b->prompt_len[n] > length)
+            return rl_error(RL_EBUG, "step %lld: row %d has %d tokens, %d of them prompt; there is room "
+                            "for %d", (long long)b->step, b->group * b->k + n, length,
+                            b->prompt_len[n], max_row_tokens);
+    }
+    return RL_OK;
+}
+
+int rows_count(struct learner *ln, const struct batch *b)
+{
+    ln->counted[0] = ln->counted[1] = 0;
+    for (int n = 0; n < b->N; n++) {
+        int from, end = row_response(b, n, &from);
+        if (ln->place[n] < 0)
+            continue;
+        ln->counted[0] += end > from ? end - from : 0;
+        ln->counted[1] += end - b->start[n];
+    }
+    return comm_sum_int64(ln->team, ln->counted, 2, PHASE_COUNT);
+}
+
+void micro_layout(struct micro *micro, struct memory *memory)
+{
+    size_t rows = (size_t)micro->max_rows, tokens = (size_t)micro->max_tokens;
+
+    micro->row = memory_take(memory, rows * sizeof(int));
+    micro->start = memory_take(memory, (rows + 1) * sizeof(int));
+    micro->tokens = memory_take(memory, tokens * sizeof(int));
+    micro->logp = memory_take(memory, tokens * sizeof(float));
+    micro->dlogp = memory_take(memory, tokens * sizeof(float));
+    micro->S = memory_take(memory, rows * sizeof(double));
+    micro->R = memory_take(memory, rows * sizeof(double));
+    micro->slope = memory_take(memory, rows * sizeof(double));
+}
+
+void micro_clear(struct micro *micro)
+{
+    micro->N = micro->T = micro->groups = 0;
+    micro->start[0] = 0;
+}
+
+void micro_add(struct micro *micro, const struct batch *b, int n)
+{
+    int length = b->start[n + 1] - b->start[n];
+
+    memcpy(micro->tokens + micro->T, b->tokens + b->start[n], (size_t)length * sizeof(int));
+    micro->T += length;
+    micro->row[micro->N++] = n;
+    micro->start[micro->N] = micro->T;
+}
+
+/* Pack the groups from `group` on, up to `end`; returns the first that found no room. */
+static int pack(struct learner *ln, const struct batch *b, int group, int end)
+{
+    struct micro *micro = &ln->micro;
+
+    micro_clear(micro);
+    micro->group = group;
+    for (; group < end; group++) {
+        int used = 0;
+        for (int n = group * b->k; n < (group + 1) * b->k; n++)
+            used += ln->place[n] >= 0;
+        if (micro->N > 0 && micro->N + used > ln->config->micro_rows)
+            break;
+        for (int n = group * b->k; n < (group + 1) * b->k; n++)
+            if (ln->place[n] >= 0) {
+                ln->place[n] = micro->N;
+                micro_add(micro, b, n);
+            }
+        micro->groups++;
+    }
+    return group;
+}
+
+/* Log-probabilities -> loss -> gradients of the packed rows, added to grads. */
+static int pass(struct learner *ln, const struct batch *b, float *grads)
+{
+    struct micro *micro = &ln->micro;
+    double t = clock_now();
+    int rc = RL_OK;
+
+    TRY(model_logprobs(ln->trainer, micro->tokens, micro->start, micro->N, 1.0f, true, micro->logp,
+                       NULL));
+    memset(micro->dlogp, 0, (size_t)micro->T * sizeof(float));
+    TRY(ln->algorithm->loss(ln, b));
+    ln->seconds[0] += clock_now() - t;
+    t = clock_now();
+    TRY(model_backward(ln->trainer, micro->dlogp, NULL, grads));
+    ln->seconds[1] += clock_now() - t;
+done:
+    return rc;
+}
+
+/* The groups of a leaf, counted from the first that is held here. */
+static void leaf_groups(const struct learner *ln, const struct batch *b, int leaf, int *first,
+                        int *end)
+{
+    if (ln->fast) {
+        *first = 0;
+        *end = leaf == tree_first(ln->tree) ? b->groups : 0;
+    } else {
+        *first = (int)((int64_t)leaf * b->P / ln->leaves) - b->group;
+        *end = (int)((int64_t)(leaf + 1) * b->P / ln->leaves) - b->group;
+    }
+}
+
+int gradients_add(struct learner *ln, const struct batch *b)
+{
+    int rc = RL_OK;
+
+    for (int leaf = tree_first(ln->tree); leaf < tree_end(ln->tree); leaf++) {
+        float *slot = tree_slot(ln->tree, leaf);
+        bool added = false;
+        int group, end;
+        leaf_groups(ln, b, leaf, &group, &end);
+        while (group < end) {
+            group = pack(ln, b, group, end);
+            if (ln->micro.N == 0)
+                continue;           /* every pair of these groups was dropped */
+            TRY(pass(ln, b, slot));
+            added = true;
+        }
+        if (added)
+            TRY(model_backward_finish(ln->trainer, slot));
+        tree_push(ln->tree, leaf);
+    }
+done:
+    return rc;
+}

@@ -1,0 +1,136 @@
+/* Means over rows that need no gradient: scores, distance to the reference, entropy, lengths.
+ * One record of doubles a row, gathered and added in global order. */
+#include <limits.h>
+
+#include "base/status.h"
+#include "learner/internal.h"
+
+enum { SCORE, REWARDS };        /* then the reward columns, then these: */
+enum { LEN_PROMPT, LEN, CLIPPED, EOS, KL, ENTROPY, COUNT };
+_Static_assert(REWARDS + COUNT == MEASURE_TERMS, "the learner plans room for the table of a step");
+
+double row_score(const struct config *c, const struct batch *b, int n)
+{
+    double score = 0;
+
+    for (int r = 0; r < b->R; r++)
+        score += c->rewards[r].weight * b->reward[(size_t)n * b->R + r];
+    return score;
+}
+
+static void measure_row(const struct learner *ln, const struct batch *b, unsigned columns, int n,
+                        double *out)
+{
+    double *rest = out + REWARDS + b->R;
+    int from, end = row_response(b, n, &from);
+
+    out[SCORE] = columns & COL_REWARD ? row_score(ln->config, b, n) : 0;
+    for (int r = 0; r < b->R; r++)
+        out[REWARDS + r] = columns & COL_REWARD ? b->reward[(size_t)n * b->R + r] : 0;
+    rest[LEN_PROMPT] = b->prompt_len[n];
+    rest[LEN] = end - b->start[n] - b->prompt_len[n];
+    rest[CLIPPED] = b->finish[n] == FINISH_LENGTH;
+    rest[EOS] = b->finish[n] == FINISH_EOS;
+    rest[KL] = rest[ENTROPY] = 0;
+    if (columns & COL_ACTOR_LOGP)
+        rest[ENTROPY] = -row_sum(b->actor_logp, from, end);
+    if (columns & COL_ACTOR_LOGP && columns & COL_REF_LOGP)
+        for (int t = from; t < end; t++)
+            rest[KL] += (double)b->actor_logp[t] - (double)b->ref_logp[t];
+}
+
+/* Share of the groups whose responses all have the same score. */
+static double no_signal(const double *all, int groups, int k, int columns)
+{
+    int same = 0;
+
+    for (int g = 0; g < groups; g++) {
+        struct moments score = stats_moments(all + (size_t)g * k * columns, k, columns, SCORE);
+        same += score.min == score.max;
+    }
+    return (double)same / groups;
+}
+
+/* An evaluation has three numbers; a training step has all of them. */
+static void set_evaluation(struct metrics *m, const char *prefix, unsigned columns, double score,
+                           double kl, double length)
+{
+    if (columns & COL_REWARD)
+        metrics_setf(m, score, "%sscore", prefix);
+    if (columns & COL_ACTOR_LOGP && columns & COL_REF_LOGP)
+        metrics_setf(m, kl, "%skl", prefix);
+    metrics_setf(m, length, "%slen", prefix);
+}
+
+static void set_rewards(const struct learner *ln, const struct batch *b, struct metrics *m,
+                        const double *all, int rows, int columns)
+{
+    struct moments score = stats_moments(all, rows, columns, SCORE);
+    double correlation;
+
+    metrics_set(m, "reward/mean", score.mean);
+    metrics_set(m, "reward/std", score.std);
+    metrics_set(m, "reward/min", score.min);
+    metrics_set(m, "reward/max", score.max);
+    for (int r = 0; r < b->R; r++) {
+        struct moments one = stats_moments(all, rows, columns, REWARDS + r);
+        metrics_setf(m, one.mean, "reward/%s/mean", ln->config->rewards[r].name);
+        metrics_setf(m, one.std, "reward/%s/std", ln->config->rewards[r].name);
+    }
+    if (stats_correlation(all, rows, columns, SCORE, REWARDS + b->R + LEN, &correlation))
+        metrics_set(m, "reward/len_corr", correlation);
+    if (b->k > 1)
+        metrics_set(m, "rollout/zero_std_frac", no_signal(all, b->P, b->k, columns));
+}
+
+static void set_lengths(struct metrics *m, const double *all, int rows, int columns, int rest)
+{
+    struct moments length = stats_moments(all, rows, columns, rest + LEN);
+
+    metrics_set(m, "len/prompt/mean", stats_moments(all, rows, columns, rest + LEN_PROMPT).mean);
+    metrics_set(m, "len/response/mean", length.mean);
+    metrics_set(m, "len/response/min", length.min);
+    metrics_set(m, "len/response/max", length.max);
+    metrics_set(m, "len/clip_ratio", stats_moments(all, rows, columns, rest + CLIPPED).mean);
+    metrics_set(m, "rollout/eos_ratio", stats_moments(all, rows, columns, rest + EOS).mean);
+}
+
+int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m, const char *prefix)
+{
+    int rest = REWARDS + b->R, columns = rest + COUNT, rows = b->P * b->k;
+    const double *all;
+    double kl;
+    unsigned have;
+    int rc = b->status == RL_OK ? rows_check(b, INT_MAX) : b->status;
+
+    if (rc == RL_OK && (b->R != ln->config->n_rewards && b->filled & COL_REWARD))
+        rc = rl_error(RL_EBUG, "%d reward columns for %d rewards", b->R, ln->config->n_rewards);
+    TRY(comm_agree(ln->team, rc));
+    TRY(stats_begin(&ln->stats, b));
+    TRY(stats_room(&ln->stats, (size_t)b->k * columns));
+    have = ln->stats.columns;
+    for (int n = 0; n < b->N; n++)
+        measure_row(ln, b, have, n, ln->stats.mine + (size_t)n * columns);
+    TRY(stats_gather(&ln->stats, ln->stats.mine, (size_t)b->k * columns));
+
+    all = ln->stats.all;
+    kl = stats_moments(all, rows, columns, rest + KL).mean;
+    if (prefix[0]) {
+        set_evaluation(m, prefix, have, stats_moments(all, rows, columns, SCORE).mean, kl,
+                       stats_moments(all, rows, columns, rest + LEN).mean);
+        return RL_OK;
+    }
+    if (have & COL_REWARD && b->R > 0)
+        set_rewards(ln, b, m, all, rows, columns);
+    if (have & COL_ACTOR_LOGP && have & COL_REF_LOGP) {
+        metrics_set(m, "kl/ref", kl);
+        if (have & COL_REWARD && b->R > 0)
+            metrics_set(m, "reward/rlhf", stats_moments(all, rows, columns, SCORE).mean -
+                        ln->config->beta * kl);
+    }
+    if (have & COL_ACTOR_LOGP)
+        metrics_set(m, "policy/entropy", stats_moments(all, rows, columns, rest + ENTROPY).mean);
+    set_lengths(m, all, rows, columns, rest);
+done:
+    return rc;
+}

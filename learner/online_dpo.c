@@ -1,0 +1,303 @@
+/* Online DPO (Guo et al. 2024, with the losses of losses/): the responses of a prompt are scored,
+ * labelled, and the policy moves towards the chosen and away from the rejected one.
+ *
+ *   rewards -> scores -> pairs (weight w)        L = sum over pairs of w l(S_w, S_l) / sum of w
+ *   dL/dlogp = the sum over a row's pairs of w dl/dS / sum of w, the same for each response token
+ *
+ * The weights are counted over all ranks before the first gradient, so that gradients add up. */
+#include <math.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "learner/internal.h"
+
+int dpo_setup(struct learner *ln)
+{
+    const struct config *c = ln->config;
+    struct online_dpo *d = &ln->dpo;
+    int rc = RL_OK;
+
+    TRY(pairing_parse(&d->pairing, c->dpo.pairing));
+    TRY(tie_policy_parse(&d->tie_policy, c->dpo.tie_policy));
+    d->loss = loss_find(c->dpo.loss);
+    if (!d->loss)
+        return rl_error(RL_EINVAL, "dpo.loss: '%s' is not one of sigmoid, ipo, ipo_sum, hinge",
+                        c->dpo.loss);
+    if (ln->k < 2)
+        return rl_error(RL_EINVAL, "samples_per_prompt: online_dpo compares the responses of a prompt "
+                        "and needs at least 2, not %d", ln->k);
+    if (d->pairing == PAIRING_PAIR && ln->k != 2)
+        return rl_error(RL_EINVAL, "dpo.pairing: 'pair' needs samples_per_prompt = 2, not %d; use "
+                        "'best_worst' or 'all'", ln->k);
+    d->pairs_per_group = label_pairs(d->pairing, ln->k);
+done:
+    return rc;
+}
+
+void dpo_layout(struct learner *ln, struct memory *memory)
+{
+    struct online_dpo *d = &ln->dpo;
+    size_t pairs = (size_t)ln->P * d->pairs_per_group;
+
+    d->pairs = memory_take(memory, pairs * sizeof *d->pairs);
+    d->pair_terms = memory_take(memory, pairs * PAIR_TERMS * sizeof(double));
+    d->scores = memory_take(memory, (size_t)ln->k * sizeof *d->scores);
+    d->has_eos = memory_take(memory, (size_t)ln->k * sizeof *d->has_eos);
+    ln->row_terms = memory_take(memory, (size_t)ln->P * ln->k * ROW_TERMS * sizeof(double));
+}
+
+/* ---- targets */
+
+struct group_rows { const struct batch *b; int first; };
+
+static bool same_response(int i, int j, void *user)
+{
+    const struct group_rows *g = user;
+    const int *start = g->b->start + g->first;
+    int length = start[i + 1] - start[i];
+
+    return length == start[j + 1] - start[j] &&
+           memcmp(g->b->tokens + start[i], g->b->tokens + start[j], (size_t)length * sizeof(int)) == 0;
+}
+
+/* Label group g of the batch held here, and mark the rows that its pairs need. */
+static int label(struct learner *ln, const struct batch *b, int g)
+{
+    const struct config *c = ln->config;
+    struct online_dpo *d = &ln->dpo;
+    struct group_rows rows = { b, g * b->k };
+    struct pair *pairs = d->pairs + (size_t)g * d->pairs_per_group;
+    double *terms = d->pair_terms + (size_t)g * d->pairs_per_group * PAIR_TERMS;
+
+    for (int s = 0; s < b->k; s++) {
+        int n = rows.first + s;
+        d->scores[s] = row_score(c, b, n);
+        d->has_eos[s] = b->finish[n] == FINISH_EOS;
+        ln->place[n] = -1;
+        if (!isfinite(d->scores[s]))
+            return rl_error(RL_ENAN, "step %lld: the score of prompt %lld, response %d is %g",
+                            (long long)b->step, (long long)b->prompt[n] + 1, s, d->scores[s]);
+    }
+    label_adjust(d->scores, d->has_eos, b->k, c->dpo.missing_eos_penalty);
+    label_group(pairs, d->scores, b->k, d->pairing, d->tie_policy, c->dpo.tie_eps, same_response,
+                &rows);
+    for (int p = 0; p < d->pairs_per_group; p++, terms += PAIR_TERMS) {
+        memset(terms, 0, PAIR_TERMS * sizeof *terms);
+        terms[PAIR_WEIGHT] = pairs[p].weight;
+        terms[PAIR_TIE] = pairs[p].tie;
+        terms[PAIR_SCORE_W] = d->scores[pairs[p].winner];
+        terms[PAIR_SCORE_L] = d->scores[pairs[p].loser];
+        if (pairs[p].weight > 0)
+            ln->place[rows.first + pairs[p].winner] = ln->place[rows.first + pairs[p].loser] = 0;
+    }
+    return RL_OK;
+}
+
+static int label_all(struct learner *ln, const struct batch *b)
+{
+    int rc = RL_OK;
+
+    for (int g = 0; g < b->groups; g++)
+        TRY(label(ln, b, g));
+    for (int n = 0; n < b->N; n++) {
+        double *terms = ln->row_terms + (size_t)n * ROW_TERMS;
+        memset(terms, 0, ROW_TERMS * sizeof *terms);
+        terms[ROW_LAG] = (double)(ln->version - b->version[n]);
+    }
+done:
+    return rc;
+}
+
+int dpo_targets(struct learner *ln, const struct batch *b)
+{
+    size_t per_group = (size_t)ln->dpo.pairs_per_group * PAIR_TERMS;
+    int rc = RL_OK;
+
+    TRY(comm_agree(ln->team, label_all(ln, b)));
+    TRY(rows_count(ln, b));
+    TRY(stats_gather(&ln->stats, ln->dpo.pair_terms, per_group));
+    ln->total = 0;
+    for (size_t p = 0; p < (size_t)b->P * ln->dpo.pairs_per_group; p++)
+        ln->total += ln->stats.all[p * PAIR_TERMS + PAIR_WEIGHT];
+done:
+    return rc;
+}
+
+/* ---- loss */
+
+/* What one row of the micro-batch brings: its sums, and how far actor, learner and reference are
+ * apart. */
+static void row_terms(struct learner *ln, const struct batch *b, int i)
+{
+    struct micro *micro = &ln->micro;
+    int n = micro->row[i], from, end = row_response(b, n, &from);
+    double *terms = ln->row_terms + (size_t)n * ROW_TERMS;
+    int shift = micro->start[i] - b->start[n];          /* from tokens of the batch to packed ones */
+
+    micro->S[i] = row_sum(micro->logp, from + shift, end + shift);
+    micro->R[i] = row_sum(b->ref_logp, from, end);
+    micro->slope[i] = 0;
+    for (int t = from; t < end; t++)
+        terms[ROW_REF_GAP] = fmax(terms[ROW_REF_GAP], fabs((double)b->actor_logp[t] -
+                                                           (double)b->ref_logp[t]));
+    if (b->version[n] != ln->version)
+        return;                     /* other weights: nothing to compare */
+    for (int t = from; t < end; t++) {
+        double gap = fabs((double)micro->logp[t + shift] - (double)b->actor_logp[t]);
+        terms[ROW_MISMATCH_MAX] = fmax(terms[ROW_MISMATCH_MAX], gap);
+        terms[ROW_MISMATCH_SUM] += gap;
+        terms[ROW_MISMATCH_COUNT]++;
+    }
+}
+
+/* Value of one pair, its slopes added to its rows. */
+static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
+{
+    const struct config *c = ln->config;
+    struct micro *micro = &ln->micro;
+    size_t index = (size_t)g * ln->dpo.pairs_per_group + p;
+    const struct pair *pair = &ln->dpo.pairs[index];
+    double *terms = ln->dpo.pair_terms + index * PAIR_TERMS;
+    int row_w = g * b->k + pair->winner, row_l = g * b->k + pair->loser, from;
+    int w = ln->place[row_w], l = ln->place[row_l];
+    struct pair_input in = { .S_w = micro->S[w], .S_l = micro->S[l],
+                             .R_w = micro->R[w], .R_l = micro->R[l], .beta = c->beta,
+                             .label_smoothing = c->dpo.label_smoothing, .target = pair->target,
+                             .nll = c->dpo.nll };
+    struct pair_output out;
+
+    in.n_w = row_response(b, row_w, &from) - from;
+    in.n_l = row_response(b, row_l, &from) - from;
+    loss_eval(ln->dpo.loss, &in, &out);
+    if (!isfinite(in.S_w + in.S_l + in.R_w + in.R_l + out.value))
+        return rl_error(RL_ENAN, "step %lld: the loss of prompt %lld is %g (log-probabilities %g and "
+                        "%g, reference %g and %g)", (long long)b->step,
+                        (long long)b->prompt[row_w] + 1, out.value, in.S_w, in.S_l, in.R_w, in.R_l);
+    micro->slope[w] += pair->weight * out.dS_w / ln->total;
+    micro->slope[l] += pair->weight * out.dS_l / ln->total;
+    terms[PAIR_VALUE] = out.value;
+    terms[PAIR_S_W] = in.S_w;
+    terms[PAIR_S_L] = in.S_l;
+    terms[PAIR_R_W] = in.R_w;
+    terms[PAIR_R_L] = in.R_l;
+    terms[PAIR_N_W] = in.n_w;
+    terms[PAIR_N_L] = in.n_l;
+    return RL_OK;
+}
+
+int dpo_loss(struct learner *ln, const struct batch *b)
+{
+    struct micro *micro = &ln->micro;
+    int rc = RL_OK;
+
+    for (int i = 0; i < micro->N; i++)
+        row_terms(ln, b, i);
+    for (int g = micro->group; g < micro->group + micro->groups; g++)
+        for (int p = 0; p < ln->dpo.pairs_per_group; p++)
+            if (ln->dpo.pairs[(size_t)g * ln->dpo.pairs_per_group + p].weight > 0)
+                TRY(pair_terms(ln, b, g, p));
+    for (int i = 0; i < micro->N; i++) {
+        int from, end = row_response(b, micro->row[i], &from);
+        int shift = micro->start[i] - b->start[micro->row[i]];
+        row_fill(micro->dlogp, from + shift, end + shift, micro->slope[i]);
+    }
+done:
+    return rc;
+}
+
+/* ---- report */
+
+static const char *const pair_metrics[] = {
+    "dpo/rewards/chosen", "dpo/rewards/rejected", "dpo/rewards/margins", "dpo/rewards/accuracies",
+    "dpo/logps/chosen", "dpo/logps/rejected", "dpo/ranking_accuracy", "dpo/scores_margin",
+    "dpo/len_delta",
+};
+#define PAIR_METRICS (int)(sizeof pair_metrics / sizeof *pair_metrics)
+
+static void pair_values(const double *t, double beta, double *v)
+{
+    double chosen = beta * (t[PAIR_S_W] - t[PAIR_R_W]);
+    double rejected = beta * (t[PAIR_S_L] - t[PAIR_R_L]);
+
+    v[0] = chosen;
+    v[1] = rejected;
+    v[2] = chosen - rejected;
+    v[3] = chosen > rejected;
+    v[4] = t[PAIR_S_W];
+    v[5] = t[PAIR_S_L];
+    v[6] = t[PAIR_S_W] >= t[PAIR_S_L];
+    v[7] = t[PAIR_SCORE_W] - t[PAIR_SCORE_L];
+    v[8] = t[PAIR_N_W] - t[PAIR_N_L];
+}
+
+/* Means over the pairs that were kept; *loss is the number that was differentiated. */
+static void report_pairs(struct learner *ln, const struct batch *b, struct metrics *m, double *loss)
+{
+    int pairs = b->P * ln->dpo.pairs_per_group, kept = 0, ties = 0;
+    double sum[PAIR_METRICS] = { 0 }, v[PAIR_METRICS];
+
+    *loss = 0;
+    for (int p = 0; p < pairs; p++) {
+        const double *t = ln->stats.all + (size_t)p * PAIR_TERMS;
+        ties += t[PAIR_TIE] > 0;
+        if (!(t[PAIR_WEIGHT] > 0))
+            continue;
+        kept++;
+        *loss += t[PAIR_WEIGHT] * t[PAIR_VALUE];
+        pair_values(t, ln->config->beta, v);
+        for (int i = 0; i < PAIR_METRICS; i++)
+            sum[i] += v[i];
+    }
+    if (kept > 0) {
+        *loss /= ln->total;
+        metrics_set(m, "loss", *loss);
+        for (int i = 0; i < PAIR_METRICS; i++)
+            metrics_set(m, pair_metrics[i], sum[i] / kept);
+    }
+    metrics_set(m, "dpo/tie_frac", (double)ties / pairs);
+    metrics_set(m, "data/dropped_frac", (double)(pairs - kept) / pairs);
+}
+
+/* *start: every row was sampled by the weights at hand, and by the reference's equal. */
+static void report_rows(struct learner *ln, const struct batch *b, struct metrics *m, bool *start)
+{
+    int rows = b->P * b->k;
+    const double *all = ln->stats.all;
+    struct moments lag = stats_moments(all, rows, ROW_TERMS, ROW_LAG);
+    double worst = 0, sum = 0, count = 0, apart = 0;
+
+    for (int n = 0; n < rows; n++) {
+        const double *t = all + (size_t)n * ROW_TERMS;
+        worst = fmax(worst, t[ROW_MISMATCH_MAX]);
+        apart = fmax(apart, t[ROW_REF_GAP]);
+        sum += t[ROW_MISMATCH_SUM];
+        count += t[ROW_MISMATCH_COUNT];
+    }
+    if (count > 0) {
+        metrics_set(m, "mismatch/logp_abs_max", worst);
+        metrics_set(m, "mismatch/logp_abs_mean", sum / count);
+    }
+    metrics_set(m, "async/lag/mean", lag.mean);
+    metrics_set(m, "async/lag/max", lag.max);
+    *start = lag.max == 0 && apart == 0;
+}
+
+int dpo_report(struct learner *ln, const struct batch *b, struct metrics *m)
+{
+    const struct online_dpo *d = &ln->dpo;
+    double loss, log2 = 0.69314718055994530942;
+    bool start;
+    int rc = RL_OK;
+
+    TRY(stats_gather(&ln->stats, d->pair_terms, (size_t)d->pairs_per_group * PAIR_TERMS));
+    report_pairs(ln, b, m, &loss);
+    TRY(stats_gather(&ln->stats, ln->row_terms, (size_t)b->k * ROW_TERMS));
+    report_rows(ln, b, m, &start);
+    /* Actor and reference are one model: then every margin is 0, or learner and actor differ. */
+    if (start && ln->version == 0 && ln->total > 0 && d->loss->eval == loss_sigmoid &&
+        ln->config->dpo.nll == 0 && fabs(loss - log2) > 1e-6)
+        rc = rl_error(RL_EBUG, "the first loss is %.9g, not log 2, though policy and reference agree: "
+                      "the learner computes other log-probabilities than the actor", loss);
+done:
+    return rc;
+}
