@@ -2,10 +2,12 @@
  *
  *   batch   | g0 g1 | g2 g3 | g4 g5 | g6 g7 |      groups; a leaf is a run of whole groups
  *   leaf      [   0   ] [   1   ] ...
- *   micro       g0  g1                             whole groups, about micro_rows rows that are used
+ *   micro       g0  g1                             whole groups, about micro_rows rows that are
+ * used
  *
- * A later micro-batch of a leaf goes on where the earlier stopped (model_backward adds), so the cut into
- * micro-batches cannot change a bit.  With reduction = "fast" a rank's groups are one leaf. */
+ * A later micro-batch of a leaf goes on where the earlier stopped (model_backward adds), so the
+ * cut into micro-batches cannot change a bit.  With reduction = "fast" a rank's groups are one
+ * leaf. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -44,8 +46,8 @@ int rows_check(const struct batch *b, int max_row_tokens)
         int length = b->start[n + 1] - b->start[n];
         if (length < 1 || length > max_row_tokens || b->prompt_len[n] < 0 ||
             b->prompt_len[n] > length)
-            return rl_error(RL_EBUG, "step %lld: row %d has %d tokens, %d of them prompt; there is room "
-                            "for %d", (long long)b->step, b->group * b->k + n, length,
+            return rl_error(RL_EBUG, "step %lld: row %d has %d tokens, %d of them prompt; there is "
+                            "room for %d", (long long)b->step, b->group * b->k + n, length,
                             b->prompt_len[n], max_row_tokens);
     }
     return RL_OK;

@@ -13,8 +13,8 @@
 #include "learner/stats.h"
 #include "learner/targets.h"
 
-/* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that no pair
- * needs. */
+/* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that no
+ * pair needs. */
 struct micro {
     int max_rows, max_tokens;
     int group, groups;          /* of the batch held here */
@@ -62,12 +62,12 @@ struct learner {
     struct memory memory;       /* everything below */
     float *grads;               /* (model_size) the sum over all ranks */
     struct micro micro;
-    int *place;                 /* (P, k) -1: the row is not run; else its place in the micro-batch */
+    int *place;                 /* (P, k) -1: not run; else the place in the micro-batch */
     double *row_terms;          /* (P, k, ROW_TERMS); lm: (P) the row's negative log-likelihood */
     struct stats stats;
     struct online_dpo dpo;
 
-    double total;               /* what divides the loss, over all ranks; 0: nothing to learn from */
+    double total;               /* what divides the loss, over all ranks; 0: nothing to learn */
     int64_t counted[2];         /* of the rows run, over all ranks: tokens predicted, tokens */
     int64_t version, tokens;
     double seconds[4];          /* of this update: forward, backward, reduce, optimizer */
@@ -96,8 +96,8 @@ int rows_count(struct learner *ln, const struct batch *b);
 /* Is every row within the rooms?  RL_EBUG.  Not collective. */
 int rows_check(const struct batch *b, int max_row_tokens);
 
-/* Tokens [*from, end) of row n of the batch have a log-probability that counts: the response, never
- * the row's first token.  Returns end. */
+/* Tokens [*from, end) of row n of the batch have a log-probability that counts: the response,
+ * never the row's first token.  Returns end. */
 int row_response(const struct batch *b, int n, int *from);
 double row_sum(const float *x, int from, int end);              /* in double, ascending */
 void row_fill(float *x, int from, int end, double value);

@@ -39,8 +39,8 @@ static int set_leaves(struct learner *ln, int ranks)
         return RL_OK;
     }
     if (ranks > c->reduction_leaves)
-        return rl_error(RL_EINVAL, "reduction_leaves: %lld leaves cannot be shared by %d learner ranks; "
-                        "raise it (a power of two) or use fewer learners",
+        return rl_error(RL_EINVAL, "reduction_leaves: %lld leaves cannot be shared by %d learner "
+                        "ranks; raise it (a power of two) or use fewer learners",
                         (long long)c->reduction_leaves, ranks);
     ln->leaves = (int)c->reduction_leaves;
     return RL_OK;
@@ -66,15 +66,17 @@ static int setup(struct learner *ln, const struct config *c, int ranks, int P, i
     micro = micro < used ? used : micro;
     micro = micro < (int64_t)P * used ? micro : (int64_t)P * used;
     if (rows * (k + 1) > INT_MAX / PAIR_TERMS || micro * max_row_tokens > INT_MAX)
-        return rl_error(RL_ENOFIT, "micro_rows: %lld rows of %d tokens and %lld rows in a step are too "
-                        "many for one learner", (long long)micro, max_row_tokens, (long long)rows);
+        return rl_error(RL_ENOFIT, "micro_rows: %lld rows of %d tokens and %lld rows in a step are "
+                        "too many for one learner", (long long)micro, max_row_tokens,
+                        (long long)rows);
     ln->micro.max_rows = (int)micro;
     ln->micro.max_tokens = (int)micro * max_row_tokens;
 done:
     return rc;
 }
 
-/* Doubles in the largest table of a training step: pairs, rows, or what learner_measure gathers. */
+/* Doubles in the largest table of a training step: pairs, rows, or what learner_measure gathers.
+ * */
 static size_t table_room(const struct learner *ln)
 {
     size_t row = (size_t)ln->config->n_rewards + MEASURE_TERMS;

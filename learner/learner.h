@@ -6,10 +6,10 @@
  *
  * An algorithm is a row of algorithms[], a pairwise loss a row of losses[].
  *
- * reduction = "reproducible": the batch is cut into reduction_leaves leaves, summed in one tree; the same
- * bits on any number of ranks, and a rank holds the groups that share_of (comm/link.h) gives it.
- * reduction = "fast": what a rank holds, whatever that is, is one leaf; fewer buffers and fewer
- * additions, the bits depend on the number of ranks.
+ * reduction = "reproducible": the batch is cut into reduction_leaves leaves, summed in one tree;
+ * the same bits on any number of ranks, and a rank holds the groups that share_of (comm/link.h)
+ * gives it.  reduction = "fast": what a rank holds, whatever that is, is one leaf; fewer buffers
+ * and fewer additions, the bits depend on the number of ranks.
  */
 #ifndef LEARNER_LEARNER_H
 #define LEARNER_LEARNER_H
@@ -41,8 +41,8 @@ struct algorithm {
 extern const struct algorithm algorithms[];             /* ends with name NULL */
 const struct algorithm *algorithm_find(const char *name);
 
-/* The caller keeps config, model and team.  max_row_tokens: tokens in the longest row.  P, k: groups
- * and rows per group of a step, over all ranks.  RL_EINVAL names a key; RL_ENOFIT. */
+/* The caller keeps config, model and team.  max_row_tokens: tokens in the longest row.  P, k:
+ * groups and rows per group of a step, over all ranks.  RL_EINVAL names a key; RL_ENOFIT. */
 int learner_create(struct learner **ln, const struct config *config, struct model *model,
                    struct comm *team, int P, int k, int max_row_tokens);
 void learner_destroy(struct learner *ln);               /* NULL is fine */
@@ -51,21 +51,21 @@ size_t learner_bytes(const struct config *config, const struct model_shape *shap
                      struct compute *compute, int ranks, int rank, int P, int k,
                      int max_row_tokens);
 
-/* One update from the share b of the step.  Collective.  Sets the metrics of the update on every rank
- * (equal values, but for time/forward, backward, reduce, optimizer, which are this rank's).  A failed
- * batch (status) on any rank fails on all.  When every pair is dropped, weights and moments stay and
- * optim/skipped is 1; the version counts on.  RL_ENAN: the weights are untouched, the line names the
- * tensor or the prompt. */
+/* One update from the share b of the step.  Collective.  Sets the metrics of the update on every
+ * rank (equal values, but for time/forward, backward, reduce, optimizer, which are this rank's).
+ * A failed batch (status) on any rank fails on all.  When every pair is dropped, weights and
+ * moments stay and optim/skipped is 1; the version counts on.  RL_ENAN: the weights are untouched,
+ * the line names the tensor or the prompt. */
 int learner_update(struct learner *ln, struct batch *b, struct metrics *m);
 
-/* Means over the rows of all ranks that need no gradient, from the columns that are filled.  Prefix "":
- * reward/, kl/ref, policy/entropy, len/, rollout/ of a training batch.  Another prefix
+/* Means over the rows of all ranks that need no gradient, from the columns that are filled.
+ * Prefix "": reward/, kl/ref, policy/entropy, len/, rollout/ of a training batch.  Another prefix
  * ("eval/stories.eval/"): <prefix>score, <prefix>kl, <prefix>len.  The batch may be of any size.
  * Collective. */
 int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m,
                     const char *prefix);
-/* Evaluation on text: summed negative log-likelihood of the rows of a batch of any size, and the tokens
- * predicted, over all ranks.  RL_EINVAL: a row is longer than max_row_tokens.  Collective. */
+/* Evaluation on text: summed negative log-likelihood of the rows of a batch of any size, and the
+ * tokens predicted, over all ranks.  RL_EBUG: a row is longer than max_row_tokens.  Collective. */
 int learner_nll(struct learner *ln, const struct batch *b, double *sum, int64_t *count);
 
 /* State that a checkpoint holds besides the weights. */

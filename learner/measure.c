@@ -95,7 +95,8 @@ static void set_lengths(struct metrics *m, const double *all, int rows, int colu
     metrics_set(m, "rollout/eos_ratio", stats_moments(all, rows, columns, rest + EOS).mean);
 }
 
-int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m, const char *prefix)
+int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m,
+                    const char *prefix)
 {
     int rest = REWARDS + b->R, columns = rest + COUNT, rows = b->P * b->k;
     const double *all;

@@ -24,8 +24,8 @@ int dpo_setup(struct learner *ln)
         return rl_error(RL_EINVAL, "dpo.loss: '%s' is not one of sigmoid, ipo, ipo_sum, hinge",
                         c->dpo.loss);
     if (ln->k < 2)
-        return rl_error(RL_EINVAL, "samples_per_prompt: online_dpo compares the responses of a prompt "
-                        "and needs at least 2, not %d", ln->k);
+        return rl_error(RL_EINVAL, "samples_per_prompt: online_dpo compares the responses of a "
+                        "prompt and needs at least 2, not %d", ln->k);
     if (d->pairing == PAIRING_PAIR && ln->k != 2)
         return rl_error(RL_EINVAL, "dpo.pairing: 'pair' needs samples_per_prompt = 2, not %d; use "
                         "'best_worst' or 'all'", ln->k);
@@ -54,10 +54,10 @@ static bool same_response(int i, int j, void *user)
 {
     const struct group_rows *g = user;
     const int *start = g->b->start + g->first;
-    int length = start[i + 1] - start[i];
+    size_t length = (size_t)(start[i + 1] - start[i]);
+    const int *a = g->b->tokens + start[i], *b = g->b->tokens + start[j];
 
-    return length == start[j + 1] - start[j] &&
-           memcmp(g->b->tokens + start[i], g->b->tokens + start[j], (size_t)length * sizeof(int)) == 0;
+    return length == (size_t)(start[j + 1] - start[j]) && memcmp(a, b, length * sizeof *a) == 0;
 }
 
 /* Label group g of the batch held here, and mark the rows that its pairs need. */
@@ -132,7 +132,7 @@ static void row_terms(struct learner *ln, const struct batch *b, int i)
     struct micro *micro = &ln->micro;
     int n = micro->row[i], from, end = row_response(b, n, &from);
     double *terms = ln->row_terms + (size_t)n * ROW_TERMS;
-    int shift = micro->start[i] - b->start[n];          /* from tokens of the batch to packed ones */
+    int shift = micro->start[i] - b->start[n];          /* from the batch to the packed rows */
 
     micro->S[i] = row_sum(micro->logp, from + shift, end + shift);
     micro->R[i] = row_sum(b->ref_logp, from, end);
@@ -170,8 +170,8 @@ static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
     in.n_l = row_response(b, row_l, &from) - from;
     loss_eval(ln->dpo.loss, &in, &out);
     if (!isfinite(in.S_w + in.S_l + in.R_w + in.R_l + out.value))
-        return rl_error(RL_ENAN, "step %lld: the loss of prompt %lld is %g (log-probabilities %g and "
-                        "%g, reference %g and %g)", (long long)b->step,
+        return rl_error(RL_ENAN, "step %lld: the loss of prompt %lld is %g (log-probabilities %g "
+                        "and %g, reference %g and %g)", (long long)b->step,
                         (long long)b->prompt[row_w] + 1, out.value, in.S_w, in.S_l, in.R_w, in.R_l);
     micro->slope[w] += pair->weight * out.dS_w / ln->total;
     micro->slope[l] += pair->weight * out.dS_l / ln->total;
@@ -296,8 +296,8 @@ int dpo_report(struct learner *ln, const struct batch *b, struct metrics *m)
     /* Actor and reference are one model: then every margin is 0, or learner and actor differ. */
     if (start && ln->version == 0 && ln->total > 0 && d->loss->eval == loss_sigmoid &&
         ln->config->dpo.nll == 0 && fabs(loss - log2) > 1e-6)
-        rc = rl_error(RL_EBUG, "the first loss is %.9g, not log 2, though policy and reference agree: "
-                      "the learner computes other log-probabilities than the actor", loss);
+        rc = rl_error(RL_EBUG, "the first loss is %.9g, not log 2, though policy and reference "
+                      "agree: the learner computes other log-probabilities than the actor", loss);
 done:
     return rc;
 }

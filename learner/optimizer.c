@@ -1,6 +1,6 @@
 /* The optimizer: gradient norm, clipping, learning rate, AdamW.
  *
- *   m = b1 m + (1 - b1) g      v = b2 v + (1 - b2) g^2      w -= lr (mhat / (sqrt(vhat) + eps) + wd w)
+ *   m = b1 m + (1 - b1) g    v = b2 v + (1 - b2) g^2    w -= lr (mhat / (sqrt(vhat) + eps) + wd w)
  *
  * The elementwise update is compute->adamw; here are the scalars, in double, from repeated
  * multiplication and own cosine, so that they are the same on every machine. */
@@ -105,8 +105,8 @@ static double cosine(double x)
     return c;
 }
 
-/* Warm-up climbs in equal steps and reaches the full rate in its last update; then the schedule falls
- * from lr towards lr_min, which update `steps` (the first not done) would have. */
+/* Warm-up climbs in equal steps and reaches the full rate in its last update; then the schedule
+ * falls from lr towards lr_min, which update `steps` (the first not done) would have. */
 double optimizer_rate(const struct config *c, int64_t t)
 {
     double warm = c->warmup < 1 ? c->warmup * (double)c->steps : c->warmup;

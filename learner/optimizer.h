@@ -1,5 +1,5 @@
-/* AdamW (Loshchilov & Hutter 2019) with global-norm clipping and a learning-rate schedule, over flat
- * buffers.
+/* AdamW (Loshchilov & Hutter 2019) with global-norm clipping and a learning-rate schedule, over
+ * flat buffers.
  *
  *   TRY(optimizer_create(&o, config, model));
  *   TRY(optimizer_step(o, grads, t, &grad_norm, &lr));      update t of the run, from 0
@@ -26,12 +26,12 @@ void optimizer_set_powers(struct optimizer *o, double b1, double b2);
 /* Learning rate of update t (from 0) of `steps`: warm-up, then the schedule. */
 double optimizer_rate(const struct config *c, int64_t t);
 
-/* The norm of a flat gradient: double partials of HASH_CHUNK elements added in chunk order.  RL_ENAN
- * names the first array and element that is not finite. */
+/* The norm of a flat gradient: double partials of HASH_CHUNK elements added in chunk order.
+ * RL_ENAN names the first array and element that is not finite. */
 int optimizer_norm(const struct model *model, const float *grads, double *norm);
 
-/* Norm of grads (RL_ENAN: nothing was changed), clip, AdamW, model_changed.  Not collective: grads are
- * equal on all ranks, and so is everything made from them. */
+/* Norm of grads (RL_ENAN: nothing was changed), clip, AdamW, model_changed.  Not collective: grads
+ * are equal on all ranks, and so is everything made from them. */
 int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_norm, double *lr);
 
 #endif

@@ -38,8 +38,8 @@ int stats_begin(struct stats *s, const struct batch *b)
         s->columns &= (unsigned)s->shares[2 * r + 1];
     }
     if (groups != b->P || (b->groups > 0 && first != b->group))
-        rc = rl_error(RL_EBUG, "step %lld: the learners hold %lld of %d prompt groups, or not in rank "
-                      "order", (long long)b->step, (long long)groups, b->P);
+        rc = rl_error(RL_EBUG, "step %lld: the learners hold %lld of %d prompt groups, or not in "
+                      "rank order", (long long)b->step, (long long)groups, b->P);
     s->groups = b->P;
 done:
     return comm_agree(s->team, rc);
@@ -59,8 +59,8 @@ int stats_room(struct stats *s, size_t per_group)
         s->all = grown + need;
         s->room = need;
     }
-    return comm_agree(s->team, grown ? RL_OK : rl_error(RL_ENOFIT, "no memory for the numbers of %d "
-                                                        "prompts", s->groups));
+    return comm_agree(s->team, grown ? RL_OK : rl_error(RL_ENOFIT, "no memory for the scores of "
+                                                        "%d prompts", s->groups));
 }
 
 int stats_gather(struct stats *s, const double *mine, size_t per_group)

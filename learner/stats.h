@@ -1,6 +1,6 @@
 /* Tables of doubles, one record per prompt group: every rank fills the records of its groups, and
- * stats_gather puts all of them in global order on every rank, where they are added by plain loops.
- * So a mean has the same bits for any number of ranks.
+ * stats_gather puts all of them in global order on every rank, where they are added by plain
+ * loops.  So a mean has the same bits for any number of ranks.
  *
  *   TRY(stats_begin(&s, batch));                   who holds which groups, which columns are there
  *   TRY(stats_gather(&s, mine, per_group));        s.all[group * per_group + i]
@@ -31,7 +31,7 @@ struct stats {
 void stats_layout(struct stats *s, struct memory *memory, int ranks, size_t room);
 void stats_free(struct stats *s);                   /* what layout did not place */
 
-/* Collective.  RL_EBUG when the ranks' shares do not cover the groups of the batch in rank order. */
+/* Collective.  RL_EBUG when the ranks' shares do not cover the groups of the batch in order. */
 int stats_begin(struct stats *s, const struct batch *b);
 /* Collective.  Room for per_group doubles of each group of the batch begun. */
 int stats_room(struct stats *s, size_t per_group);

@@ -2,7 +2,7 @@
  *
  *   scores        0.3   1.7  -0.2   1.7   0.9
  *   best_worst          best worst
- *   all           every i < j, each 2 / (k (k - 1)), so that a group weighs 1 before pairs are dropped
+ *   all           every i < j, each 2 / (k (k - 1)): a group weighs 1, less what is dropped
  */
 #include "learner/targets.h"
 
@@ -86,7 +86,7 @@ struct pair label_pair(const double *scores, int i, int j, enum tie_policy polic
     return p;
 }
 
-/* The two samples that best_worst compares, lower index first: that is what the policy `first` means. */
+/* The two samples that best_worst compares, lower index first, as the policy `first` means. */
 static void extremes(const double *scores, int k, int *i, int *j)
 {
     int best = label_best(scores, k), worst = label_worst(scores, k);

@@ -1,9 +1,11 @@
-/* Labelling: the scores of the k responses of a prompt become (chosen, rejected) pairs with weights.
+/* Labelling: the scores of the k responses of a prompt become (chosen, rejected) pairs with
+ * weights.
  *
  *   label_adjust(scores, has_eos, k, penalty);
  *   n = label_group(pairs, scores, k, PAIRING_BEST_WORST, TIE_DROP, eps, same, user);
  *
- * A pair that is left out keeps its place with weight 0, so a group always has label_pairs() pairs.
+ * A pair that is left out keeps its place with weight 0, so a group always has label_pairs()
+ * pairs.
  */
 #ifndef LEARNER_TARGETS_H
 #define LEARNER_TARGETS_H
@@ -30,14 +32,14 @@ int label_pairs(enum pairing pairing, int k);
 void label_adjust(double *scores, const bool *has_eos, int k, double penalty);
 int label_best(const double *scores, int k);        /* the first index wins equal values */
 int label_worst(const double *scores, int k);
-/* One pair from two responses; without a tie the larger score wins.  A tie (|a - b| <= eps) keeps the
- * order (i, j) and gets weight 0 (drop), target 0.5 (soft) or nothing special (first).  Identical
- * responses get weight 0 whatever their scores. */
+/* One pair from two responses; without a tie the larger score wins.  A tie (|a - b| <= eps) keeps
+ * the order (i, j) and gets weight 0 (drop), target 0.5 (soft) or nothing special (first).
+ * Identical responses get weight 0 whatever their scores. */
 struct pair label_pair(const double *scores, int i, int j, enum tie_policy policy, double eps,
                        bool identical);
-/* All pairs of a group of k >= 2 into pairs (room label_pairs); returns how many.  `pair` takes samples
- * 0 and 1; best_worst of equal scores is a tie of samples 0 and 1; each pair of `all` weighs
- * 2 / (k (k - 1)).  same(i, j, user): are the responses the same tokens? */
+/* All pairs of a group of k >= 2 into pairs (room label_pairs); returns how many.  `pair` takes
+ * samples 0 and 1; best_worst of equal scores is a tie of samples 0 and 1; each pair of `all`
+ * weighs 2 / (k (k - 1)).  same(i, j, user): are the responses the same tokens? */
 int label_group(struct pair *pairs, const double *scores, int k, enum pairing pairing,
                 enum tie_policy policy, double eps, bool (*same)(int i, int j, void *user),
                 void *user);

@@ -3,7 +3,8 @@
  *
  *     L = p softplus(-x) + (1 - p) softplus(x)        dL/dx = sigmoid(x) - p
  *
- * p = 1 is DPO, p = 1 - eps conservative DPO (label smoothing), p = 0.5 pulls a tie's margin to 0. */
+ * p = 1 is DPO, p = 1 - eps conservative DPO (label smoothing), p = 0.5 pulls a tie's margin to 0.
+ * */
 #include "learner/losses/loss.h"
 
 void loss_sigmoid(const struct pair_input *in, struct pair_output *out)

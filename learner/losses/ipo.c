@@ -1,4 +1,5 @@
-/* IPO (Azar et al. 2023, eq. 17): l(Delta) = (Delta - c)^2 with c = 1 / (2 tau), tau in place of beta.
+/* IPO (Azar et al. 2023, eq. 17): l(Delta) = (Delta - c)^2 with c = 1 / (2 tau), tau in place of
+ * beta.
  *
  *     L = p (Delta - c)^2 + (1 - p) (Delta + c)^2     dL/dDelta = 2 (Delta - (2 p - 1) c)
  *

@@ -1,6 +1,7 @@
-/* Pairwise losses: a loss maps the sums of log-probabilities of a pair to a value and its slopes, and
- * knows no model, rank or GPU.  With h = S - R of each response and Delta = h_w - h_l, a loss is a
- * function l(Delta).  A label that is right with probability p only (smoothing, a soft tie) gives
+/* Pairwise losses: a loss maps the sums of log-probabilities of a pair to a value and its slopes,
+ * and knows no model, rank or GPU.  With h = S - R of each response and Delta = h_w - h_l, a loss
+ * is a function l(Delta).  A label that is right with probability p only (smoothing, a soft tie)
+ * gives
  *
  *     L = p l(Delta) + (1 - p) l(-Delta) + nll * (-S_w / n_w)
  *
@@ -16,7 +17,7 @@ struct pair_input {
     int n_w, n_l;
     double beta, label_smoothing;       /* beta is tau for ipo */
     double target;                      /* 1; 0.5 for a soft tie */
-    double nll;                         /* weight of the mean negative log-likelihood of the chosen */
+    double nll;                 /* weight of the mean negative log-likelihood of the chosen */
 };
 struct pair_output { double value, dS_w, dS_l; };
 

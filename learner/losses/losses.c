@@ -1,4 +1,5 @@
-/* The table of pairwise losses and what they share.  A new loss is a file beside this one and a row. */
+/* The table of pairwise losses and what they share.  A new loss is a file
+ * beside this one and a row. */
 #include "learner/losses/loss.h"
 
 #include <math.h>
