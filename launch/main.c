@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "launch/commands.h"
+#include "launch/commands/commands.h"
 
 static void usage(FILE *out)
 {

@@ -1,8 +1,17 @@
-/* The functions behind commands[]; each is in the file of its name. */
+/* The commands: a row of commands[] each, one file in launch/commands/. */
 #ifndef LAUNCH_COMMANDS_COMMANDS_H
 #define LAUNCH_COMMANDS_COMMANDS_H
 
-#include "launch/commands.h"
+#include <stdio.h>
+
+struct command {
+    const char *name;
+    const char *usage;                          /* the words after "rankwise name" */
+    const char *summary;                        /* one line */
+    int (*run)(int argc, char **argv);          /* argv without "rankwise name"; returns a status */
+    void (*help)(FILE *out);                    /* options and keys; may be NULL */
+};
+extern const struct command commands[];         /* ends with name NULL */
 
 int command_train(int argc, char **argv);
 int command_plan(int argc, char **argv);
@@ -21,5 +30,7 @@ void help_score(FILE *out);
 void help_tokenize(FILE *out);
 void help_export(FILE *out);
 void help_bench(FILE *out);
+
+#define RANKWISE_VERSION "0.1.0"
 
 #endif

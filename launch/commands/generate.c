@@ -1,0 +1,261 @@
+/* rankwise generate MODEL: completions of one prompt or of a file of prompts, with the training actor. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/actor.h"
+#include "base/json.h"
+#include "base/status.h"
+#include "data/prompts.h"
+#include "launch/commands/commands.h"
+#include "launch/models.h"
+#include "launch/options.h"
+
+#define ROWS_AT_ONCE 64
+#define GROUPS_AT_ONCE 64
+
+static const char *prompt, *prompts_file, *device = "auto";
+static int64_t n_samples = 1, max_new = 64, seed = 0, top_k = 0, threads = 1;
+static double temperature = 1.0, top_p = 1.0, min_p = 0.0;
+static bool json;
+
+static const struct option_row options[] = {
+    { "prompt", OPTION_TEXT, &prompt, "TEXT", "the prompt; without it and --prompts: standard input" },
+    { "prompts", OPTION_TEXT, &prompts_file, "FILE", "JSONL with \"prompt\" or \"prompt_ids\", as for training" },
+    { "n", OPTION_INT, &n_samples, "N", "samples of each prompt (default 1)" },
+    { "max-new", OPTION_INT, &max_new, "N", "tokens to make at most (default 64)" },
+    { "temperature", OPTION_REAL, &temperature, "T", "0 is greedy (default 1)" },
+    { "top-k", OPTION_INT, &top_k, "K", "only the K most likely tokens (default 0: all)" },
+    { "top-p", OPTION_REAL, &top_p, "P", "only the smallest set with mass P (default 1: all)" },
+    { "min-p", OPTION_REAL, &min_p, "P", "only tokens at least P times as likely as the first (default 0)" },
+    { "seed", OPTION_INT, &seed, "S", "the same seed, the same text (default 0)" },
+    { "json", OPTION_FLAG, &json, NULL, "one line a sample: prompt, ids, text, logprobs, finish" },
+    { "threads", OPTION_INT, &threads, "N", "threads of the products (default 1)" },
+    { "device", OPTION_TEXT, &device, "NAME", "auto, cpu, ref (default auto)" },
+    { 0 },
+};
+
+void help_generate(FILE *out)
+{
+    options_help(options, out);
+}
+
+/* What the command holds: a model, an actor, a batch of at most GROUPS_AT_ONCE prompts. */
+struct generation {
+    struct source source;
+    struct compute *compute;
+    struct model *model;
+    struct actor *actor;
+    struct prompts *prompts;            /* NULL: one text */
+    struct ids ids;                     /* of the one text */
+    struct memory memory;
+    struct batch batch;
+};
+
+static int check_options(int argc)
+{
+    if (argc != 1)
+        return rl_error(RL_EINVAL, "generate needs one MODEL: rankwise generate MODEL --prompt TEXT");
+    if (prompt && prompts_file)
+        return rl_error(RL_EINVAL, "give --prompt or --prompts, not both");
+    if (n_samples < 1 || n_samples > 4096)
+        return rl_error(RL_EINVAL, "--n: from 1 to 4096");
+    if (max_new < 1 || max_new > 1 << 20)
+        return rl_error(RL_EINVAL, "--max-new: from 1 to %d", 1 << 20);
+    if (!(temperature >= 0 && temperature <= 100))
+        return rl_error(RL_EINVAL, "--temperature: from 0 to 100");
+    if (top_k < 0 || top_k > INT32_MAX || !(top_p > 0 && top_p <= 1) || !(min_p >= 0 && min_p < 1))
+        return rl_error(RL_EINVAL, "--top-k from 0, --top-p above 0 to 1, --min-p from 0 below 1");
+    if (threads < 1 || threads > 1024)
+        return rl_error(RL_EINVAL, "--threads: from 1 to 1024");
+    return RL_OK;
+}
+
+static int read_all(FILE *file, struct text *out)
+{
+    char buffer[4096];
+
+    for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0;)
+        text_add(out, buffer, n);
+    if (out->size > 0 && out->data[out->size - 1] == '\n')
+        out->data[--out->size] = '\0';
+    return RL_OK;
+}
+
+static int encode_prompt(struct generation *g)
+{
+    struct text input = { 0 };
+    int limit = g->source.shape.context - 1, rc = RL_OK;
+
+    if (!g->source.tokenizer)
+        return rl_error(RL_EINVAL, "%s: no tokenizer.json there; give --prompts with prompt_ids",
+                        g->source.path);
+    if (prompt)
+        text_adds(&input, prompt);
+    else
+        TRY(read_all(stdin, &input));
+    TRY(tokenizer_encode(g->source.tokenizer, input.data ? input.data : "", input.size, true, &g->ids));
+    if (g->ids.count == 0)
+        rc = rl_error(RL_EINVAL, "the prompt is empty");
+    else if (g->ids.count > limit)
+        rc = rl_error(RL_EINVAL, "the prompt has %d tokens, the model takes at most %d", g->ids.count, limit);
+done:
+    text_free(&input);
+    return rc;
+}
+
+static int open_all(struct generation *g, const char *model)
+{
+    struct actor_settings settings;
+    int longest, k = (int)n_samples, context, rc = RL_OK;
+
+    TRY(source_open(&g->source, model));
+    context = g->source.shape.context;
+    if (prompts_file)
+        TRY(prompts_open(&g->prompts, prompts_file, g->source.tokenizer, g->source.shape.V, context - 1,
+                         false));
+    else
+        TRY(encode_prompt(g));
+    longest = g->prompts ? prompts_longest(g->prompts) : g->ids.count;
+    if (max_new > context - longest)
+        max_new = context - longest;
+    TRY(compute_open(&g->compute, device, (int)threads));
+    TRY(model_create(&g->model, &g->source.shape, g->compute));
+    TRY(source_load(&g->source, g->model));
+    settings = (struct actor_settings){
+        .temperature = (float)temperature, .loss_temperature = 1.0f, .top_k = (int)top_k,
+        .top_p = (float)top_p, .min_p = (float)min_p, .max_new = (int)max_new, .eos = g->source.eos,
+        .n_eos = g->source.n_eos, .seed = (uint64_t)seed, .max_prompt = longest,
+        .rows_at_once = ROWS_AT_ONCE, .max_rows = GROUPS_AT_ONCE * k,
+    };
+    TRY(actor_create(&g->actor, g->model, &settings));
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass == 0)
+            memory_count(&g->memory);
+        else
+            TRY(memory_open(&g->memory));
+        batch_layout(&g->batch, &g->memory, GROUPS_AT_ONCE * k, GROUPS_AT_ONCE * k * (longest + (int)max_new),
+                     0);
+    }
+done:
+    return rc;
+}
+
+static void fill_prompt(struct generation *g)
+{
+    struct batch *b = &g->batch;
+
+    b->N = b->groups * b->k;
+    for (int n = 0; n < b->N; n++) {
+        b->start[n] = n * g->ids.count;
+        memcpy(b->tokens + b->start[n], g->ids.data, (size_t)g->ids.count * sizeof(int));
+        b->prompt_len[n] = g->ids.count;
+        b->prompt[n] = 0;
+    }
+    b->T = b->start[b->N] = b->N * g->ids.count;
+    b->filled = COL_TOKENS;
+}
+
+static void add_ids(struct text *line, const char *name, const int *ids, int n)
+{
+    text_addf(line, ",\"%s\":[", name);
+    for (int i = 0; i < n; i++)
+        text_addf(line, "%s%d", i ? "," : "", ids[i]);
+    text_adds(line, "]");
+}
+
+static void add_json(struct text *line, const struct batch *b, int n, const struct text *before,
+                     const struct text *after)
+{
+    const int *ids = b->tokens + b->start[n];
+    int p = b->prompt_len[n], length = b->start[n + 1] - b->start[n];
+
+    text_adds(line, "{\"prompt\":");
+    json_add_string(line, before->data ? before->data : "", before->size);
+    add_ids(line, "prompt_ids", ids, p);
+    add_ids(line, "ids", ids + p, length - p);
+    text_adds(line, ",\"text\":");
+    json_add_string(line, after->data ? after->data : "", after->size);
+    text_adds(line, ",\"logprobs\":[");
+    for (int i = p; i < length; i++) {
+        text_adds(line, i > p ? "," : "");
+        json_add_number(line, b->actor_logp[b->start[n] + i]);
+    }
+    text_addf(line, "],\"finish\":\"%s\"}\n", b->finish[n] == FINISH_EOS ? "eos" : "length");
+}
+
+static int print_row(struct generation *g, int n)
+{
+    const struct batch *b = &g->batch;
+    const int *ids = b->tokens + b->start[n];
+    int p = b->prompt_len[n], length = b->start[n + 1] - b->start[n], rc = RL_OK;
+    struct text line = { 0 }, before = { 0 }, after = { 0 }, whole = { 0 };
+    struct tokenizer *t = g->source.tokenizer;
+
+    if (t) {
+        TRY(tokenizer_decode(t, ids, p, true, &before));
+        TRY(tokenizer_decode(t, ids + p, length - p, true, &after));
+        TRY(tokenizer_decode(t, ids, length, true, &whole));
+    }
+    if (json)
+        add_json(&line, b, n, &before, &after);
+    else if (t)
+        text_addf(&line, "%s\n%s", whole.data ? whole.data : "", n_samples > 1 || g->prompts ? "\n" : "");
+    else
+        for (int i = 0; i < length; i++)
+            text_addf(&line, "%d%s", ids[i], i + 1 < length ? " " : "\n");
+    fwrite(line.data, 1, line.size, stdout);
+done:
+    text_free(&line);
+    text_free(&before);
+    text_free(&after);
+    text_free(&whole);
+    return rc;
+}
+
+static int generate(struct generation *g)
+{
+    struct batch *b = &g->batch;
+    int64_t count = g->prompts ? prompts_count(g->prompts) : 1;
+    int rc = RL_OK;
+
+    if (count > INT32_MAX)
+        return rl_error(RL_EINVAL, "%s: too many prompts", prompts_file);
+    for (int64_t at = 0; at < count; at += GROUPS_AT_ONCE) {
+        batch_clear(b);
+        b->P = (int)count, b->k = (int)n_samples;
+        b->group = (int)at;
+        b->groups = count - at < GROUPS_AT_ONCE ? (int)(count - at) : GROUPS_AT_ONCE;
+        if (g->prompts)
+            TRY(prompts_next(g->prompts, false, 0, 0, b));
+        else
+            fill_prompt(g);
+        TRY(actor_fill(g->actor, b, PURPOSE_SAMPLE, 0));
+        for (int n = 0; n < b->N; n++)
+            TRY(print_row(g, n));
+    }
+done:
+    return rc;
+}
+
+int command_generate(int argc, char **argv)
+{
+    struct generation g;
+    int rc = RL_OK;
+
+    memset(&g, 0, sizeof g);
+    TRY(options_parse(options, &argc, argv));
+    TRY(check_options(argc));
+    TRY(open_all(&g, argv[0]));
+    TRY(generate(&g));
+done:
+    memory_close(&g.memory);
+    ids_free(&g.ids);
+    prompts_close(g.prompts);
+    actor_destroy(g.actor);
+    model_destroy(g.model);
+    compute_close(g.compute);
+    source_close(&g.source);
+    return rc;
+}
