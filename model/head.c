@@ -9,7 +9,6 @@
  * makes the tiles again.  A row's last token has no target and never comes here.  The backward
  * pass also leaves out positions whose gradient is zero (prompts): a zero adds nothing.
  */
-#include <math.h>
 #include <string.h>
 
 #include "model/model_internal.h"
@@ -92,8 +91,7 @@ static void list_targets(struct head *h, const struct pass *p)
     for (int n = 0; n < p->N; n++)
         for (int t = p->start[n]; t + 1 < p->start[n + 1]; t++) {
             h->from[h->P] = t;
-            h->targets[h->P] = p->tokens[t + 1];
-            h->state[h->P++] = (struct lse){-INFINITY, 0.0f, 0.0f};
+            h->targets[h->P++] = p->tokens[t + 1];
         }
 }
 

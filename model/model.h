@@ -10,8 +10,8 @@
  *   model_backward(t, dlogp, NULL, grads);                        adds into grads
  *   model_backward_finish(t, grads);                              at the end of a leaf
  *
- * A model is weights only and is shared by the roles of a rank; what a pass needs lives in a trainer
- * (activations) or a cache (keys and values).  Not collective.
+ * A model is weights only and is shared by the roles of a rank; what a pass needs lives in a
+ * trainer (activations) or a cache (keys and values).  Not collective.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -26,14 +26,17 @@
 
 struct model_shape {
     char family[32];            /* row of families[] */
-    int V, C, L, H, G, D, F;    /* vocabulary, channels, layers, query heads, key/value heads, head size, feed-forward */
+    int V, C, L;                /* vocabulary, channels, layers */
+    int H, G, D;                /* query heads, key/value heads, head size */
+    int F;                      /* feed-forward */
     int context;                /* positions */
     float eps;
     double theta;               /* rotary base */
     bool tied;                  /* the head is the embedding */
 };
 
-/* A family is a row: its name in config.json and how to read that file.  families[] ends with NULL. */
+/* A family is a row: its name in config.json and how to read that file.  families[] ends with
+ * NULL. */
 struct family {
     const char *model_type;                 /* "llama" */
     /* Fill shape from config.json.  RL_EINVAL names the file and the key that is missing, of the
@@ -44,7 +47,7 @@ extern const struct family families[];
 
 /* Read a parsed config.json; `path` is for messages. */
 int model_shape_read(struct model_shape *shape, const struct json *config, const char *path);
-size_t model_size(const struct model_shape *shape);     /* floats in the flat buffer, with alignment gaps */
+size_t model_size(const struct model_shape *shape);     /* floats in the flat buffer, with gaps */
 
 struct model;                                           /* defined in model_internal.h */
 
@@ -105,15 +108,15 @@ int model_backward_finish(struct trainer *t, float *grads);
 
 /* ---- generation: a paged cache of keys and values */
 struct cache;
-/* pages of KEY_BLOCK positions; one call of model_extend takes max_rows rows and max_tokens tokens. */
+/* pages of KEY_BLOCK positions; a call of model_extend takes max_rows rows, max_tokens tokens. */
 int cache_create(struct cache **c, struct model *m, int pages, int max_rows, int max_tokens);
 size_t cache_bytes(const struct model_shape *shape, struct compute *k, int pages, int max_rows,
                    int max_tokens);
 void cache_destroy(struct cache *c);                    /* NULL is fine */
-int cache_page(struct cache *c);                        /* a free page, -1 if none; its share count is 1 */
-void cache_share(struct cache *c, int page);            /* one more row holds it */
-void cache_release(struct cache *c, int page);          /* free when the last row lets go */
-void cache_copy(struct cache *c, int to, int from);     /* contents of a page, all layers */
+int cache_page(struct cache *c);                    /* a free page held by one row, -1 if none */
+void cache_share(struct cache *c, int page);        /* one more row holds it */
+void cache_release(struct cache *c, int page);      /* free when the last row lets go */
+void cache_copy(struct cache *c, int to, int from); /* contents of a page, all layers */
 int cache_free_pages(const struct cache *c);
 
 /* Extend rows: token t of row n goes to position rows->position[n] + t - rows->start[n]; its pages

@@ -34,7 +34,7 @@ struct model {
     struct layer *layers;        /* (L) */
     size_t norm;                 /* the last norm */
     struct matrix embed, head;   /* tied: head is embed's place in the flat buffer */
-    uint64_t version;            /* counts model_changed: a backward pass needs its forward's weights */
+    uint64_t version;            /* counts model_changed */
 };
 
 /* What a layer computes on its way, all of T tokens.  A trainer keeps one for every layer, or one

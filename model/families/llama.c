@@ -74,7 +74,7 @@ static int read_number(const struct json *value, const char *path, const char *k
 
 static int only_false(const struct json *config, const char *path, const char *key)
 {
-    bool flag;
+    bool flag = false;
     int rc = RL_OK;
 
     TRY(read_flag(config, path, key, &flag));

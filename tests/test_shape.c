@@ -1,0 +1,221 @@
+/* config.json in, shape out, or one line that names file and key; and the arrays of a shape. */
+#include <stdio.h>
+#include <string.h>
+
+#include "model/model.h"
+#include "tests/tiny_model.h"
+
+#define SMALL "\"model_type\": \"llama\", \"hidden_size\": 48, \"num_hidden_layers\": 3, "          \
+              "\"num_attention_heads\": 4, \"intermediate_size\": 96, \"vocab_size\": 320"
+
+static int read(const char *text, struct model_shape *shape)
+{
+    struct json *config = json_parse(text, strlen(text), "config.json");
+    int rc;
+
+    assert_non_null(config);
+    rc = model_shape_read(shape, config, "some/config.json");
+    json_free(config);
+    return rc;
+}
+
+static void test_what_is_absent_has_the_familys_defaults(void **state)
+{
+    struct model_shape s;
+
+    (void)state;
+    assert_ok(read("{" SMALL "}", &s));
+    assert_string_equal(s.family, "llama");
+    assert_true(s.V == 320 && s.C == 48 && s.L == 3 && s.F == 96);
+    assert_true(s.H == 4 && s.G == 4 && s.D == 12 && s.context == 2048);
+    assert_true(s.eps == 1e-6f && s.theta == 10000 && !s.tied);
+}
+
+static void test_what_is_given_is_taken(void **state)
+{
+    struct model_shape s;
+
+    (void)state;
+    assert_ok(read("{" SMALL ", \"num_key_value_heads\": 2, \"head_dim\": 20, \"rope_theta\": 5e5, "
+                   "\"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-5, "
+                   "\"tie_word_embeddings\": true, \"attention_bias\": false, \"mlp_bias\": null, "
+                   "\"rope_scaling\": null, \"hidden_act\": \"silu\"}", &s));
+    assert_true(s.G == 2 && s.D == 20 && s.context == 128 && s.tied);
+    assert_true(s.eps == 1e-5f && s.theta == 5e5);
+    assert_ok(read("{" SMALL ", \"rope_theta\": 1, \"rope_parameters\": "
+                   "{\"rope_type\": \"default\", \"rope_theta\": 1000000.0}}", &s));
+    assert_true(s.theta == 1e6);
+    assert_ok(read("{" SMALL ", \"rope_scaling\": {\"type\": \"default\"}}", &s));
+}
+
+/* A key with a bad value, and what the line must say besides the file's name. */
+static const struct { const char *key, *value, *says; } mistakes[] = {
+    { "vocab_size", "0", "vocab_size must be an integer from 1 to" },
+    { "vocab_size", "16777217", "vocab_size must be" },
+    { "vocab_size", "320.5", "vocab_size must be" },
+    { "vocab_size", "\"320\"", "not \"320\"" },
+    { "vocab_size", "null", "not null" },
+    { "hidden_size", "-48", "hidden_size must be" },
+    { "hidden_size", "1e300", "hidden_size must be" },
+    { "hidden_size", "49", "does not divide hidden_size 49" },
+    { "num_hidden_layers", "100000", "num_hidden_layers must be" },
+    { "intermediate_size", "[96]", "intermediate_size must be" },
+    { "max_position_embeddings", "0", "max_position_embeddings must be" },
+    { "num_key_value_heads", "3", "num_key_value_heads 3 does not divide" },
+    { "num_key_value_heads", "8", "num_key_value_heads 8 does not divide" },
+    { "head_dim", "7", "head_dim must be even" },
+    { "head_dim", "262144", "num_attention_heads 4 times head_dim 262144" },
+    { "rms_norm_eps", "0", "rms_norm_eps must be" },
+    { "rms_norm_eps", "\"small\"", "rms_norm_eps must be" },
+    { "rms_norm_eps", "1e-60", "rms_norm_eps must be" },
+    { "rope_theta", "-1", "rope_theta must be" },
+    { "rope_theta", "true", "rope_theta must be" },
+    { "rope_scaling", "{\"rope_type\": \"llama3\"}", "rope_scaling must be null" },
+    { "rope_scaling", "{\"factor\": 2}", "rope_scaling must be null" },
+    { "rope_scaling", "\"linear\"", "rope_scaling must be null" },
+    { "rope_parameters", "{\"rope_type\": \"yarn\"}", "rope_parameters must be" },
+    { "partial_rotary_factor", "0.5", "partial_rotary_factor must be 1" },
+    { "attention_bias", "true", "attention_bias must be false" },
+    { "mlp_bias", "true", "mlp_bias must be false" },
+    { "mlp_bias", "1", "mlp_bias must be true or false" },
+    { "tie_word_embeddings", "\"yes\"", "tie_word_embeddings must be" },
+    { "hidden_act", "\"gelu\"", "hidden_act must be \"silu\", not \"gelu\"" },
+};
+
+static const char *const small[][2] = {
+    { "model_type", "\"llama\"" }, { "hidden_size", "48" }, { "num_hidden_layers", "3" },
+    { "num_attention_heads", "4" }, { "intermediate_size", "96" }, { "vocab_size", "320" },
+};
+
+/* The small configuration with one key set to `value`, or left out (NULL). */
+static void write(struct text *out, const char *key, const char *value)
+{
+    const char *separator = "";
+
+    text_clear(out);
+    text_adds(out, "{");
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++)
+        if (strcmp(small[i][0], key) != 0) {
+            text_addf(out, "%s\"%s\": %s", separator, small[i][0], small[i][1]);
+            separator = ", ";
+        }
+    if (value)
+        text_addf(out, "%s\"%s\": %s", separator, key, value);
+    text_adds(out, "}");
+}
+
+static void refused(const char *text, const char *says)
+{
+    struct model_shape s;
+
+    assert_int_equal(read(text, &s), RL_EINVAL);
+    if (!strstr(status_message(), says) || strncmp(status_message(), "some/config.json: ", 18))
+        fail_msg("%s\n  says '%s'\n  and not '%s'", text, status_message(), says);
+}
+
+static void test_what_is_not_supported_is_refused_by_name(void **state)
+{
+    struct text text = {0};
+    char says[64];
+
+    (void)state;
+    status_hold(true);
+    refused("[]", "one JSON object");
+    refused("{}", "model_type is missing");
+    refused("{\"model_type\": 3}", "model_type is missing or no string (supported: llama)");
+    refused("{\"model_type\": \"qwen2\"}", "\"qwen2\" is not supported (supported: llama)");
+    for (size_t i = 1; i < sizeof small / sizeof *small; i++) {
+        write(&text, small[i][0], NULL);
+        snprintf(says, sizeof says, "%s is missing", small[i][0]);
+        refused(text.data, says);
+    }
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        write(&text, mistakes[i].key, mistakes[i].value);
+        refused(text.data, mistakes[i].says);
+    }
+    status_hold(false);
+    text_free(&text);
+}
+
+static void test_arrays_have_the_names_and_shapes_of_the_file(void **state)
+{
+    static const struct { int at; const char *name; size_t out, in; } some[] = {
+        { 0, "model.embed_tokens.weight", 1100, 24 },
+        { 1, "model.layers.0.input_layernorm.weight", 24, 0 },
+        { 2, "model.layers.0.self_attn.q_proj.weight", 16, 24 },
+        { 3, "model.layers.0.self_attn.k_proj.weight", 8, 24 },
+        { 4, "model.layers.0.self_attn.v_proj.weight", 8, 24 },
+        { 5, "model.layers.0.self_attn.o_proj.weight", 24, 16 },
+        { 6, "model.layers.0.post_attention_layernorm.weight", 24, 0 },
+        { 7, "model.layers.0.mlp.gate_proj.weight", 36, 24 },
+        { 8, "model.layers.0.mlp.up_proj.weight", 36, 24 },
+        { 9, "model.layers.0.mlp.down_proj.weight", 24, 36 },
+        { 10, "model.norm.weight", 24, 0 },
+        { 11, "lm_head.weight", 1100, 24 },
+    };
+    struct tiny t = tiny_open(1, "ref");
+    const struct array *arrays;
+    int n;
+
+    (void)state;
+    arrays = model_arrays(t.model, &n);
+    assert_int_equal(n, 12);
+    for (int i = 0; i < n; i++) {
+        const struct array *a = &arrays[i];
+
+        assert_string_equal(a->name, some[i].name);
+        assert_int_equal(a->dims, some[i].in ? 2 : 1);
+        assert_int_equal(a->shape[0], some[i].out);
+        assert_int_equal(a->size, some[i].out * (some[i].in ? some[i].in : 1));
+        assert_int_equal(a->offset % 64, 0);
+        assert_ptr_equal(a->data, model_weights(t.model) + a->offset);
+    }
+    tiny_close(&t);
+    t = tiny_open(0, "ref");                    /* tied: no head of its own */
+    arrays = model_arrays(t.model, &n);
+    assert_int_equal(n, 2 + 9 * t.shape->L);
+    assert_string_equal(arrays[n - 1].name, "model.norm.weight");
+    tiny_close(&t);
+}
+
+static void test_random_weights_follow_from_the_seed(void **state)
+{
+    struct tiny a = tiny_open(0, "ref"), b = tiny_open(0, "ref");
+    const float *w = model_weights(a.model), *norm;
+    double sum = 0, squares = 0;
+    size_t inside = 0;
+    int n;
+
+    (void)state;
+    assert_bits(w, model_weights(b.model), a.size);
+    for (const struct array *x = model_arrays(a.model, &n), *end = x + n; x < end; x++) {
+        for (size_t i = inside; i < x->offset; i++)
+            assert_true(w[i] == 0);                         /* the gap before it */
+        inside = x->offset + x->size;
+    }
+    norm = model_arrays(a.model, &n)[1].data;
+    assert_true(norm[0] == 1 && norm[15] == 1);
+    for (size_t i = 0; i < 70 * 16; i++) {
+        sum += w[i];
+        squares += (double)w[i] * w[i];
+    }
+    assert_float_equal(sum / 1120, 0, 0.05);                /* std 0.4 over 1120 of them */
+    assert_float_equal(squares / 1120, 0.16, 0.02);
+    model_randomize(b.model, 8, 0.4);
+    assert_true(memcmp(w, model_weights(b.model), a.size * sizeof *w) != 0);
+    tiny_close(&a);
+    tiny_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_absent_has_the_familys_defaults),
+        cmocka_unit_test(test_what_is_given_is_taken),
+        cmocka_unit_test(test_what_is_not_supported_is_refused_by_name),
+        cmocka_unit_test(test_arrays_have_the_names_and_shapes_of_the_file),
+        cmocka_unit_test(test_random_weights_follow_from_the_seed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
