@@ -47,8 +47,8 @@ static int rows_begin(struct actor *a, const struct batch *b, enum purpose purpo
     for (int row = 0; row < b->N; row++) {
         int n = b->start[row + 1] - b->start[row];
         if (n < 1 || n > a->set.max_prompt)
-            return rl_error(RL_EINVAL, "line %lld of the prompts: %d tokens; there is room for 1 to %d",
-                            (long long)b->prompt[row] + 1, n, a->set.max_prompt);
+            return rl_error(RL_EINVAL, "prompt %lld has %d tokens; the actor has room for 1 to %d",
+                            (long long)b->prompt[row], n, a->set.max_prompt);
         memcpy(row_tokens(a, row), b->tokens + b->start[row], (size_t)n * sizeof(int));
         memset(row_logp(a, row), 0, (size_t)n * sizeof(float));
         a->length[row] = n;

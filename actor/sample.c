@@ -115,17 +115,18 @@ static uint64_t filter(struct sampler *s, const float *z, int V, int top_k, floa
                        uint64_t total)
 {
     int last = -1;
-    uint64_t most = 0, least = 0, sum = 0;
+    uint64_t most = 0, least, sum = 0;
 
     if ((top_k > 0 && top_k < V) || top_p < 1.0f)
         last = last_kept(s, z, V, top_k, top_p, total);
-    if (min_p > 0.0f) {
-        for (int v = 0; v < V; v++)
-            most = s->mass[v] > most ? s->mass[v] : most;
-        least = (uint64_t)((double)min_p * (double)most);
-    }
     for (int v = 0; v < V; v++) {
-        if (s->mass[v] < least || (last >= 0 && before(z, last, v)))
+        if (last >= 0 && before(z, last, v))
+            s->mass[v] = 0;
+        most = s->mass[v] > most ? s->mass[v] : most;
+    }
+    least = (uint64_t)((double)min_p * (double)most);
+    for (int v = 0; v < V; v++) {
+        if (s->mass[v] < least)
             s->mass[v] = 0;
         sum += s->mass[v];
     }

@@ -13,27 +13,17 @@
 #include "base/status.h"
 
 struct refmodel {
-    struct trainer *trainer;
-    struct memory memory;
-    int *start;                  /* (micro_rows + 1) of the rows in one pass, from 0 */
-    int micro_rows, max_row_tokens;
+    struct trainer *trainer;     /* forward passes only */
+    int micro_rows;
     float temperature;
 };
-
-static void layout(struct refmodel *ref, struct memory *m)
-{
-    ref->start = memory_take(m, ((size_t)ref->micro_rows + 1) * sizeof *ref->start);
-}
 
 size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
                       int max_row_tokens)
 {
-    struct refmodel ref = {.micro_rows = micro_rows};
-
-    memory_count(&ref.memory);
-    layout(&ref, &ref.memory);
-    return sizeof ref + ref.memory.peak
-         + trainer_bytes(shape, k, micro_rows, micro_rows * max_row_tokens, true);
+    (void)k;                     /* a forward pass takes the same on every backend */
+    return sizeof(struct refmodel)
+         + trainer_bytes_scoring(shape, micro_rows, micro_rows * max_row_tokens);
 }
 
 int refmodel_create(struct refmodel **out, struct model *model, int micro_rows, int max_row_tokens,
@@ -47,20 +37,13 @@ int refmodel_create(struct refmodel **out, struct model *model, int micro_rows, 
         return rl_error(RL_EINVAL, "micro_rows: %d rows of %d tokens are not one forward pass",
                         micro_rows, max_row_tokens);
     if (!isfinite(temperature) || temperature <= 0)
-        return rl_error(RL_EINVAL, "loss temperature: must be above 0");
+        return rl_error(RL_EINVAL, "temperature: that of the loss must be above 0");
     ref = calloc(1, sizeof *ref);
     if (!ref)
         return rl_error(RL_ENOFIT, "no memory for the reference model");
     ref->micro_rows = micro_rows;
-    ref->max_row_tokens = max_row_tokens;
     ref->temperature = temperature;
-
-    memory_count(&ref->memory);
-    layout(ref, &ref->memory);
-    TRY(memory_open(&ref->memory));
-    layout(ref, &ref->memory);
-    /* Nothing goes backward here: with recompute the trainer keeps the least. */
-    TRY(trainer_create(&ref->trainer, model, micro_rows, micro_rows * max_row_tokens, true));
+    TRY(trainer_create_scoring(&ref->trainer, model, micro_rows, micro_rows * max_row_tokens));
     *out = ref;
     ref = NULL;
 done:
@@ -73,12 +56,11 @@ void refmodel_destroy(struct refmodel *ref)
     if (!ref)
         return;
     trainer_destroy(ref->trainer);
-    memory_close(&ref->memory);
     free(ref);
 }
 
 /* The prompt is given, not chosen: it weighs nothing.  Responses must be finite. */
-static int finish_row(struct batch *b, int row)
+static int finish_row(const struct batch *b, int row)
 {
     int prompt = b->prompt_len[row], length = b->start[row + 1] - b->start[row];
     float *logp = b->ref_logp + b->start[row];
@@ -92,25 +74,6 @@ static int finish_row(struct batch *b, int row)
     return RL_OK;
 }
 
-/* Rows first .. first+n of the batch in one forward pass. */
-static int fill_rows(struct refmodel *ref, struct batch *b, int first, int n)
-{
-    int origin = b->start[first], rc = RL_OK;
-
-    for (int i = 0; i <= n; i++)
-        ref->start[i] = b->start[first + i] - origin;
-    for (int i = 0; i < n; i++)
-        if (ref->start[i + 1] - ref->start[i] > ref->max_row_tokens)
-            return rl_error(RL_EBUG, "refmodel: a row of %d tokens, planned for %d",
-                            ref->start[i + 1] - ref->start[i], ref->max_row_tokens);
-    TRY(model_logprobs(ref->trainer, b->tokens + origin, ref->start, n, ref->temperature, false,
-                       b->ref_logp + origin, NULL));
-    for (int i = 0; i < n; i++)
-        TRY(finish_row(b, first + i));
-done:
-    return rc;
-}
-
 int refmodel_fill(struct refmodel *ref, struct batch *b)
 {
     int rc = RL_OK;
@@ -119,8 +82,11 @@ int refmodel_fill(struct refmodel *ref, struct batch *b)
         return RL_OK;
     for (int first = 0, n; first < b->N; first += n) {
         n = b->N - first < ref->micro_rows ? b->N - first : ref->micro_rows;
-        TRY(fill_rows(ref, b, first, n));
+        TRY(model_logprobs(ref->trainer, b->tokens, b->start + first, n, ref->temperature, false,
+                           b->ref_logp, NULL));
     }
+    for (int row = 0; row < b->N; row++)
+        TRY(finish_row(b, row));
     b->filled |= COL_REF_LOGP;
 done:
     if (rc != RL_OK)

@@ -33,7 +33,8 @@ static void lower_add(struct text *t, const char *s, size_t n)
             t->data[i] = (char)(t->data[i] - 'A' + 'a');
 }
 
-static int open_word(struct words *w, const char *word)
+/* Add a word to the list, unless it is there. */
+static void list_add(struct words *w, const char *word)
 {
     struct text *item = &w->items[w->count];
 
@@ -41,9 +42,9 @@ static int open_word(struct words *w, const char *word)
     for (int i = 0; i < w->count; i++)
         if (strcmp(w->items[i].data, item->data) == 0) {
             text_free(item);
-            return 0;
+            return;
         }
-    return 1;
+    w->count++;
 }
 
 int words_open(void **state, const struct config_reward *c, const char *where)
@@ -67,7 +68,7 @@ int words_open(void **state, const struct config_reward *c, const char *where)
     }
     w->cap = c->cap;
     for (int i = 0; i < c->words.count; i++)
-        w->count += open_word(w, c->words.items[i]);
+        list_add(w, c->words.items[i]);
     *state = w;
     return RL_OK;
 }

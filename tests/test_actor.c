@@ -1,0 +1,481 @@
+/* The actor: the same completions, bit for bit, however they are scheduled, and log-probabilities
+ * that are those of the training pass. */
+#include <limits.h>
+#include <malloc.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/actor.h"
+#include "model/model.h"
+#include "tests/support.h"
+
+enum { V = 600, CONTEXT = 320, GROUPS = 7, SAMPLES = 3, ROWS = GROUPS * SAMPLES, ROOM = 8000 };
+
+/* Prompt lengths around the ends of pages and of a prefill chunk. */
+static const int lengths[GROUPS] = {1, 31, 32, 33, 65, 128, 200};
+
+static struct compute *k;
+static struct model *model;
+
+static int setup(void **state)
+{
+    const struct model_shape shape = {
+        .family = "llama", .V = V, .C = 16, .L = 2, .H = 4, .G = 2, .D = 4, .F = 24,
+        .context = CONTEXT, .eps = 1e-5f, .theta = 10000, .tied = true,
+    };
+
+    (void)state;
+    if (compute_open(&k, "auto", 1) != RL_OK || model_create(&model, &shape, k) != RL_OK)
+        return -1;
+    model_randomize(model, 3, 0.4);
+    model_changed(model);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    model_destroy(model);
+    compute_close(k);
+    return 0;
+}
+
+static struct actor_settings settings(void)
+{
+    /* An id in eight ends a row: lengths differ. */
+    static int eos[V / 8];
+
+    for (int i = 0; i < V / 8; i++)
+        eos[i] = i * 8 + 3;
+    return (struct actor_settings){
+        .temperature = 1, .loss_temperature = 1, .top_p = 1, .max_new = 40, .eos = eos,
+        .n_eos = V / 8, .seed = 11, .max_prompt = 200, .rows_at_once = 8, .max_rows = ROWS,
+    };
+}
+
+/* ---- batches of prompts */
+
+struct held { struct batch b; struct memory memory; };
+
+static void prompts_make(struct held *h, int group, int groups, int samples)
+{
+    struct batch *b = &h->b;
+
+    memset(h, 0, sizeof *h);
+    memory_count(&h->memory);
+    batch_layout(b, &h->memory, ROWS, ROOM, 1);
+    assert_ok(memory_open(&h->memory));
+    batch_layout(b, &h->memory, ROWS, ROOM, 1);
+    b->step = 5, b->P = GROUPS, b->k = samples, b->group = group, b->groups = groups;
+    b->N = groups * samples;
+    for (int row = 0; row < b->N; row++) {
+        int g = group + row / samples;
+        for (int t = 0; t < lengths[g]; t++)
+            b->tokens[b->T++] = (g * 131 + t * 17) % V;
+        b->prompt_len[row] = lengths[g];
+        b->prompt[row] = g;
+        b->start[row + 1] = b->T;
+    }
+    b->filled = COL_TOKENS;
+}
+
+static void fill_with(struct held *h, const struct actor_settings *set, int group, int groups)
+{
+    struct actor *actor;
+
+    prompts_make(h, group, groups, SAMPLES);
+    assert_ok(actor_create(&actor, model, set));
+    assert_ok(actor_fill(actor, &h->b, PURPOSE_SAMPLE, 42));
+    actor_destroy(actor);
+}
+
+static void drop(struct held *h)
+{
+    memory_close(&h->memory);
+}
+
+/* Rows of a equal the rows of b from `first` on: tokens, ends and log-probabilities. */
+static void assert_same_rows(const struct batch *a, const struct batch *b, int first)
+{
+    for (int row = 0; row < a->N; row++) {
+        int n = a->start[row + 1] - a->start[row], other = first + row;
+        assert_int_equal(n, b->start[other + 1] - b->start[other]);
+        assert_memory_equal(a->tokens + a->start[row], b->tokens + b->start[other], n * sizeof(int));
+        assert_memory_equal(a->actor_logp + a->start[row], b->actor_logp + b->start[other],
+                            n * sizeof(float));
+        assert_int_equal(a->finish[row], b->finish[other]);
+        assert_int_equal(a->prompt_len[row], b->prompt_len[other]);
+    }
+}
+
+static bool ends_row(const struct actor_settings *set, int id)
+{
+    for (int i = 0; i < set->n_eos; i++)
+        if (set->eos[i] == id)
+            return true;
+    return false;
+}
+
+/* ---- facts */
+
+static void test_rows_are_prompt_then_response_and_end_where_they_should(void **state)
+{
+    struct actor_settings set = settings();
+    struct held h;
+    int ended[4] = {0};
+
+    (void)state;
+    fill_with(&h, &set, 0, GROUPS);
+    assert_int_equal(h.b.filled, COL_TOKENS | COL_ACTOR_LOGP);
+    assert_int_equal(h.b.T, h.b.start[ROWS]);
+    for (int row = 0; row < ROWS; row++) {
+        int n = h.b.start[row + 1] - h.b.start[row], prompt = lengths[row / SAMPLES];
+        const int *ids = h.b.tokens + h.b.start[row];
+        const float *logp = h.b.actor_logp + h.b.start[row];
+
+        assert_int_equal(h.b.prompt_len[row], prompt);
+        assert_int_equal(h.b.version[row], 42);
+        assert_in_range(n, prompt + 1, prompt + set.max_new);
+        for (int t = 0; t < prompt; t++) {
+            assert_int_equal(ids[t], (row / SAMPLES * 131 + t * 17) % V);
+            assert_true(logp[t] == 0);
+        }
+        for (int t = prompt; t < n; t++) {
+            assert_in_range(ids[t], 0, V - 1);
+            assert_true(logp[t] < 0);
+            assert_true(t == n - 1 || !ends_row(&set, ids[t]));
+        }
+        assert_int_equal(h.b.finish[row], ends_row(&set, ids[n - 1]) ? FINISH_EOS : FINISH_LENGTH);
+        assert_true(h.b.finish[row] == FINISH_EOS || n == prompt + set.max_new);
+        ended[h.b.finish[row]]++;
+    }
+    assert_true(ended[FINISH_EOS] > 0);
+    drop(&h);
+    set.n_eos = 0;
+    fill_with(&h, &set, 0, GROUPS);
+    for (int row = 0; row < ROWS; row++)
+        assert_int_equal(h.b.start[row + 1] - h.b.start[row], lengths[row / SAMPLES] + set.max_new);
+    drop(&h);
+}
+
+static void test_actor_logp_is_that_of_the_training_pass_to_the_bit(void **state)
+{
+    static const float temperatures[] = {1.0f, 0.7f};
+    static float logp[ROOM];
+    struct trainer *trainer;
+
+    (void)state;
+    assert_ok(trainer_create(&trainer, model, ROWS, ROOM, false));
+    for (int i = 0; i < 2; i++) {
+        struct actor_settings set = settings();
+        struct held h;
+
+        set.loss_temperature = temperatures[i];
+        set.temperature = 1.1f;
+        set.top_k = 300;                /* filters change the draw, not its log-probability */
+        set.top_p = 0.95f;
+        fill_with(&h, &set, 0, GROUPS);
+        assert_ok(model_logprobs(trainer, h.b.tokens, h.b.start, ROWS, temperatures[i], false, logp,
+                                 NULL));
+        for (int row = 0; row < ROWS; row++) {
+            int from = h.b.start[row] + h.b.prompt_len[row];
+            assert_memory_equal(logp + from, h.b.actor_logp + from,
+                                (h.b.start[row + 1] - from) * sizeof(float));
+        }
+        drop(&h);
+    }
+    trainer_destroy(trainer);
+}
+
+static void test_rows_at_once_do_not_change_a_bit(void **state)
+{
+    struct actor_settings set = settings();
+    struct held one, more;
+
+    (void)state;
+    set.rows_at_once = 1;
+    fill_with(&one, &set, 0, GROUPS);
+    for (int rows = 2; rows <= 64; rows *= 2) {
+        set.rows_at_once = rows + (rows == 4);          /* 2, 5, 8, 16, more than there are */
+        fill_with(&more, &set, 0, GROUPS);
+        assert_same_rows(&more.b, &one.b, 0);
+        drop(&more);
+    }
+    drop(&one);
+}
+
+static void test_shares_of_a_step_are_parts_of_the_whole(void **state)
+{
+    struct actor_settings set = settings();
+    struct held whole, part;
+
+    (void)state;
+    fill_with(&whole, &set, 0, GROUPS);
+    for (int cut = 2; cut < GROUPS; cut += 3) {
+        fill_with(&part, &set, 0, cut);
+        assert_same_rows(&part.b, &whole.b, 0);
+        drop(&part);
+        fill_with(&part, &set, cut, GROUPS - cut);
+        assert_same_rows(&part.b, &whole.b, cut * SAMPLES);
+        drop(&part);
+    }
+    drop(&whole);
+}
+
+static void test_seed_step_purpose_and_sample_give_other_tokens(void **state)
+{
+    struct actor_settings set = settings();
+    struct held first, other[3];
+    struct actor *actor;
+
+    (void)state;
+    set.n_eos = 0;
+    fill_with(&first, &set, 0, GROUPS);
+    set.seed++;
+    fill_with(&other[0], &set, 0, GROUPS);
+    set.seed--;
+    assert_ok(actor_create(&actor, model, &set));
+    prompts_make(&other[1], 0, GROUPS, SAMPLES);
+    other[1].b.step++;
+    assert_ok(actor_fill(actor, &other[1].b, PURPOSE_SAMPLE, 1));
+    prompts_make(&other[2], 0, GROUPS, SAMPLES);
+    assert_ok(actor_fill(actor, &other[2].b, PURPOSE_EVAL, 1));
+    for (int row = 0; row < ROWS; row++) {
+        const int *ids = first.b.tokens + first.b.start[row] + first.b.prompt_len[row];
+        size_t bytes = (size_t)set.max_new * sizeof(int);
+        for (int i = 0; i < 3; i++)
+            assert_memory_not_equal(ids, other[i].b.tokens + (ids - first.b.tokens), bytes);
+        if (row % SAMPLES > 0)
+            assert_memory_not_equal(ids, ids - lengths[row / SAMPLES] - set.max_new, bytes);
+    }
+    actor_destroy(actor);
+    drop(&first);
+    for (int i = 0; i < 3; i++)
+        drop(&other[i]);
+}
+
+static void test_greedy_takes_the_most_likely_token(void **state)
+{
+    enum { PROMPT = 33, MADE = 6 };
+    static float logits[V];
+    struct actor_settings set = settings();
+    struct actor *actor;
+    struct cache *cache;
+    struct held h;
+
+    (void)state;
+    set.n_eos = 0;
+    set.max_new = MADE;
+    assert_ok(actor_create(&actor, model, &set));
+    actor_set_temperature(actor, 0);
+    prompts_make(&h, 3, 1, 2);
+    assert_ok(actor_fill(actor, &h.b, PURPOSE_EVAL, 0));
+    assert_ok(cache_create(&cache, model, 4, 1, 64));
+    int table[4], zero = 0;
+    for (int i = 0; i < 4; i++)
+        table[i] = cache_page(cache);
+    for (int n = PROMPT; n < PROMPT + MADE; n++) {      /* every prefix from nothing */
+        int start[2] = {0, n}, best = 0;
+        struct extend rows = {1, start, &zero, table, 4};
+        assert_ok(model_extend(cache, h.b.tokens, &rows, logits));
+        for (int v = 1; v < V; v++)
+            best = logits[v] > logits[best] ? v : best;
+        assert_int_equal(h.b.tokens[n], best);
+        assert_int_equal(h.b.tokens[h.b.start[1] + n], best);
+    }
+    cache_destroy(cache);
+    actor_destroy(actor);
+    drop(&h);
+}
+
+static void test_a_row_ends_with_the_context(void **state)
+{
+    struct actor_settings set = settings();
+    struct held h;
+
+    (void)state;
+    set.n_eos = 0;
+    set.max_new = CONTEXT - 128;        /* just enough for 128, too much for 200 */
+    set.rows_at_once = 2;
+    fill_with(&h, &set, 5, 2);
+    for (int row = 0; row < h.b.N; row++) {
+        assert_int_equal(h.b.start[row + 1] - h.b.start[row], CONTEXT);
+        assert_int_equal(h.b.finish[row], FINISH_LENGTH);
+    }
+    drop(&h);
+    set.max_new = 0;                    /* nothing to make is no mistake */
+    fill_with(&h, &set, 0, 2);
+    assert_int_equal(h.b.T, 3 * (1 + 31));
+    assert_int_equal(h.b.finish[5], FINISH_LENGTH);
+    drop(&h);
+}
+
+static void test_a_failed_batch_passes_untouched(void **state)
+{
+    struct actor_settings set = settings();
+    struct actor *actor;
+    struct held h, before;
+
+    (void)state;
+    assert_ok(actor_create(&actor, model, &set));
+    prompts_make(&h, 0, 2, SAMPLES);
+    prompts_make(&before, 0, 2, SAMPLES);
+    h.b.status = RL_EIO;
+    assert_ok(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 1));
+    assert_int_equal(h.b.status, RL_EIO);
+    assert_int_equal(h.b.filled, COL_TOKENS);
+    assert_int_equal(h.b.T, before.b.T);
+    assert_memory_equal(h.b.tokens, before.b.tokens, h.b.T * sizeof(int));
+    actor_destroy(actor);
+    drop(&h);
+    drop(&before);
+}
+
+static void test_bad_numbers_are_named_and_the_actor_goes_on(void **state)
+{
+    struct actor_settings set = settings();
+    float *weights = model_weights(model), kept = weights[0];
+    struct actor *actor;
+    struct held h, good;
+
+    (void)state;
+    fill_with(&good, &set, 0, GROUPS);
+    assert_ok(actor_create(&actor, model, &set));
+    for (int i = 0; i < 3; i++) {       /* pages of a failed fill come back, or the third has none */
+        prompts_make(&h, 0, GROUPS, SAMPLES);
+        weights[0] = i == 0 ? NAN : INFINITY;
+        model_changed(model);
+        status_hold(true);
+        assert_int_equal(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 1), RL_ENAN);
+        assert_non_null(strstr(status_message(), "step 5, prompt 0, sample 0"));
+        assert_non_null(strstr(status_message(), "token 1 "));
+        status_hold(false);
+        assert_int_equal(h.b.status, RL_ENAN);
+        assert_int_equal(h.b.filled, COL_TOKENS);
+        drop(&h);
+        weights[0] = kept;
+        model_changed(model);
+    }
+    prompts_make(&h, 0, GROUPS, SAMPLES);
+    assert_ok(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 1));
+    assert_same_rows(&h.b, &good.b, 0);
+    actor_destroy(actor);
+    drop(&h);
+    drop(&good);
+}
+
+static void test_places_are_kept_busy(void **state)
+{
+    struct actor_settings set = settings();
+    struct actor *actor;
+    struct held h;
+    int64_t tokens;
+    double rows;
+
+    (void)state;
+    set.rows_at_once = 4;
+    assert_ok(actor_create(&actor, model, &set));
+    prompts_make(&h, 0, GROUPS, SAMPLES);
+    int prompts = h.b.T;
+    assert_ok(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 1));
+    actor_stats(actor, &tokens, &rows);
+    assert_int_equal(tokens, h.b.T - prompts);
+    assert_true(rows > 3 && rows <= 4);
+    actor_destroy(actor);
+    drop(&h);
+}
+
+static void test_settings_out_of_range_are_named(void **state)
+{
+    struct actor_settings bad[6];
+    static const char *named[6] = {"temperature", "loss temperature", "top_k", "top_p", "min_p", "rows"};
+
+    (void)state;
+    for (int i = 0; i < 6; i++)
+        bad[i] = settings();
+    bad[0].temperature = NAN;
+    bad[1].loss_temperature = 0;
+    bad[2].top_k = -1;
+    bad[3].top_p = 0;
+    bad[4].min_p = 1.5f;
+    bad[5].rows_at_once = 0;
+    for (int i = 0; i < 6; i++) {
+        struct actor *actor = (struct actor *)&bad;
+        status_hold(true);
+        assert_int_equal(actor_create(&actor, model, &bad[i]), RL_EINVAL);
+        assert_non_null(strstr(status_message(), named[i]));
+        status_hold(false);
+        assert_null(actor);
+    }
+}
+
+static void test_prompts_that_do_not_fit_are_named(void **state)
+{
+    struct actor_settings set = settings();
+    struct actor *actor;
+    struct held h;
+
+    (void)state;
+    set.max_prompt = 64;
+    assert_ok(actor_create(&actor, model, &set));
+    prompts_make(&h, 3, 2, SAMPLES);
+    status_hold(true);
+    assert_int_equal(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 1), RL_EINVAL);
+    assert_non_null(strstr(status_message(), "prompt 4 has 65 tokens"));
+    drop(&h);
+    prompts_make(&h, 3, 1, SAMPLES);
+    h.b.max_tokens = (33 + set.max_new) * SAMPLES - 1;          /* of the batch: one too few */
+    assert_int_equal(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 1), RL_EBUG);
+    status_hold(false);
+    actor_destroy(actor);
+    drop(&h);
+}
+
+static void test_planned_bytes_are_those_taken(void **state)
+{
+#ifdef SANITIZED
+    (void)state;
+    skip();                             /* the sanitizer's allocator keeps no such counts */
+#else
+    struct actor_settings set = settings();
+    struct actor *actor;
+    struct mallinfo2 before, after;
+
+    (void)state;
+    for (int rows = 4; rows <= 64; rows *= 4) {
+        set.rows_at_once = rows;
+        set.max_rows = 64;
+        before = mallinfo2();
+        assert_ok(actor_create(&actor, model, &set));
+        after = mallinfo2();
+        size_t planned = actor_bytes(model_shape(model), k, &set);
+        size_t taken = after.uordblks + after.hblkhd - before.uordblks - before.hblkhd;
+        if (taken < planned || taken > planned + 16384)
+            fail_msg("%d rows: planned %zu, taken %zu", rows, planned, taken);
+        actor_destroy(actor);
+    }
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_are_prompt_then_response_and_end_where_they_should),
+        cmocka_unit_test(test_actor_logp_is_that_of_the_training_pass_to_the_bit),
+        cmocka_unit_test(test_rows_at_once_do_not_change_a_bit),
+        cmocka_unit_test(test_shares_of_a_step_are_parts_of_the_whole),
+        cmocka_unit_test(test_seed_step_purpose_and_sample_give_other_tokens),
+        cmocka_unit_test(test_greedy_takes_the_most_likely_token),
+        cmocka_unit_test(test_a_row_ends_with_the_context),
+        cmocka_unit_test(test_a_failed_batch_passes_untouched),
+        cmocka_unit_test(test_bad_numbers_are_named_and_the_actor_goes_on),
+        cmocka_unit_test(test_places_are_kept_busy),
+        cmocka_unit_test(test_settings_out_of_range_are_named),
+        cmocka_unit_test(test_prompts_that_do_not_fit_are_named),
+        cmocka_unit_test(test_planned_bytes_are_those_taken),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

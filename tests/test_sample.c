@@ -1,0 +1,218 @@
+/* Sampling: the fast selection gives the token of the definition in actor/sample.h, word by word. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/sample.h"
+#include "base/random.h"
+#include "tests/support.h"
+
+#define V_MOST 1500
+
+static struct compute *k;
+static struct sampler sampler;
+static struct memory memory;
+
+static int setup(void **state)
+{
+    (void)state;
+    if (compute_open(&k, "ref", 1) != RL_OK)
+        return -1;
+    memory_count(&memory);
+    sampler_layout(&sampler, &memory, V_MOST);
+    if (memory_open(&memory) != RL_OK)
+        return -1;
+    sampler_layout(&sampler, &memory, V_MOST);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    memory_close(&memory);
+    compute_close(k);
+    return 0;
+}
+
+static uint32_t word_of(uint32_t i)
+{
+    struct counter c = {.seed = 7, .purpose = PURPOSE_TEST, .position = i};
+    uint32_t words[4];
+
+    random_words(&c, words);
+    return words[0];
+}
+
+/* Logits about 2 wide; `steps` > 0 makes many of them equal. */
+static void logits(float *z, int V, uint32_t salt, float steps)
+{
+    for (int v = 0; v < V; v++) {
+        struct counter c = {.seed = 1, .purpose = PURPOSE_TEST, .step = salt, .position = (uint32_t)v};
+        uint32_t words[4];
+        random_words(&c, words);
+        z[v] = (float)random_normal(words[0], words[1]) * 2;
+        if (steps > 0)
+            z[v] = rintf(z[v] * steps) / steps;
+    }
+}
+
+static int draw(const float *z, int V, float temperature, int top_k, float top_p, float min_p,
+                uint32_t word)
+{
+    return sample_token(k, &sampler, z, V, temperature, top_k, top_p, min_p, word);
+}
+
+/* ---- the definition, by a full sort */
+
+struct token { float z; int id; uint64_t mass; };
+
+static int by_order(const void *x, const void *y)
+{
+    const struct token *a = x, *b = y;
+
+    if (a->z != b->z)
+        return a->z > b->z ? -1 : 1;
+    return a->id - b->id;
+}
+
+/* Clears the mass of every token that the filters drop; mass (V) by id. */
+static void define(const float *z, int V, float temperature, int top_k, float top_p, float min_p,
+                   uint64_t *mass)
+{
+    static struct token tokens[V_MOST];
+    static float p[V_MOST];
+    uint64_t total = 0, sum = 0, least = 0;
+    int kept = top_k > 0 && top_k < V ? top_k : V, prefix = 0;
+
+    k->softmax(k, p, z, temperature, V);
+    for (int v = 0; v < V; v++)
+        tokens[v] = (struct token){z[v], v, (uint64_t)floor((double)p[v] * 0x1p40)};
+    qsort(tokens, (size_t)V, sizeof *tokens, by_order);
+    for (int i = 0; i < kept; i++)
+        total += tokens[i].mass;
+    if (top_p < 1) {
+        uint64_t enough = (uint64_t)floor((double)top_p * (double)total);
+        do
+            sum += tokens[prefix++].mass;
+        while (sum < enough);
+        kept = prefix;
+    }
+    for (int i = 0; i < kept; i++)
+        if (floor((double)min_p * (double)tokens[i].mass) > (double)least)
+            least = (uint64_t)floor((double)min_p * (double)tokens[i].mass);
+    memset(mass, 0, (size_t)V * sizeof *mass);
+    for (int i = 0; i < kept; i++)
+        if (tokens[i].mass >= least)
+            mass[tokens[i].id] = tokens[i].mass;
+}
+
+static int defined_draw(const uint64_t *mass, int V, uint32_t word)
+{
+    unsigned __int128 total = 0, sum = 0;
+
+    for (int v = 0; v < V; v++)
+        total += mass[v];
+    for (int v = 0; v < V; v++) {
+        sum += mass[v];
+        if (sum > (total * word) >> 32)
+            return v;
+    }
+    fail_msg("no token");
+    return -1;
+}
+
+static void test_every_filter_gives_the_token_of_the_definition(void **state)
+{
+    static const struct { float temperature; int top_k; float top_p, min_p; } settings[] = {
+        { 1.0f, 0, 1.0f, 0 },       { 0.7f, 0, 1.0f, 0 },       { 1.0f, 1, 1.0f, 0 },
+        { 1.0f, 5, 1.0f, 0 },       { 1.0f, 100000, 1.0f, 0 },  { 1.0f, 0, 0.9f, 0 },
+        { 1.3f, 0, 0.999f, 0 },     { 1.0f, 0, 1e-9f, 0 },      { 1.0f, 0, 1.0f, 0.1f },
+        { 0.8f, 0, 1.0f, 1.0f },    { 0.9f, 40, 0.95f, 0 },     { 2.0f, 40, 0.5f, 0.05f },
+        { 1.0f, 0, 0.8f, 0.02f },   { 5.0f, 300, 0.97f, 0.3f }, { 0.05f, 7, 0.9f, 0.5f },
+    };
+    static const int sizes[] = {1, 2, 17, 512, V_MOST};
+    static float z[V_MOST];
+    static uint64_t mass[V_MOST];
+
+    (void)state;
+    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++)
+        for (int ties = 0; ties < 2; ties++)
+            for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+                int V = sizes[n];
+                logits(z, V, (uint32_t)(n * 100 + i), ties ? 2 : 0);
+                define(z, V, settings[i].temperature, settings[i].top_k, settings[i].top_p,
+                       settings[i].min_p, mass);
+                for (uint32_t j = 0; j < 12; j++) {
+                    uint32_t word = j == 0 ? 0 : j == 1 ? UINT32_MAX : word_of(j);
+                    int token = draw(z, V, settings[i].temperature, settings[i].top_k,
+                                     settings[i].top_p, settings[i].min_p, word);
+                    assert_int_equal(token, defined_draw(mass, V, word));
+                    assert_true(mass[token] > 0);
+                }
+            }
+}
+
+static void test_greedy_is_the_highest_logit_and_the_lowest_id(void **state)
+{
+    float z[] = {-1, 3, 2, 3, 3, -INFINITY};
+
+    (void)state;
+    assert_int_equal(draw(z, 6, 0, 0, 1, 0, UINT32_MAX), 1);
+    assert_int_equal(draw(z, 6, 1, 1, 1, 0, UINT32_MAX), 1);
+    assert_int_equal(draw(z, 6, 1, 0, 1e-6f, 0, UINT32_MAX), 1);
+    z[1] = 2.5f;
+    assert_int_equal(draw(z, 6, 0, 0, 1, 0, 0), 3);
+}
+
+static void test_a_token_comes_as_often_as_its_probability(void **state)
+{
+    enum { V = 6, DRAWS = 40000 };
+    float z[V] = {0, 1, -1, 2, 0.5f, -3}, p[V];
+    int count[V] = {0};
+
+    (void)state;
+    k->softmax(k, p, z, 0.9f, V);
+    for (uint32_t i = 0; i < DRAWS; i++)
+        count[draw(z, V, 0.9f, 0, 1, 0, word_of(i))]++;
+    for (int v = 0; v < V; v++) {
+        double deviation = sqrt(DRAWS * (double)p[v] * (1 - (double)p[v]));
+        if (fabs(count[v] - DRAWS * (double)p[v]) > 4 * deviation)
+            fail_msg("token %d: %d of %d draws, probability %g", v, count[v], DRAWS, (double)p[v]);
+    }
+}
+
+static void test_a_word_and_the_next_change_the_token_where_the_masses_end(void **state)
+{
+    float z[2] = {0, 0};         /* halves: ids change exactly at the middle word */
+
+    (void)state;
+    assert_int_equal(draw(z, 2, 1, 0, 1, 0, 0x7fffffff), 0);
+    assert_int_equal(draw(z, 2, 1, 0, 1, 0, 0x80000000), 1);
+}
+
+static void test_logits_that_leave_no_mass_fall_back_to_greedy(void **state)
+{
+    float tiny[] = {1, 2, 1.5f}, bad[] = {NAN, 1, NAN, 5}, none[] = {-INFINITY, -INFINITY};
+    float open[] = {-INFINITY, 0.5f, -INFINITY};
+
+    (void)state;
+    assert_int_equal(draw(tiny, 3, 1e-42f, 0, 1, 0, 5), 1);      /* 2 / T is beyond the floats */
+    assert_in_range(draw(bad, 4, 1, 2, 0.9f, 0.1f, 5), 0, 3);
+    assert_in_range(draw(none, 2, 1, 0, 0.5f, 0.1f, 5), 0, 1);
+    for (uint32_t i = 0; i < 8; i++)
+        assert_int_equal(draw(open, 3, 1, 2, 0.9f, 0, word_of(i)), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_filter_gives_the_token_of_the_definition),
+        cmocka_unit_test(test_greedy_is_the_highest_logit_and_the_lowest_id),
+        cmocka_unit_test(test_a_token_comes_as_often_as_its_probability),
+        cmocka_unit_test(test_a_word_and_the_next_change_the_token_where_the_masses_end),
+        cmocka_unit_test(test_logits_that_leave_no_mass_fall_back_to_greedy),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
