@@ -1,13 +1,16 @@
 /* Groups of ranks and the few verbs between them.  MPI lives in this folder only.
  *
- *   struct comm *world;
- *   TRY(comm_start(&world, argc, argv, deadline));      one rank without mpirun works, with no MPI start-up
+ *   struct comm *world, *team;
+ *   TRY(comm_start(&world, &argc, &argv));        one rank without mpirun: no MPI start-up
  *   TRY(comm_split(world, color, "learner", &team));
- *   rc = comm_agree(world, rc);                         every rank gets the worst status: all stop together
+ *   rc = comm_agree(world, rc);                   every rank gets the worst status: all stop together
+ *   comm_free(team);
+ *   comm_stop(world);                             or, after RL_ELOST, comm_abort(world, exit code)
  *
- * Every verb is non-blocking inside and polled against the group's deadline; a rank that does not come
- * is named (rank, host, roles, phase, step) and RL_ELOST is returned.  There is no float MPI_SUM:
- * sums of floats are comm_tree_sum (comm/tree.h).  "Collective": all ranks of the group must call.
+ * Every verb is non-blocking inside and polled against the world's deadline; a rank that does not
+ * come is named (rank, host, roles, phase, step) and RL_ELOST is returned.  After RL_ELOST nothing but
+ * comm_abort may follow: messages are still under way.  There is no float MPI_SUM: sums of floats are
+ * comm_tree_sum (comm/tree.h).  "Collective": all ranks of the group must call.
  */
 #ifndef COMM_COMM_H
 #define COMM_COMM_H
@@ -25,16 +28,21 @@ const char *phase_name(enum phase phase);
 
 struct comm;
 
-/* Start MPI when a launcher (mpirun, srun) started us, else a world of one.  Not to be called twice. */
+/* Start MPI when a launcher (mpirun, srun --mpi=pmix) started us, else a world of one.  Not to be
+ * called twice.  In a world of several ranks error lines are kept from here on (status_hold) until
+ * comm_agree, comm_abort or comm_stop prints them. */
 int comm_start(struct comm **world, int *argc, char ***argv);
 /* Collective over the world: ends MPI.  After a failure that not every rank knows of, comm_abort. */
 void comm_stop(struct comm *world);
-void comm_abort(struct comm *world, int exit_code);          /* ends every rank now */
+/* Prints the line kept here, then ends every rank now; does not return. */
+void comm_abort(struct comm *world, int exit_code);
 
-/* A world of one rank that never talks (for commands and tests). */
+/* A world of one rank that never talks (for commands and tests); comm_stop ends it.  NULL: no memory
+ * (rl_error was called). */
 struct comm *comm_alone(void);
 
-/* Collective over g.  color < 0: this rank gets *out = NULL.  `name` is for messages. comm_free is collective over the part; NULL is fine. */
+/* Collective over g.  color < 0: this rank gets *out = NULL.  `name` is for messages.  comm_free is
+ * collective over the part; NULL is fine. */
 int comm_split(struct comm *g, int color, const char *name, struct comm **out);
 void comm_free(struct comm *g);
 
@@ -43,22 +51,28 @@ int comm_size(const struct comm *g);
 int comm_world_rank(const struct comm *g, int rank);         /* in the world, of a rank of g */
 const char *comm_host(const struct comm *g, int rank);       /* host name of a rank of g */
 int comm_ranks_on_host(const struct comm *world);            /* ranks that share my host */
-void comm_set_deadline(struct comm *world, double seconds);  /* for every group */
-void comm_set_roles(struct comm *world, const char *text);   /* collective: what messages say of me */
+void comm_set_deadline(struct comm *world, double seconds);  /* for every group; at first 600 */
+int comm_set_roles(struct comm *world, const char *text);    /* Collective: what messages say of me */
 void comm_set_step(struct comm *world, int64_t step);        /* what messages say */
 
-/* Collective.  The worst of all ranks' codes; the line of the lowest rank that has that code is printed, once. */
+/* Collective.  The worst of all ranks' codes.  The line of the lowest rank that has that code and a
+ * line is printed, once; the others' lines are dropped.  RL_ELOST needs no agreement: it returns at
+ * once. */
 int comm_agree(struct comm *g, int rc);
 int comm_barrier(struct comm *g, enum phase phase);
 int comm_broadcast(struct comm *g, void *data, size_t bytes, int root, enum phase phase);
-/* Every rank's bytes, in rank order, on every rank; counts (size) are bytes and are known to all. */
-int comm_allgather(struct comm *g, const void *mine, void *all, const size_t *counts, enum phase phase);
+/* Every rank's bytes, in rank order, on every rank; counts (size) are bytes and are known to all.
+ * `mine` may be the place in `all` where it ends up. */
+int comm_allgather(struct comm *g, const void *mine, void *all, const size_t *counts,
+                   enum phase phase);
 /* The same, on root only; the others may pass all = NULL. */
-int comm_gather(struct comm *g, const void *mine, void *all, const size_t *counts, int root, enum phase phase);
+int comm_gather(struct comm *g, const void *mine, void *all, const size_t *counts, int root,
+                enum phase phase);
 int comm_sum_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 int comm_max_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 
-/* Seconds this rank has waited in comm verbs since the last call, by phase (sums into seconds[PHASES], then zeroes). */
+/* Seconds this rank has waited in comm verbs since the last call, by phase (sums into
+ * seconds[PHASES], then zeroes). */
 void comm_waited(struct comm *world, double seconds[PHASES]);
 
 #endif

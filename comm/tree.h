@@ -1,5 +1,7 @@
-/* The reduction tree: leaves of gradients summed in one fixed binary tree, the same bits for any number of
- * ranks up to the leaves (docs/numerics.md).  node (level, i) = node (level-1, 2i) + node (level-1, 2i+1).
+/* The reduction tree: leaves of gradients summed in one fixed binary tree, the same bits for any
+ * number of ranks up to the leaves (docs/numerics.md).
+ *
+ *   node (level, i) = node (level-1, 2i) + node (level-1, 2i+1), node (0, i) = leaf i
  *
  *   TRY(tree_create(&tree, team, n, leaves));
  *   for (int leaf = tree_first(tree); leaf < tree_end(tree); leaf++) {
@@ -8,6 +10,9 @@
  *       tree_push(tree, leaf);                    a binary counter folds finished nodes
  *   }
  *   TRY(comm_tree_sum(tree, grads));              Collective: the whole sum, on every rank
+ *
+ * A leaf without rows is pushed all the same, as zeros, and is added like any other: x + 0 has not
+ * always the bits of x (x = -0), so leaving it out on some ranks only would show.
  */
 #ifndef COMM_TREE_H
 #define COMM_TREE_H
@@ -17,15 +22,20 @@
 
 struct tree;
 
-/* n floats, leaves a power of two; team size <= leaves.  At most 1 + log2(leaves) buffers of n floats. */
+/* n floats, leaves a power of two; team size <= leaves.  At most 1 + log2(leaves) buffers of n floats
+ * and some fixed room to receive.  Nothing is allocated later.  Not collective; the caller keeps the
+ * team. */
 int tree_create(struct tree **tree, struct comm *team, size_t n, int leaves);
 void tree_destroy(struct tree *tree);
 size_t tree_bytes(size_t n, int leaves, int ranks, int rank);       /* for plan */
 int tree_first(const struct tree *tree);
 int tree_end(const struct tree *tree);
+/* The buffer (n) of the leaf: zeros at the first call, the same buffer until it is pushed.  Leaves
+ * come in ascending order; NULL and an error in comm_tree_sum otherwise. */
 float *tree_slot(struct tree *tree, int leaf);
-void tree_push(struct tree *tree, int leaf);
-/* Collective.  grads (n) gets the sum; the tree is empty again. */
+void tree_push(struct tree *tree, int leaf);      /* a leaf without a slot counts as zeros */
+void tree_clear(struct tree *tree);               /* forget what was pushed, after a failed step */
+/* Collective.  grads (n) gets the sum; the tree is empty again.  RL_EBUG: leaves are missing. */
 int comm_tree_sum(struct tree *tree, float *grads);
 
 /* The leaves [first, end) of rank r of n ranks: r * leaves / n. */

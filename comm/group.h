@@ -1,0 +1,98 @@
+/* What the files of this folder share: the group, the requests under way, the one wait.
+ * Nobody outside comm/ and its tests includes this. */
+#ifndef COMM_GROUP_H
+#define COMM_GROUP_H
+
+#include <mpi.h>
+
+#include "comm/comm.h"
+
+#define HOST_BYTES 64
+#define ROLES_BYTES 64
+#define NAME_BYTES 48
+#define PIECE_BYTES ((size_t)1 << 30)     /* one message: counts of MPI are ints */
+#define LINK_TAGS 4096                    /* of one link: depth x parts, see comm/link.c */
+
+/* All tags.  Collectives of MPI have a space of their own. */
+enum tag {
+    TAG_NOTE = 1,                         /* roll calls, on their own communicator */
+    TAG_GATHER,
+    TAG_TREE,
+    TAG_FEED = 1000,                      /* + number of the feed */
+    TAG_LINK = 10000,                     /* + number of the link * LINK_TAGS */
+};
+
+/* Where a rank waits; the whole text of a roll call.  Fixed size, sent as bytes. */
+struct note {
+    int32_t is_call;                      /* 1: "I gave up, who is there?", 0: an answer */
+    int32_t call;                         /* number of the call at the rank that called */
+    int32_t phase;
+    int32_t waits_for;                    /* a world rank, -1: its group */
+    int64_t step, sequence;
+    char name[NAME_BYTES];                /* of the group or link */
+};
+
+/* Messages under way that are waited for together. */
+struct requests {
+    const char *name;                     /* of the group or link, for messages */
+    int64_t sequence;                     /* of the operation in it */
+    MPI_Request *request;
+    int *peer;                            /* world rank each depends on, -1: the whole group */
+    int n, room;
+};
+
+/* What all groups of a process have in common. */
+struct world {
+    bool mpi;
+    int rank, size;
+    MPI_Comm roll;                        /* for roll calls only */
+    double deadline;
+    int64_t step;
+    size_t piece;                         /* bytes in one message; tests make it small */
+    int links, feeds;                     /* opened so far: they number the tags */
+    double waited[PHASES];
+    char (*host)[HOST_BYTES];             /* of every rank */
+    char (*roles)[ROLES_BYTES];
+    /* the roll call (comm/rollcall.c) */
+    int calls;
+    double lower_call;                    /* when a lower rank last called */
+    struct note *sent, *heard;            /* (size) */
+    MPI_Request *sending;                 /* (size) */
+    bool *is_heard, *suspect;             /* (size) */
+};
+
+struct comm {
+    struct world *world;
+    bool is_world;                        /* owns `world` */
+    MPI_Comm mpi;
+    int rank, size;
+    int *ranks;                           /* (size) in the world */
+    int (*codes)[2];                      /* (size) of comm_agree: code, has a line */
+    char name[NAME_BYTES];
+    int64_t sequence;                     /* verbs so far */
+    struct requests requests;
+};
+
+/* One of our codes for a code of MPI; the line says what MPI said. */
+int mpi_status(int code);
+
+int requests_init(struct requests *q, const char *name, int room);
+void requests_free(struct requests *q);
+/* The place of one more request, NULL (and a line) when there is no memory. */
+MPI_Request *requests_add(struct requests *q, int peer);
+/* Start moving bytes to or from a rank of g, in pieces; 0 bytes are no message. */
+int requests_send(struct requests *q, struct comm *g, const void *data, size_t bytes, int to, int tag);
+int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, int from, int tag);
+
+/* Finish q, or name who did not come (RL_ELOST).  Every wait of the program is this one. */
+int comm_wait(struct comm *g, struct requests *q, enum phase phase);
+
+/* comm/rollcall.c */
+void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase);
+int rollcall_blame(struct comm *g, struct requests *q, enum phase phase);
+
+/* A group on this communicator (MPI_COMM_NULL: one silent rank); takes it over on success. */
+int group_create(struct comm **out, struct world *world, MPI_Comm mpi, const char *name);
+void group_destroy(struct comm *g);
+
+#endif

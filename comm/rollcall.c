@@ -1,0 +1,236 @@
+/* The roll call: who is late, when a wait has met its deadline?
+ *
+ *   caller:    "I gave up at "gradients" of step 17"  -->  every rank of the world
+ *   a rank that waits, wherever:     answers at once with its own place
+ *   a rank that computes, sleeps, is stopped or dead: is silent for a second, and that is its name
+ *
+ * One rank speaks: a caller that heard a lower rank call leaves the line to that one.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "comm/group.h"
+
+#define LISTEN 1.0           /* seconds */
+#define NAMED 4              /* ranks in one line */
+#define TEXT_BYTES 1024
+
+static struct note note_make(const struct comm *g, const struct requests *q, enum phase phase)
+{
+    struct note note = { .phase = (int32_t)phase, .waits_for = -1, .step = g->world->step,
+                         .sequence = q->sequence };
+
+    for (int i = 0; i < q->n; i++)
+        if (q->request[i] != MPI_REQUEST_NULL)
+            note.waits_for = q->peer[i];
+    snprintf(note.name, sizeof note.name, "%s", q->name);
+    return note;
+}
+
+/* A note that could not leave yet keeps its buffer, and the rank gets no second one. */
+static void note_send(struct world *w, int to, const struct note *note)
+{
+    int gone = 1;
+
+    if (w->sending[to] != MPI_REQUEST_NULL)
+        MPI_Test(&w->sending[to], &gone, MPI_STATUS_IGNORE);
+    if (!gone)
+        return;
+    w->sent[to] = *note;
+    MPI_Isend(&w->sent[to], (int)sizeof *note, MPI_BYTE, to, TAG_NOTE, w->roll, &w->sending[to]);
+}
+
+/* The next note that has come, if any, and who wrote it. */
+static bool note_next(struct world *w, struct note *note, int *from)
+{
+    MPI_Status status;
+    int there = 0;
+
+    if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_NOTE, w->roll, &there, &status) != MPI_SUCCESS || !there)
+        return false;
+    *from = status.MPI_SOURCE;
+    if (MPI_Recv(note, (int)sizeof *note, MPI_BYTE, *from, TAG_NOTE, w->roll, &status) != MPI_SUCCESS)
+        return false;
+    note->name[NAME_BYTES - 1] = 0;
+    if (note->is_call && *from < w->rank)
+        w->lower_call = clock_now();
+    return true;
+}
+
+void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase)
+{
+    struct world *w = g->world;
+    struct note theirs, mine;
+    int from;
+
+    while (w->mpi && note_next(w, &theirs, &from)) {
+        if (!theirs.is_call)
+            continue;                     /* an answer to a call that is over */
+        mine = note_make(g, q, phase);
+        mine.call = theirs.call;
+        note_send(w, from, &mine);
+    }
+}
+
+/* Call every rank and listen; afterwards is_heard[] and heard[] say who waits where. */
+static void call_roll(struct world *w, struct note mine)
+{
+    double start = clock_now();
+    struct note theirs;
+    int from, missing = w->size - 1, call = ++w->calls;
+
+    memset(w->is_heard, 0, (size_t)w->size * sizeof *w->is_heard);
+    mine.is_call = 1;
+    mine.call = call;
+    for (int r = 0; r < w->size; r++)
+        if (r != w->rank)
+            note_send(w, r, &mine);
+    mine.is_call = 0;
+    while (missing > 0 && clock_now() - start < LISTEN) {
+        if (!note_next(w, &theirs, &from)) {
+            clock_sleep(1e-3);
+            continue;
+        }
+        if (theirs.is_call) {
+            mine.call = theirs.call;
+            note_send(w, from, &mine);
+        } else if (theirs.call != call) {
+            continue;
+        }
+        missing -= !w->is_heard[from];
+        w->is_heard[from] = true;
+        w->heard[from] = theirs;
+    }
+}
+
+/* Whom the unfinished requests depend on.  False: all have finished by now. */
+static bool find_suspects(struct comm *g, struct requests *q)
+{
+    struct world *w = g->world;
+    bool any = false;
+
+    memset(w->suspect, 0, (size_t)w->size * sizeof *w->suspect);
+    for (int i = 0; i < q->n; i++) {
+        int done = 1;
+        if (q->request[i] != MPI_REQUEST_NULL)
+            MPI_Test(&q->request[i], &done, MPI_STATUS_IGNORE);
+        if (done)
+            continue;
+        any = true;
+        if (q->peer[i] >= 0)
+            w->suspect[q->peer[i]] = true;
+        for (int r = 0; q->peer[i] < 0 && r < g->size; r++)
+            w->suspect[g->ranks[r]] = true;
+    }
+    w->suspect[w->rank] = false;
+    return any;
+}
+
+static bool is_here(const struct note *a, const struct note *b)
+{
+    return a->phase == b->phase && a->step == b->step && a->sequence == b->sequence &&
+           strcmp(a->name, b->name) == 0;
+}
+
+static void say(char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(char *text, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + used, TEXT_BYTES - used, format, args);
+    va_end(args);
+}
+
+static void say_rank(char *text, const struct world *w, int rank)
+{
+    const char *roles = w->roles[rank];
+
+    say(text, "rank %d (host %s%s%s)", rank, w->host[rank], roles[0] ? ", " : "", roles);
+}
+
+static void say_place(char *text, const struct note *note)
+{
+    int phase = note->phase >= 0 && note->phase < PHASES ? note->phase : PHASE_START;
+
+    say(text, "\"%s\" of step %lld", phase_name((enum phase)phase), (long long)note->step);
+}
+
+/* The ranks that were not heard: "rank 2 (host h3, learner), rank 5 (...) and 7 more". */
+static int say_silent(char *text, const struct world *w, bool suspects_only)
+{
+    int n = 0;
+
+    for (int r = 0; r < w->size; r++) {
+        if (r == w->rank || w->is_heard[r] || (suspects_only && !w->suspect[r]))
+            continue;
+        if (n < NAMED) {
+            say(text, "%s", n ? ", " : "");
+            say_rank(text, w, r);
+        }
+        n++;
+    }
+    if (n > NAMED)
+        say(text, " and %d more", n - NAMED);
+    return n;
+}
+
+/* The first rank we wait for that waits elsewhere, -1 if all are here. */
+static int find_elsewhere(const struct world *w, const struct note *mine)
+{
+    for (int r = 0; r < w->size; r++)
+        if (w->suspect[r] && w->is_heard[r] && !is_here(&w->heard[r], mine))
+            return r;
+    return -1;
+}
+
+/* Every rank we wait for has answered: it waits in turn, for a silent rank or in the wrong place. */
+static void say_chain(char *text, const struct world *w, const struct note *mine)
+{
+    int elsewhere = find_elsewhere(w, mine);
+    char silent[TEXT_BYTES] = "";
+
+    if (elsewhere < 0) {
+        say_place(text, mine);
+        say(text, " (%s, call %lld) did not finish within %g s although every rank is there; "
+            "rank %d waited: check the network", mine->name, (long long)mine->sequence, w->deadline,
+            w->rank);
+        return;
+    }
+    if (say_silent(silent, w, false) > 0)
+        say(text, "%s did not answer; ", silent);
+    say_rank(text, w, elsewhere);
+    say(text, " waits at ");
+    say_place(text, &w->heard[elsewhere]);
+    say(text, " (%s, call %lld) while rank %d waited %g s for it at ", w->heard[elsewhere].name,
+        (long long)w->heard[elsewhere].sequence, w->rank, w->deadline);
+    say_place(text, mine);
+    say(text, " (%s, call %lld)", mine->name, (long long)mine->sequence);
+}
+
+int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
+{
+    struct world *w = g->world;
+    struct note mine = note_make(g, q, phase);
+    char text[TEXT_BYTES] = "";
+
+    if (!find_suspects(g, q))
+        return RL_OK;
+    call_roll(w, mine);
+    if (clock_now() - w->lower_call < 2 * LISTEN) {
+        clock_sleep(0.2 * LISTEN);        /* the lower rank speaks before this one ends the job */
+        return RL_ELOST;
+    }
+    if (say_silent(text, w, true) > 0) {
+        say(text, " did not come to ");
+        say_place(text, &mine);
+        say(text, " within %g s; rank %d waited", w->deadline, w->rank);
+    } else {
+        say_chain(text, w, &mine);
+    }
+    return rl_error(RL_ELOST, "%s", text);
+}

@@ -1,0 +1,161 @@
+/* The verbs of a group: agreement, barrier, broadcast, gathers, sums of integers.  Each starts
+ * something non-blocking and hands it to comm_wait. */
+#include <string.h>
+
+#include "base/status.h"
+#include "comm/group.h"
+
+/* A verb begins: its number is what a roll call compares. */
+static struct requests *begin(struct comm *g)
+{
+    g->requests.n = 0;
+    g->requests.sequence = ++g->sequence;
+    return &g->requests;
+}
+
+/* Every rank's code, and whether a line explains it here: a code that came with a batch from another
+ * rank has none. */
+static int share_codes(struct comm *g, int rc)
+{
+    struct requests *q = begin(g);
+    int *mine = g->codes[g->rank];
+    int status;
+
+    mine[0] = rc;
+    mine[1] = status_message()[0] != 0;
+    if (g->size == 1)
+        return RL_OK;
+    status = mpi_status(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, g->codes, 2, MPI_INT,
+                                       g->mpi, requests_add(q, -1)));
+    return status == RL_OK ? comm_wait(g, q, PHASE_AGREE) : status;
+}
+
+int comm_agree(struct comm *g, int rc)
+{
+    int worst = RL_OK, speaker = -1, status;
+
+    if (rc == RL_ELOST)
+        return rc;                    /* whoever was lost would not come here either */
+    status = share_codes(g, rc);
+    if (status != RL_OK)
+        return status;
+    for (int r = 0; r < g->size; r++)
+        worst = status_worse(worst, g->codes[r][0]);
+    for (int r = g->size - 1; r >= 0; r--)
+        if (worst != RL_OK && g->codes[r][0] == worst && g->codes[r][1])
+            speaker = r;
+    if (speaker == g->rank)
+        status_print();
+    else
+        status_drop();
+    return worst;
+}
+
+int comm_barrier(struct comm *g, enum phase phase)
+{
+    struct requests *q = begin(g);
+    int rc = RL_OK;
+
+    if (g->size == 1)
+        return RL_OK;
+    TRY(mpi_status(MPI_Ibarrier(g->mpi, requests_add(q, -1))));
+    rc = comm_wait(g, q, phase);
+done:
+    return rc;
+}
+
+int comm_broadcast(struct comm *g, void *data, size_t bytes, int root, enum phase phase)
+{
+    struct requests *q = begin(g);
+    int rc = RL_OK;
+
+    for (size_t at = 0, piece; g->size > 1 && at < bytes; at += piece) {
+        piece = bytes - at < g->world->piece ? bytes - at : g->world->piece;
+        TRY(mpi_status(MPI_Ibcast((char *)data + at, (int)piece, MPI_BYTE, root, g->mpi,
+                                  requests_add(q, -1))));
+        TRY(comm_wait(g, q, phase));
+    }
+done:
+    return rc;
+}
+
+static size_t bytes_before(const size_t *counts, int rank)
+{
+    size_t sum = 0;
+
+    for (int r = 0; r < rank; r++)
+        sum += counts[r];
+    return sum;
+}
+
+static void place_mine(struct comm *g, const void *mine, void *all, const size_t *counts)
+{
+    char *place = (char *)all + bytes_before(counts, g->rank);
+
+    if (counts[g->rank] > 0 && place != mine)
+        memmove(place, mine, counts[g->rank]);
+}
+
+int comm_allgather(struct comm *g, const void *mine, void *all, const size_t *counts,
+                   enum phase phase)
+{
+    struct requests *q = begin(g);
+    int rc = RL_OK;
+
+    place_mine(g, mine, all, counts);
+    mine = (char *)all + bytes_before(counts, g->rank);
+    for (int i = 1; i < g->size; i++) {          /* each rank begins with another partner */
+        int from = (g->rank + g->size - i) % g->size;
+        TRY(requests_recv(q, g, (char *)all + bytes_before(counts, from), counts[from], from,
+                          TAG_GATHER));
+    }
+    for (int i = 1; i < g->size; i++)
+        TRY(requests_send(q, g, mine, counts[g->rank], (g->rank + i) % g->size, TAG_GATHER));
+    rc = comm_wait(g, q, phase);
+done:
+    return rc;
+}
+
+int comm_gather(struct comm *g, const void *mine, void *all, const size_t *counts, int root,
+                enum phase phase)
+{
+    struct requests *q = begin(g);
+    int rc = RL_OK;
+
+    if (g->rank == root) {
+        place_mine(g, mine, all, counts);
+        for (int r = 0; r < g->size; r++)
+            if (r != root)
+                TRY(requests_recv(q, g, (char *)all + bytes_before(counts, r), counts[r], r,
+                                  TAG_GATHER));
+    } else {
+        TRY(requests_send(q, g, mine, counts[g->rank], root, TAG_GATHER));
+    }
+    rc = comm_wait(g, q, phase);
+done:
+    return rc;
+}
+
+static int reduce(struct comm *g, int64_t *x, int n, MPI_Op op, enum phase phase)
+{
+    struct requests *q = begin(g);
+    int rc = RL_OK;
+
+    if (g->size == 1 || n == 0)
+        return RL_OK;
+    TRY(mpi_status(MPI_Iallreduce(MPI_IN_PLACE, x, n, MPI_INT64_T, op, g->mpi,
+                                  requests_add(q, -1))));
+    rc = comm_wait(g, q, phase);
+done:
+    return rc;
+}
+
+int comm_sum_int64(struct comm *g, int64_t *x, int n, enum phase phase)
+{
+    return reduce(g, x, n, MPI_SUM, phase);
+}
+
+int comm_max_int64(struct comm *g, int64_t *x, int n, enum phase phase)
+{
+    return reduce(g, x, n, MPI_MAX, phase);
+}

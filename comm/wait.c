@@ -1,0 +1,171 @@
+/* Requests under way, and the one wait of the program.
+ *
+ *   0 .. 50 us        test again at once       a partner on another core is about to answer
+ *   .. 500 us         give the core away       a partner may need this core
+ *   later             sleep, 5 % of the wait so far, 1 ms at most
+ *
+ * The clock of this patience starts anew whenever a test took long, because then it moved data.
+ */
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "comm/group.h"
+
+#define SPIN 50e-6
+#define YIELD 500e-6
+#define SLEEP_LEAST 20e-6
+#define SLEEP_MOST 1e-3
+#define MOVED_DATA 20e-6                  /* an idle test takes about 1 us */
+#define ANSWER_EVERY 20e-3
+
+int mpi_status(int code)
+{
+    char text[MPI_MAX_ERROR_STRING] = "unknown error";
+    int size, kind = MPI_ERR_OTHER;
+
+    if (code == MPI_SUCCESS)
+        return RL_OK;
+    MPI_Error_string(code, text, &size);
+    MPI_Error_class(code, &kind);
+    if (kind == MPI_ERR_NO_MEM)
+        return rl_error(RL_ENOFIT, "MPI: %s", text);
+    if (kind == MPI_ERR_TRUNCATE || kind == MPI_ERR_ARG || kind == MPI_ERR_COUNT ||
+        kind == MPI_ERR_RANK || kind == MPI_ERR_TAG || kind == MPI_ERR_COMM)
+        return rl_error(RL_EBUG, "MPI: %s: ranks disagree about a message", text);
+    return rl_error(RL_ELOST, "MPI: %s", text);
+}
+
+int requests_init(struct requests *q, const char *name, int room)
+{
+    memset(q, 0, sizeof *q);
+    q->name = name;
+    q->room = room > 0 ? room : 1;
+    q->request = calloc((size_t)q->room, sizeof *q->request);
+    q->peer = calloc((size_t)q->room, sizeof *q->peer);
+    if (!q->request || !q->peer)
+        return rl_error(RL_ENOFIT, "%s: cannot allocate %d requests", name, q->room);
+    return RL_OK;
+}
+
+/* Messages that are still under way are let go: this happens after a failure only. */
+void requests_free(struct requests *q)
+{
+    for (int i = 0; i < q->n; i++)
+        if (q->request[i] != MPI_REQUEST_NULL)
+            MPI_Request_free(&q->request[i]);
+    free(q->request);
+    free(q->peer);
+    memset(q, 0, sizeof *q);
+}
+
+/* Room is planned for messages of one piece; more are needed only beyond PIECE_BYTES. */
+static int grow(struct requests *q)
+{
+    int room = 2 * q->room;
+    MPI_Request *request = realloc(q->request, (size_t)room * sizeof *request);
+    int *peer;
+
+    if (request)
+        q->request = request;
+    peer = request ? realloc(q->peer, (size_t)room * sizeof *peer) : NULL;
+    if (!peer)
+        return rl_error(RL_ENOFIT, "%s: cannot allocate %d requests", q->name, room);
+    q->peer = peer;
+    q->room = room;
+    return RL_OK;
+}
+
+MPI_Request *requests_add(struct requests *q, int peer)
+{
+    if (q->n == q->room && grow(q) != RL_OK)
+        return NULL;
+    q->request[q->n] = MPI_REQUEST_NULL;
+    q->peer[q->n] = peer;
+    return &q->request[q->n++];
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+int requests_send(struct requests *q, struct comm *g, const void *data, size_t bytes, int to, int tag)
+{
+    int rc = RL_OK;
+
+    for (size_t at = 0, piece; at < bytes; at += piece) {
+        MPI_Request *request = requests_add(q, g->ranks[to]);
+        piece = smaller(bytes - at, g->world->piece);
+        if (!request)
+            return RL_ENOFIT;
+        TRY(mpi_status(MPI_Isend((const char *)data + at, (int)piece, MPI_BYTE, to, tag, g->mpi,
+                                 request)));
+    }
+done:
+    return rc;
+}
+
+int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, int from, int tag)
+{
+    int rc = RL_OK;
+
+    for (size_t at = 0, piece; at < bytes; at += piece) {
+        MPI_Request *request = requests_add(q, g->ranks[from]);
+        piece = smaller(bytes - at, g->world->piece);
+        if (!request)
+            return RL_ENOFIT;
+        TRY(mpi_status(MPI_Irecv((char *)data + at, (int)piece, MPI_BYTE, from, tag, g->mpi,
+                                 request)));
+    }
+done:
+    return rc;
+}
+
+static void be_patient(double idle)
+{
+    double pause = 0.05 * idle;
+
+    if (idle < SPIN)
+        return;
+    if (idle < YIELD) {
+        sched_yield();
+        return;
+    }
+    if (pause < SLEEP_LEAST)
+        pause = SLEEP_LEAST;
+    clock_sleep(pause < SLEEP_MOST ? pause : SLEEP_MOST);
+}
+
+int comm_wait(struct comm *g, struct requests *q, enum phase phase)
+{
+    double start = clock_now(), now = start, idle_since = start, answered = start;
+    int done = q->n == 0, rc = RL_OK;
+
+    while (!done) {
+        double before = now;
+        TRY(mpi_status(MPI_Testall(q->n, q->request, &done, MPI_STATUSES_IGNORE)));
+        now = clock_now();
+        if (done)
+            break;
+        if (now - start > g->world->deadline) {
+            rc = rollcall_blame(g, q, phase);
+            goto done;
+        }
+        if (now - before > MOVED_DATA)
+            idle_since = now;
+        if (now - answered > ANSWER_EVERY) {
+            rollcall_answer(g, q, phase);
+            answered = now;
+        }
+        be_patient(now - idle_since);
+        now = clock_now();
+    }
+done:
+    if (rc == RL_OK)
+        q->n = 0;
+    g->world->waited[phase] += clock_now() - start;
+    return rc;
+}
