@@ -14,7 +14,7 @@ STD     = -std=c11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -fopenmp
 ifeq ($(SAN),1)
 CFLAGS  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DSANITIZED
 endif
-PKGS    = hdf5-openmpi libconfig jansson libxxhash zlib
+PKGS    = hdf5-openmpi libconfig jansson libxxhash libutf8proc zlib
 INCLUDE = -I. -I$(BUILD) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 

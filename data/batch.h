@@ -1,21 +1,28 @@
-/* struct batch travels once around the ring: each role reads some columns, fills its own, passes on.
+/* struct batch travels once around the ring: each role reads some columns, fills its own, and
+ * passes on.
  *
- * The batch of a step has P prompt groups of k rows each, over all ranks; global row = group * k + sample.
- * A rank holds the contiguous groups [group, group + groups): N = groups * k rows, packed and ragged:
- * row n is tokens start[n] .. start[n+1], of which the first prompt_len[n] are the prompt.
+ * The batch of a step has P prompt groups of k rows each, over all ranks; global row = group * k +
+ * sample.  A rank holds the contiguous groups [group, group + groups): N = groups * k rows, packed
+ * and ragged: row n is tokens start[n] .. start[n+1], of which the first prompt_len[n] are the
+ * prompt.
+ *
+ *   start    0         5               12       16
+ *   tokens   |P P P C C|P P P P C C C C|P P C C |       P: prompt, C: completion; N 3, T 16
  */
 #ifndef DATA_BATCH_H
 #define DATA_BATCH_H
 
 #include <stdint.h>
 
+#include "base/array.h"
 #include "base/memory.h"
 
 enum column { COL_TOKENS = 1, COL_ACTOR_LOGP = 2, COL_REF_LOGP = 4, COL_REWARD = 8, COL_ALL = 15 };
 enum finish { FINISH_NONE = 0, FINISH_EOS = 1, FINISH_STOP = 2, FINISH_LENGTH = 3 };
 
 struct batch {
-    int status;                 /* RL_OK, or what went wrong upstream: roles skip a failed batch and pass it on */
+    int status;                 /* RL_OK, or what went wrong upstream: roles skip a failed batch
+                                 * and pass it on */
     int64_t step;               /* the step it will be trained in */
     int P, k;                   /* groups in the whole step, rows in a group */
     int group, groups;          /* the share held here */
@@ -28,31 +35,36 @@ struct batch {
     int *tokens;                /* (T)                 }            */
     int *prompt_len;            /* (N)                 }            */
     int *finish;                /* (N) enum finish     }            */
-    int64_t *prompt;            /* (N) line of the prompt in its file, from 0 } */
-    int64_t *version;           /* (N) of the weights that sampled it         } */
+    int64_t *prompt;            /* (N) number of the prompt (lm: of the row of text) in its file,
+                                 *     from 0: the i of prompts_text(p, i)                       } */
+    int64_t *version;           /* (N) of the weights that sampled it                            } */
     float *actor_logp;          /* (T) 0 on the prompt.  COL_ACTOR_LOGP */
     float *ref_logp;            /* (T) 0 on the prompt.  COL_REF_LOGP */
     double *reward;             /* (N,R).  COL_REWARD */
 };
 
-/* One part of a column: where its elements are.  The table batch_parts[] ends with name NULL; links and
- * checkpoints walk it, so a new column is one row. */
+/* One part of a column: where its elements are.  The table batch_parts[] ends with name NULL; links
+ * and checkpoints walk it, so a new column is one row.  `start` is not in it: it travels as row
+ * lengths, which is what a receiver needs first. */
 struct batch_part {
     const char *name;
     enum column column;
     size_t offset;              /* of the pointer in struct batch */
     size_t bytes;               /* of one element */
     enum { PER_ROW, PER_TOKEN, PER_REWARD } extent;
-    /* `start` travels as row lengths */
 };
 extern const struct batch_part batch_parts[];
 
-/* Describe and place the arrays (see base/memory.h); runs in a counting pass too. */
+/* Describe and place the arrays (see base/memory.h); runs in a counting pass too.  Sets the room and
+ * R, and leaves the batch empty (batch_clear). */
 void batch_layout(struct batch *b, struct memory *m, int max_rows, int max_tokens, int R);
-void batch_clear(struct batch *b);                       /* N = T = 0, nothing filled, status RL_OK */
-/* The rows first .. first+n as a view, no copy: start is not rebased (start[0] may be > 0). */
+/* N = T = 0, nothing filled, status RL_OK; step, P, k and the share stay. */
+void batch_clear(struct batch *b);
+/* The rows first .. first+n as a view, no copy: start is not rebased (start[0] may be > 0).  Where
+ * the rows are whole groups, the view's share is those groups. */
 struct batch batch_rows(const struct batch *b, int first, int n);
 /* Elements of a part in n rows beginning at `first`, and the address of the first. */
-void *batch_part_at(const struct batch *b, const struct batch_part *p, int first, int n, size_t *elements);
+void *batch_part_at(const struct batch *b, const struct batch_part *p, int first, int n,
+                    size_t *elements);
 
 #endif

@@ -1,0 +1,99 @@
+/* See batch.h. */
+#include "data/batch.h"
+
+#include <string.h>
+
+#include "base/status.h"
+
+#define PART(field, column, extent) \
+    { #field, column, offsetof(struct batch, field), sizeof *((struct batch *)0)->field, extent }
+
+const struct batch_part batch_parts[] = {
+    PART(tokens,     COL_TOKENS,     PER_TOKEN),
+    PART(prompt_len, COL_TOKENS,     PER_ROW),
+    PART(finish,     COL_TOKENS,     PER_ROW),
+    PART(prompt,     COL_TOKENS,     PER_ROW),
+    PART(version,    COL_TOKENS,     PER_ROW),
+    PART(actor_logp, COL_ACTOR_LOGP, PER_TOKEN),
+    PART(ref_logp,   COL_REF_LOGP,   PER_TOKEN),
+    PART(reward,     COL_REWARD,     PER_REWARD),
+    { .name = NULL },
+};
+
+/* The pointer of a part, wherever it is in the struct: read and written as bytes, because the
+ * parts have different types. */
+static char *part_pointer(const struct batch *b, const struct batch_part *p)
+{
+    char *pointer;
+
+    memcpy(&pointer, (const char *)b + p->offset, sizeof pointer);
+    return pointer;
+}
+
+static void part_set(struct batch *b, const struct batch_part *p, char *pointer)
+{
+    memcpy((char *)b + p->offset, &pointer, sizeof pointer);
+}
+
+/* Elements of a part that lie before row n. */
+static size_t elements_before(const struct batch *b, const struct batch_part *p, int n)
+{
+    switch (p->extent) {
+    case PER_ROW:    return (size_t)n;
+    case PER_REWARD: return (size_t)n * (size_t)b->R;
+    case PER_TOKEN:  break;
+    }
+    return b->N > 0 ? (size_t)b->start[n] : 0;
+}
+
+void batch_layout(struct batch *b, struct memory *m, int max_rows, int max_tokens, int R)
+{
+    b->max_rows = max_rows;
+    b->max_tokens = max_tokens;
+    b->R = R;
+    b->start = memory_take(m, ((size_t)max_rows + 1) * sizeof *b->start);
+    for (const struct batch_part *p = batch_parts; p->name; p++) {
+        size_t room = p->extent == PER_TOKEN ? (size_t)max_tokens
+                    : p->extent == PER_ROW ? (size_t)max_rows : (size_t)max_rows * (size_t)R;
+        part_set(b, p, memory_take(m, room * p->bytes));
+    }
+    batch_clear(b);
+}
+
+void batch_clear(struct batch *b)
+{
+    b->status = RL_OK;
+    b->N = b->T = 0;
+    b->filled = 0;
+    if (b->start)
+        b->start[0] = 0;
+}
+
+struct batch batch_rows(const struct batch *b, int first, int n)
+{
+    struct batch view = *b;
+
+    view.start = b->start + first;
+    view.N = n;
+    view.T = n > 0 ? b->start[first + n] - b->start[first] : 0;
+    view.max_rows = n;
+    view.max_tokens = view.T;
+    if (b->k > 0 && first % b->k == 0 && n % b->k == 0) {
+        view.group = b->group + first / b->k;
+        view.groups = n / b->k;
+    }
+    for (const struct batch_part *p = batch_parts; p->name; p++)
+        if (p->extent != PER_TOKEN && part_pointer(b, p))
+            part_set(&view, p, part_pointer(b, p) + elements_before(b, p, first) * p->bytes);
+    return view;
+}
+
+void *batch_part_at(const struct batch *b, const struct batch_part *p, int first, int n,
+                    size_t *elements)
+{
+    size_t begin = elements_before(b, p, first);
+    char *pointer = part_pointer(b, p);
+
+    *elements = elements_before(b, p, first + n) - begin;
+    return pointer ? pointer + begin * p->bytes : NULL;
+}

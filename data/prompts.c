@@ -1,0 +1,258 @@
+/* Prompts in a file: one JSON object a line.  See prompts.h. */
+#include "data/prompts.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "data/lines.h"
+#include "data/shuffle.h"
+
+struct prompt {
+    struct json *fields;
+    int64_t line;
+    size_t at;                  /* of its tokens in prompts.ids */
+    int tokens;
+};
+
+struct prompts {
+    struct prompt *items;
+    int64_t count, room, skipped;
+    int longest;
+    struct ids ids;             /* of all prompts, one after the other */
+    struct shuffle order;
+};
+
+struct reading {                /* what the lines are checked against */
+    const char *path;
+    struct tokenizer *tokenizer;
+    int vocabulary, max_tokens;
+    bool skip_long;
+};
+
+static int ids_of_list(const struct reading *r, const struct json *list, int64_t line,
+                       struct ids *ids)
+{
+    for (size_t i = 0; i < json_size(list); i++) {
+        const struct json *v = json_at(list, i);
+        int64_t id = json_int(v, -1);
+        if (!json_is_number(v) || id < 0 || (double)id != json_number(v, -1)
+            || id >= r->vocabulary)
+            return rl_error(RL_EINVAL, "%s:%lld: prompt_ids[%zu] is not an id from 0 to %d "
+                            "(the model's vocabulary)", r->path, (long long)line, i,
+                            r->vocabulary - 1);
+        ids_add(ids, (int)id);
+    }
+    return RL_OK;
+}
+
+static int ids_of_text(const struct reading *r, const struct json *prompt, int64_t line,
+                       struct ids *ids)
+{
+    int rc = RL_OK, first = ids->count;
+
+    if (!r->tokenizer)
+        return rl_error(RL_EINVAL, "%s:%lld: the prompt is text and the model has no tokenizer; "
+                        "give prompt_ids", r->path, (long long)line);
+    TRY(tokenizer_encode(r->tokenizer, json_string(prompt, ""), json_string_size(prompt), true,
+                         ids));
+    for (int i = first; i < ids->count; i++)
+        if (ids->data[i] >= r->vocabulary)
+            return rl_error(RL_EINVAL, "%s:%lld: the tokenizer gives id %d and the model's "
+                            "vocabulary ends at %d: they do not belong together", r->path,
+                            (long long)line, ids->data[i], r->vocabulary - 1);
+done:
+    return rc;
+}
+
+/* Append the tokens of one line to ids. */
+static int ids_of_line(const struct reading *r, const struct json *fields, int64_t line,
+                       struct ids *ids)
+{
+    const struct json *prompt = json_get(fields, "prompt"), *list = json_get(fields, "prompt_ids");
+    const char *wrong = NULL;
+
+    if (!json_is_object(fields))
+        wrong = "is not a JSON object";
+    else if (json_is_null(prompt) && json_is_null(list))
+        wrong = "has no `prompt` (text) and no `prompt_ids` (list of ids)";
+    else if (!json_is_null(prompt) && !json_is_string(prompt))
+        wrong = "has a `prompt` that is not a string";
+    else if (!json_is_null(list) && !json_is_array(list))
+        wrong = "has `prompt_ids` that are not a list";
+    else if (json_is_null(list) ? json_string_size(prompt) == 0 : json_size(list) == 0)
+        wrong = "has an empty prompt";
+    if (wrong)
+        return rl_error(RL_EINVAL, "%s:%lld: the line %s", r->path, (long long)line, wrong);
+    return json_is_null(list) ? ids_of_text(r, prompt, line, ids)
+                              : ids_of_list(r, list, line, ids);
+}
+
+static int prompt_add(struct prompts *p, struct prompt *item)
+{
+    if (p->count == p->room) {
+        int64_t room = p->room > 0 ? 2 * p->room : 64;
+        struct prompt *items = realloc(p->items, (size_t)room * sizeof *items);
+        if (!items)
+            return rl_error(RL_ENOFIT, "no memory for %lld prompts", (long long)room);
+        p->items = items;
+        p->room = room;
+    }
+    p->items[p->count++] = *item;
+    item->fields = NULL;                 /* they are the list's now */
+    if (item->tokens > p->longest)
+        p->longest = item->tokens;
+    return RL_OK;
+}
+
+/* JSON fails where the text ends: say that it was cut rather than where a brace was missed. */
+static int line_parse(const struct lines *in, struct json **fields)
+{
+    char where[4352];
+
+    if (!in->ended && in->line[in->size - 1] != '}')
+        return rl_error(RL_EINVAL, "%s:%lld: the last line is cut (no closing brace, no line end); "
+                        "copy the file again", in->path, (long long)in->number);
+    snprintf(where, sizeof where, "%s:%lld", in->path, (long long)in->number);
+    *fields = json_parse(in->line, in->size, where);
+    return *fields ? RL_OK : RL_EINVAL;
+}
+
+static int line_add(struct prompts *p, const struct reading *r, const struct lines *in)
+{
+    struct prompt item = { .line = in->number, .at = (size_t)p->ids.count };
+    int rc = RL_OK;
+
+    if (strspn(in->line, " \t\r") == in->size)
+        return RL_OK;
+    TRY(line_parse(in, &item.fields));
+    TRY(ids_of_line(r, item.fields, in->number, &p->ids));
+    item.tokens = p->ids.count - (int)item.at;
+    if (item.tokens == 0)
+        rc = rl_error(RL_EINVAL, "%s:%lld: the tokenizer knows no part of the prompt: it has no "
+                      "tokens", in->path, (long long)in->number);
+    else if (item.tokens <= r->max_tokens)
+        rc = prompt_add(p, &item);
+    else if (r->skip_long)
+        p->skipped++;
+    else
+        rc = rl_error(RL_EINVAL, "%s:%lld: the prompt has %d tokens and at most %d fit; shorten it "
+                      "or set long_prompts = \"skip\"", in->path, (long long)in->number,
+                      item.tokens, r->max_tokens);
+    if (item.fields)                     /* not kept: nor are its tokens */
+        p->ids.count = (int)item.at;
+done:
+    json_free(item.fields);
+    return rc;
+}
+
+int prompts_open(struct prompts **out, const char *path, struct tokenizer *tokenizer,
+                 int vocabulary, int max_tokens, bool skip_long)
+{
+    struct reading r = { path, tokenizer, vocabulary, max_tokens, skip_long };
+    struct prompts *p = calloc(1, sizeof *p);
+    struct lines in = {0};
+    bool more = true;
+    int rc = RL_OK;
+
+    *out = NULL;
+    if (!p)
+        return rl_error(RL_ENOFIT, "%s: no memory for prompts", path);
+    TRY(lines_open(&in, path));
+    while (more) {
+        TRY(lines_next(&in, &more));
+        if (more)
+            TRY(line_add(p, &r, &in));
+    }
+    if (p->count == 0 && p->skipped > 0)
+        TRY(rl_error(RL_EINVAL, "%s: every prompt is longer than %d tokens (%lld of them)", path,
+                     max_tokens, (long long)p->skipped));
+    if (p->count == 0)
+        TRY(rl_error(RL_EINVAL, "%s: no prompts in this file", path));
+    TRY(shuffle_open(&p->order, p->count));
+    *out = p;
+done:
+    lines_close(&in);
+    if (rc != RL_OK)
+        prompts_close(p);
+    return rc;
+}
+
+void prompts_close(struct prompts *p)
+{
+    if (!p)
+        return;
+    for (int64_t i = 0; i < p->count; i++)
+        json_free(p->items[i].fields);
+    free(p->items);
+    ids_free(&p->ids);
+    shuffle_close(&p->order);
+    free(p);
+}
+
+int64_t prompts_count(const struct prompts *p)
+{
+    return p->count;
+}
+
+int64_t prompts_skipped(const struct prompts *p)
+{
+    return p->skipped;
+}
+
+int prompts_longest(const struct prompts *p)
+{
+    return p->longest;
+}
+
+const int *prompts_ids(const struct prompts *p, int64_t i, int *n)
+{
+    *n = p->items[i].tokens;
+    return p->ids.data + p->items[i].at;
+}
+
+const char *prompts_text(const struct prompts *p, int64_t i)
+{
+    return json_string(json_get(p->items[i].fields, "prompt"), NULL);
+}
+
+const struct json *prompts_fields(const struct prompts *p, int64_t i)
+{
+    return p->items[i].fields;
+}
+
+int64_t prompts_line(const struct prompts *p, int64_t i)
+{
+    return p->items[i].line;
+}
+
+int64_t prompts_draw(struct prompts *p, bool shuffle, uint64_t seed, int64_t draw)
+{
+    return shuffle_draw(&p->order, shuffle, seed, draw);
+}
+
+int prompts_next(struct prompts *p, bool shuffle, uint64_t seed, int64_t draw0, struct batch *b)
+{
+    batch_clear(b);
+    for (int g = b->group; g < b->group + b->groups; g++) {
+        int64_t i = prompts_draw(p, shuffle, seed, draw0 + g);
+        const struct prompt *item = &p->items[i];
+        for (int sample = 0; sample < b->k; sample++) {
+            if (b->N == b->max_rows || item->tokens > b->max_tokens - b->T)
+                return rl_error(RL_EBUG, "the batch has room for %d rows and %d tokens, too little "
+                                "for the prompts of step %lld", b->max_rows, b->max_tokens,
+                                (long long)b->step);
+            memcpy(b->tokens + b->T, p->ids.data + item->at, (size_t)item->tokens * sizeof(int));
+            b->prompt_len[b->N] = item->tokens;
+            b->finish[b->N] = FINISH_NONE;
+            b->prompt[b->N] = i;
+            b->version[b->N] = 0;
+            b->T += item->tokens;
+            b->start[++b->N] = b->T;
+        }
+    }
+    b->filled = COL_TOKENS;
+    return RL_OK;
+}

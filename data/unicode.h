@@ -1,0 +1,21 @@
+/* What tokenizers ask of Unicode.  The Unicode library lives behind this door only. */
+#ifndef DATA_UNICODE_H
+#define DATA_UNICODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+enum form { FORM_NFC, FORM_NFD, FORM_NFKC, FORM_NFKD };
+
+/* Append the normal form of UTF-8 text. */
+int unicode_normalize(enum form form, const char *s, size_t n, struct text *out);
+/* Append the text in lower case, character by character, whatever the neighbours are. */
+int unicode_lowercase(const char *s, size_t n, struct text *out);
+
+bool unicode_is_space(uint32_t c);   /* \s: White_Space */
+bool unicode_is_word(uint32_t c);    /* \w: letters, marks, decimal digits, connectors, joiners */
+
+#endif
