@@ -52,6 +52,7 @@ struct batch_part {
     size_t offset;              /* of the pointer in struct batch */
     size_t bytes;               /* of one element */
     enum { PER_ROW, PER_TOKEN, PER_REWARD } extent;
+    enum dtype dtype;           /* of one element, as checkpoints store it */
 };
 extern const struct batch_part batch_parts[];
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/status.h"
 #include "compute/math.h"
 #include "launch/run.h"
 

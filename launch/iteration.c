@@ -9,6 +9,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/status.h"
 #include "launch/run.h"
 
 /* One batch around the ring, up to the learners' door.  A failure travels with the batch, so that every

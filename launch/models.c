@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/status.h"
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/safetensors.h"
 

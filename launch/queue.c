@@ -1,4 +1,5 @@
 /* Reading a rank's share of a batch that waited in a checkpoint; see state.h. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/status.h"
 #include "launch/run.h"
 #include "launch/view.h"
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/status.h"
 
 /* ---- what the configuration names: models' small files, prompts, text */
 

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/status.h"
 #include "checkpoints/checkpoint.h"
 #include "launch/run.h"
 #include "launch/state.h"
