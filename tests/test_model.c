@@ -26,7 +26,7 @@ static double value(struct trainer *t, const struct rows *r, float temperature)
     return sum;
 }
 
-/* Five-point slope at one weight: the error is of fourth order, so h may be large enough for fp32. */
+/* Five-point slope at one weight: of fourth order, so that h may be large enough for fp32. */
 static double slope(struct tiny *t, struct trainer *tr, const struct rows *r, float temperature,
                     float *w)
 {

@@ -30,6 +30,20 @@ static int refuse(const char *path, const char *key, const char *what, const str
     return rc;
 }
 
+/* "<path>: <key> <value> is not supported (supported: <what>)": a good file, for another program */
+static int unsupported(const char *path, const char *key, const char *what,
+                       const struct json *value)
+{
+    struct text shown = {0};
+    int rc;
+
+    json_add(&shown, value);
+    rc = rl_error(RL_EINVAL, "%s: %s %.80s is not supported (supported: %s)", path, key, shown.data,
+                  what);
+    text_free(&shown);
+    return rc;
+}
+
 /* An integer from 1 to `most`; absent or null: `otherwise`, or an error if that is 0. */
 static int read_size(const struct json *config, const char *path, const char *key, int otherwise,
                      int most, int *out)
@@ -72,16 +86,26 @@ static int read_number(const struct json *value, const char *path, const char *k
     return RL_OK;
 }
 
-static int only_false(const struct json *config, const char *path, const char *key)
+static int without(const struct json *config, const char *path, const char *key)
 {
     bool flag = false;
     int rc = RL_OK;
 
     TRY(read_flag(config, path, key, &flag));
     if (flag)
-        rc = refuse(path, key, "false (biases are not supported)", json_get(config, key));
+        rc = unsupported(path, key, "false", json_get(config, key));
 done:
     return rc;
+}
+
+/* Rotating a part of each head is another table. */
+static int whole_heads(const struct json *group, const char *path)
+{
+    const struct json *part = json_get(group, "partial_rotary_factor");
+
+    if (json_is_null(part) || json_number(part, 0) == 1)
+        return RL_OK;
+    return unsupported(path, "partial_rotary_factor", "1", part);
 }
 
 /* rope_theta beside the sizes, or in rope_parameters as newer files have it; nothing but the
@@ -92,24 +116,22 @@ static int read_rotary(struct model_shape *s, const struct json *config, const c
     const struct json *theta = json_get(config, "rope_theta");
     int rc = RL_OK;
 
+    TRY(whole_heads(config, path));
     for (int i = 0; i < 2; i++) {
-        const struct json *group = json_get(config, keys[i]);
-        const struct json *type = json_get(group, "rope_type");
+        const struct json *group = json_get(config, keys[i]), *type = json_get(group, "rope_type");
 
         if (json_is_null(group))
             continue;
-        if (!type)
+        if (!json_is_object(group))
+            return refuse(path, keys[i], "null or an object", group);
+        if (json_is_null(type))
             type = json_get(group, "type");
-        if (!json_is_object(group) || strcmp(json_string(type, i ? "default" : ""), "default"))
-            return refuse(path, keys[i], "null or of rope_type \"default\"", group);
-        if (json_number(json_get(group, "partial_rotary_factor"), 1) != 1)
-            return refuse(path, keys[i], "without a partial_rotary_factor", group);
+        if (strcmp(json_string(type, i && json_is_null(type) ? "default" : ""), "default"))
+            return unsupported(path, keys[i], "null, or rope_type \"default\"", group);
+        TRY(whole_heads(group, path));
         if (!json_is_null(json_get(group, "rope_theta")))
             theta = json_get(group, "rope_theta");
     }
-    if (json_number(json_get(config, "partial_rotary_factor"), 1) != 1)
-        return refuse(path, "partial_rotary_factor", "1", json_get(config,
-                      "partial_rotary_factor"));
     TRY(read_number(theta, path, "rope_theta", 10000, &s->theta));
 done:
     return rc;
@@ -157,10 +179,10 @@ int llama_read(struct model_shape *s, const struct json *config, const char *pat
         return refuse(path, "rms_norm_eps", "a number from 1e-38 to 1",
                       json_get(config, "rms_norm_eps"));
     TRY(read_flag(config, path, "tie_word_embeddings", &s->tied));
-    TRY(only_false(config, path, "attention_bias"));
-    TRY(only_false(config, path, "mlp_bias"));
+    TRY(without(config, path, "attention_bias"));
+    TRY(without(config, path, "mlp_bias"));
     if (!json_is_null(act) && strcmp(json_string(act, ""), "silu"))
-        return refuse(path, "hidden_act", "\"silu\"", act);
+        return unsupported(path, "hidden_act", "\"silu\"", act);
 done:
     return rc;
 }
