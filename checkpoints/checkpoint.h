@@ -1,8 +1,11 @@
-/* Checkpoints: one HDF5 file per step, written in parallel, independent of the number of ranks, every array
- * with a checksum.  It knows named arrays, not models.
+/* Checkpoints: one HDF5 file per step, written in parallel, independent of the number of ranks,
+ * every array with a checksum.  It knows named arrays, not models.  docs/formats.md has the layout.
  *
- *   step-00000040.h5:  attributes (step, seed, ...), arrays by path ("weights/model.norm.weight"), texts ("config",
- *   "files/tokenizer.json"), /checksums/<path> one hash64 per HASH_CHUNK elements.
+ *   step-00000040.h5
+ *     attributes      step, seed, ...
+ *     weights/...     arrays by path ("weights/model.norm.weight")
+ *     texts/...       texts ("config", "files/tokenizer.json")
+ *     checksums/...   per array and text: one hash64 per HASH_CHUNK elements
  */
 #ifndef CHECKPOINTS_CHECKPOINT_H
 #define CHECKPOINTS_CHECKPOINT_H
@@ -22,8 +25,9 @@ struct stored {
     const void *data;               /* count elements, NULL if count is 0 */
 };
 
-struct checkpoint_text { const char *name; const char *data; size_t bytes; };          /* same on every rank */
-struct checkpoint_value { const char *name; bool is_real; int64_t i; double x; };       /* same on every rank */
+/* The same on every rank. */
+struct checkpoint_text { const char *name; const char *data; size_t bytes; };
+struct checkpoint_value { const char *name; bool is_real; int64_t i; double x; };
 
 struct checkpoint_content {
     const struct stored *arrays; int n_arrays;
@@ -31,26 +35,33 @@ struct checkpoint_content {
     const struct checkpoint_value *values; int n_values;
 };
 
-/* Collective over team.  Writes path.part, fsyncs, renames, fsyncs the folder; on failure path is as it was and every rank gets the same error (full
- * disk, read-only folder: one line).  *bytes: size of the file. */
-int checkpoint_write(struct comm *team, const char *path, const struct checkpoint_content *content, size_t *bytes);
+/* Collective over team.  Writes path.part, fsyncs, renames, fsyncs the folder; on failure path is
+ * as it was and every rank gets the same error (full disk, read-only folder: one line).  *bytes:
+ * size of the file.  All ranks must see the folder. */
+int checkpoint_write(struct comm *team, const char *path, const struct checkpoint_content *content,
+                     size_t *bytes);
 
 /* Reading: any rank by itself, no MPI needed.  Not collective. */
 struct checkpoint;
-int checkpoint_open(struct checkpoint **c, const char *path);       /* RL_EINVAL: not a checkpoint, damaged */
+/* RL_EINVAL: not a checkpoint, or damaged outside its arrays. */
+int checkpoint_open(struct checkpoint **c, const char *path);
 void checkpoint_close(struct checkpoint *c);
 int checkpoint_count(const struct checkpoint *c);
+/* In the order they were written. */
 const struct array *checkpoint_array(const struct checkpoint *c, int i);
 int checkpoint_find(const struct checkpoint *c, const char *name);  /* -1 if absent */
-/* Elements [begin, begin+count) of array i, checksums of every chunk touched verified (RL_EINVAL names file, array and chunk). */
+/* Elements [begin, begin+count) of array i, checksums of every chunk touched verified (RL_EINVAL
+ * names file, array and chunk). */
 int checkpoint_read(struct checkpoint *c, int i, size_t begin, size_t count, void *out);
 bool checkpoint_int(const struct checkpoint *c, const char *name, int64_t *value);
 bool checkpoint_real(const struct checkpoint *c, const char *name, double *value);
-int checkpoint_text(struct checkpoint *c, const char *name, struct text *out);      /* RL_EINVAL if absent */
+/* RL_EINVAL if absent */
+int checkpoint_text(struct checkpoint *c, const char *name, struct text *out);
 int checkpoint_texts(const struct checkpoint *c);
 const char *checkpoint_text_name(const struct checkpoint *c, int i);
 
-/* Newest complete checkpoint step-%08d.h5 in a folder: its step, -1 if none; path may be NULL. */
+/* Newest complete checkpoint step-%08d.h5 in a folder: its step, -1 if none (or no such folder);
+ * path may be NULL.  Below -1 (RL_EIO) when the folder cannot be read or path does not fit. */
 int64_t checkpoint_newest(const char *folder, char *path, size_t room);
 /* Delete all but the `keep` newest, never the newest; and stale .part files. */
 int checkpoint_prune(const char *folder, int keep);

@@ -1,0 +1,240 @@
+/* The file before its arrays' elements: groups, attributes, texts, checksums and reserved room.
+ * One rank makes it serially, so that the bytes are the same for any number of ranks; then all
+ * ranks open it and write their slices side by side (write.c). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "checkpoints/internal.h"
+
+struct layout {
+    const char *path;
+    hid_t file;
+    hid_t folders;          /* link properties: make the folders of a name */
+    hid_t plain;            /* dataset properties: contiguous, allocated at once, no time stamp */
+};
+
+/* ---- room on the disk */
+
+/* Reserve bytes of the file, so that a full disk is found now and by one rank. */
+static int reserve(const char *path, int flags, uint64_t bytes)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0666), rc = RL_OK;
+
+    if (fd < 0)
+        return rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+    while (fallocate(fd, 0, 0, (off_t)bytes) != 0) {
+        if (errno == EINTR)
+            continue;
+        if (errno != EOPNOTSUPP && errno != ENOSYS)     /* those cannot say; writing will */
+            rc = rl_error(RL_EIO, "cannot write %s of %llu bytes: %s", path,
+                          (unsigned long long)bytes, strerror(errno));
+        break;
+    }
+    if (close(fd) != 0 && rc == RL_OK)
+        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+    return rc;
+}
+
+/* About how large the file gets: HDF5 takes less than 4 KiB around a dataset. */
+static uint64_t about(const struct checkpoint_content *c)
+{
+    uint64_t objects = 2 * ((uint64_t)c->n_arrays + (uint64_t)c->n_texts);
+    uint64_t total = 65536 + 4096 * objects + 256 * (uint64_t)c->n_values;
+
+    for (int i = 0; i < c->n_arrays; i++)
+        total += c->arrays[i].array.size * dtype_size(c->arrays[i].array.dtype) +
+                 chunks_of(c->arrays[i].array.size) * 8;
+    for (int i = 0; i < c->n_texts; i++)
+        total += c->texts[i].bytes + chunks_of(c->texts[i].bytes) * 8;
+    return total;
+}
+
+/* ---- pieces of the file */
+
+static int add_attribute(struct layout *l, hid_t object, const char *name, hid_t type,
+                         const void *value)
+{
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    int rc = RL_OK;
+
+    if (attribute < 0 || H5Awrite(attribute, type, value) < 0)
+        rc = h5_error(RL_EIO, "%s: cannot write attribute '%s'", l->path, name);
+    H5Aclose(attribute);
+    H5Sclose(space);
+    return rc;
+}
+
+static int add_values(struct layout *l, const struct checkpoint_content *c)
+{
+    int64_t version = CHECKPOINT_FORMAT;
+    int rc = RL_OK;
+
+    TRY(add_attribute(l, l->file, CHECKPOINT_MARK, H5T_STD_I64LE, &version));
+    for (int i = 0; i < c->n_values; i++) {
+        const struct checkpoint_value *v = &c->values[i];
+        if (v->is_real)
+            TRY(add_attribute(l, l->file, v->name, H5T_IEEE_F64LE, &v->x));
+        else
+            TRY(add_attribute(l, l->file, v->name, H5T_STD_I64LE, &v->i));
+    }
+done:
+    return rc;
+}
+
+/* A dataset with its room; data may be NULL: written later.  The caller closes *out. */
+static int add_dataset(struct layout *l, const char *name, hid_t type, int dims,
+                       const hsize_t *shape, const void *data, hid_t *out)
+{
+    hid_t space = dims ? H5Screate_simple(dims, shape, NULL) : H5Screate(H5S_SCALAR);
+    bool empty = H5Sget_simple_extent_npoints(space) == 0;
+    int rc = RL_OK;
+
+    *out = H5Dcreate2(l->file, name, type, space, l->folders, l->plain, H5P_DEFAULT);
+    if (*out < 0)
+        rc = h5_error(RL_EIO, "%s: cannot create '%s'", l->path, name);
+    else if (data && !empty && H5Dwrite(*out, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+        rc = h5_error(RL_EIO, "%s: cannot write '%s'", l->path, name);
+    H5Sclose(space);
+    return rc;
+}
+
+static int add_sums(struct layout *l, const char *name, const uint64_t *sums, size_t n)
+{
+    char path[STORED_NAME + 16];
+    hsize_t shape = n;
+    hid_t data;
+    int rc;
+
+    snprintf(path, sizeof path, CHECKSUMS_FOLDER "%s", name);
+    rc = add_dataset(l, path, H5T_STD_U64LE, 1, &shape, sums, &data);
+    H5Dclose(data);
+    return rc;
+}
+
+static int add_text(struct layout *l, const struct checkpoint_text *t)
+{
+    uint64_t *sums = malloc((chunks_of(t->bytes) + 1) * sizeof *sums);
+    char path[STORED_NAME];
+    hsize_t shape = t->bytes;
+    hid_t data = H5I_INVALID_HID;
+    int rc = RL_OK;
+
+    if (!sums)
+        return rl_error(RL_ENOFIT, "no memory for the checksums of '%s'", t->name);
+    for (size_t i = 0, n; i < chunks_of(t->bytes); i++) {
+        n = t->bytes - i * HASH_CHUNK < HASH_CHUNK ? t->bytes - i * HASH_CHUNK : HASH_CHUNK;
+        sums[i] = hash64(t->data + i * HASH_CHUNK, n);
+    }
+    snprintf(path, sizeof path, TEXTS_FOLDER "%s", t->name);
+    TRY(add_dataset(l, path, H5T_STD_U8LE, 1, &shape, t->data, &data));
+    TRY(add_sums(l, path, sums, chunks_of(t->bytes)));
+done:
+    H5Dclose(data);
+    free(sums);
+    return rc;
+}
+
+/* An array without its elements, and where they will lie. */
+static int add_array(struct layout *l, const struct array *a, int index, struct extent *extent)
+{
+    hsize_t shape[ARRAY_DIMS];
+    int64_t place = index;
+    hid_t data = H5I_INVALID_HID, name = H5I_INVALID_HID;
+    haddr_t at;
+    int rc = RL_OK;
+
+    for (int d = 0; d < a->dims; d++)
+        shape[d] = a->shape[d];
+    TRY(add_dataset(l, a->name, h5_type(a->dtype), a->dims, shape, NULL, &data));
+    TRY(add_attribute(l, data, CHECKPOINT_INDEX, H5T_STD_I64LE, &place));
+    if (a->dtype == DTYPE_BF16 || a->dtype == DTYPE_F16) {
+        char text[8] = { 0 };
+        memcpy(text, dtype_name(a->dtype), strlen(dtype_name(a->dtype)));
+        name = H5Tcopy(H5T_C_S1);
+        H5Tset_size(name, sizeof text);
+        TRY(add_attribute(l, data, CHECKPOINT_DTYPE, name, text));
+    }
+    at = H5Dget_offset(data);
+    *extent = (struct extent){ at, a->size * dtype_size(a->dtype) };
+    if (a->size > 0 && at == HADDR_UNDEF)
+        rc = h5_error(RL_EIO, "%s: no room for '%s'", l->path, a->name);
+done:
+    H5Tclose(name);
+    H5Dclose(data);
+    return rc;
+}
+
+/* ---- the whole */
+
+static int by_begin(const void *a, const void *b)
+{
+    const struct extent *x = a, *y = b;
+
+    return (x->begin > y->begin) - (x->begin < y->begin);
+}
+
+static int open_layout(struct layout *l, const char *path)
+{
+    hid_t access = h5_access(NULL), create = H5Pcreate(H5P_FILE_CREATE);
+    herr_t bad = access < 0 ? -1 : 0;
+
+    *l = (struct layout){ .path = path };
+    l->folders = H5Pcreate(H5P_LINK_CREATE);
+    l->plain = H5Pcreate(H5P_DATASET_CREATE);
+    bad |= H5Pset_obj_track_times(create, false);       /* equal content, equal bytes */
+    bad |= H5Pset_create_intermediate_group(l->folders, 1);
+    bad |= H5Pset_obj_track_times(l->plain, false);
+    bad |= H5Pset_layout(l->plain, H5D_CONTIGUOUS);
+    bad |= H5Pset_alloc_time(l->plain, H5D_ALLOC_TIME_EARLY);
+    bad |= H5Pset_fill_time(l->plain, H5D_FILL_TIME_NEVER);
+    l->file = bad < 0 ? -1 : H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+    H5Pclose(access);
+    H5Pclose(create);
+    return l->file < 0 ? h5_error(RL_EIO, "cannot create %s", path) : RL_OK;
+}
+
+/* Closing writes what HDF5 still holds: this is where a full disk shows. */
+static int close_layout(struct layout *l, int rc)
+{
+    if (l->file >= 0 && H5Fclose(l->file) < 0 && rc == RL_OK)
+        rc = h5_error(RL_EIO, "cannot write %s", l->path);
+    H5Pclose(l->folders);
+    H5Pclose(l->plain);
+    return rc;
+}
+
+int layout_create(const char *path, const struct checkpoint_content *c, const uint64_t *sums,
+                  struct extent *extents, int *n_extents)
+{
+    struct layout l;
+    struct stat info;
+    int rc = RL_OK, n = 0;
+
+    rc = reserve(path, O_CREAT | O_TRUNC, about(c));
+    if (rc != RL_OK)
+        return rc;
+    TRY(open_layout(&l, path));
+    TRY(add_values(&l, c));
+    for (int i = 0; i < c->n_arrays; i++) {
+        const struct array *a = &c->arrays[i].array;
+        TRY(add_array(&l, a, i, &extents[n]));
+        TRY(add_sums(&l, a->name, sums, chunks_of(a->size)));
+        sums += chunks_of(a->size);
+        n += a->size > 0;
+    }
+    for (int i = 0; i < c->n_texts; i++)
+        TRY(add_text(&l, &c->texts[i]));
+    qsort(extents, (size_t)n, sizeof *extents, by_begin);
+    *n_extents = n;
+done:
+    rc = close_layout(&l, rc);
+    if (rc == RL_OK && stat(path, &info) != 0)
+        rc = rl_error(RL_EIO, "cannot find %s: %s", path, strerror(errno));
+    return rc == RL_OK ? reserve(path, 0, (uint64_t)info.st_size) : rc;
+}
