@@ -3,6 +3,6 @@
 #define BASE_CLOCK_H
 
 double clock_now(void);
-void clock_sleep(double seconds);
+void clock_sleep(double seconds);      /* a signal may end it early: callers poll anyway */
 
 #endif

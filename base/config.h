@@ -1,7 +1,9 @@
-/* The configuration: libconfig files read through one table (config_table in config.c).  A row of the
- * table is a key: its type, place in struct config, default, range or choices, one line of help, and
- * whether it is part of the numerics (fixed for the life of a run).  Help text, docs/config.md and
- * config.cfg in the run folder all come from the rows.
+/* The configuration: libconfig files read through one table (config_rows in config_rows.c).  A row
+ * of the table is a key: its type, place in struct config, default, range or choices, one line of
+ * help, and whether it is part of the numerics (fixed for the life of a run).  Help text,
+ * docs/config.md and config.cfg in the run folder all come from the rows.
+ *
+ * Strings that are not set, or set to "", are NULL.
  */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
@@ -26,8 +28,8 @@ struct config_reward {          /* one group of `rewards` */
     int64_t cap;                /* words, regex: count at most this many; 0: no cap */
     char *pattern;              /* regex: POSIX extended */
     char *unit;                 /* length: "tokens" (default), "characters" or "words" */
-    double target;              /* length: score is -|length - target|; below 0 (default): the length itself */
-    int line;                   /* in the file, for messages */
+    double target;              /* length: score is -|length - target|; below 0 (default): length */
+    int line;                   /* in the file, for messages; 0: given by an argument */
 };
 
 struct config_ranks { int64_t count; unsigned roles; int line; };   /* one group of `ranks` */
@@ -36,7 +38,7 @@ struct config {
     /* what */
     char *algorithm;            /* "online_dpo", "lm" */
     char *model;                /* a Hugging Face folder, a checkpoint file or a run folder */
-    char *model_init;           /* "load" | "random": random needs config.json and tokenizer.json only */
+    char *model_init;           /* "load" | "random": only config.json and tokenizer.json needed */
     char *refmodel;             /* default: model */
     char *prompts, *eval_prompts;
     struct strings text, eval_text;     /* lm: files of text */
@@ -48,7 +50,7 @@ struct config {
     int64_t seed, steps, prompts_per_step, samples_per_prompt, max_new;
     int64_t row_tokens;         /* lm: tokens in a packed row; 0: the model's context */
     int64_t rows_per_step;      /* lm: packed rows in a step */
-    int64_t micro_rows;         /* rows in one forward and backward pass, at least one prompt group */
+    int64_t micro_rows;         /* rows in one forward and backward pass, at least a prompt group */
     int64_t max_lag;
     bool shuffle;               /* prompts or rows in a new order every epoch */
     char *long_prompts;         /* "error" | "skip" */
@@ -57,7 +59,9 @@ struct config {
     double temperature, top_p, min_p; int64_t top_k;
 
     /* learning */
-    double beta, lr, lr_min, warmup, clip_norm;
+    double beta, lr, lr_min;
+    double warmup;              /* below 1: a fraction of steps; else a number of steps */
+    double clip_norm;           /* 0: no clipping */
     char *schedule;             /* "constant" | "linear" | "cosine" */
     struct {
         char *loss;             /* "sigmoid" | "ipo" (token mean) | "ipo_sum" | "hinge" */
@@ -65,13 +69,14 @@ struct config {
         char *tie_policy;       /* "drop" | "soft" | "first" */
         double label_smoothing, tie_eps, missing_eos_penalty, nll;
     } dpo;
-    struct { double beta1, beta2, eps, weight_decay; char *eps_mode; } adam;    /* eps_mode "torch" | "tf" */
+    /* eps_mode "torch" | "tf" */
+    struct { double beta1, beta2, eps, weight_decay; char *eps_mode; } adam;
 
     /* numerics and machine */
     char *reduction;            /* "reproducible" | "fast" */
     int64_t reduction_leaves;   /* a power of two */
     bool recompute;             /* activation checkpointing */
-    char *dtype, *device;       /* "fp32"; "auto" | "cpu" | "ref" (and the forced forms of compute.h) */
+    char *dtype, *device;       /* "fp32"; "auto" | "cpu" | "ref" (and the forced forms) */
     int64_t threads;            /* per rank; 0: cores of the host / ranks on it */
     double deadline;            /* seconds any wait may take before the late rank is named */
 
@@ -86,23 +91,26 @@ struct config {
     void *impl;                 /* config.c's own: where each key was set */
 };
 
-/* Read `path`, then the n `key=value` strings over it (libconfig syntax; a bare word is a string; `group.key=value`).  Every mistake is
- * one line: file:line or argument, the key, the nearest known key or the range.  Checks single keys
- * and simple pairs of keys, not files. */
+/* Read `path`, then the n `key=value` strings over it (libconfig syntax; a bare word is a string;
+ * `group.key=value`).  Every mistake is one line: file:line or argument, the key, the nearest known
+ * key or the range.  Checks single keys and simple pairs of keys, not files.  *c is NULL on error.
+ * A line `@include "other.cfg"` stands for the lines of that file. */
 int config_open(struct config **c, const char *path, char *const *assignments, int n);
-void config_close(struct config *c);
+void config_close(struct config *c);                /* NULL is fine */
 
 /* The resolved configuration, every key, as a libconfig file that config_open reads back equal. */
 int config_save(const struct config *c, const char *path);
 void config_text(const struct config *c, struct text *out);
 
-/* Was the key given by file or argument?  `where` is "file:line" or "argument", for messages. */
+/* Was the key given by file or argument?  `where` is "file:line", "argument" or "default", for
+ * messages. */
 bool config_is_set(const struct config *c, const char *key);
 const char *config_where(const struct config *c, const char *key);
 
-/* Compare with the resolved text of an earlier run.  RL_EINVAL, naming the key and both values, if a key that is fixed for the life of
- * a run differs; other differences are logged, one line each. */
-int config_compatible(const struct config *now, const char *earlier_text, const char *earlier_name);
+/* Compare with the resolved text of an earlier run.  RL_EINVAL, naming the key and both values, if
+ * a key that is fixed for the life of a run differs; others are logged, one line each. */
+int config_compatible(const struct config *now, const char *earlier_text,
+                      const char *earlier_name);
 
 /* The table as text: for --help (plain) and docs/config.md (markdown). */
 void config_help(FILE *out);

@@ -9,12 +9,14 @@
 
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
-int file_read(const char *path, struct text *out);                     /* whole file; gzip is the caller's */
-int file_write(const char *path, const void *data, size_t bytes);      /* .part, fsync, rename, folder fsync */
+/* The whole file as it is, in place of what `out` held; gzip is the caller's. */
+int file_read(const char *path, struct text *out);
+/* path.part, fsync, rename, fsync of the folder: readers meet the old file or the new one. */
+int file_write(const char *path, const void *data, size_t bytes);
 int file_sync(const char *path);
 int folder_sync(const char *path_of_a_file_in_it);
-int folder_make(const char *path);                                     /* with parents; fine if it is there */
-/* Cut the file to its first `bytes` bytes. */
+int folder_make(const char *path);         /* with parents; fine if it is there */
+/* Cut the file to its first `bytes` bytes; RL_EINVAL if it has fewer. */
 int file_cut(const char *path, size_t bytes);
 /* dir + "/" + name into out; RL_EINVAL if it does not fit. */
 int path_join(char *out, size_t room, const char *dir, const char *name);

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HASH_CHUNK 65536   /* elements; the fixed grain of weights hashes, norms and checkpoint checksums */
+/* Elements: the fixed grain of weights hashes, norms and checkpoint checksums. */
+#define HASH_CHUNK 65536
 
 uint64_t hash64(const void *data, size_t bytes);
 

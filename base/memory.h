@@ -27,9 +27,11 @@ struct memory {
 };
 
 void memory_count(struct memory *m);                 /* start a counting pass */
-int memory_open(struct memory *m);                   /* allocate `peak` zeroed bytes, 64-byte aligned, start over */
+/* Allocate `peak` zeroed bytes, 64-byte aligned, and start over.  RL_ENOFIT if memory is short. */
+int memory_open(struct memory *m);
 void memory_close(struct memory *m);                 /* frees; fine on a zeroed struct */
-void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting */
+void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting,
+                                                      * or (RL_EBUG) more than was counted */
 size_t memory_mark(const struct memory *m);
 void memory_rewind(struct memory *m, size_t mark);
 

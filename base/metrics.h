@@ -15,12 +15,16 @@ struct metrics;
 int metrics_create(struct metrics **m);
 void metrics_destroy(struct metrics *m);
 void metrics_set(struct metrics *m, const char *name, double value);
-void metrics_setf(struct metrics *m, double value, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void metrics_set_hash(struct metrics *m, const char *name, uint64_t value);   /* written as a 16-digit hex string */
-void metrics_add(struct metrics *m, const char *name, double value);          /* adds to what is there, from 0 */
+void metrics_setf(struct metrics *m, double value, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Written as a string of 16 hexadecimal digits. */
+void metrics_set_hash(struct metrics *m, const char *name, uint64_t value);
+/* Adds to what is there, from 0. */
+void metrics_add(struct metrics *m, const char *name, double value);
 double metrics_get(const struct metrics *m, const char *name, double otherwise);
 bool metrics_has(const struct metrics *m, const char *name);
-int metrics_write(struct metrics *m, FILE *file);                             /* and flushes; RL_EIO on failure */
+/* Writes, flushes, clears.  RL_EIO on failure, or what went wrong while setting. */
+int metrics_write(struct metrics *m, FILE *file);
 void metrics_clear(struct metrics *m);
 
 #endif

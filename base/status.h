@@ -35,8 +35,9 @@ enum status {
             goto done;                                                                            \
     } while (0)
 
-/* Record one line that names the culprit and says what to do; returns code.  Alone, the line goes to
- * stderr at once.  In a group (status_hold) it waits until the group agrees whose line is printed. */
+/* Record one line that names the culprit and says what to do; returns code.  Control characters
+ * become spaces or '?'.  Alone, the line goes to stderr at once.  In a group (status_hold) it waits
+ * until the group agrees whose line is printed. */
 int rl_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* In a group of ranks: keep the newest rl_error line instead of printing it. */

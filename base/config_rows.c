@@ -1,0 +1,333 @@
+/* The keys of the configuration: one row each, and what the table alone can answer: which key was
+ * meant, --help, docs/config.md. */
+#include "base/config_rows.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct config, field)
+#define INT(key, at, standard, min, max, flags, help) \
+    { key, ROW_INT, AT(at), standard, min, max, NULL, flags, help, NULL }
+#define REAL(key, at, standard, min, max, flags, help) \
+    { key, ROW_REAL, AT(at), standard, min, max, NULL, flags, help, NULL }
+#define WORD(key, at, standard, choices, flags, help) \
+    { key, ROW_STRING, AT(at), standard, 0, 0, choices, flags, help, NULL }
+#define BOOL(key, at, standard, flags, help) \
+    { key, ROW_BOOL, AT(at), standard, 0, 0, NULL, flags, help, NULL }
+#define LIST(key, type, at, flags, help, shown) \
+    { key, type, AT(at), "", 0, 0, NULL, flags, help, shown }
+#define HEADING(help) \
+    { NULL, ROW_INT, 0, "", 0, 0, NULL, 0, help, NULL }
+
+#define MANY 1000000
+#define STEPS 2147483647           /* the step is a 32-bit part of a random number's counter */
+#define SEEDS 9007199254740991.0   /* 2^53 - 1: any JSON reader keeps it */
+
+const struct row config_rows[] = {
+    HEADING("What to train on what"),
+    WORD("algorithm", algorithm, "", "online_dpo lm", ROW_FIXED,
+         "how to train: online_dpo, or lm (next token, on text files)"),
+    WORD("model", model, "", NULL, ROW_FIXED,
+         "the model to train: a Hugging Face folder, a checkpoint or a run folder"),
+    WORD("model_init", model_init, "load", "load random", ROW_FIXED,
+         "load its weights, or random ones (config.json and tokenizer.json are enough)"),
+    { "refmodel", ROW_STRING, AT(refmodel), "", 0, 0, NULL, ROW_FIXED,
+      "the frozen reference model", "model" },
+    WORD("prompts", prompts, "", NULL, ROW_FIXED, "JSONL of prompts to sample from, plain or gzip"),
+    WORD("eval_prompts", eval_prompts, "", NULL, 0, "JSONL of held-out prompts"),
+    LIST("text", ROW_STRINGS, text, ROW_FIXED, "lm: files of text to train on", NULL),
+    LIST("eval_text", ROW_STRINGS, eval_text, 0, "lm: held-out files of text", NULL),
+    WORD("output", output, "", NULL, 0, "the run folder; made if it is not there"),
+    LIST("rewards", ROW_REWARDS, rewards, ROW_FIXED,
+         "what scores a response: a list of groups, see below", NULL),
+    LIST("ranks", ROW_RANKS, ranks, 0, "which ranks hold which roles: a list of groups, see below",
+         "every rank, every role"),
+
+    HEADING("How long, how much"),
+    INT("seed", seed, "1", 0, SEEDS, ROW_FIXED, "of every random number"),
+    INT("steps", steps, "100", 1, STEPS, 0, "updates of the weights"),
+    INT("prompts_per_step", prompts_per_step, "16", 1, MANY, ROW_FIXED, "prompts sampled a step"),
+    INT("samples_per_prompt", samples_per_prompt, "4", 1, 1024, ROW_FIXED,
+        "responses to each prompt; online_dpo needs 2 or more"),
+    INT("max_new", max_new, "64", 1, MANY, ROW_FIXED, "tokens in a response, at most"),
+    INT("row_tokens", row_tokens, "0", 0, MANY, ROW_FIXED,
+        "lm: tokens in a packed row; 0: the model's context"),
+    INT("rows_per_step", rows_per_step, "16", 1, MANY, ROW_FIXED, "lm: packed rows in a step"),
+    INT("micro_rows", micro_rows, "16", 1, MANY, 0,
+        "rows in one forward and backward pass, at least one prompt's; changes memory, not bits"),
+    INT("max_lag", max_lag, "0", 0, 1, ROW_FIXED,
+        "steps between the weights that sample and those that train; 1 overlaps the two"),
+    BOOL("shuffle", shuffle, "true", ROW_FIXED, "prompts or rows in a new order every epoch"),
+    WORD("long_prompts", long_prompts, "error", "error skip", ROW_FIXED,
+         "a prompt too long for the model ends the run, or is skipped and counted"),
+
+    HEADING("Sampling"),
+    REAL("temperature", temperature, "0.9", 0, 100, ROW_FIXED,
+         "divides the logits; training needs more than 0"),
+    INT("top_k", top_k, "0", 0, MANY, ROW_FIXED, "sample from the k likeliest tokens; 0: from all"),
+    REAL("top_p", top_p, "1", 1e-6, 1, ROW_FIXED,
+         "sample from the likeliest tokens that hold this share of the probability"),
+    REAL("min_p", min_p, "0", 0, 1, ROW_FIXED,
+         "sample from tokens at least this share as likely as the likeliest"),
+
+    HEADING("Learning"),
+    REAL("beta", beta, "0.1", 1e-6, 1000, ROW_FIXED, "strength of the pull to the reference model"),
+    REAL("lr", lr, "5e-7", 0, 10, ROW_FIXED, "learning rate"),
+    REAL("lr_min", lr_min, "0", 0, 10, ROW_FIXED, "where the linear and cosine schedules end"),
+    WORD("schedule", schedule, "constant", "constant linear cosine", ROW_FIXED,
+         "of the learning rate after the warm-up"),
+    REAL("warmup", warmup, "0", 0, STEPS, ROW_FIXED,
+         "linear warm-up: below 1 a fraction of steps, else a number of steps"),
+    REAL("clip_norm", clip_norm, "1", 0, 1e9, ROW_FIXED,
+         "largest global norm of the gradient; 0: no clipping"),
+    WORD("dpo.loss", dpo.loss, "sigmoid", "sigmoid ipo ipo_sum hinge", ROW_FIXED,
+         "pairwise loss; ipo is the mean over tokens, ipo_sum the sum"),
+    { "dpo.pairing", ROW_STRING, AT(dpo.pairing), "", 0, 0, "pair best_worst all", ROW_FIXED,
+      "which responses become pairs", "best_worst; pair for 2 samples" },
+    WORD("dpo.tie_policy", dpo.tie_policy, "drop", "drop soft first", ROW_FIXED,
+         "equal scores: no pair, target 0.5, or the first wins"),
+    REAL("dpo.tie_eps", dpo.tie_eps, "1e-6", 0, 1e9, ROW_FIXED,
+         "scores this close are equal"),
+    REAL("dpo.label_smoothing", dpo.label_smoothing, "0", 0, 0.5, ROW_FIXED,
+         "sigmoid: probability that a label is wrong"),
+    REAL("dpo.missing_eos_penalty", dpo.missing_eos_penalty, "0", 0, 1e9, ROW_FIXED,
+         "taken from the score of a response cut at the limit"),
+    REAL("dpo.nll", dpo.nll, "0", 0, 1000, ROW_FIXED,
+         "weight of the chosen response's mean negative log-probability"),
+    REAL("adam.beta1", adam.beta1, "0.9", 0, 0.999999, ROW_FIXED, "decay of the first moment"),
+    REAL("adam.beta2", adam.beta2, "0.95", 0, 0.999999, ROW_FIXED, "decay of the second moment"),
+    REAL("adam.eps", adam.eps, "1e-8", 1e-16, 1, ROW_FIXED, "added to the root"),
+    REAL("adam.weight_decay", adam.weight_decay, "0", 0, 1, ROW_FIXED, "decoupled, times lr"),
+    WORD("adam.eps_mode", adam.eps_mode, "torch", "torch tf", ROW_FIXED,
+         "eps beside the bias-corrected root, or beside the plain one"),
+
+    HEADING("Numerics and machine"),
+    WORD("reduction", reduction, "reproducible", "reproducible fast", ROW_FIXED,
+         "order of gradient sums: the same for any number of ranks, or whatever is quick"),
+    INT("reduction_leaves", reduction_leaves, "8", 1, 1024, ROW_FIXED,
+        "pieces of the batch in that order, a power of two; learners may not be more"),
+    BOOL("recompute", recompute, "false", 0, "keep fewer activations and compute them again"),
+    WORD("dtype", dtype, "fp32", "fp32", ROW_FIXED, "of weights and activations"),
+    WORD("device", device, "auto", "auto cpu ref cpu-plain cpu-avx2 cpu-avx512", 0,
+         "what computes; auto: the fastest kernels this machine has"),
+    INT("threads", threads, "1", 0, 1024, 0, "of a rank; 0: cores of the host / ranks on it"),
+    REAL("deadline", deadline, "600", 1, 1e7, 0,
+         "seconds any wait may take before the late rank is named and the run ends"),
+
+    HEADING("Evaluation and records"),
+    INT("eval_every", eval_every, "0", 0, STEPS, 0, "steps between evaluations; 0: never"),
+    INT("eval_rows", eval_rows, "0", 0, STEPS, 0, "held-out prompts used, at most; 0: all"),
+    INT("checkpoint_every", checkpoint_every, "0", 0, STEPS, 0,
+        "steps between checkpoints; 0: only at the end and when asked to stop"),
+    INT("keep_last", keep_last, "2", 1, STEPS, 0, "checkpoints kept"),
+    INT("log_samples", log_samples, "8", 0, STEPS, 0,
+        "rows of every step written to samples.jsonl; 0: none"),
+    { 0 },
+};
+_Static_assert(sizeof config_rows / sizeof config_rows[0] <= CONFIG_ROWS, "raise CONFIG_ROWS");
+
+#undef AT
+#define AT(field) offsetof(struct config_reward, field)
+const struct row config_reward_rows[] = {
+    WORD("kind", kind, "", NULL, ROW_FIXED, "words, length or regex"),
+    { "name", ROW_STRING, AT(name), "", 0, 0, NULL, ROW_FIXED, "in metric names", "kind" },
+    REAL("weight", weight, "1", -1e9, 1e9, ROW_FIXED, "factor of this score in the sum"),
+    LIST("words", ROW_STRINGS, words, ROW_FIXED,
+         "words: score is the number of different ones that occur", NULL),
+    INT("cap", cap, "0", 0, MANY, ROW_FIXED, "words, regex: count at most this many; 0: no cap"),
+    WORD("pattern", pattern, "", NULL, ROW_FIXED,
+         "regex: POSIX extended; score is the number of matches"),
+    WORD("unit", unit, "tokens", "tokens characters words", ROW_FIXED, "length: what is counted"),
+    REAL("target", target, "-1", -1, 1e9, ROW_FIXED,
+         "length: score is -|length - target|; below 0: the length itself"),
+    { 0 },
+};
+
+#undef AT
+#define AT(field) offsetof(struct config_ranks, field)
+const struct row config_ranks_rows[] = {
+    INT("count", count, "1", 1, MANY, 0, "this many ranks, the next ones in order"),
+    LIST("roles", ROW_ROLES, roles, 0, "of actor, learner, reward, refmodel", NULL),
+    { 0 },
+};
+
+const struct row *config_row(const struct row *rows, const char *key)
+{
+    for (; rows->help; rows++)
+        if (rows->key && strcmp(rows->key, key) == 0)
+            return rows;
+    return NULL;
+}
+
+bool config_row_allows(const struct row *row, const char *word)
+{
+    size_t n = strlen(word);
+
+    for (const char *p = row->choices; p; p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL)
+        if (n > 0 && strncmp(p, word, n) == 0 && (p[n] == ' ' || p[n] == 0))
+            return true;
+    return row->choices == NULL;
+}
+
+/* ---- which key was meant ---- */
+
+#define LONGEST 64
+
+/* Edits (insert, delete, replace, swap neighbours) between two short words. */
+static int distance(const char *a, const char *b)
+{
+    int d[3][LONGEST + 1], m = (int)strlen(a), n = (int)strlen(b);
+
+    if (m > LONGEST || n > LONGEST)
+        return 2 * LONGEST;
+    for (int j = 0; j <= n; j++)
+        d[0][j] = j;
+    for (int i = 1; i <= m; i++) {
+        int *row = d[i % 3], *above = d[(i + 2) % 3], *twice = d[(i + 1) % 3];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            best = above[j] + 1 < best ? above[j] + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = twice[j - 2] + 1 < best ? twice[j - 2] + 1 : best;
+            row[j] = best;
+        }
+    }
+    return d[m % 3][n];
+}
+
+/* "loss" of "dpo.loss". */
+static const char *last_part(const char *key)
+{
+    const char *dot = strrchr(key, '.');
+
+    return dot ? dot + 1 : key;
+}
+
+void config_row_hint(const struct row *rows, const char *group, const char *key, struct text *out)
+{
+    const char *word = last_part(key);
+    int best = (int)strlen(word) / 3 + 1;
+    const struct row *nearest = NULL;
+
+    /* Mistyped, or right but in another group: the last parts say. */
+    for (const struct row *row = rows; row->help; row++) {
+        int d = row->key ? distance(word, last_part(row->key)) : 2 * LONGEST;
+        if (d < best || (d == best && !nearest)) {
+            best = d;
+            nearest = row;
+        }
+    }
+    if (nearest)
+        text_addf(out, "did you mean '%s'?", nearest->key);
+    else if (group[0])
+        text_addf(out, "the keys of %s are", group);
+    else
+        text_adds(out, "see rankwise train --help");
+    if (nearest || !group[0])
+        return;
+    for (const struct row *row = rows; row->help; row++)
+        if (row->key && (rows != config_rows || strncmp(row->key, group, strlen(group)) == 0))
+            text_addf(out, " %s", last_part(row->key));
+}
+
+/* ---- the table as text ---- */
+
+static void add_range(const struct row *row, struct text *out)
+{
+    if (row->type == ROW_INT)
+        text_addf(out, "%.0f to %.0f", row->min, row->max);
+    else if (row->type == ROW_REAL)
+        text_addf(out, "%g to %g", row->min, row->max);
+    else if (row->type == ROW_BOOL)
+        text_adds(out, "true, false");
+    else if (row->type == ROW_STRINGS)
+        text_adds(out, "strings");
+    else if (row->type == ROW_STRING && !row->choices)
+        text_adds(out, "string");
+    else if (row->type == ROW_STRING)
+        for (const char *p = row->choices; *p; p++)
+            text_addf(out, "%s%c", *p == ' ' ? "," : "", *p);
+    else
+        text_adds(out, row->type == ROW_ROLES ? "roles" : "groups");
+}
+
+static const char *shown_default(const struct row *row)
+{
+    return row->shown ? row->shown : row->standard[0] ? row->standard : "-";
+}
+
+static void help_rows(FILE *out, const struct row *rows)
+{
+    struct text range = {0};
+
+    for (; rows->help; rows++) {
+        if (!rows->key) {
+            fprintf(out, "\n%s\n", rows->help);
+            continue;
+        }
+        text_clear(&range);
+        add_range(rows, &range);
+        fprintf(out, "  %-24s %s\n  %-24s [%s] default: %s\n", rows->key, rows->help, "",
+                range.data, shown_default(rows));
+    }
+    text_free(&range);
+}
+
+void config_help(FILE *out)
+{
+    fputs("Keys of the configuration file, and of key=value on the command line:\n", out);
+    help_rows(out, config_rows);
+    fputs("\nA group of rewards\n", out);
+    help_rows(out, config_reward_rows);
+    fputs("\nA group of ranks\n", out);
+    help_rows(out, config_ranks_rows);
+}
+
+static void markdown_head(FILE *out, const char *heading)
+{
+    fprintf(out, "\n## %s\n\n| key | values | default | fixed | meaning |\n"
+                 "|---|---|---|---|---|\n", heading);
+}
+
+static void markdown_rows(FILE *out, const struct row *rows)
+{
+    struct text line = {0};
+
+    for (; rows->help; rows++) {
+        if (!rows->key) {
+            markdown_head(out, rows->help);
+            continue;
+        }
+        text_clear(&line);
+        text_addf(&line, "| `%s` | ", rows->key);
+        add_range(rows, &line);
+        text_addf(&line, " | %s | %s | ", shown_default(rows),
+                  rows->flags & ROW_FIXED ? "yes" : "");
+        for (const char *p = rows->help; *p; p++)
+            text_addf(&line, *p == '|' ? "\\%c" : "%c", *p);
+        fprintf(out, "%s |\n", line.data);
+    }
+    text_free(&line);
+}
+
+void config_markdown(FILE *out)
+{
+    fputs("# Configuration\n\n"
+          "Made from the table in `base/config_rows.c` (`REGENERATE=1 build/tests/test_config`).\n"
+          "Files are libconfig: `key = value;`, groups `dpo = { loss = \"ipo\"; };`, lists\n"
+          "`text = (\"a.txt\", \"b.txt\");`, comments `#`, `//` and `/* */`. A line\n"
+          "`@include \"base.cfg\"` stands for the lines of that file. Paths are relative to the\n"
+          "working directory. On the command line: `key=value`, `group.key=value`, in the same\n"
+          "syntax; a bare word is a string.\n\n"
+          "Required: `algorithm`, `model`, `output`; `prompts` and `rewards` for online_dpo,\n"
+          "`text` for lm. A string set to `\"\"` is not set. *Fixed* keys are part of the numbers:\n"
+          "a run that is resumed must have the same ones.\n", out);
+    markdown_rows(out, config_rows);
+    markdown_head(out, "A group of `rewards`");
+    markdown_rows(out, config_reward_rows);
+    markdown_head(out, "A group of `ranks`");
+    markdown_rows(out, config_ranks_rows);
+}

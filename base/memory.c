@@ -1,0 +1,76 @@
+/* Planned memory: one block, cut by a bump pointer that can be wound back.
+ *
+ *   |-- a --|-- b --|-- first life --|          |
+ *   |-- a --|-- b --|-- second, longer life ----|   <- peak
+ *           mark ---^
+ */
+#include "base/memory.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+#define ALIGN 64
+
+void memory_count(struct memory *m)
+{
+    memset(m, 0, sizeof *m);
+}
+
+int memory_open(struct memory *m)
+{
+    size_t bytes = m->peak ? m->peak : ALIGN;     /* base tells the passes apart: never NULL */
+    char *base = bytes <= SIZE_MAX - ALIGN ? aligned_alloc(ALIGN, bytes) : NULL;
+
+    if (!base)
+        return rl_error(RL_ENOFIT, "cannot allocate %zu bytes (%.1f GiB)", bytes,
+                        (double)bytes / (1 << 30));
+    memset(base, 0, bytes);        /* touched now: short memory shows at start, not half-way */
+    m->base = base;
+    m->size = bytes;
+    m->used = 0;
+    return RL_OK;
+}
+
+void memory_close(struct memory *m)
+{
+    free(m->base);
+    memset(m, 0, sizeof *m);
+}
+
+/* Sums that overflow stay at the largest multiple of ALIGN, which no machine can allocate. */
+static size_t add_aligned(size_t used, size_t bytes)
+{
+    size_t most = SIZE_MAX - (ALIGN - 1);
+
+    if (bytes > most - used)
+        return most;
+    return used + (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+void *memory_take(struct memory *m, size_t bytes)
+{
+    size_t begin = m->used, end = add_aligned(begin, bytes);
+
+    if (m->base && end > m->size) {
+        rl_error(RL_EBUG, "planned memory: the layout takes %zu bytes, but counted %zu", end,
+                 m->size);
+        return NULL;
+    }
+    m->used = end;
+    if (end > m->peak)
+        m->peak = end;
+    return m->base ? m->base + begin : NULL;
+}
+
+size_t memory_mark(const struct memory *m)
+{
+    return m->used;
+}
+
+void memory_rewind(struct memory *m, size_t mark)
+{
+    m->used = mark;
+}

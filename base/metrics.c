@@ -1,0 +1,153 @@
+/* The numbers of a step.  A few dozen names, so a list walked from the start is fast enough, and it
+ * keeps the order of first setting. */
+#include "base/metrics.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "base/text.h"
+
+#define NAME_ROOM 128
+
+struct metric { char name[NAME_ROOM]; bool is_hash; double value; uint64_t hash; };
+
+struct metrics {
+    struct metric *items;
+    int count, room;
+    int error;                 /* setting returns nothing: the first failure waits for the write */
+    struct text line;
+};
+
+int metrics_create(struct metrics **m)
+{
+    *m = calloc(1, sizeof **m);
+    return *m ? RL_OK : rl_error(RL_ENOFIT, "cannot allocate the metrics");
+}
+
+void metrics_destroy(struct metrics *m)
+{
+    if (!m)
+        return;
+    free(m->items);
+    text_free(&m->line);
+    free(m);
+}
+
+static struct metric *find(const struct metrics *m, const char *name)
+{
+    for (int i = 0; i < m->count; i++)
+        if (strcmp(m->items[i].name, name) == 0)
+            return &m->items[i];
+    return NULL;
+}
+
+/* The metric of that name, new at 0 if it was not there; NULL after an error. */
+static struct metric *place(struct metrics *m, const char *name)
+{
+    struct metric *item = find(m, name);
+
+    if (item)
+        return item;
+    if (strlen(name) >= NAME_ROOM) {
+        m->error = rl_error(RL_EINVAL, "metric name longer than %d bytes: %s", NAME_ROOM - 1, name);
+        return NULL;
+    }
+    if (m->count == m->room) {
+        int room = m->room ? 2 * m->room : 64;
+        struct metric *items = realloc(m->items, (size_t)room * sizeof *items);
+        if (!items) {
+            m->error = rl_error(RL_ENOFIT, "cannot allocate %d metrics", room);
+            return NULL;
+        }
+        m->items = items;
+        m->room = room;
+    }
+    item = &m->items[m->count++];
+    memset(item, 0, sizeof *item);
+    strcpy(item->name, name);
+    return item;
+}
+
+void metrics_set(struct metrics *m, const char *name, double value)
+{
+    struct metric *item = place(m, name);
+
+    if (item) {
+        item->is_hash = false;
+        item->value = value;
+    }
+}
+
+void metrics_setf(struct metrics *m, double value, const char *format, ...)
+{
+    char name[2 * NAME_ROOM];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);      /* a cut name is still too long for place() */
+    va_end(args);
+    metrics_set(m, name, value);
+}
+
+void metrics_set_hash(struct metrics *m, const char *name, uint64_t value)
+{
+    struct metric *item = place(m, name);
+
+    if (item) {
+        item->is_hash = true;
+        item->hash = value;
+    }
+}
+
+void metrics_add(struct metrics *m, const char *name, double value)
+{
+    struct metric *item = place(m, name);
+
+    if (item) {
+        item->is_hash = false;
+        item->value += value;
+    }
+}
+
+double metrics_get(const struct metrics *m, const char *name, double otherwise)
+{
+    const struct metric *item = find(m, name);
+
+    return item && !item->is_hash ? item->value : otherwise;
+}
+
+bool metrics_has(const struct metrics *m, const char *name)
+{
+    return find(m, name) != NULL;
+}
+
+int metrics_write(struct metrics *m, FILE *file)
+{
+    int rc = m->error;
+
+    text_clear(&m->line);
+    for (int i = 0; i < m->count; i++) {
+        const struct metric *item = &m->items[i];
+        text_adds(&m->line, i ? ", " : "{");
+        json_add_string(&m->line, item->name, strlen(item->name));
+        text_adds(&m->line, ": ");
+        if (item->is_hash)
+            text_addf(&m->line, "\"%016llx\"", (unsigned long long)item->hash);
+        else
+            json_add_number(&m->line, item->value);
+    }
+    text_adds(&m->line, m->count ? "}\n" : "{}\n");
+    metrics_clear(m);
+    if (fwrite(m->line.data, 1, m->line.size, file) != m->line.size || fflush(file) != 0)
+        rc = rl_error(RL_EIO, "cannot write the metrics of this step");
+    return rc;
+}
+
+void metrics_clear(struct metrics *m)
+{
+    m->count = 0;
+    m->error = RL_OK;
+}
