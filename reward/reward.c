@@ -76,14 +76,14 @@ static int source_add(struct reward *reward, const struct config_reward *c, cons
         if (strcmp(reward->sources[i].name, s->name) == 0)
             return rl_error(RL_EINVAL, "%s: name: two rewards are named \"%s\"; name one of them "
                             "differently", where, s->name);
+    TRY(s->kind->open(&s->state, c, where));
+    reward->count++;                        /* from here on reward_destroy closes it */
     if (!s->kind->needs_text || s->kind->needs_text(c)) {
         reward->needs_text = true;
         if (!reward->tokenizer)
-            return rl_error(RL_EINVAL, "%s: kind: \"%s\" reads text, and the model has no "
-                            "tokenizer.json", where, c->kind);
+            TRY(rl_error(RL_EINVAL, "%s: kind: \"%s\" reads text, and the model has no "
+                         "tokenizer.json", where, c->kind));
     }
-    TRY(s->kind->open(&s->state, c, where));
-    reward->count++;
 done:
     return rc;
 }
