@@ -110,16 +110,16 @@ static double cosine(double x)
 double optimizer_rate(const struct config *c, int64_t t)
 {
     double warm = c->warmup < 1 ? c->warmup * (double)c->steps : c->warmup;
-    double rest = (double)c->steps - warm, done, share = 1;
+    double rest = (double)c->steps - warm, done, fallen = 0;
 
     if ((double)t + 1 < warm)
         return c->lr * ((double)t + 1) / warm;
     done = rest > 0 ? fmin(fmax(((double)t - warm) / rest, 0), 1) : 0;
     if (strcmp(c->schedule, "linear") == 0)
-        share = 1 - done;
+        fallen = done;
     if (strcmp(c->schedule, "cosine") == 0)
-        share = 0.5 * (1 + cosine(3.14159265358979323846 * done));
-    return c->lr_min + (c->lr - c->lr_min) * share;
+        fallen = 0.5 * (1 - cosine(3.14159265358979323846 * done));
+    return c->lr - (c->lr - c->lr_min) * fallen;
 }
 
 /* Which array holds the first element that is not finite: for the message only. */
@@ -160,12 +160,12 @@ int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_no
 
     TRY(optimizer_norm(o->model, grads, grad_norm));
     *lr = optimizer_rate(c, t);
-    o->power1 *= c->adam.beta1;
-    o->power2 *= c->adam.beta2;
-
     a.lr = (float)*lr;
     a.beta1 = (float)c->adam.beta1;
     a.beta2 = (float)c->adam.beta2;
+    /* of the rounded betas, which weigh the moments: 1 - 0.999f is 5e-5 off 0.001 */
+    o->power1 *= (double)a.beta1;
+    o->power2 *= (double)a.beta2;
     a.eps = (float)c->adam.eps;
     a.weight_decay = (float)c->adam.weight_decay;
     a.correction1 = (float)(1 - o->power1);
