@@ -3,14 +3,14 @@
  *   struct comm *world, *team;
  *   TRY(comm_start(&world, &argc, &argv));        one rank without mpirun: no MPI start-up
  *   TRY(comm_split(world, color, "learner", &team));
- *   rc = comm_agree(world, rc);                   every rank gets the worst status: all stop together
+ *   rc = comm_agree(world, rc);                   every rank gets the worst status
  *   comm_free(team);
  *   comm_stop(world);                             or, after RL_ELOST, comm_abort(world, exit code)
  *
  * Every verb is non-blocking inside and polled against the world's deadline; a rank that does not
- * come is named (rank, host, roles, phase, step) and RL_ELOST is returned.  After RL_ELOST nothing but
- * comm_abort may follow: messages are still under way.  There is no float MPI_SUM: sums of floats are
- * comm_tree_sum (comm/tree.h).  "Collective": all ranks of the group must call.
+ * come is named (rank, host, roles, phase, step) and RL_ELOST is returned.  After RL_ELOST nothing
+ * but comm_abort may follow: messages are still under way.  There is no float MPI_SUM: sums of
+ * floats are comm_tree_sum (comm/tree.h).  "Collective": all ranks of the group must call.
  */
 #ifndef COMM_COMM_H
 #define COMM_COMM_H
@@ -21,8 +21,9 @@
 
 /* What a rank waits for, as messages and time lines name it. */
 enum phase {
-    PHASE_START, PHASE_AGREE, PHASE_ROLLOUT, PHASE_REWARD, PHASE_REF_LOGP, PHASE_COUNT, PHASE_REDUCE,
-    PHASE_STATS, PHASE_WEIGHTS, PHASE_CHECKPOINT, PHASE_EVAL, PHASE_END, PHASES
+    PHASE_START, PHASE_AGREE, PHASE_ROLLOUT, PHASE_REWARD, PHASE_REF_LOGP, PHASE_COUNT,
+    PHASE_REDUCE, PHASE_STATS, PHASE_WEIGHTS, PHASE_CHECKPOINT, PHASE_EVAL, PHASE_END,
+    PHASES
 };
 const char *phase_name(enum phase phase);
 
@@ -32,13 +33,13 @@ struct comm;
  * called twice.  In a world of several ranks error lines are kept from here on (status_hold) until
  * comm_agree, comm_abort or comm_stop prints them. */
 int comm_start(struct comm **world, int *argc, char ***argv);
-/* Collective over the world: ends MPI.  After a failure that not every rank knows of, comm_abort. */
+/* Collective over the world: ends MPI.  After a failure that others do not know of: comm_abort. */
 void comm_stop(struct comm *world);
 /* Prints the line kept here, then ends every rank now; does not return. */
 void comm_abort(struct comm *world, int exit_code);
 
-/* A world of one rank that never talks (for commands and tests); comm_stop ends it.  NULL: no memory
- * (rl_error was called). */
+/* A world of one rank that never talks (for commands and tests); comm_stop ends it.  NULL: no
+ * memory (rl_error was called). */
 struct comm *comm_alone(void);
 
 /* Collective over g.  color < 0: this rank gets *out = NULL.  `name` is for messages.  comm_free is
@@ -52,7 +53,7 @@ int comm_world_rank(const struct comm *g, int rank);         /* in the world, of
 const char *comm_host(const struct comm *g, int rank);       /* host name of a rank of g */
 int comm_ranks_on_host(const struct comm *world);            /* ranks that share my host */
 void comm_set_deadline(struct comm *world, double seconds);  /* for every group; at first 600 */
-int comm_set_roles(struct comm *world, const char *text);    /* Collective: what messages say of me */
+int comm_set_roles(struct comm *world, const char *text);    /* Collective: my roles, for messages */
 void comm_set_step(struct comm *world, int64_t step);        /* what messages say */
 
 /* Collective.  The worst of all ranks' codes.  The line of the lowest rank that has that code and a

@@ -81,8 +81,10 @@ void requests_free(struct requests *q);
 /* The place of one more request, NULL (and a line) when there is no memory. */
 MPI_Request *requests_add(struct requests *q, int peer);
 /* Start moving bytes to or from a rank of g, in pieces; 0 bytes are no message. */
-int requests_send(struct requests *q, struct comm *g, const void *data, size_t bytes, int to, int tag);
-int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, int from, int tag);
+int requests_send(struct requests *q, struct comm *g, const void *data, size_t bytes, int to,
+                  int tag);
+int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, int from,
+                  int tag);
 
 /* Finish q, or name who did not come (RL_ELOST).  Every wait of the program is this one. */
 int comm_wait(struct comm *g, struct requests *q, enum phase phase);

@@ -52,7 +52,8 @@ static bool note_next(struct world *w, struct note *note, int *from)
     if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_NOTE, w->roll, &there, &status) != MPI_SUCCESS || !there)
         return false;
     *from = status.MPI_SOURCE;
-    if (MPI_Recv(note, (int)sizeof *note, MPI_BYTE, *from, TAG_NOTE, w->roll, &status) != MPI_SUCCESS)
+    if (MPI_Recv(note, (int)sizeof *note, MPI_BYTE, *from, TAG_NOTE, w->roll,
+                 MPI_STATUS_IGNORE) != MPI_SUCCESS)
         return false;
     note->name[NAME_BYTES - 1] = 0;
     if (note->is_call && *from < w->rank)
@@ -188,7 +189,7 @@ static int find_elsewhere(const struct world *w, const struct note *mine)
     return -1;
 }
 
-/* Every rank we wait for has answered: it waits in turn, for a silent rank or in the wrong place. */
+/* Every rank we wait for has answered: it waits in turn, for a silent rank or in a wrong place. */
 static void say_chain(char *text, const struct world *w, const struct note *mine)
 {
     int elsewhere = find_elsewhere(w, mine);

@@ -22,9 +22,9 @@
 
 struct tree;
 
-/* n floats, leaves a power of two; team size <= leaves.  At most 1 + log2(leaves) buffers of n floats
- * and some fixed room to receive.  Nothing is allocated later.  Not collective; the caller keeps the
- * team. */
+/* n floats, leaves a power of two; team size <= leaves.  At most 1 + log2(leaves) buffers of n
+ * floats and some fixed room to receive.  Nothing is allocated later.  Not collective; the caller
+ * keeps the team. */
 int tree_create(struct tree **tree, struct comm *team, size_t n, int leaves);
 void tree_destroy(struct tree *tree);
 size_t tree_bytes(size_t n, int leaves, int ranks, int rank);       /* for plan */

@@ -5,7 +5,7 @@
 #include "comm/group.h"
 #include "comm/tree.h"
 
-#define TREE_DEPTH 64        /* live nodes on a rank: 2 log2(leaves) at most, and leaves is an int */
+#define TREE_DEPTH 64        /* live nodes on a rank: 2 log2(leaves) at most; leaves is an int */
 
 /* A finished node: the sum of leaves [index << level, (index + 1) << level). */
 struct tree_node {

@@ -90,7 +90,8 @@ static int share_slices(struct tree *t, float *grads)
     for (int i = 1; i < t->ranks; i++) {
         int from = (t->rank + t->ranks - i) % t->ranks;
         tree_slice(t->n, t->ranks, from, &begin, &end);
-        TRY(requests_recv(q, t->team, grads + begin, (end - begin) * sizeof(float), from, TAG_TREE));
+        TRY(requests_recv(q, t->team, grads + begin, (end - begin) * sizeof(float), from,
+                          TAG_TREE));
     }
     for (int i = 1; i < t->ranks; i++)
         TRY(requests_send(q, t->team, grads + mine_begin, (mine_end - mine_begin) * sizeof(float),

@@ -13,8 +13,8 @@ static struct requests *begin(struct comm *g)
     return &g->requests;
 }
 
-/* Every rank's code, and whether a line explains it here: a code that came with a batch from another
- * rank has none. */
+/* Every rank's code, and whether a line explains it here: a code that came with a batch from
+ * another rank has none. */
 static int share_codes(struct comm *g, int rc)
 {
     struct requests *q = begin(g);

@@ -92,7 +92,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-int requests_send(struct requests *q, struct comm *g, const void *data, size_t bytes, int to, int tag)
+int requests_send(struct requests *q, struct comm *g, const void *data, size_t bytes, int to,
+                  int tag)
 {
     int rc = RL_OK;
 
@@ -108,7 +109,8 @@ done:
     return rc;
 }
 
-int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, int from, int tag)
+int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, int from,
+                  int tag)
 {
     int rc = RL_OK;
 
