@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char made[4096];
+static char made[4000];        /* leaves room for a folder's number */
 
 static char *slot(void)
 {
