@@ -35,7 +35,8 @@ void golden_end(struct golden *g);
 /* Appends an array of numbers as ids; false if it is none. */
 bool golden_ids(const struct json *array, struct ids *out);
 
-/* golden_model.c, golden_train.c: one function a schema.  A code other than RL_OK ends the file. */
+/* golden_logits.c, golden_nll.c, golden_train.c: one function a schema.  A code other than RL_OK
+ * ends the file. */
 int golden_logits(struct golden *g, const struct json *file);
 int golden_nll(struct golden *g, const struct json *file);
 int golden_train(struct golden *g, const struct json *file);
