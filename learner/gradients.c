@@ -37,7 +37,7 @@ void row_fill(float *x, int from, int end, double value)
         x[t] = (float)value;
 }
 
-int rows_check(const struct batch *b, int max_row_tokens)
+int micro_check(const struct batch *b, int max_row_tokens)
 {
     if (b->N != b->groups * b->k)
         return rl_error(RL_EBUG, "step %lld: %d rows in %d groups of %d", (long long)b->step, b->N,
@@ -53,7 +53,7 @@ int rows_check(const struct batch *b, int max_row_tokens)
     return RL_OK;
 }
 
-int rows_count(struct learner *ln, const struct batch *b)
+int gradients_count(struct learner *ln, const struct batch *b)
 {
     ln->counted[0] = ln->counted[1] = 0;
     for (int n = 0; n < b->N; n++) {
@@ -156,18 +156,18 @@ int gradients_add(struct learner *ln, const struct batch *b)
     int rc = RL_OK;
 
     for (int leaf = tree_first(ln->tree); leaf < tree_end(ln->tree); leaf++) {
-        float *slot = tree_slot(ln->tree, leaf);
-        bool added = false;
+        float *slot = NULL;         /* a leaf without rows counts as zeros */
         int group, end;
         leaf_groups(ln, b, leaf, &group, &end);
         while (group < end) {
             group = pack(ln, b, group, end);
             if (ln->micro.N == 0)
                 continue;           /* every pair of these groups was dropped */
+            if (!slot && !(slot = tree_slot(ln->tree, leaf)))
+                return rl_error(RL_EBUG, "leaf %d of the gradients has no buffer", leaf);
             TRY(pass(ln, b, slot));
-            added = true;
         }
-        if (added)
+        if (slot)
             TRY(model_backward_finish(ln->trainer, slot));
         tree_push(ln->tree, leaf);
     }

@@ -92,9 +92,9 @@ void micro_add(struct micro *micro, const struct batch *b, int n);
 /* Forward, loss and backward of every leaf of this rank into the tree.  Not collective. */
 int gradients_add(struct learner *ln, const struct batch *b);
 /* Collective.  ln->counted over the rows marked in ln->place. */
-int rows_count(struct learner *ln, const struct batch *b);
+int gradients_count(struct learner *ln, const struct batch *b);
 /* Is every row within the rooms?  RL_EBUG.  Not collective. */
-int rows_check(const struct batch *b, int max_row_tokens);
+int micro_check(const struct batch *b, int max_row_tokens);
 
 /* Tokens [*from, end) of row n of the batch have a log-probability that counts: the response,
  * never the row's first token.  Returns end. */

@@ -176,7 +176,7 @@ static int check(const struct learner *ln, const struct batch *b)
     if (ln->algorithm->columns & COL_REWARD && b->R != ln->config->n_rewards)
         return rl_error(RL_EBUG, "step %lld: %d reward columns for %d rewards", (long long)b->step,
                         b->R, ln->config->n_rewards);
-    return rows_check(b, ln->max_row_tokens);
+    return micro_check(b, ln->max_row_tokens);
 }
 
 /* The sum over all ranks, then new weights. */
@@ -217,6 +217,8 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
     ln->tokens += ln->counted[1];
     ln->version++;
 done:
+    if (rc != RL_OK)
+        tree_clear(ln->tree);       /* leaves of an update that did not come to its end */
     return rc;
 }
 
@@ -244,7 +246,7 @@ static int nll_rows(struct learner *ln, const struct batch *b, double *out)
 {
     int rc = RL_OK;
 
-    TRY(rows_check(b, ln->max_row_tokens));
+    TRY(micro_check(b, ln->max_row_tokens));
     micro_clear(&ln->micro);
     for (int n = 0; n < b->N; n++) {
         micro_add(&ln->micro, b, n);

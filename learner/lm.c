@@ -24,7 +24,7 @@ int lm_targets(struct learner *ln, const struct batch *b)
 
     for (int n = 0; n < b->N; n++)
         ln->place[n] = 0;
-    TRY(rows_count(ln, b));
+    TRY(gradients_count(ln, b));
     ln->total = (double)ln->counted[0];
 done:
     return rc;

@@ -102,7 +102,7 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     const double *all;
     double kl;
     unsigned have;
-    int rc = b->status == RL_OK ? rows_check(b, INT_MAX) : b->status;
+    int rc = b->status == RL_OK ? micro_check(b, INT_MAX) : b->status;
 
     if (rc == RL_OK && (b->R != ln->config->n_rewards && b->filled & COL_REWARD))
         rc = rl_error(RL_EBUG, "%d reward columns for %d rewards", b->R, ln->config->n_rewards);

@@ -114,7 +114,7 @@ int dpo_targets(struct learner *ln, const struct batch *b)
     int rc = RL_OK;
 
     TRY(comm_agree(ln->team, label_all(ln, b)));
-    TRY(rows_count(ln, b));
+    TRY(gradients_count(ln, b));
     TRY(stats_gather(&ln->stats, ln->dpo.pair_terms, per_group));
     ln->total = 0;
     for (size_t p = 0; p < (size_t)b->P * ln->dpo.pairs_per_group; p++)
