@@ -64,6 +64,21 @@ static inline uint64_t bits_of_f64(double x)
     return u;
 }
 
+/* a b + c rounded once, for processors without the instruction (where libm's is ten times slower):
+ * the product is exact in double; the sum is rounded to odd, so that rounding it again is harmless. */
+static inline float rw_fmaf(float a, float b, float c)
+{
+    double p = (double)a * (double)b, s = p + (double)c, back = s - p;
+    double lost = (p - (s - back)) + ((double)c - back);
+    uint64_t u;
+
+    memcpy(&u, &s, sizeof u);
+    if ((lost > 0 || lost < 0) && !(u & 1))
+        u += (lost > 0) == (s > 0) ? 1u : UINT64_MAX;
+    memcpy(&s, &u, sizeof s);
+    return (float)s;
+}
+
 /* exp in fp32: at most 1 ulp off, exp(0) = 1 and exp(-inf) = +0 exactly, one NaN for every NaN.
  * 2^n is applied in two halves, so that a denormal result is rounded once. */
 static inline float rw_expf(float x)

@@ -4,27 +4,80 @@
 
 #include "base/status.h"
 #include "compute/compute.h"
+#include "compute/cpu/cpu.h"
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
+static bool always(void)
+{
+    return true;
+}
+
+/* The best first: "auto" takes the first that this processor can run. */
+static const struct backend {
+    const char *name;
+    bool (*can)(void);
+    void (*fill)(struct compute *k);         /* over ref; NULL: ref itself */
+} backends[] = {
+    { "cpu-avx512", cpu_can_avx512, cpu_fill_avx512 },
+    { "cpu-avx2",   cpu_can_avx2,   cpu_fill_avx2 },
+    { "cpu-plain",  always,         cpu_fill_plain },
+    { "ref",        always,         NULL },
+};
+#define BACKENDS (sizeof backends / sizeof *backends)
+
+static int find_backend(const struct backend **found, const char *name)
+{
+    bool any = strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0;
+
+    for (size_t i = 0; i < BACKENDS; i++) {
+        *found = &backends[i];
+        if (any && backends[i].can())
+            return RL_OK;
+        if (strcmp(name, backends[i].name) == 0)
+            return backends[i].can() ? RL_OK
+                   : rl_error(RL_EINVAL, "device = \"%s\": this processor cannot run it; use \"auto\"",
+                              name);
+    }
+    return rl_error(RL_EINVAL, "device = \"%s\" is unknown; use \"auto\", \"ref\", \"cpu-plain\", "
+                    "\"cpu-avx2\" or \"cpu-avx512\"", name);
+}
+
 int compute_open(struct compute **k, const char *name, int threads)
 {
+    const struct backend *backend;
+    struct compute *made = NULL;
+    int rc = RL_OK;
+
     *k = NULL;
     if (threads < 1)
         return rl_error(RL_EINVAL, "threads = %d: at least one is needed", threads);
-    if (strcmp(name, "auto") != 0 && strcmp(name, "cpu") != 0 && strcmp(name, "ref") != 0)
-        return rl_error(RL_EINVAL, "device = \"%s\" is unknown: use \"auto\"", name);
-    *k = calloc(1, sizeof **k);
-    if (!*k)
-        return rl_error(RL_ENOFIT, "no memory for the compute backend");
-    (*k)->name = "ref";
-    (*k)->threads = threads;
-    ref_fill(*k);
-    return RL_OK;
+    TRY(find_backend(&backend, name));
+    made = calloc(1, sizeof *made);
+    if (!made || !(made->impl = calloc(1, sizeof(struct cpu)))) {
+        rc = rl_error(RL_ENOFIT, "no memory for the compute backend");
+        goto done;
+    }
+    made->name = backend->name;
+    made->threads = threads;
+    ref_fill(made);
+    if (backend->fill)
+        backend->fill(made);
+    cpu_default_control_word(threads);
+    *k = made;
+    made = NULL;
+done:
+    compute_close(made);
+    return rc;
 }
 
 void compute_close(struct compute *k)
 {
+    if (!k)
+        return;
+    if (k->impl)
+        free(((struct cpu *)k->impl)->scratch);
+    free(k->impl);
     free(k);
 }
 
@@ -44,7 +97,7 @@ void rotary_table(float *table, int positions, int D, double theta)
         double frequency = rw_pow(theta, -2.0 * i / D);
 
         for (int p = 0; p < positions; p++) {
-            float *turn = table + ((size_t)p * half + i) * 2;
+            float *turn = table + ((size_t)p * (size_t)half + (size_t)i) * 2;
             double sine, cosine;
 
             rw_sincos(frequency * p, &sine, &cosine);

@@ -1,0 +1,364 @@
+/* Causal attention in lanes; ref/attention.c is the definition.
+ *
+ * Up to QUERIES queries with the same keys walk the key blocks together, each with a maximum of its
+ * own.  Lanes lie over keys for scores (keys of a block are transposed, [D][KEY_BLOCK], as pages
+ * hold them) and over d for what is summed over keys.
+ * Included by plain.c, avx2.c, avx512.c. */
+#ifndef COMPUTE_CPU_ATTENTION_H
+#define COMPUTE_CPU_ATTENTION_H
+
+/* Keys of one head: block b is page table[b], or b itself without a table. */
+struct key_blocks {
+    const float *keys, *values;      /* [D][KEY_BLOCK] in a block; value j at values + j * value_row */
+    const int *table;
+    size_t keys_size, values_size;   /* floats from one block to the next */
+    size_t value_row;
+    int D;
+};
+
+/* Queries that walk together; query i sees `visible + i * more` keys. */
+struct query_tile {
+    const float *q;
+    float *o, *stats;                /* stats may be NULL */
+    size_t q_row, stats_row;         /* from one query to the next; o is like q */
+    int n, visible, more;
+};
+
+INLINE int visible_in(const struct query_tile *t, int query, int first)
+{
+    int n = t->visible + query * t->more - first;
+
+    return n < 0 ? 0 : n > KEY_BLOCK ? KEY_BLOCK : n;
+}
+
+/* s[n][KEY_BLOCK] = q . k: the chain over d for `halves` half blocks of keys */
+INLINE void dots(const int n, const int halves, float *s, const float *q, size_t q_row,
+                 const float *keys, int D)
+{
+    struct lanes sum[QUERIES][2];
+
+    UNROLL for (int i = 0; i < n; i++)
+        UNROLL for (int h = 0; h < halves; h++)
+            sum[i][h] = lanes_set(0.0f);
+    for (int d = 0; d < D; d++, keys += KEY_BLOCK) {
+        struct lanes key[2];
+
+        UNROLL for (int h = 0; h < halves; h++)
+            key[h] = lanes_load(keys + 16 * h);
+        UNROLL for (int i = 0; i < n; i++) {
+            struct lanes x = lanes_set(q[(size_t)i * q_row + (size_t)d]);
+
+            UNROLL for (int h = 0; h < halves; h++)
+                sum[i][h] = lanes_fma(x, key[h], sum[i][h]);
+        }
+    }
+    UNROLL for (int i = 0; i < n; i++)
+        UNROLL for (int h = 0; h < halves; h++)
+            lanes_store(s + i * KEY_BLOCK + 16 * h, sum[i][h]);
+}
+
+/* The same for any number of queries: all together, or one by one. */
+static void dots_of(int n, int halves, float *s, const float *q, size_t q_row, const float *keys,
+                    int D)
+{
+    if (n == QUERIES && halves == 2) {
+        dots(QUERIES, 2, s, q, q_row, keys, D);
+    } else if (n == QUERIES) {
+        dots(QUERIES, 1, s, q, q_row, keys, D);
+    } else {
+        for (int i = 0; i < n; i++)
+            dots(1, 2, s + i * KEY_BLOCK, q + (size_t)i * q_row, q_row, keys, D);
+    }
+}
+
+/* out[i][c ..] = out[i][c ..] * a[i] + sum over keys of p[i][j] * v[j][c ..] for n queries and
+ * `wide` registers, the last of them `part` lanes.  Queries from the first to the last see more and
+ * more keys (counts); a key is never touched for a query that does not see it. */
+INLINE void weigh(const int n, const int wide, float *out, size_t row, const float *a,
+                  const float *p, const float *v, size_t v_row, const int *counts, int part)
+{
+    struct lanes sum[QUERIES][2];
+
+    UNROLL for (int i = 0; i < n; i++)
+        UNROLL for (int w = 0; w < wide; w++)
+            sum[i][w] = lanes_mul(take(out + (size_t)i * row, (size_t)w * 16,
+                                       w + 1 < wide ? 16 : part), lanes_set(a[i]));
+    for (int j = 0; j < counts[0]; j++) {
+        struct lanes value[2];
+
+        UNROLL for (int w = 0; w < wide; w++)
+            value[w] = take(v + (size_t)j * v_row, (size_t)w * 16, w + 1 < wide ? 16 : part);
+        UNROLL for (int i = 0; i < n; i++)
+            UNROLL for (int w = 0; w < wide; w++)
+                sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + j]), value[w], sum[i][w]);
+    }
+    UNROLL for (int i = 0; i < n; i++)
+        for (int j = counts[0]; j < counts[i]; j++)
+            UNROLL for (int w = 0; w < wide; w++)
+                sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + j]),
+                                      take(v + (size_t)j * v_row, (size_t)w * 16,
+                                           w + 1 < wide ? 16 : part), sum[i][w]);
+    UNROLL for (int i = 0; i < n; i++)
+        UNROLL for (int w = 0; w < wide; w++)
+            put(out + (size_t)i * row, (size_t)w * 16, sum[i][w], w + 1 < wide ? 16 : part);
+}
+
+/* All D of it: pairs of registers, then what is left. */
+static void weigh_all(int n, float *out, size_t row, const float *a, const float *p,
+                      const float *v, size_t v_row, const int *counts, int D)
+{
+    int step = n == QUERIES ? n : 1;
+
+    for (int i = 0; i < n; i += step, a += step, p += step * KEY_BLOCK, counts += step) {
+        float *o = out + (size_t)i * row;
+        int c = 0;
+
+        for (; c + 32 <= D; c += 32)
+            if (step == QUERIES)
+                weigh(QUERIES, 2, o + c, row, a, p, v + c, v_row, counts, 16);
+            else
+                weigh(1, 2, o + c, row, a, p, v + c, v_row, counts, 16);
+        for (; c < D; c += 16) {
+            int part = D - c < 16 ? D - c : 16;
+
+            if (step == QUERIES && part == 16)
+                weigh(QUERIES, 1, o + c, row, a, p, v + c, v_row, counts, 16);
+            else if (step == QUERIES)
+                weigh(QUERIES, 1, o + c, row, a, p, v + c, v_row, counts, part);
+            else
+                weigh(1, 1, o + c, row, a, p, v + c, v_row, counts, part);
+        }
+    }
+}
+
+/* Scores of one query become weights: p = exp(s - max), added to l.  Lanes from n on are masked. */
+INLINE struct lanes weights(float *p, struct lanes max, struct lanes l, int n, int halves)
+{
+    struct lanes hidden = lanes_set(-INFINITY);
+
+    for (int h = 0; h < halves; h++) {
+        int seen = n - 16 * h < 0 ? 0 : n - 16 * h > 16 ? 16 : n - 16 * h;
+        struct lanes s = lanes_select(seen, lanes_load(p + 16 * h), hidden);
+        struct lanes e = lanes_exp(lanes_sub(s, max));       /* masked: exactly +0 */
+
+        lanes_store(p + 16 * h, e);
+        l = lanes_add(l, e);
+    }
+    return l;
+}
+
+/* Scale the scores and return their maximum, or `max`. */
+INLINE float scale_scores(float *s, struct lanes scale, float max, int n, int halves)
+{
+    struct lanes largest = lanes_set(max);
+
+    for (int h = 0; h < halves; h++) {
+        int seen = n - 16 * h < 0 ? 0 : n - 16 * h > 16 ? 16 : n - 16 * h;
+        struct lanes x = lanes_mul(lanes_load(s + 16 * h), scale);
+
+        lanes_store(s + 16 * h, x);
+        largest = lanes_select(seen, lanes_max(x, largest), largest);
+    }
+    return lanes_largest(largest) + 0.0f;
+}
+
+/* A tile of queries over all its keys. */
+static void attend(const struct query_tile *t, const struct key_blocks *keys)
+{
+    float p[QUERIES * KEY_BLOCK] ALIGNED, m[16] ALIGNED, next[16] ALIGNED = {0}, a[16] ALIGNED;
+    struct lanes l[QUERIES], scale = lanes_set(1.0f / sqrtf((float)keys->D));
+    int D = keys->D, counts[QUERIES], last = t->visible + (t->n - 1) * t->more;
+
+    for (int i = 0; i < 16; i++)
+        m[i] = i < t->n ? -INFINITY : 0.0f;
+    for (int i = 0; i < t->n; i++) {
+        l[i] = lanes_set(0.0f);
+        memset(t->o + (size_t)i * t->q_row, 0, (size_t)D * sizeof *t->o);
+    }
+    for (int first = 0; first < last; first += KEY_BLOCK) {
+        size_t b = (size_t)(first / KEY_BLOCK), at = keys->table ? (size_t)keys->table[b] : b;
+        int halves = last - first > 16 ? 2 : 1;
+
+        dots_of(t->n, halves, p, t->q, t->q_row, keys->keys + at * keys->keys_size, D);
+        for (int i = 0; i < t->n; i++) {
+            counts[i] = visible_in(t, i, first);
+            next[i] = scale_scores(p + i * KEY_BLOCK, scale, m[i], counts[i], halves);
+        }
+        lanes_store(a, lanes_exp(lanes_sub(lanes_load(m), lanes_load(next))));
+        for (int i = 0; i < t->n; i++) {
+            m[i] = next[i];
+            l[i] = weights(p + i * KEY_BLOCK, lanes_set(m[i]), lanes_mul(l[i], lanes_set(a[i])),
+                           counts[i], halves);
+        }
+        weigh_all(t->n, t->o, t->q_row, a, p, keys->values + at * keys->values_size,
+                  keys->value_row, counts, D);
+    }
+    for (int i = 0; i < t->n; i++) {
+        float sum = lanes_fold(l[i]), *o = t->o + (size_t)i * t->q_row;
+
+        for (int c = 0; c < D; c += 16) {
+            int n = D - c < 16 ? D - c : 16;
+
+            put(o, (size_t)c, lanes_div(take(o, (size_t)c, n), lanes_set(sum)), n);
+        }
+        if (t->stats) {
+            t->stats[(size_t)i * t->stats_row] = m[i];
+            t->stats[(size_t)i * t->stats_row + 1] = sum;
+        }
+    }
+}
+
+/* ---- packed rows */
+
+struct attention {
+    float *o, *stats;
+    const float *q, *key, *value;
+    const int *start;
+    int N, H, G, D;
+    struct compute *k;
+    /* backward */
+    float *dq, *dkey, *dvalue;
+    const float *d_o, *known_o, *known_stats;
+};
+
+/* x(length) with stride `row` -> blocks of [D][KEY_BLOCK], zeros behind the end */
+static void transpose_keys(float *to, const float *x, size_t row, int length, int D)
+{
+    for (int first = 0; first < length; first += KEY_BLOCK, to += (size_t)D * KEY_BLOCK) {
+        for (int j = 0; j < KEY_BLOCK; j++) {
+            const float *from = x + (size_t)(first + j) * row;
+
+            if (first + j < length)
+                for (int d = 0; d < D; d++)
+                    to[(size_t)d * KEY_BLOCK + (size_t)j] = from[d];
+            else
+                for (int d = 0; d < D; d++)
+                    to[(size_t)d * KEY_BLOCK + (size_t)j] = 0.0f;
+        }
+    }
+}
+
+static size_t transposed_size(const int *start, int N, int D)
+{
+    int longest = 0;
+
+    for (int n = 0; n < N; n++)
+        longest = start[n + 1] - start[n] > longest ? start[n + 1] - start[n] : longest;
+    return ((size_t)longest + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK * (size_t)D;
+}
+
+/* Multiply-adds of one product over the lower triangles. */
+static double triangle_work(const int *start, int N, int H, int D)
+{
+    double pairs = 0;
+
+    for (int n = 0; n < N; n++)
+        pairs += 0.5 * (start[n + 1] - start[n]) * (start[n + 1] - start[n]);
+    return pairs * H * D;
+}
+
+/* Items are (row, key/value head): all query heads that share keys. */
+static void attention_forward_part(void *job, int begin, int end, int thread)
+{
+    const struct attention *a = job;
+    int group = a->H / a->G;
+
+    for (int item = begin; item < end; item++) {
+        int first = a->start[item / a->G], length = a->start[item / a->G + 1] - first;
+        size_t row = (size_t)a->G * (size_t)a->D, q_row = (size_t)a->H * (size_t)a->D;
+        size_t at = (size_t)first * row + (size_t)(item % a->G) * (size_t)a->D;
+        float *turned = cpu_scratch_of(a->k, thread);
+        struct key_blocks keys = { .keys = turned, .values = a->value + at, .value_row = row,
+                                   .keys_size = (size_t)a->D * KEY_BLOCK,
+                                   .values_size = row * KEY_BLOCK, .D = a->D };
+
+        transpose_keys(turned, a->key + at, row, length, a->D);
+        for (int h = item % a->G * group; h < (item % a->G + 1) * group; h++) {
+            for (int i = 0; i < length; i += QUERIES) {
+                size_t head = (size_t)(first + i) * (size_t)a->H + (size_t)h;
+                struct query_tile tile = {
+                    .q = a->q + head * (size_t)a->D, .o = a->o + head * (size_t)a->D,
+                    .stats = a->stats + 2 * head, .q_row = q_row, .stats_row = 2 * (size_t)a->H,
+                    .n = length - i < QUERIES ? length - i : QUERIES, .visible = i + 1, .more = 1,
+                };
+
+                attend(&tile, &keys);
+            }
+        }
+    }
+}
+
+static void attention_forward(struct compute *k, float *o, float *stats, const float *q,
+                              const float *key, const float *value, const int *start, int N,
+                              int H, int G, int D)
+{
+    struct attention a = { .o = o, .stats = stats, .q = q, .key = key, .value = value,
+                           .start = start, .N = N, .H = H, .G = G, .D = D, .k = k };
+
+    if (cpu_scratch(k, transposed_size(start, N, D)))
+        cpu_split(k, 3 * triangle_work(start, N, H, D), N * G, 1, &a, attention_forward_part);
+}
+
+/* ---- pages: tokens of a row that share a head's keys walk together */
+
+struct paged {
+    float *o;
+    const float *q;
+    struct pages pages;
+    const struct extend *rows;
+    int H, G, D;
+};
+
+/* Tokens first .. first + n of a row for one query head, or (n = 1) `heads` heads of one token. */
+static void attend_pages(const struct paged *a, int row, int first, int n, int head, int heads)
+{
+    const struct extend *rows = a->rows;
+    size_t D = (size_t)a->D, block = D * KEY_BLOCK, in_page = (size_t)(head / (a->H / a->G)) * block;
+    size_t at = ((size_t)first * (size_t)a->H + (size_t)head) * D;
+    struct key_blocks keys = { .keys = a->pages.keys + in_page, .values = a->pages.values + in_page,
+                               .table = rows->table + (size_t)row * (size_t)rows->table_stride,
+                               .keys_size = (size_t)a->G * block, .value_row = D,
+                               .values_size = (size_t)a->G * block, .D = a->D };
+    struct query_tile tile = { .q = a->q + at, .o = a->o + at,
+                               .q_row = heads > 1 ? D : (size_t)a->H * D,
+                               .n = heads > 1 ? heads : n, .more = heads > 1 ? 0 : 1,
+                               .visible = rows->position[row] + first - rows->start[row] + 1 };
+
+    attend(&tile, &keys);
+}
+
+/* Items are (row, key/value head). */
+static void pages_attend_part(void *job, int begin, int end, int thread)
+{
+    const struct paged *a = job;
+    int group = a->H / a->G;
+
+    (void)thread;
+    for (int item = begin; item < end; item++) {
+        int row = item / a->G, head = item % a->G * group;
+        int first = a->rows->start[row], last = a->rows->start[row + 1];
+
+        if (last - first == 1) {
+            for (int h = 0; h < group; h += QUERIES)
+                attend_pages(a, row, first, 1, head + h, group - h < QUERIES ? group - h : QUERIES);
+            continue;
+        }
+        for (int h = head; h < head + group; h++)
+            for (int t = first; t < last; t += QUERIES)
+                attend_pages(a, row, t, last - t < QUERIES ? last - t : QUERIES, h, 1);
+    }
+}
+
+static void pages_attend(struct compute *k, float *o, const float *q, struct pages pages,
+                         const struct extend *rows, int H, int G, int D)
+{
+    struct paged a = { o, q, pages, rows, H, G, D };
+    double work = 0;
+
+    for (int n = 0; n < rows->N; n++)
+        work += (double)(rows->start[n + 1] - rows->start[n])
+                * (rows->position[n] + rows->start[n + 1] - rows->start[n]);
+    cpu_split(k, 3 * work * H * D, rows->N * G, 1, &a, pages_attend_part);
+}
+
+#endif

@@ -1,0 +1,52 @@
+/* The kernels for AVX2 with FMA.  See cpu.h for how the pages fit together. */
+#include "compute/cpu/variant.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+#include "compute/cpu/lanes_avx2.h"
+
+#include "compute/cpu/flat.h"
+#include "compute/cpu/rows.h"
+#include "compute/cpu/lse.h"
+#include "compute/cpu/matmul.h"
+#include "compute/cpu/attention.h"
+#include "compute/cpu/attention_backward.h"
+
+void cpu_exp_avx2(float *y, const float *x, size_t n)
+{
+    each_exp(y, x, n);
+}
+
+void cpu_fill_avx2(struct compute *k)
+{
+    fill_flat(k);
+    fill_rows(k);
+    fill_lse(k);
+    fill_matmul(k);
+    fill_attention(k);
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#else
+void cpu_fill_avx2(struct compute *k)
+{
+    (void)k;                         /* never chosen: cpu_can_avx2 says no */
+}
+
+void cpu_exp_avx2(float *y, const float *x, size_t n)
+{
+    (void)y, (void)x, (void)n;
+}
+#endif

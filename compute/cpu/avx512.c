@@ -1,0 +1,52 @@
+/* The kernels for AVX-512.  See cpu.h for how the pages fit together. */
+#include "compute/cpu/variant.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+
+#include "compute/cpu/lanes_avx512.h"
+
+#include "compute/cpu/flat.h"
+#include "compute/cpu/rows.h"
+#include "compute/cpu/lse.h"
+#include "compute/cpu/matmul.h"
+#include "compute/cpu/attention.h"
+#include "compute/cpu/attention_backward.h"
+
+void cpu_exp_avx512(float *y, const float *x, size_t n)
+{
+    each_exp(y, x, n);
+}
+
+void cpu_fill_avx512(struct compute *k)
+{
+    fill_flat(k);
+    fill_rows(k);
+    fill_lse(k);
+    fill_matmul(k);
+    fill_attention(k);
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#else
+void cpu_fill_avx512(struct compute *k)
+{
+    (void)k;                         /* never chosen: cpu_can_avx512 says no */
+}
+
+void cpu_exp_avx512(float *y, const float *x, size_t n)
+{
+    (void)y, (void)x, (void)n;
+}
+#endif

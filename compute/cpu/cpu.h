@@ -1,0 +1,51 @@
+/* The cpu backends: plain, AVX2 with FMA, and AVX-512, chosen at run time, all with ref's bits.
+ *
+ *   lanes_plain.h  lanes_avx2.h  lanes_avx512.h     struct lanes: 16 floats and what one does to them
+ *        \              |             /
+ *   matmul.h  attention.h  rows.h  flat.h           every operation once, in terms of lanes
+ *        |              |             |
+ *   plain.c         avx2.c        avx512.c          the operations compiled for one instruction set
+ *
+ * This page is what the variants share: threads and scratch memory.
+ */
+#ifndef COMPUTE_CPU_CPU_H
+#define COMPUTE_CPU_CPU_H
+
+#include <stdbool.h>
+
+#include "compute/compute.h"
+
+struct cpu {                         /* k->impl */
+    float *scratch;                  /* threads * scratch_size floats, 64-byte aligned */
+    size_t scratch_size;             /* floats of one thread, a multiple of 16 */
+};
+
+/* Can this processor run it? */
+bool cpu_can_avx2(void);
+bool cpu_can_avx512(void);
+
+/* Put a variant's operations over ref's. */
+void cpu_fill_plain(struct compute *k);
+void cpu_fill_avx2(struct compute *k);
+void cpu_fill_avx512(struct compute *k);
+
+/* y(n) = exp(x): the vector forms of rw_expf alone, for tests. */
+void cpu_exp_plain(float *y, const float *x, size_t n);
+void cpu_exp_avx2(float *y, const float *x, size_t n);
+void cpu_exp_avx512(float *y, const float *x, size_t n);
+
+/* Give every thread at least `floats` floats of scratch.  Grown on first use, kept after; false: no
+ * memory, k->error is set and the operation is to return. */
+bool cpu_scratch(struct compute *k, size_t floats);
+float *cpu_scratch_of(struct compute *k, int thread);
+
+/* Call body(job, begin, end, thread) so that the calls cover 0 .. items, cut at multiples of grain.
+ * `work` is the whole cost in multiply-adds: small jobs stay on the calling thread. */
+void cpu_split(struct compute *k, double work, int items, int grain, void *job,
+               void (*body)(void *job, int begin, int end, int thread));
+
+/* The default MXCSR (no flush to zero, round to nearest, nothing trapped) in this thread and in the
+ * OpenMP threads that will serve it. */
+void cpu_default_control_word(int threads);
+
+#endif

@@ -1,0 +1,153 @@
+/* struct lanes in two AVX2 registers.  See lanes_plain.h, which says what each function means. */
+#ifndef COMPUTE_CPU_LANES_AVX2_H
+#define COMPUTE_CPU_LANES_AVX2_H
+
+#include <immintrin.h>
+
+#include "compute/math.h"
+
+#define TILE_M 6               /* a tile of a matrix product: 6 rows, 2 registers: 12 sums */
+#define TILE_V 1
+#define QUERIES 2
+
+struct lanes { __m256 a, b; };
+
+/* All ones in the first n of eight lanes from lane `from`. */
+static inline __m256i first_lanes(int n, int from)
+{
+    __m256i lane = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                                    _mm256_set1_epi32(from));
+
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
+}
+
+static inline struct lanes lanes_set(float x)
+{
+    return (struct lanes){ _mm256_set1_ps(x), _mm256_set1_ps(x) };
+}
+
+static inline struct lanes lanes_load(const float *p)
+{
+    return (struct lanes){ _mm256_loadu_ps(p), _mm256_loadu_ps(p + 8) };
+}
+
+static inline struct lanes lanes_load_part(const float *p, int n)
+{
+    return (struct lanes){ _mm256_maskload_ps(p, first_lanes(n, 0)),
+                           n > 8 ? _mm256_maskload_ps(p + 8, first_lanes(n, 8))
+                                 : _mm256_setzero_ps() };
+}
+
+static inline void lanes_store(float *p, struct lanes x)
+{
+    _mm256_storeu_ps(p, x.a);
+    _mm256_storeu_ps(p + 8, x.b);
+}
+
+static inline void lanes_store_part(float *p, struct lanes x, int n)
+{
+    _mm256_maskstore_ps(p, first_lanes(n, 0), x.a);
+    if (n > 8)
+        _mm256_maskstore_ps(p + 8, first_lanes(n, 8), x.b);
+}
+
+static inline struct lanes lanes_select(int n, struct lanes x, struct lanes y)
+{
+    return (struct lanes){
+        _mm256_blendv_ps(y.a, x.a, _mm256_castsi256_ps(first_lanes(n, 0))),
+        _mm256_blendv_ps(y.b, x.b, _mm256_castsi256_ps(first_lanes(n, 8))),
+    };
+}
+
+static inline struct lanes lanes_add(struct lanes x, struct lanes y)
+{
+    return (struct lanes){ _mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b) };
+}
+
+static inline struct lanes lanes_sub(struct lanes x, struct lanes y)
+{
+    return (struct lanes){ _mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b) };
+}
+
+static inline struct lanes lanes_mul(struct lanes x, struct lanes y)
+{
+    return (struct lanes){ _mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b) };
+}
+
+static inline struct lanes lanes_div(struct lanes x, struct lanes y)
+{
+    return (struct lanes){ _mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b) };
+}
+
+static inline struct lanes lanes_sqrt(struct lanes x)
+{
+    return (struct lanes){ _mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b) };
+}
+
+static inline struct lanes lanes_fma(struct lanes x, struct lanes y, struct lanes z)
+{
+    return (struct lanes){ _mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b) };
+}
+
+static inline struct lanes lanes_negfma(struct lanes x, struct lanes y, struct lanes z)
+{
+    return (struct lanes){ _mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b) };
+}
+
+static inline struct lanes lanes_max(struct lanes x, struct lanes y)
+{
+    return (struct lanes){ _mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b) };
+}
+
+static inline float lanes_largest(struct lanes x)
+{
+    __m256 e = _mm256_max_ps(x.a, x.b);
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+
+static inline float lanes_fold(struct lanes x)
+{
+    __m256 e = _mm256_add_ps(x.a, x.b);
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+
+static inline __m256 power_of_two(__m256i e)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+}
+
+static inline __m256 exp_half(__m256 x)
+{
+    __m256 magic = _mm256_set1_ps(ROUND_F32), one = _mm256_set1_ps(1.0f);
+    __m256 c = _mm256_max_ps(_mm256_set1_ps(EXP_LOW), _mm256_min_ps(_mm256_set1_ps(EXP_HIGH), x));
+    __m256 t = _mm256_fmadd_ps(c, _mm256_set1_ps(EXP_LOG2E), magic), n = _mm256_sub_ps(t, magic);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_HIGH), c);
+    __m256 p = _mm256_set1_ps(EXP_C6);
+    __m256i e = _mm256_sub_epi32(_mm256_castps_si256(t), _mm256_castps_si256(magic));
+    __m256i half = _mm256_srai_epi32(e, 1);
+
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_LOW), r);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C5));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C4));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C3));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C2));
+    p = _mm256_fmadd_ps(p, r, one);
+    p = _mm256_fmadd_ps(p, r, one);
+    p = _mm256_mul_ps(p, power_of_two(half));
+    p = _mm256_mul_ps(p, power_of_two(_mm256_sub_epi32(e, half)));
+    return _mm256_blendv_ps(p, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
+                            _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+
+static inline struct lanes lanes_exp(struct lanes x)
+{
+    return (struct lanes){ exp_half(x.a), exp_half(x.b) };
+}
+
+#endif

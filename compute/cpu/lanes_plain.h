@@ -1,0 +1,134 @@
+/* struct lanes: 16 floats, and what the kernels do to them; here in plain C for any processor.
+ * lanes_avx2.h and lanes_avx512.h are the same in registers, with the same bits. */
+#ifndef COMPUTE_CPU_LANES_PLAIN_H
+#define COMPUTE_CPU_LANES_PLAIN_H
+
+#include <math.h>
+
+#include "compute/math.h"
+
+#define TILE_M 4               /* rows and registers of a tile of a matrix product */
+#define TILE_V 1
+#define QUERIES 2              /* queries of attention that walk the keys together */
+
+struct lanes { float v[16]; };
+
+#define EACH(i) for (int i = 0; i < 16; i++)
+
+static inline struct lanes lanes_set(float x)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = x;
+    return r;
+}
+
+static inline struct lanes lanes_load(const float *p)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = p[i];
+    return r;
+}
+
+/* The first n from memory, 0 in the rest; nothing behind them is touched. */
+static inline struct lanes lanes_load_part(const float *p, int n)
+{
+    struct lanes r = {{0}};
+
+    for (int i = 0; i < n; i++)
+        r.v[i] = p[i];
+    return r;
+}
+
+static inline void lanes_store(float *p, struct lanes a)
+{
+    EACH(i) p[i] = a.v[i];
+}
+
+static inline void lanes_store_part(float *p, struct lanes a, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = a.v[i];
+}
+
+/* The first n lanes of a, the rest of b. */
+static inline struct lanes lanes_select(int n, struct lanes a, struct lanes b)
+{
+    EACH(i) a.v[i] = i < n ? a.v[i] : b.v[i];
+    return a;
+}
+
+static inline struct lanes lanes_add(struct lanes a, struct lanes b)
+{
+    EACH(i) a.v[i] += b.v[i];
+    return a;
+}
+
+static inline struct lanes lanes_sub(struct lanes a, struct lanes b)
+{
+    EACH(i) a.v[i] -= b.v[i];
+    return a;
+}
+
+static inline struct lanes lanes_mul(struct lanes a, struct lanes b)
+{
+    EACH(i) a.v[i] *= b.v[i];
+    return a;
+}
+
+static inline struct lanes lanes_div(struct lanes a, struct lanes b)
+{
+    EACH(i) a.v[i] /= b.v[i];
+    return a;
+}
+
+static inline struct lanes lanes_sqrt(struct lanes a)
+{
+    EACH(i) a.v[i] = sqrtf(a.v[i]);
+    return a;
+}
+
+/* a b + c, rounded once */
+static inline struct lanes lanes_fma(struct lanes a, struct lanes b, struct lanes c)
+{
+    EACH(i) c.v[i] = rw_fmaf(a.v[i], b.v[i], c.v[i]);
+    return c;
+}
+
+/* -a b + c, rounded once */
+static inline struct lanes lanes_negfma(struct lanes a, struct lanes b, struct lanes c)
+{
+    EACH(i) c.v[i] = rw_fmaf(-a.v[i], b.v[i], c.v[i]);
+    return c;
+}
+
+/* b where a is not larger, a NaN included */
+static inline struct lanes lanes_max(struct lanes a, struct lanes b)
+{
+    EACH(i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return a;
+}
+
+/* The largest of lanes without a NaN. */
+static inline float lanes_largest(struct lanes a)
+{
+    float largest = a.v[0];
+
+    EACH(i) largest = a.v[i] > largest ? a.v[i] : largest;
+    return largest;
+}
+
+static inline float lanes_fold(struct lanes a)
+{
+    return fold16(a.v);
+}
+
+static inline struct lanes lanes_exp(struct lanes a)
+{
+    EACH(i) a.v[i] = rw_expf(a.v[i]);
+    return a;
+}
+
+#undef EACH
+#endif

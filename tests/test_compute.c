@@ -1,0 +1,480 @@
+/* Every backend gives ref's bits: each operation over a table of ragged and odd shapes, on one, two
+ * and three threads.  (test_compute_math.c: exp and friends; test_compute_slope.c: errors and
+ * gradients.) */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compute/compute.h"
+#include "tests/support.h"
+
+#define BACKENDS 9
+static struct compute *ref, *backend[BACKENDS];      /* NULL: this processor cannot run it */
+static uint64_t seed = 1;
+
+static uint32_t word(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 32);
+}
+
+/* n floats in (-size, size); the caller frees */
+static float *noise(size_t n, float size)
+{
+    float *x = malloc((n + 1) * sizeof *x);
+
+    for (size_t i = 0; i < n; i++)
+        x[i] = size * ((float)(word() >> 8) * 0x1p-23f - 1.0f);
+    return x;
+}
+
+static float *copy_of(const float *x, size_t n)
+{
+    float *y = malloc((n + 1) * sizeof *y);
+
+    memcpy(y, x, n * sizeof *y);
+    return y;
+}
+
+/* Exactly equal, or say where not; then free what was made. */
+static void same(const struct compute *k, const char *what, float *got, const float *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&got[i], &want[i], sizeof *got) != 0)
+            fail_msg("%s, %d threads: %s[%zu of %zu] = %a, ref has %a", k->name, k->threads, what,
+                     i, n, (double)got[i], (double)want[i]);
+    free(got);
+}
+
+#define EACH_BACKEND(k)                                                                           \
+    for (int b_ = 0; b_ < BACKENDS; b_++)                                                         \
+        for (struct compute *k = backend[b_]; k; k = NULL)
+
+/* ---- matrix products */
+
+static const int shapes[][3] = {                     /* M, N, K */
+    { 0, 5, 5 }, { 1, 1, 1 }, { 1, 32, 1 }, { 3, 33, 5 }, { 5, 31, 7 }, { 2, 5, 0 },
+    { 12, 32, 16 }, { 13, 64, 17 }, { 11, 96, 300 }, { 25, 100, 257 }, { 241, 36, 20 },
+    { 7, 16, 520 }, { 6, 48, 3 }, { 64, 70, 96 }, { 40, 300, 33 }, { 1, 90, 700 }, { 8, 512, 64 },
+};
+
+static void test_matrix_products_are_refs(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        int M = shapes[s][0], N = shapes[s][1], K = shapes[s][2];
+        size_t mk = (size_t)(M * K), nk = (size_t)(N * K), mn = (size_t)(M * N);
+        float *x = noise(mk, 1), *w = noise(nk, 1), *dy = noise(mn, 1);
+        float *y = noise(mn, 1), *dx0 = noise(mk, 1), *dw0 = noise(nk, 1);
+        float *dx = copy_of(dx0, mk), *dw = copy_of(dw0, nk);
+
+        ref->matmul_forward(ref, y, x, w, NULL, M, N, K);
+        ref->matmul_backward_input(ref, dx, dy, w, M, N, K);
+        ref->matmul_backward_weight(ref, dw, dy, x, M, N, K);
+        EACH_BACKEND(k) {
+            float *packed = noise(k->packed_size(k, N, K), 1);
+            float *y1 = noise(mn, 1), *y2 = noise(mn, 1);
+            float *dx1 = copy_of(dx0, mk), *dw1 = copy_of(dw0, nk);
+
+            k->pack(k, packed, w, N, K);
+            k->matmul_forward(k, y1, x, w, packed, M, N, K);
+            k->matmul_forward(k, y2, x, w, NULL, M, N, K);
+            k->matmul_backward_input(k, dx1, dy, w, M, N, K);
+            k->matmul_backward_weight(k, dw1, dy, x, M, N, K);
+            same(k, "y of packed w", y1, y, mn);
+            same(k, "y", y2, y, mn);
+            same(k, "dx", dx1, dx, mk);
+            same(k, "dw", dw1, dw, nk);
+            free(packed);
+        }
+        free(x), free(w), free(dy), free(y), free(dx0), free(dw0), free(dx), free(dw);
+    }
+}
+
+/* A slice of packed rows is the packed slice, and tokens cut in two continue the chain of dw. */
+static void test_packed_slices_and_cut_batches(void **state)
+{
+    enum { M = 29, N = 96, K = 35, CUT = 10 };
+    float *x = noise(M * K, 1), *w = noise(N * K, 1), *dy = noise(M * N, 1);
+    float y[M * 32], dw[N * K] = {0};
+
+    (void)state;
+    ref->matmul_forward(ref, y, x, w + 64 * K, NULL, M, 32, K);
+    ref->matmul_backward_weight(ref, dw, dy, x, M, N, K);
+    EACH_BACKEND(k) {
+        float *packed = noise(k->packed_size(k, N, K), 1), *y1 = noise(M * 32, 1);
+        float *dw1 = calloc(N * K, sizeof *dw1);
+
+        k->pack(k, packed, w, N, K);
+        k->matmul_forward(k, y1, x, w + 64 * K, packed + k->packed_size(k, 64, K), M, 32, K);
+        same(k, "y of a packed slice", y1, y, M * 32);
+        k->matmul_backward_weight(k, dw1, dy, x, CUT, N, K);
+        k->matmul_backward_weight(k, dw1, dy + CUT * N, x + CUT * K, M - CUT, N, K);
+        same(k, "dw of a cut batch", dw1, dw, N * K);
+        free(packed);
+    }
+    free(x), free(w), free(dy);
+}
+
+/* ---- rows */
+
+static void test_embedding_and_norm_are_refs(void **state)
+{
+    static const int sizes[][2] = { { 0, 8 }, { 1, 1 }, { 5, 7 }, { 3, 16 }, { 9, 35 }, { 300, 300 } };
+
+    (void)state;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        int T = sizes[s][0], C = sizes[s][1], tokens[300];
+        size_t n = (size_t)(T * C), wide = 11 * (size_t)C;
+        float *x = noise(n, 2), *w = noise(wide, 1), *dy = noise(n, 1), *dx0 = noise(n, 1);
+        float *y = noise(n, 1), *e = noise(n, 1), *dx = copy_of(dx0, n), *dw = copy_of(w, wide);
+        float *de = copy_of(w, wide), rstd[300];
+
+        for (int t = 0; t < T; t++)
+            tokens[t] = (int)(word() % 11);
+        ref->embedding_forward(ref, e, w, tokens, T, C);
+        ref->embedding_backward(ref, de, dy, tokens, T, C);
+        ref->rmsnorm_forward(ref, y, rstd, x, w, 1e-5f, T, C);
+        ref->rmsnorm_backward(ref, dx, dw, dy, x, w, rstd, T, C);
+        EACH_BACKEND(k) {
+            float *y1 = noise(n, 1), *e1 = noise(n, 1), *dx1 = copy_of(dx0, n);
+            float *dw1 = copy_of(w, wide), *de1 = copy_of(w, wide), *r1 = noise((size_t)T, 1);
+
+            k->embedding_forward(k, e1, w, tokens, T, C);
+            k->embedding_backward(k, de1, dy, tokens, T, C);
+            k->rmsnorm_forward(k, y1, r1, x, w, 1e-5f, T, C);
+            k->rmsnorm_backward(k, dx1, dw1, dy, x, w, rstd, T, C);
+            same(k, "embedding", e1, e, n);
+            same(k, "embedding dw", de1, de, wide);
+            same(k, "rmsnorm y", y1, y, n);
+            same(k, "rstd", r1, rstd, (size_t)T);
+            same(k, "rmsnorm dx", dx1, dx, n);
+            same(k, "rmsnorm dw", dw1, dw, wide);
+        }
+        free(x), free(w), free(dy), free(dx0), free(y), free(e), free(dx), free(dw), free(de);
+    }
+}
+
+static void test_rotary_is_refs(void **state)
+{
+    static const int heads_of[][2] = { { 1, 2 }, { 3, 8 }, { 2, 16 }, { 5, 48 }, { 4, 64 },
+                                       { 2, 200 }, { 40, 64 } };
+    static const int position[60] = { 3, 0, 59, 7, 7, 12 };
+
+    (void)state;
+    for (size_t s = 0; s < sizeof heads_of / sizeof *heads_of; s++) {
+        int heads = heads_of[s][0], D = heads_of[s][1], T = 60;
+        size_t n = (size_t)(T * heads * D);
+        float *x = noise(n, 1), *y = copy_of(x, n), *back = copy_of(x, n);
+        float *table = noise((size_t)(60 * D), 1);
+
+        rotary_table(table, 60, D, 10000.0);
+        ref->rotary_forward(ref, y, table, position, T, heads, D);
+        ref->rotary_backward(ref, back, table, position, T, heads, D);
+        EACH_BACKEND(k) {
+            float *y1 = copy_of(x, n), *back1 = copy_of(x, n);
+
+            k->rotary_forward(k, y1, table, position, T, heads, D);
+            k->rotary_backward(k, back1, table, position, T, heads, D);
+            same(k, "rotary", y1, y, n);
+            same(k, "rotary back", back1, back, n);
+        }
+        free(x), free(y), free(back), free(table);
+    }
+}
+
+/* ---- attention */
+
+static const struct heads { int H, G, D; } heads[] = {
+    { 1, 1, 8 }, { 4, 2, 16 }, { 4, 1, 32 }, { 2, 2, 48 }, { 3, 3, 5 }, { 2, 1, 64 },
+    { 1, 1, 128 }, { 9, 1, 24 },
+};
+static const int starts[] = { 0, 1, 1, 34, 66, 103, 110 };      /* rows of 1, 0, 33, 32, 37, 7 */
+#define ROWS ((int)(sizeof starts / sizeof *starts) - 1)
+#define TOKENS 110
+
+static void test_attention_is_refs(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
+        int H = heads[s].H, G = heads[s].G, D = heads[s].D;
+        size_t n = (size_t)(TOKENS * H * D), g = (size_t)(TOKENS * G * D), st = (size_t)(TOKENS * H * 2);
+        float *q = noise(n, 3), *key = noise(g, 3), *value = noise(g, 1), *d_o = noise(n, 1);
+        float *dq0 = noise(n, 1), *dk0 = noise(g, 1), *dv0 = noise(g, 1);
+        float *o = noise(n, 1), *stats = noise(st, 1);
+        float *dq = copy_of(dq0, n), *dk = copy_of(dk0, g), *dv = copy_of(dv0, g);
+
+        ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
+        ref->attention_backward(ref, dq, dk, dv, d_o, q, key, value, o, stats, starts, ROWS, H, G, D);
+        EACH_BACKEND(k) {
+            float *o1 = noise(n, 1), *stats1 = noise(st, 1);
+            float *dq1 = copy_of(dq0, n), *dk1 = copy_of(dk0, g), *dv1 = copy_of(dv0, g);
+
+            k->attention_forward(k, o1, stats1, q, key, value, starts, ROWS, H, G, D);
+            k->attention_backward(k, dq1, dk1, dv1, d_o, q, key, value, o, stats, starts, ROWS,
+                                  H, G, D);
+            same(k, "o", o1, o, n);
+            same(k, "stats", stats1, stats, st);
+            same(k, "dq", dq1, dq, n);
+            same(k, "dkey", dk1, dk, g);
+            same(k, "dvalue", dv1, dv, g);
+        }
+        free(q), free(key), free(value), free(d_o), free(dq0), free(dk0), free(dv0);
+        free(o), free(stats), free(dq), free(dk), free(dv);
+    }
+}
+
+/* ---- pages: any cut of a row into calls gives attention_forward's bits, whatever lay there */
+
+#define PAGES 4                                       /* of a row of up to 110 tokens */
+
+/* One row of T tokens, extended by pieces of `cut` tokens; pages hold NaN before. */
+static float *attend_by_pieces(struct compute *k, const float *q, const float *key,
+                               const float *value, int T, int cut, const struct heads *h)
+{
+    static const int table[PAGES] = { 5, 0, 3, 2 };
+    size_t page = (size_t)(h->G * h->D * KEY_BLOCK);
+    struct pages pages = { noise(6 * page, 1), noise(6 * page, 1) };
+    float *o = noise((size_t)(T * h->H * h->D), 1);
+
+    for (size_t i = 0; i < 6 * page; i++)
+        pages.keys[i] = pages.values[i] = NAN;
+    for (int done = 0; done < T; done += cut) {
+        int start[2] = { 0, T - done < cut ? T - done : cut };
+        struct extend rows = { 1, start, &done, table, PAGES };
+
+        k->pages_store(k, pages, key + done * h->G * h->D, value + done * h->G * h->D, &rows,
+                       h->G, h->D);
+        k->pages_attend(k, o + done * h->H * h->D, q + done * h->H * h->D, pages, &rows, h->H,
+                        h->G, h->D);
+    }
+    free(pages.keys), free(pages.values);
+    return o;
+}
+
+static void test_pages_give_the_bits_of_rows(void **state)
+{
+    static const int cuts[] = { 1, 7, 32, 45, 100 };
+
+    (void)state;
+    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
+        const struct heads *h = &heads[s];
+        int start[] = { 0, 100 };
+        size_t n = (size_t)(100 * h->H * h->D), g = (size_t)(100 * h->G * h->D);
+        float *q = noise(n, 3), *key = noise(g, 3), *value = noise(g, 1);
+        float *o = noise(n, 1), *stats = noise((size_t)(200 * h->H), 1);
+
+        ref->attention_forward(ref, o, stats, q, key, value, start, 1, h->H, h->G, h->D);
+        for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+            if (cuts[c] > 1)         /* ref token by token is slow and no other code */
+                same(ref, "o of pages", attend_by_pieces(ref, q, key, value, 100, cuts[c], h), o, n);
+            EACH_BACKEND(k)
+                same(k, "o of pages", attend_by_pieces(k, q, key, value, 100, cuts[c], h), o, n);
+        }
+        free(q), free(key), free(value), free(o), free(stats);
+    }
+}
+
+/* A prompt's rows in one packed call equal each row alone. */
+static void test_packing_does_not_matter(void **state)
+{
+    enum { H = 2, G = 1, D = 16 };
+    float *q = noise(TOKENS * H * D, 3), *key = noise(TOKENS * G * D, 3);
+    float *value = noise(TOKENS * G * D, 1), o[TOKENS * H * D], stats[TOKENS * H * 2];
+
+    (void)state;
+    ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
+    EACH_BACKEND(k) {
+        for (int n = 0; n < ROWS; n++) {
+            int t = starts[n], alone[] = { 0, starts[n + 1] - t };
+            float *o1 = noise((size_t)(alone[1] * H * D), 1), stats1[TOKENS * H * 2];
+
+            k->attention_forward(k, o1, stats1, q + t * H * D, key + t * G * D, value + t * G * D,
+                                 alone, 1, H, G, D);
+            same(k, "o of a row alone", o1, o + t * H * D, (size_t)(alone[1] * H * D));
+        }
+    }
+    free(q), free(key), free(value);
+}
+
+/* ---- log-sum-exp and flat buffers */
+
+struct lse_case { int T, V, piece; float temperature, size; };
+
+static void run_lse(struct compute *k, const struct lse_case *c, const float *z, const int *targets,
+                    const float *dlogp, const float *dentropy, float *logp, float *entropy, float *dz)
+{
+    struct lse state[64];
+    float target[64] = {0}, *all = malloc((size_t)(c->T * c->V) * sizeof *all);
+    float *first = all;
+
+    for (int v0 = 0; v0 < c->V; v0 += c->piece) {
+        int n = c->V - v0 < c->piece ? c->V - v0 : c->piece;
+
+        for (int t = 0; t < c->T; t++)
+            memcpy(first + t * n, z + t * c->V + v0, (size_t)n * sizeof *z);
+        k->lse_forward(k, state, target, first, targets, c->temperature, v0, n, c->T);
+        first += c->T * n;
+    }
+    k->lse_finish(k, logp, entropy, state, target, c->T);
+    first = all;
+    for (int v0 = 0; v0 < c->V; v0 += c->piece) {
+        int n = c->V - v0 < c->piece ? c->V - v0 : c->piece;
+
+        k->lse_backward(k, first, state, targets, dlogp, dentropy, c->temperature, v0, n, c->T);
+        for (int t = 0; t < c->T; t++)
+            memcpy(dz + t * c->V + v0, first + t * n, (size_t)n * sizeof *z);
+        first += c->T * n;
+    }
+    free(all);
+}
+
+static void test_log_sum_exp_is_refs(void **state)
+{
+    static const struct lse_case cases[] = {
+        { 3, 1, 512, 1, 5 }, { 5, 100, 512, 0.7f, 20 }, { 4, 512, 512, 1, 3 },
+        { 3, 1300, 512, 2, 60 }, { 3, 1300, 1024, 2, 60 }, { 2, 2000, 2048, 1, 200 },
+        { 60, 777, 1024, 1.3f, 10 },
+    };
+
+    (void)state;
+    for (size_t s = 0; s < sizeof cases / sizeof *cases; s++) {
+        const struct lse_case *c = &cases[s];
+        size_t n = (size_t)(c->T * c->V);
+        float *z = noise(n, c->size), *dlogp = noise(64, 1), *dentropy = noise(64, 1);
+        float *logp = noise(64, 1), *entropy = noise(64, 1), *dz = noise(n, 1), *p = noise(n, 1);
+        struct lse_case whole = *c;
+        int targets[64];
+
+        whole.piece = (c->V + VOCAB_BLOCK - 1) / VOCAB_BLOCK * VOCAB_BLOCK;
+        for (int t = 0; t < c->T; t++)
+            targets[t] = t == 1 ? -1 : (int)(word() % (unsigned)c->V);
+        run_lse(ref, &whole, z, targets, dlogp, s % 2 ? dentropy : NULL, logp, entropy, dz);
+        ref->softmax(ref, p, z, c->temperature, c->V);
+        EACH_BACKEND(k) {
+            float *logp1 = noise(64, 1), *entropy1 = noise(64, 1);
+            float *dz1 = noise(n, 1), *p1 = noise(n, 1);
+
+            run_lse(k, c, z, targets, dlogp, s % 2 ? dentropy : NULL, logp1, entropy1, dz1);
+            k->softmax(k, p1, z, c->temperature, c->V);
+            same(k, "logp", logp1, logp, (size_t)c->T);
+            same(k, "entropy", entropy1, entropy, (size_t)c->T);
+            same(k, "dz", dz1, dz, n);
+            same(k, "softmax", p1, p, (size_t)c->V);
+        }
+        free(z), free(dlogp), free(dentropy), free(logp), free(entropy), free(dz), free(p);
+    }
+}
+
+static void test_flat_buffers_are_refs(void **state)
+{
+    static const size_t sizes[] = { 0, 1, 15, 16, 37, 4097, 40000 };
+    struct adamw torch = { 1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 0.19f, 0.002f, 1, 0.3f };
+    struct adamw tf = torch;
+
+    (void)state;
+    tf.eps_inside = 0;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        size_t n = sizes[s];
+        float *x = noise(n, 30), *u = noise(n, 2), *g = noise(n, 1), *y = noise(n, 1);
+        float *dg = copy_of(u, n), *du = copy_of(g, n), *sum = copy_of(x, n);
+        float *w = copy_of(x, n), *m = copy_of(u, n), *v = copy_of(u, n);
+
+        for (size_t i = 0; i < n; i++)
+            u[i] = fabsf(u[i]), v[i] = u[i], m[i] = u[i], dg[i] = u[i];
+        ref->swiglu_forward(ref, y, x, u, n);
+        ref->swiglu_backward(ref, dg, du, g, x, u, n);
+        ref->add(ref, sum, g, n);
+        ref->adamw(ref, w, m, v, g, n, &torch);
+        ref->adamw(ref, w, m, v, g, n, &tf);
+        double d = ref->dot(ref, x, g, n);
+
+        EACH_BACKEND(k) {
+            float *y1 = noise(n, 1), *dg1 = copy_of(u, n), *du1 = copy_of(g, n);
+            float *sum1 = copy_of(x, n), *w1 = copy_of(x, n), *m1 = copy_of(u, n);
+            float *v1 = copy_of(u, n);
+
+            k->swiglu_forward(k, y1, x, u, n);
+            k->swiglu_backward(k, dg1, du1, g, x, u, n);
+            k->add(k, sum1, g, n);
+            k->adamw(k, w1, m1, v1, g, n, &torch);
+            k->adamw(k, w1, m1, v1, g, n, &tf);
+            double d1 = k->dot(k, x, g, n);
+
+            same(k, "swiglu", y1, y, n);
+            same(k, "swiglu dgate", dg1, dg, n);
+            same(k, "swiglu dup", du1, du, n);
+            same(k, "add", sum1, sum, n);
+            same(k, "adamw w", w1, w, n);
+            same(k, "adamw m", m1, m, n);
+            same(k, "adamw v", v1, v, n);
+            assert_memory_equal(&d, &d1, sizeof d);
+        }
+        free(x), free(u), free(g), free(y), free(dg), free(du), free(sum);
+        free(w), free(m), free(v);
+    }
+}
+
+/* ---- opening */
+
+static void test_open_refuses_what_it_cannot_run(void **state)
+{
+    struct compute *k;
+
+    (void)state;
+    assert_int_equal(compute_open(&k, "gpu9", 1), RL_EINVAL);
+    assert_null(k);
+    assert_int_equal(compute_open(&k, "auto", 0), RL_EINVAL);
+    assert_ok(compute_open(&k, "auto", 1));
+    assert_ok(compute_sync(k));
+    k->error = RL_ENOFIT;
+    assert_int_equal(compute_sync(k), RL_ENOFIT);
+    assert_ok(compute_sync(k));
+    compute_close(k);
+    compute_close(NULL);
+}
+
+static int open_all(void **state)
+{
+    static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512" };
+
+    (void)state;
+    if (compute_open(&ref, "ref", 1) != RL_OK)
+        return -1;
+    for (int i = 0; i < BACKENDS; i++)
+        if (compute_open(&backend[i], names[i / 3], i % 3 + 1) != RL_OK)
+            fprintf(stderr, "not tried here: %s\n", names[i / 3]);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    int rc = compute_sync(ref);
+
+    (void)state;
+    compute_close(ref);
+    for (int i = 0; i < BACKENDS; i++) {
+        rc = backend[i] && rc == RL_OK ? compute_sync(backend[i]) : rc;
+        compute_close(backend[i]);
+    }
+    return rc;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_matrix_products_are_refs),
+        cmocka_unit_test(test_packed_slices_and_cut_batches),
+        cmocka_unit_test(test_embedding_and_norm_are_refs),
+        cmocka_unit_test(test_rotary_is_refs),
+        cmocka_unit_test(test_attention_is_refs),
+        cmocka_unit_test(test_pages_give_the_bits_of_rows),
+        cmocka_unit_test(test_packing_does_not_matter),
+        cmocka_unit_test(test_log_sum_exp_is_refs),
+        cmocka_unit_test(test_flat_buffers_are_refs),
+        cmocka_unit_test(test_open_refuses_what_it_cannot_run),
+    };
+
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
