@@ -1,8 +1,9 @@
-/* Generation by continuous batching.  Every pass decodes one token for each place; a place that falls
- * free goes to the next row before the next pass:
+/* Generation by continuous batching.  Every pass decodes one token for each place; a place that
+ * falls free goes to the next row before the next pass:
  *
  *   rows_begin     prompts -> rows
- *   rows_admit     free places <- next rows; a group's prompt is computed once, its first token drawn k times
+ *   rows_admit     free places <- next rows; a group's prompt is computed once, and the k first
+ *                  tokens of its rows are drawn from the same logits
  *   rows_decode    one forward pass, one token a place
  *   rows_pack      rows, in their own order -> batch
  */
@@ -100,7 +101,8 @@ static int append(struct actor *a, int row, int i)
 
     if (!isfinite(a->target_logp[i]))
         return rl_error(RL_ENAN, "step %lld, prompt %d, sample %d: the logits of token %d are not "
-                        "finite numbers", (long long)b->step, b->group + row / b->k, row % b->k, at);
+                        "finite numbers", (long long)b->step, b->group + row / b->k, row % b->k,
+                        at);
     row_tokens(a, row)[at] = id;
     row_logp(a, row)[at] = a->target_logp[i];
     a->length[row] = at + 1;
@@ -112,7 +114,8 @@ static int append(struct actor *a, int row, int i)
     return RL_OK;
 }
 
-/* First tokens of the k rows of a group, all from the prompt's last logits: one log-sum-exp serves all. */
+/* First tokens of the k rows of a group, all from the prompt's last logits: one log-sum-exp serves
+ * all of them. */
 static int draw_first(struct actor *a, int first)
 {
     struct compute *k = a->k;
@@ -170,7 +173,7 @@ done:
     return rc;
 }
 
-/* Give the next free place to a row: its prompt's whole pages are shared, the last one is copied. */
+/* Give the next free place to a row: its prompt's whole pages are shared, the last is copied. */
 static int place_take(struct actor *a, int row)
 {
     struct place *place = &a->place[a->active];

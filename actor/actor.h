@@ -1,5 +1,5 @@
-/* The actor: completes prompts with continuous batching over a paged cache; the k samples of a prompt
- * share its pages.
+/* The actor: completes prompts with continuous batching over a paged cache; the k samples of a
+ * prompt share its pages.
  *
  *   TRY(actor_create(&actor, model, &settings));
  *   TRY(actor_fill(actor, batch, PURPOSE_SAMPLE, version));     prompts in, completions out
@@ -45,10 +45,11 @@ size_t actor_bytes(const struct model_shape *shape, struct compute *k,
 void actor_set_temperature(struct actor *a, float temperature);
 
 /* Complete every row of b, which holds prompts only (COL_TOKENS; the k rows of a group are equal).
- * Fills tokens, start, finish, version and actor_logp (0 on the prompt).  A row ends with an eos id,
- * which is part of it, after max_new tokens, or where the model's context ends (FINISH_LENGTH).
- * A batch that failed upstream is left as it is.  On failure b keeps its prompts and gets the code as
- * its status.  RL_ENAN: the line names the row and the position.  Not collective. */
+ * Fills tokens, start, finish, version and actor_logp (0 on the prompt).  A row ends with an eos
+ * id, which is part of it (FINISH_EOS), or after max_new tokens, or where the model's context ends
+ * (FINISH_LENGTH).  A batch that failed upstream is left as it is.  On failure b keeps its prompts
+ * and gets the code as its status.  RL_ENAN: the line names the row and the position.
+ * Not collective. */
 int actor_fill(struct actor *a, struct batch *b, enum purpose purpose, int64_t version);
 
 /* Of the last fill: tokens made, and rows decoded at once (mean over the forward passes). */

@@ -1,5 +1,5 @@
-/* What the actor's own files share: the rows of the batch being made, the places in the decode batch,
- * and the prompt that waits for places.
+/* What the actor's own files share: the rows of the batch being made, the places in the decode
+ * batch, and the prompt that waits for places.
  *
  *   rows   0 1 2 3 | 4 5 6 7 | 8 ...      k to a group; rows before `next` have had their place
  *              \  \    |  \

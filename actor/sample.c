@@ -83,7 +83,8 @@ static int heap_pop(int *heap, int n, const float *z)
 }
 
 /* The last token that top_k and top_p keep; `total` is the mass of all. */
-static int last_kept(struct sampler *s, const float *z, int V, int top_k, float top_p, uint64_t total)
+static int last_kept(struct sampler *s, const float *z, int V, int top_k, float top_p,
+                     uint64_t total)
 {
     int *order = s->order, kept = V, popped = 0;
     uint64_t sum = 0, enough;
@@ -111,8 +112,8 @@ static int last_kept(struct sampler *s, const float *z, int V, int top_k, float 
 }
 
 /* Clear the masses that the filters drop; returns the sum of the others. */
-static uint64_t filter(struct sampler *s, const float *z, int V, int top_k, float top_p, float min_p,
-                       uint64_t total)
+static uint64_t filter(struct sampler *s, const float *z, int V, int top_k, float top_p,
+                       float min_p, uint64_t total)
 {
     int last = -1;
     uint64_t most = 0, least, sum = 0;

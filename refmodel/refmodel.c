@@ -1,7 +1,7 @@
 /* ref_logp[t] = log p_ref(tokens[t] | the row's tokens before it), 0 on the prompt.
  *
- * The rows go through the frozen model a few at a time.  How they are cut does not matter to a single
- * bit, so at equal weights ref_logp is the actor's actor_logp.
+ * The rows go through the frozen model a few at a time.  How they are cut does not matter to a
+ * single bit, so at equal weights ref_logp is the actor's actor_logp.
  */
 #include "refmodel/refmodel.h"
 

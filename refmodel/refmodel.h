@@ -23,9 +23,9 @@ void refmodel_destroy(struct refmodel *ref);            /* NULL is fine */
 size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
                       int max_row_tokens);
 
-/* Fill batch->ref_logp (T) from batch->tokens (T); 0 on the prompt.  A batch that failed upstream is
- * left as it is; on failure b gets the code as its status.  RL_ENAN: the line names the row and the
- * position.  Not collective. */
+/* Fill batch->ref_logp (T) from batch->tokens (T); 0 on the prompt.  A batch that failed upstream
+ * is left as it is; on failure b gets the code as its status.  RL_ENAN: the line names the row and
+ * the position.  Not collective. */
 int refmodel_fill(struct refmodel *ref, struct batch *b);
 
 #endif

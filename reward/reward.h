@@ -38,16 +38,16 @@ extern const struct reward_kind reward_kinds[];
 
 struct reward;                          /* defined in reward.c */
 
-/* One column for each group of config->rewards, in that order.  tokenizer may be NULL only if no kind
- * needs text.  The caller keeps config and tokenizer and destroys them after.  RL_EINVAL: one line
- * that names file, line and key.  *reward is NULL on error. */
+/* One column for each group of config->rewards, in that order.  tokenizer may be NULL only if no
+ * kind needs text.  The caller keeps config and tokenizer and destroys them after.  RL_EINVAL: one
+ * line that names file, line and key.  *reward is NULL on error. */
 int reward_create(struct reward **reward, const struct config *config, struct tokenizer *tokenizer);
 void reward_destroy(struct reward *reward);             /* NULL is fine */
 
-/* Fill b->reward (N,R) with unweighted scores.  prompts: the file the batch's prompts came from, for
- * their text and fields (training and evaluation differ); NULL is fine.  A batch that failed upstream
- * is left as it is; on failure b gets the code as its status.  RL_ENAN: a score is not a finite
- * number; the line names the reward and the row.  Not collective. */
+/* Fill b->reward (N,R) with unweighted scores.  prompts: the file the batch's prompts came from,
+ * for their text and fields (training and evaluation differ); NULL is fine.  A batch that failed
+ * upstream is left as it is; on failure b gets the code as its status.  RL_ENAN: a score is not a
+ * finite number; the line names the reward and the row.  Not collective. */
 int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts);
 
 #endif

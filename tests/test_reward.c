@@ -1,4 +1,4 @@
-/* Rewards: what each kind counts, what it says about a bad configuration, and the columns they fill. */
+/* Rewards: what each kind counts, what it says about a bad configuration, the columns they fill. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,8 +65,9 @@ static void test_words_are_whole_words(void **state)
     struct config_reward c = {.kind = "words", .words = STRINGS("fun")};
     static const char *const yes[] = {
         "fun", "Fun!", "so fun", "'fun'", "\"fun\"", "fun-fair", "fun_x", "(fun)", "fun\nnow",
-        "funny fun", "\xe2\x80\x9c" "fun\xe2\x80\x9d", "fun\xe2\x80\x94no", "\xe2\x80\x98" "fun\xe2\x80\x99",
-        "fun\xc2\xa0x", "fun' ", "\xf0\x9f\x98\x80" "fun\xf0\x9f\x98\x80", "\xff" "fun\xff",
+        "funny fun", "\xe2\x80\x9c" "fun\xe2\x80\x9d", "fun\xe2\x80\x94no",
+        "\xe2\x80\x98" "fun\xe2\x80\x99", "fun\xc2\xa0x", "fun' ",
+        "\xf0\x9f\x98\x80" "fun\xf0\x9f\x98\x80", "\xff" "fun\xff",
         "3\xc3\x97" "fun",
     };
     static const char *const no[] = {
@@ -152,12 +153,12 @@ static void assert_refused(const struct config *config, const char *part)
 static void test_a_bad_configuration_is_named(void **state)
 {
     struct config_reward c = {.kind = "lenght", .target = -1, .line = 12};
-    struct config_reward two[2] = {{.kind = "length", .target = -1}, {.kind = "length", .target = -1}};
+    struct config_reward two[2] = {{.kind = "length"}, {.kind = "length"}};
     struct config config = {.rewards = &c, .n_rewards = 1, .path = "run.cfg"};
 
     (void)state;
-    assert_refused(&config, "run.cfg:12: rewards[0]: kind: there is no reward \"lenght\"; the nearest "
-                            "is \"length\"");
+    assert_refused(&config, "run.cfg:12: rewards[0]: kind: there is no reward \"lenght\"; the "
+                            "nearest is \"length\"");
     c.kind = "";
     assert_refused(&config, "kind: missing");
     c.kind = "regex";
@@ -186,10 +187,11 @@ static void assert_unopened(const struct config_reward *c, const char *part)
 static void test_bad_keys_of_each_kind_are_named(void **state)
 {
     (void)state;
-    assert_unopened(&(struct config_reward){.kind = "words"}, "words: the list is missing or empty");
+    assert_unopened(&(struct config_reward){.kind = "words"}, "words: the list is missing");
     assert_unopened(&(struct config_reward){.kind = "words", .words = STRINGS("a", "")},
                     "words: word 2 of the list is empty");
-    assert_unopened(&(struct config_reward){.kind = "words", .words = STRINGS("a"), .cap = -1}, "cap");
+    assert_unopened(&(struct config_reward){.kind = "words", .words = STRINGS("a"), .cap = -1},
+                    "cap");
     assert_unopened(&(struct config_reward){.kind = "regex"}, "pattern: missing");
     assert_unopened(&(struct config_reward){.kind = "regex", .pattern = "a(b"},
                     "pattern: \"a(b\": Unmatched ( or \\(");

@@ -1,4 +1,4 @@
-/* Sampling: the fast selection gives the token of the definition in actor/sample.h, word by word. */
+/* Sampling: the fast selection gives the token of the definition in actor/sample.h. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -48,8 +48,9 @@ static uint32_t word_of(uint32_t i)
 static void logits(float *z, int V, uint32_t salt, float steps)
 {
     for (int v = 0; v < V; v++) {
-        struct counter c = {.seed = 1, .purpose = PURPOSE_TEST, .step = salt, .position = (uint32_t)v};
+        struct counter c = {.seed = 1, .purpose = PURPOSE_TEST, .step = salt};
         uint32_t words[4];
+        c.position = (uint32_t)v;
         random_words(&c, words);
         z[v] = (float)random_normal(words[0], words[1]) * 2;
         if (steps > 0)

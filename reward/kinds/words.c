@@ -3,8 +3,8 @@
  * A word occurs where its characters stand in the text and no word goes on at either side.  A-Z and
  * a-z are the same letters; other characters must be equal.  A word goes on at a side when the next
  * character there is
- *   - a letter (A-Z, a-z, or a code point U+00C0 to U+1FFF but the signs of times and division) or a
- *     digit 0-9, or
+ *   - a letter (A-Z, a-z, or a code point U+00C0 to U+1FFF but the signs of times and division)
+ *     or a digit 0-9, or
  *   - an apostrophe (' or U+2019) with a letter or a digit behind it.
  * So "fun" occurs in "Fun!", "'fun'" and "fun-fair", not in "funny" or "fun's".  Words of the list
  * that differ in nothing but case are one word.
