@@ -48,9 +48,11 @@ static void check_slope(const struct loss *l, const struct pair_input *in, doubl
 
 static void test_gradient_is_the_slope(void **state)
 {
+    const size_t all = COUNT(margins) * COUNT(smoothings) * COUNT(targets) * COUNT(nlls);
+
     (void)state;
     for (const struct loss *l = losses; l->name; l++)
-        for (size_t i = 0; i < COUNT(margins) * COUNT(smoothings) * COUNT(targets) * COUNT(nlls); i++) {
+        for (size_t i = 0; i < all; i++) {
             struct pair_input in = example(margins[i % COUNT(margins)]);
             struct pair_output out;
             size_t j = i / COUNT(margins);

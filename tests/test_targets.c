@@ -18,7 +18,8 @@ static int group(struct pair *pairs, const double *scores, int k, enum pairing p
     return label_group(pairs, scores, k, pairing, policy, 1e-6, same_letter, (void *)letters);
 }
 
-static void assert_pair(struct pair p, int winner, int loser, double weight, double target, bool tie)
+static void assert_pair(struct pair p, int winner, int loser, double weight, double target,
+                        bool tie)
 {
     if (p.winner != winner || p.loser != loser || fabs(p.weight - weight) > 1e-15 ||
         p.target != target || p.tie != tie)

@@ -1,5 +1,5 @@
-/* A made-up step for tests of the learner: P prompts, k responses each, scores that have nothing to do
- * with the model; actor and reference are the model as it is. */
+/* A made-up step for tests of the learner: P prompts, k responses each, scores that have nothing to
+ * do with the model; actor and reference are the model as it is. */
 #ifndef TESTS_TINY_BATCH_H
 #define TESTS_TINY_BATCH_H
 
@@ -12,7 +12,8 @@
 
 struct tiny_batch { struct batch b; struct memory memory; };
 
-/* The share [group, group + groups) of P prompts of k rows; k = 1 is text (prompt_len 1, no scores). */
+/* The share [group, group + groups) of P prompts of k rows; k = 1 is text (prompt_len 1, no
+ * scores). */
 static inline struct batch *tiny_batch_open(struct tiny_batch *t, struct model *model, int P, int k,
                                             int group, int groups)
 {
