@@ -53,7 +53,7 @@ int comm_world_rank(const struct comm *g, int rank);         /* in the world, of
 const char *comm_host(const struct comm *g, int rank);       /* host name of a rank of g */
 int comm_ranks_on_host(const struct comm *world);            /* ranks that share my host */
 void comm_set_deadline(struct comm *world, double seconds);  /* for every group; at first 600 */
-int comm_set_roles(struct comm *world, const char *text);    /* Collective: my roles, for messages */
+int comm_set_roles(struct comm *world, const char *text);    /* Collective: for messages */
 void comm_set_step(struct comm *world, int64_t step);        /* what messages say */
 
 /* Collective.  The worst of all ranks' codes.  The line of the lowest rank that has that code and a

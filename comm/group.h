@@ -47,6 +47,7 @@ struct world {
     int rank, size;
     MPI_Comm roll;                        /* for roll calls only */
     double deadline;
+    double listen;                        /* seconds of a roll call */
     int64_t step;
     size_t piece;                         /* bytes in one message; tests make it small */
     int links, feeds;                     /* opened so far: they number the tags */

@@ -7,8 +7,8 @@
  *
  * Who holds which groups of a step is a function of (P, ranks of the role): share_of.  Receivers
  * place rows by global index.  A link from a rank to itself moves no bytes when both ends use the
- * same struct batch.  A failed batch (status) is passed on without its columns, so that nobody waits
- * for a rank that gave up.
+ * same struct batch.  A failed batch (status) is passed on without its columns, so that nobody
+ * waits for a rank that gave up.
  */
 #ifndef COMM_LINK_H
 #define COMM_LINK_H

@@ -3,8 +3,8 @@
  *   sender f -> receiver t:   header | row ends | part | part ...   a tag each, by batch under way
  *
  * The header goes from every sender to every receiver, also when they have no row in common: a
- * failure anywhere is known everywhere.  Row ends are the sender's start[first+1 .. first+rows]; the
- * receiver shifts them.  Nothing is copied on the way out.
+ * failure anywhere is known everywhere.  Row ends are the sender's start[first+1 .. first+rows];
+ * the receiver shifts them.  Nothing is copied on the way out.
  */
 #ifndef COMM_LINK_PLAN_H
 #define COMM_LINK_PLAN_H

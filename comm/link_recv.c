@@ -93,8 +93,8 @@ static int check_lengths(const struct link *link, const struct batch *b)
         int first = h->first - b->group * b->k;
         if (h->rows > 0 && h->tokens != b->start[first + h->rows] - b->start[first])
             return rl_error(RL_EBUG, "link \"%s\", step %lld: rows %d+%d of rank %d have %lld "
-                            "tokens there and %d here", link->name, (long long)b->step, h->first, h->rows,
-                            link->from[f], (long long)h->tokens,
+                            "tokens there and %d here", link->name, (long long)b->step, h->first,
+                            h->rows, link->from[f], (long long)h->tokens,
                             b->start[first + h->rows] - b->start[first]);
     }
     return RL_OK;

@@ -14,7 +14,6 @@
 #include "base/status.h"
 #include "comm/group.h"
 
-#define LISTEN 1.0           /* seconds */
 #define NAMED 4              /* ranks in one line */
 #define TEXT_BYTES 1024
 
@@ -90,7 +89,7 @@ static void call_roll(struct world *w, struct note mine)
         if (r != w->rank)
             note_send(w, r, &mine);
     mine.is_call = 0;
-    while (missing > 0 && clock_now() - start < LISTEN) {
+    while (missing > 0 && clock_now() - start < w->listen) {
         if (!note_next(w, &theirs, &from)) {
             clock_sleep(1e-3);
             continue;
@@ -222,8 +221,8 @@ int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
     if (!find_suspects(g, q))
         return RL_OK;
     call_roll(w, mine);
-    if (clock_now() - w->lower_call < 2 * LISTEN) {
-        clock_sleep(0.2 * LISTEN);        /* the lower rank speaks before this one ends the job */
+    if (clock_now() - w->lower_call < 2 * w->listen) {
+        clock_sleep(0.2 * w->listen);        /* the lower rank speaks before this one ends the job */
         return RL_ELOST;
     }
     if (say_silent(text, w, true) > 0) {

@@ -7,7 +7,8 @@
 #include "base/status.h"
 #include "comm/group.h"
 
-#define FIRST_DEADLINE 600.0
+#define FIRST_DEADLINE 600.0    /* seconds */
+#define LISTEN 1.0
 
 static void world_free(struct world *w)
 {
@@ -36,6 +37,7 @@ static int world_create(struct world **out, bool mpi, int rank, int size)
     w->size = size;
     w->roll = MPI_COMM_NULL;
     w->deadline = FIRST_DEADLINE;
+    w->listen = LISTEN;
     w->piece = PIECE_BYTES;
     w->lower_call = -1e9;
     w->host = calloc(n, sizeof *w->host);

@@ -1,0 +1,127 @@
+/* The reduction tree gives the bits of a serial tree, for every team of 1 to all ranks, with buffers
+ * shorter than a chunk and longer than a message. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "comm/tree_plan.h"
+#include "tests/mpi_check.h"
+
+#define EMPTY 2          /* a leaf without rows */
+
+/* Element i of a leaf: magnitudes from 2^-15 to 2^15, so that every rounding shows; some -0. */
+static float element(int round, int leaf, size_t i)
+{
+    uint32_t u = (uint32_t)i * 2654435761u ^ (uint32_t)(leaf + 64 * round + 1) * 2246822519u;
+
+    if (leaf == EMPTY)
+        return 0.0f;
+    if (i % 97 == 0)
+        return -0.0f;
+    u ^= u >> 15;
+    u *= 739982445u;
+    u ^= u >> 12;
+    return (float)((int32_t)u >> 8) * (float)(1 << (u & 15)) / (float)(1 << ((u >> 4) & 15));
+}
+
+static float serial(int round, int level, int index, size_t i)
+{
+    if (level == 0)
+        return element(round, index, i);
+    return serial(round, level - 1, 2 * index, i) + serial(round, level - 1, 2 * index + 1, i);
+}
+
+static int log2_of(int leaves)
+{
+    int level = 0;
+
+    while (1 << level < leaves)
+        level++;
+    return level;
+}
+
+static void push_leaves(struct tree *tree, int round, size_t n)
+{
+    for (int leaf = tree_first(tree); leaf < tree_end(tree); leaf++) {
+        float *slot = tree_slot(tree, leaf);
+        check(slot != NULL);
+        for (size_t i = 0; leaf != EMPTY && i < n; i++) {
+            check(slot[i] == 0);
+            slot[i] = element(round, leaf, i);
+        }
+        check(leaf == EMPTY || tree_slot(tree, leaf) == slot);
+        tree_push(tree, leaf);
+    }
+}
+
+/* piece: floats in a message, 0 for what the tree chose. */
+static void check_sum(struct comm *team, size_t n, int leaves, size_t piece)
+{
+    float *grads = malloc(n * sizeof *grads);
+    size_t wrong = 0;
+    struct tree *tree;
+
+    check_ok(tree_create(&tree, team, n, leaves));
+    if (piece > 0 && piece < tree->piece)
+        tree->piece = piece;
+    for (int round = 0; grads && round < 2; round++) {
+        push_leaves(tree, round, n);
+        check_ok(comm_tree_sum(tree, grads));
+        for (size_t i = 0; i < n; i++) {
+            float expected = serial(round, log2_of(leaves), 0, i);
+            wrong += memcmp(&grads[i], &expected, sizeof expected) != 0;
+        }
+    }
+    check(wrong == 0);
+    tree_destroy(tree);
+    free(grads);
+}
+
+/* Every team of the first 1 .. all ranks, every power of two from there. */
+static void each_team(struct comm *world, size_t n, int most_leaves)
+{
+    for (int size = 1; size <= comm_size(world); size++) {
+        struct comm *team;
+        struct tree *tree;
+        check_ok(comm_split(world, comm_rank(world) < size ? 0 : -1, "team", &team));
+        for (int leaves = 1; team && leaves <= most_leaves; leaves *= 2) {
+            if (leaves >= size)
+                check_sum(team, n, leaves, 0);
+            else
+                check(tree_create(&tree, team, n, leaves) == RL_EINVAL && tree == NULL);
+        }
+        status_drop();
+        comm_free(team);
+    }
+}
+
+static void test_short(struct comm *world)
+{
+    each_team(world, 1, 16);
+    each_team(world, 1001, 16);
+}
+
+static void test_chunks(struct comm *world)
+{
+    each_team(world, 3 * HASH_CHUNK + 12345, 8);
+}
+
+/* Several rounds of a slice, in messages that are cut again. */
+static void test_pieces(struct comm *world)
+{
+    world->world->piece = 10000;
+    check_sum(world, 2 * HASH_CHUNK + 1, 8, 12345);
+    world->world->piece = PIECE_BYTES;
+}
+
+int main(int argc, char **argv)
+{
+    struct comm *world;
+
+    if (comm_start(&world, &argc, &argv) != RL_OK)
+        return 1;
+    fact(world, "buffers shorter than a chunk", test_short);
+    fact(world, "buffers of several chunks", test_chunks);
+    fact(world, "slices of several messages", test_pieces);
+    return facts_end(world);
+}
