@@ -158,8 +158,8 @@ static int check_pairs(const struct config *c)
     if (strcmp(c->algorithm, "online_dpo") != 0)
         return RL_OK;
     if (c->samples_per_prompt < 2)
-        return rl_error(RL_EINVAL, "%s: samples_per_prompt: online_dpo compares responses and needs "
-                        "2 or more", config_where(c, "samples_per_prompt"));
+        return rl_error(RL_EINVAL, "%s: samples_per_prompt: online_dpo compares responses and "
+                        "needs 2 or more", config_where(c, "samples_per_prompt"));
     if (strcmp(c->dpo.pairing, "pair") == 0 && c->samples_per_prompt != 2)
         return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
                         "is %lld (%s)", config_where(c, "dpo.pairing"),

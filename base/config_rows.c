@@ -240,7 +240,7 @@ static void add_range(const struct row *row, struct text *out)
     if (row->type == ROW_INT)
         text_addf(out, "%.0f to %.0f", row->min, row->max);
     else if (row->type == ROW_REAL)
-        text_addf(out, "%g to %g", row->min, row->max);
+        text_addf(out, "%.10g to %.10g", row->min, row->max);
     else if (row->type == ROW_BOOL)
         text_adds(out, "true, false");
     else if (row->type == ROW_STRINGS)
@@ -321,10 +321,17 @@ void config_markdown(FILE *out)
           "`text = (\"a.txt\", \"b.txt\");`, comments `#`, `//` and `/* */`. A line\n"
           "`@include \"base.cfg\"` stands for the lines of that file. Paths are relative to the\n"
           "working directory. On the command line: `key=value`, `group.key=value`, in the same\n"
-          "syntax; a bare word is a string.\n\n"
+          "syntax; a bare word is a string. The smallest file:\n\n"
+          "```\n"
+          "algorithm = \"online_dpo\";\n"
+          "model     = \"models/llama\";\n"
+          "prompts   = \"prompts.jsonl\";\n"
+          "rewards   = { kind = \"words\"; words = [\"happy\", \"kind\"]; };\n"
+          "output    = \"runs/first\";\n"
+          "```\n\n"
           "Required: `algorithm`, `model`, `output`; `prompts` and `rewards` for online_dpo,\n"
-          "`text` for lm. A string set to `\"\"` is not set. *Fixed* keys are part of the numbers:\n"
-          "a run that is resumed must have the same ones.\n", out);
+          "`text` for lm. A string set to `\"\"` is not set. *Fixed* keys are part of the\n"
+          "numbers: a run that is resumed must have the same ones.\n", out);
     markdown_rows(out, config_rows);
     markdown_head(out, "A group of `rewards`");
     markdown_rows(out, config_reward_rows);

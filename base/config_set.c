@@ -110,8 +110,8 @@ static int set_real(struct reader *r, const struct row *row, double *out, const 
     else
         return wrong_type(r, s, row->key, "a number");
     if (!(value >= row->min && value <= row->max))
-        return rl_error(RL_EINVAL, "%s: %s: %g is out of range (%g to %g)", where(r, s), row->key,
-                        value, row->min, row->max);
+        return rl_error(RL_EINVAL, "%s: %s: %.10g is out of range (%.10g to %.10g)", where(r, s),
+                        row->key, value, row->min, row->max);
     *out = value == 0 ? 0 : value;      /* -0 is 0 */
     return RL_OK;
 }
@@ -216,11 +216,13 @@ static int set_roles(struct reader *r, const struct row *row, unsigned *out,
             if (strcmp(roles[k].name, config_setting_get_string(item)) == 0)
                 role = roles[k].role;
         if (!role)
-            return rl_error(RL_EINVAL, "%s: %s: '%s' is not one of: " ROLE_WORDS, where(r, item), row->key, config_setting_get_string(item));
+            return rl_error(RL_EINVAL, "%s: %s: '%s' is not one of: " ROLE_WORDS,
+                            where(r, item), row->key, config_setting_get_string(item));
         *out |= role;
     }
     if (*out == 0)
-        return rl_error(RL_EINVAL, "%s: %s: name at least one of: " ROLE_WORDS, where(r, s), row->key);
+        return rl_error(RL_EINVAL, "%s: %s: name at least one of: " ROLE_WORDS,
+                        where(r, s), row->key);
     return RL_OK;
 }
 

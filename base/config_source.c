@@ -156,12 +156,13 @@ static int scan_number(struct scan *at)
         fits = isfinite(x);
         if (hex || *end || strpbrk(word, "nNiIpPxX") || end == word)
             return mistake(at, "bad number '%s'", word);
-    } else if (fits && hex && !is_long && value > INT_MAX) {
-        return mistake(at, "%s needs more than 32 bits: write %sL", word, word);
+        value = 0;
     }
     if (!fits)
         return mistake(at, "the number %s is too big", word);
     text_add(&at->s->text, at->p, n);
+    if (!is_long && (value < INT_MIN || value > INT_MAX))
+        text_adds(&at->s->text, "L");           /* without it libconfig keeps 32 bits */
     at->p += n;
     return RL_OK;
 }

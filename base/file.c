@@ -98,8 +98,11 @@ static int write_all(int fd, const char *path, const char *data, size_t bytes)
 int file_write(const char *path, const void *data, size_t bytes)
 {
     char part[PATH_ROOM];
+    struct stat info;
     int fd, rc;
 
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return rl_error(RL_EINVAL, "cannot write %s: it is no regular file", path);
     if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
         return rl_error(RL_EINVAL, "path too long: %s", path);
     fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
