@@ -86,8 +86,8 @@ static int form_put(struct tokenizer *t, int i)
         return trie_put(&t->raw, name, n, i);
     TRY(normalize(t, name, n, &t->whole));
     if (t->whole.size == 0)
-        return rl_error(RL_EINVAL, "%s: the added token '%s' is flagged normalized, and normalizing "
-                        "leaves nothing of it", t->where, utf8_show(name, n).text);
+        return rl_error(RL_EINVAL, "%s: the added token '%s' is flagged normalized, and "
+                        "normalizing leaves nothing of it", t->where, utf8_show(name, n).text);
     TRY(trie_put(&t->normalized, t->whole.data, t->whole.size, i));
 done:
     return rc;
@@ -161,11 +161,12 @@ static bool stands_alone(const struct pieces *walk, size_t start, size_t end)
     return !unicode_is_word(before) && !unicode_is_word(behind);
 }
 
+/* Not before `given`: spaces that the token before took stay there. */
 static size_t spaces_before(const struct pieces *walk, size_t at)
 {
     uint32_t c;
 
-    while (at > 0) {
+    while (at > walk->given) {
         int bytes = utf8_last(walk->text, at, &c);
         if (bytes == 0 || !unicode_is_space(c))
             break;
@@ -174,16 +175,20 @@ static size_t spaces_before(const struct pieces *walk, size_t at)
     return at;
 }
 
-static size_t spaces_behind(const struct pieces *walk, size_t at)
+/* A token that is itself a space is met many times in one run: its end is looked for once. */
+static size_t spaces_behind(struct pieces *walk, size_t at)
 {
     uint32_t c;
 
+    if (at <= walk->blank_end)
+        return walk->blank_end;
     while (at < walk->bytes) {
         int bytes = utf8_next(walk->text + at, walk->bytes - at, &c);
         if (bytes == 0 || !unicode_is_space(c))
             break;
         at += (size_t)bytes;
     }
+    walk->blank_end = at;
     return at;
 }
 
@@ -205,10 +210,8 @@ bool pieces_next(struct pieces *walk, struct piece *p)
         *p = (struct piece) { given, walk->bytes, -1 };
         return given < walk->bytes;
     }
-    if (a->lstrip) {                 /* spaces that the token before took stay there */
+    if (a->lstrip && start > given)
         start = spaces_before(walk, start);
-        start = start > given ? start : given;
-    }
     if (a->rstrip)
         end = spaces_behind(walk, end);
     walk->given = end;

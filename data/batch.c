@@ -5,17 +5,18 @@
 
 #include "base/status.h"
 
-#define PART(field, column, extent, dtype) \
-    { #field, column, offsetof(struct batch, field), sizeof *((struct batch *)0)->field, extent, dtype }
+#define PART(field, column, extent, dtype)                                \
+    { #field, column, offsetof(struct batch, field),                      \
+      sizeof *((struct batch *)0)->field, extent, dtype }
 
 const struct batch_part batch_parts[] = {
-    PART(tokens,     COL_TOKENS,     PER_TOKEN, DTYPE_I32),
-    PART(prompt_len, COL_TOKENS,     PER_ROW, DTYPE_I32),
-    PART(finish,     COL_TOKENS,     PER_ROW, DTYPE_I32),
-    PART(prompt,     COL_TOKENS,     PER_ROW, DTYPE_I64),
-    PART(version,    COL_TOKENS,     PER_ROW, DTYPE_I64),
-    PART(actor_logp, COL_ACTOR_LOGP, PER_TOKEN, DTYPE_F32),
-    PART(ref_logp,   COL_REF_LOGP,   PER_TOKEN, DTYPE_F32),
+    PART(tokens,     COL_TOKENS,     PER_TOKEN,  DTYPE_I32),
+    PART(prompt_len, COL_TOKENS,     PER_ROW,    DTYPE_I32),
+    PART(finish,     COL_TOKENS,     PER_ROW,    DTYPE_I32),
+    PART(prompt,     COL_TOKENS,     PER_ROW,    DTYPE_I64),
+    PART(version,    COL_TOKENS,     PER_ROW,    DTYPE_I64),
+    PART(actor_logp, COL_ACTOR_LOGP, PER_TOKEN,  DTYPE_F32),
+    PART(ref_logp,   COL_REF_LOGP,   PER_TOKEN,  DTYPE_F32),
     PART(reward,     COL_REWARD,     PER_REWARD, DTYPE_F64),
     { .name = NULL },
 };

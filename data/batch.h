@@ -36,8 +36,8 @@ struct batch {
     int *prompt_len;            /* (N)                 }            */
     int *finish;                /* (N) enum finish     }            */
     int64_t *prompt;            /* (N) number of the prompt (lm: of the row of text) in its file,
-                                 *     from 0: the i of prompts_text(p, i)                       } */
-    int64_t *version;           /* (N) of the weights that sampled it                            } */
+                                 *     from 0: the i of prompts_text(p, i)  } COL_TOKENS */
+    int64_t *version;           /* (N) of the weights that sampled it       }            */
     float *actor_logp;          /* (T) 0 on the prompt.  COL_ACTOR_LOGP */
     float *ref_logp;            /* (T) 0 on the prompt.  COL_REF_LOGP */
     double *reward;             /* (N,R).  COL_REWARD */
@@ -56,8 +56,8 @@ struct batch_part {
 };
 extern const struct batch_part batch_parts[];
 
-/* Describe and place the arrays (see base/memory.h); runs in a counting pass too.  Sets the room and
- * R, and leaves the batch empty (batch_clear). */
+/* Describe and place the arrays (see base/memory.h); runs in a counting pass too.  Sets the room
+ * and R, and leaves the batch empty (batch_clear). */
 void batch_layout(struct batch *b, struct memory *m, int max_rows, int max_tokens, int R);
 /* N = T = 0, nothing filled, status RL_OK; step, P, k and the share stay. */
 void batch_clear(struct batch *b);

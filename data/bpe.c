@@ -96,6 +96,7 @@ static int merge_names(const struct tokenizer *t, const struct json *v, size_t i
 {
     const char *line = json_string(v, NULL);
     const char *gap = line ? memchr(line, ' ', json_string_size(v)) : NULL;
+    const struct json *a = json_at(v, 0), *b = json_at(v, 1);
 
     if (gap) {
         name[0] = line;
@@ -104,7 +105,7 @@ static int merge_names(const struct tokenizer *t, const struct json *v, size_t i
         bytes[1] = json_string_size(v) - bytes[0] - 1;
         if (!memchr(name[1], ' ', bytes[1]))
             return RL_OK;
-    } else if (json_size(v) == 2 && json_is_string(json_at(v, 0)) && json_is_string(json_at(v, 1))) {
+    } else if (json_is_array(v) && json_size(v) == 2 && json_is_string(a) && json_is_string(b)) {
         for (size_t k = 0; k < 2; k++) {
             name[k] = json_string(json_at(v, k), "");
             bytes[k] = json_string_size(json_at(v, k));

@@ -38,8 +38,8 @@ static int document_end(struct corpus *c, struct stream *s, const char *path)
         ids_add(&c->ids, s->eos);
     for (int i = first; i < c->ids.count; i++)
         if (c->ids.data[i] >= s->vocabulary)
-            TRY(rl_error(RL_EINVAL, "%s:%lld: the text has id %d and the model's vocabulary ends at "
-                         "%d: tokenizer and model do not belong together", path,
+            TRY(rl_error(RL_EINVAL, "%s:%lld: the text has id %d and the model's vocabulary ends "
+                         "at %d: tokenizer and model do not belong together", path,
                          (long long)s->line, c->ids.data[i], s->vocabulary - 1));
     text_clear(&s->document);
 done:

@@ -164,14 +164,15 @@ done:
 
 int replace_all(const struct rule *rule, const char *s, size_t n, struct text *out)
 {
+    const struct text *pattern = &rule->pattern;
     const char *end = s + n, *found;
 
-    while (n > 0 && (found = memmem(s, (size_t)(end - s), rule->pattern.data, rule->pattern.size))) {
+    while (n > 0 && (found = memmem(s, (size_t)(end - s), pattern->data, pattern->size))) {
         if (out->size > TEXT_LIMIT)
             return rl_error(RL_EINVAL, "a text of more than %zu bytes after Replace", TEXT_LIMIT);
         text_add(out, s, (size_t)(found - s));
         text_add(out, rule->content.data, rule->content.size);
-        s = found + rule->pattern.size;
+        s = found + pattern->size;
     }
     text_add(out, s, (size_t)(end - s));
     return RL_OK;

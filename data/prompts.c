@@ -111,8 +111,11 @@ static int prompt_add(struct prompts *p, struct prompt *item)
 static int line_parse(const struct lines *in, struct json **fields)
 {
     char where[4352];
+    size_t n = in->size;
 
-    if (!in->ended && in->line[in->size - 1] != '}')
+    while (n > 1 && strchr(" \t\r", in->line[n - 1]))
+        n--;
+    if (!in->ended && in->line[n - 1] != '}')
         return rl_error(RL_EINVAL, "%s:%lld: the last line is cut (no closing brace, no line end); "
                         "copy the file again", in->path, (long long)in->number);
     snprintf(where, sizeof where, "%s:%lld", in->path, (long long)in->number);

@@ -1,6 +1,6 @@
-/* Prompts: JSONL, plain or gzip; `prompt` (text) or `prompt_ids`; other fields are kept for rewards.
- * Text for language-model training: plain or gzip, documents between lines of <|endoftext|>, packed
- * into rows of equal length.
+/* Prompts: JSONL, plain or gzip; `prompt` (text) or `prompt_ids`; other fields are kept for
+ * rewards.  Text for language-model training: plain or gzip, documents between lines of
+ * <|endoftext|>, packed into rows of equal length.
  *
  *   struct prompts *p;
  *   TRY(prompts_open(&p, "stories.jsonl", tokenizer, V, longest, false));
@@ -31,7 +31,7 @@ int64_t prompts_count(const struct prompts *p);
 int64_t prompts_skipped(const struct prompts *p);
 int prompts_longest(const struct prompts *p);                       /* tokens */
 const int *prompts_ids(const struct prompts *p, int64_t i, int *n); /* tokens of prompt i */
-const char *prompts_text(const struct prompts *p, int64_t i);       /* NULL if the line had ids only */
+const char *prompts_text(const struct prompts *p, int64_t i);       /* NULL: it has ids only */
 const struct json *prompts_fields(const struct prompts *p, int64_t i);
 int64_t prompts_line(const struct prompts *p, int64_t i);           /* line in the file, from 1 */
 
@@ -51,7 +51,8 @@ int prompts_next(struct prompts *p, bool shuffle, uint64_t seed, int64_t draw0, 
  *
  * A row that begins inside a document is its plain continuation: no bos is put before it, and its
  * first token, which has nothing before it, is not predicted.  The tokens behind the last whole row
- * are dropped.  Documents without any character are passed over; a file's end ends its document. */
+ * are dropped.  The end of a file ends its document; empty lines before the first character of a
+ * document are dropped, and so are documents without any.  Line ends become \n. */
 struct corpus;
 /* bos < 0: none; eos < 0: none.  Rows of row_tokens (>= 2) tokens.  RL_EINVAL: no file, no text, an
  * id >= vocabulary, or less text than one row. */

@@ -205,7 +205,7 @@ int tokenizer_id(const struct tokenizer *t, const char *token)
 
 /* ---- ids */
 
-/* Lists of ids are small beside the planned memory: like a text, the process cannot go on without. */
+/* Lists of ids are small beside the planned memory: as for a text, no room ends the process. */
 void ids_add(struct ids *ids, int id)
 {
     if (ids->count == ids->room) {
@@ -236,7 +236,7 @@ static void ids_append(struct ids *ids, const struct ids *more)
 
 /* ---- encode */
 
-/* A piece without added tokens as they are: normalize it, then look for those in normalized form. */
+/* A piece between added tokens: normalize it, then look for those that want normalized text. */
 static int piece_encode(struct tokenizer *t, const char *s, size_t n, bool at_start,
                         struct ids *out)
 {

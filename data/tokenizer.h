@@ -7,10 +7,11 @@
  *   TRY(tokenizer_decode(t, ids.data, ids.count, true, &text));
  *
  * Byte-pair models with: byte fallback, unknown tokens (fused or not), merges as "a b" or
- * ["a", "b"], ignore_merges; normalizers Prepend, Replace (a string), Lowercase, NFC, NFD, NFKC, NFKD
- * and Sequence; the pre-tokenizer Metaspace or none; added tokens with all flags; the post-processor
- * TemplateProcessing; decoders Replace, ByteFallback, Fuse, Strip, Metaspace and Sequence.
- * `truncation` and `padding` of the file belong to the program that wrote it and change nothing.
+ * ["a", "b"], ignore_merges; normalizers Prepend, Replace (a string), Lowercase, NFC, NFD, NFKC,
+ * NFKD and Sequence; the pre-tokenizer Metaspace or none; added tokens with all flags; the
+ * post-processor TemplateProcessing; decoders Replace, ByteFallback, Fuse, Strip, Metaspace and
+ * Sequence.  `truncation` and `padding` of the file belong to the program that wrote it and change
+ * nothing here.
  */
 #ifndef DATA_TOKENIZER_H
 #define DATA_TOKENIZER_H

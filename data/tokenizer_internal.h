@@ -1,7 +1,8 @@
 /* Inside the tokenizer.  Each page fills its part of the struct from the file and works with it:
  *
- *   text --added.c--> pieces --normalize.c--> --added.c--> pieces --normalize.c (Metaspace)--> words
- *        --bpe.c--> ids          ids --decode.c--> tokens --rule--> tokens ... --> text
+ *   text --added.c--> pieces --normalize.c--> normalized --added.c--> pieces
+ *        --Metaspace in normalize.c--> words --bpe.c--> ids
+ *   ids  --decode.c--> tokens --rule--> tokens --rule--> ... text
  */
 #ifndef DATA_TOKENIZER_INTERNAL_H
 #define DATA_TOKENIZER_INTERNAL_H
@@ -85,8 +86,8 @@ struct tokenizer {
     size_t n_symbols, symbol_room;
 };
 
-/* tokenizer.c: reading fields.  A missing field or null gives `otherwise`; a wrong type is RL_EINVAL
- * naming path.key. */
+/* tokenizer.c: reading fields.  A missing field or null gives `otherwise`; a wrong type is
+ * RL_EINVAL naming path.key. */
 int field_bool(const struct tokenizer *t, const struct json *object, const char *path,
                const char *key, bool otherwise, bool *out);
 int field_text(const struct tokenizer *t, const struct json *object, const char *path,
@@ -132,7 +133,7 @@ struct pieces {                                          /* a walk over them */
     const struct tokenizer *t;
     const struct trie *trie;
     const char *text;
-    size_t bytes, searched, given;
+    size_t bytes, searched, given, blank_end;
     struct piece held;
     bool holds;
 };
