@@ -45,6 +45,8 @@ $(BUILD)/%.o: %.c
 FOLDERS_test_base       = base
 FOLDERS_test_config     = base
 FOLDERS_test_compute    = compute base
+FOLDERS_test_compute_math = compute base
+FOLDERS_test_compute_slope = compute base
 FOLDERS_test_data       = data base
 FOLDERS_test_tokenizer  = data base
 FOLDERS_test_comm       = comm data compute base
@@ -65,6 +67,7 @@ FOLDERS_test_loss       = learner model comm data compute base
 FOLDERS_test_targets    = learner model comm data compute base
 FOLDERS_test_optimizer  = learner model comm data compute base
 FOLDERS_test_learner    = learner model comm data compute base
+FOLDERS_mpi_learner     = learner model comm data compute base
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/mpi_*.c) tests/golden.c)
 define test

@@ -198,10 +198,10 @@ static inline double rw_pow(double theta, double y)
 }
 
 /* sin and cos together.  x = n pi/2 + r with pi/2 in three pieces of 33 bits, the first two products
- * exact for |n| < 2^20; beyond that still the same bits everywhere, but less true. */
+ * exact for |n| < 2^20; to 2^30 less true, beyond (no position or random angle gets there) NaN. */
 static inline void rw_sincos(double x, double *sine, double *cosine)
 {
-    if (!(x - x == 0)) {                      /* infinite or NaN */
+    if (!(x <= 0x1p30 && x >= -0x1p30)) {
         *sine = *cosine = (double)NAN;
         return;
     }

@@ -18,10 +18,16 @@
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/attention.h"
 #include "compute/cpu/attention_backward.h"
+#include "compute/cpu/peak_loops.h"
 
 void cpu_exp_avx512(float *y, const float *x, size_t n)
 {
     each_exp(y, x, n);
+}
+
+const struct cpu_peak *cpu_peak_avx512(void)
+{
+    return &peak_loops;
 }
 
 void cpu_fill_avx512(struct compute *k)
@@ -48,5 +54,10 @@ void cpu_fill_avx512(struct compute *k)
 void cpu_exp_avx512(float *y, const float *x, size_t n)
 {
     (void)y, (void)x, (void)n;
+}
+
+const struct cpu_peak *cpu_peak_avx512(void)
+{
+    return NULL;
 }
 #endif

@@ -32,6 +32,12 @@ bool cpu_can_avx512(void)
 #endif
 }
 
+const struct cpu_peak *cpu_best_peak(void)
+{
+    return cpu_can_avx512() ? cpu_peak_avx512() : cpu_can_avx2() ? cpu_peak_avx2()
+                                                                 : cpu_peak_plain();
+}
+
 bool cpu_scratch(struct compute *k, size_t floats)
 {
     struct cpu *cpu = k->impl;

@@ -34,6 +34,17 @@ void cpu_exp_plain(float *y, const float *x, size_t n);
 void cpu_exp_avx2(float *y, const float *x, size_t n);
 void cpu_exp_avx512(float *y, const float *x, size_t n);
 
+/* Loops that show what the processor can do at best. */
+struct cpu_peak {
+    float (*multiply_add)(int steps);
+    int fmas;                                 /* in a step */
+    float (*read)(const float *x, size_t n);
+};
+const struct cpu_peak *cpu_peak_plain(void);
+const struct cpu_peak *cpu_peak_avx2(void);
+const struct cpu_peak *cpu_peak_avx512(void);
+const struct cpu_peak *cpu_best_peak(void);
+
 /* Give every thread at least `floats` floats of scratch.  Grown on first use, kept after; false: no
  * memory, k->error is set and the operation is to return. */
 bool cpu_scratch(struct compute *k, size_t floats);

@@ -105,10 +105,9 @@ static void pack_rows(float *to, const struct product *p, int row, int rows, int
 {
     const float *a = p->a + (size_t)row * p->a_row + (size_t)first * p->a_step;
 
-    if (p->a_row == 1) {
-        for (int i = 0; i < steps; i++, to += rows, a += p->a_step)
-            for (int m = 0; m < rows; m++)
-                to[m] = a[m];
+    if (p->a_row == 1 && rows == TILE_M) {
+        for (int i = 0; i < steps; i++, to += TILE_M, a += p->a_step)
+            memcpy(to, a, TILE_M * sizeof *a);
         return;
     }
     for (int m = 0; m < rows; m++, a += p->a_row)
@@ -126,6 +125,18 @@ static void pack_columns(float *to, const float *w, size_t ldw, int width, int s
         for (int n = 0; n < PANEL; n++)
             for (int i = first; i < last; i++)
                 to[(size_t)i * PANEL + n] = n < width ? w[(size_t)n * ldw + i] : 0.0f;
+    }
+}
+
+/* to[step][PANEL] from rows of b, zeros to the right. */
+static void copy_panel(float *to, const float *b, size_t stride, int width, int steps)
+{
+    for (int i = 0; i < steps; i++, b += stride, to += PANEL) {
+        for (int n = 0; n < PANEL; n += 16) {
+            int part = width - n < 0 ? 0 : width - n < 16 ? width - n : 16;
+
+            lanes_store(to + n, take(b, (size_t)n, part));
+        }
     }
 }
 
@@ -148,12 +159,7 @@ static const float *find_panel(const struct product *p, int n, int width, int fi
         *ldb = p->b_stride;
         return b;
     }
-    for (int i = 0; i < steps; i++, b += p->b_stride) {
-        float *to = room + (size_t)i * PANEL;
-
-        memcpy(to, b, (size_t)width * sizeof *b);
-        memset(to + width, 0, (size_t)(PANEL - width) * sizeof *b);
-    }
+    copy_panel(room, b, p->b_stride, width, steps);
     return room;
 }
 

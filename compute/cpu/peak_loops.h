@@ -1,0 +1,39 @@
+/* The two loops behind compute/peak.c.  Included by plain.c, avx2.c, avx512.c. */
+#ifndef COMPUTE_CPU_PEAK_LOOPS_H
+#define COMPUTE_CPU_PEAK_LOOPS_H
+
+#define CHAINS (TILE_M * TILE_V)         /* as many as a tile has: enough to hide the latency */
+
+/* `steps` steps of CHAINS independent chains of 16 lanes. */
+static float peak_multiply_add(int steps)
+{
+    struct lanes sum[CHAINS], x = lanes_set(0.999f), y = lanes_set(1e-3f);
+
+    UNROLL for (int i = 0; i < CHAINS; i++)
+        sum[i] = lanes_set((float)i);
+    for (int s = 0; s < steps; s++)
+        UNROLL for (int i = 0; i < CHAINS; i++)
+            sum[i] = lanes_fma(sum[i], x, y);
+    UNROLL for (int i = 1; i < CHAINS; i++)
+        sum[0] = lanes_add(sum[0], sum[i]);
+    return lanes_fold(sum[0]);
+}
+
+/* A sum over n floats, n a multiple of 128. */
+static float peak_read(const float *x, size_t n)
+{
+    struct lanes sum[8];
+
+    UNROLL for (int i = 0; i < 8; i++)
+        sum[i] = lanes_set(0.0f);
+    for (size_t at = 0; at < n; at += 128)
+        UNROLL for (int i = 0; i < 8; i++)
+            sum[i] = lanes_add(sum[i], lanes_load(x + at + 16 * i));
+    UNROLL for (int i = 1; i < 8; i++)
+        sum[0] = lanes_add(sum[0], sum[i]);
+    return lanes_fold(sum[0]);
+}
+
+static const struct cpu_peak peak_loops = { peak_multiply_add, 16 * CHAINS, peak_read };
+
+#endif
