@@ -1,67 +1,14 @@
 /* The learner in one process: it learns, and how the work is cut does not change a bit. */
 #include <math.h>
 
-#include "learner/learner.h"
 #include "learner/losses/loss.h"
-#include "tests/tiny_batch.h"
+#include "tests/tiny_learner.h"
 
-static struct config_reward one_reward = { .kind = "length", .name = "len", .weight = 2 };
+static struct comm *alone;      /* a team of one */
 
-static struct config settings(const char *algorithm)
+static void open_alone(struct run *r, struct config config, const char *compute)
 {
-    struct config c = { .algorithm = (char *)algorithm, .rewards = &one_reward, .n_rewards = 1,
-                        .steps = 100, .micro_rows = 4, .beta = 0.1, .lr = 3e-3,
-                        .schedule = "constant", .reduction = "reproducible",
-                        .reduction_leaves = 4, .clip_norm = 1 };
-
-    c.dpo.loss = "sigmoid";
-    c.dpo.pairing = "best_worst";
-    c.dpo.tie_policy = "drop";
-    c.dpo.tie_eps = 1e-6;
-    c.adam.beta1 = 0.9;
-    c.adam.beta2 = 0.95;
-    c.adam.eps = 1e-8;
-    c.adam.eps_mode = "torch";
-    if (strcmp(algorithm, "lm") == 0)
-        c.n_rewards = 0;
-    return c;
-}
-
-/* Everything of one run on made-up batches, in one process. */
-struct run {
-    struct tiny tiny;
-    struct config config;
-    struct tiny_batch batch;
-    struct batch *b;
-    struct learner *learner;
-    struct metrics *m;
-};
-
-static void open_run(struct run *r, struct config config, const char *compute)
-{
-    int P = TINY_P, k = strcmp(config.algorithm, "lm") == 0 ? 1 : TINY_K;
-
-    r->tiny = tiny_open(0, compute);
-    r->config = config;
-    if (strcmp(config.dpo.pairing, "pair") == 0)
-        k = 2;
-    r->b = tiny_batch_open(&r->batch, r->tiny.model, P, k, 0, P);
-    assert_ok(metrics_create(&r->m));
-    assert_ok(learner_create(&r->learner, &r->config, r->tiny.model, comm_alone(), P, k, TINY_ROW));
-}
-
-static void close_run(struct run *r)
-{
-    learner_destroy(r->learner);
-    metrics_destroy(r->m);
-    tiny_batch_close(&r->batch);
-    tiny_close(&r->tiny);
-}
-
-static double update(struct run *r)
-{
-    assert_ok(learner_update(r->learner, r->b, r->m));
-    return metrics_get(r->m, "loss", NAN);
+    open_run(r, config, compute, alone, TINY_P);
 }
 
 /* n updates on one batch; returns the weights, the caller frees them. */
@@ -70,7 +17,7 @@ static float *weights_after(struct config config, int n, const char *compute)
     struct run r;
     float *w;
 
-    open_run(&r, config, compute);
+    open_alone(&r, config, compute);
     w = malloc(r.tiny.size * sizeof *w);
     assert_non_null(w);
     for (int i = 0; i < n; i++)
@@ -92,7 +39,7 @@ static void test_every_loss_falls_on_a_fixed_preference(void **state)
             double first, last = 0;
             c.dpo.loss = (char *)l->name;
             c.dpo.pairing = (char *)pairings[p];
-            open_run(&r, c, "cpu");
+            open_alone(&r, c, "cpu");
             first = update(&r);
             for (int i = 0; i < 20; i++)
                 last = update(&r);
@@ -110,7 +57,7 @@ static void test_first_loss_is_log_2_and_nothing_differs(void **state)
     struct run r;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "cpu");
+    open_alone(&r, settings("online_dpo"), "cpu");
     assert_true(fabs(update(&r) - 0.69314718055994531) < 1e-12);
     assert_true(metrics_get(r.m, "mismatch/logp_abs_max", 1) == 0);
     assert_true(metrics_get(r.m, "mismatch/logp_abs_mean", 1) == 0);
@@ -129,7 +76,7 @@ static void test_other_log_probs_at_the_start_are_an_error(void **state)
     struct run r;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "ref");
+    open_alone(&r, settings("online_dpo"), "ref");
     for (int n = 0; n < r.b->N; n++)
         for (int t = r.b->start[n] + r.b->prompt_len[n]; t < r.b->start[n + 1]; t++)
             r.b->actor_logp[t] = r.b->ref_logp[t] = -0.1f * (float)(n + 1);
@@ -195,7 +142,7 @@ static void test_update_follows_the_slope(void **state)
     c.clip_norm = 0;
     c.lr = 0;                       /* the moments tell the gradient, the weights stay */
     c.dpo.pairing = "all";
-    open_run(&r, c, "ref");
+    open_alone(&r, c, "ref");
     for (int n = 0; n < r.b->T; n++)
         r.b->ref_logp[n] *= 1.25f;  /* away from the first update's symmetry */
     before = model_weights(r.tiny.model);
@@ -219,7 +166,7 @@ static void test_a_batch_of_ties_changes_nothing(void **state)
     float *before;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "ref");
+    open_alone(&r, settings("online_dpo"), "ref");
     before = malloc(r.tiny.size * sizeof *before);
     assert_non_null(before);
     memcpy(before, model_weights(r.tiny.model), r.tiny.size * sizeof *before);
@@ -243,7 +190,7 @@ static void test_rows_without_a_pair_are_not_run(void **state)
     int64_t all = 0, best = 0;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "ref");
+    open_alone(&r, settings("online_dpo"), "ref");
     for (int g = 0; g < TINY_P; g++)
         for (int s = 0; s < TINY_K; s++) {
             int n = g * TINY_K + s, length = r.b->start[n + 1] - r.b->start[n];
@@ -263,7 +210,7 @@ static void test_numbers_gone_bad_leave_the_weights(void **state)
     float *w, first;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "ref");
+    open_alone(&r, settings("online_dpo"), "ref");
     w = model_weights(r.tiny.model);
     status_hold(true);
     r.b->reward[5] = NAN;
@@ -285,7 +232,7 @@ static void test_failed_batches_are_not_trained_on(void **state)
     struct run r;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "ref");
+    open_alone(&r, settings("online_dpo"), "ref");
     status_hold(true);
     r.b->status = RL_EINVAL;
     assert_int_equal(learner_update(r.learner, r.b, r.m), RL_EINVAL);
@@ -309,7 +256,7 @@ static void test_measure_by_hand(void **state)
     double mean = 0, kl = 0, entropy = 0, length = 0, eos = 0;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "ref");
+    open_alone(&r, settings("online_dpo"), "ref");
     for (int n = 0; n < r.b->N; n++) {
         mean += 2 * r.b->reward[n] / r.b->N;
         length += (double)(r.b->start[n + 1] - r.b->start[n] - r.b->prompt_len[n]) / r.b->N;
@@ -348,7 +295,7 @@ static void test_measure_grows(void **state)
     double mean = 0;
 
     (void)state;
-    open_run(&r, settings("online_dpo"), "ref");
+    open_alone(&r, settings("online_dpo"), "ref");
     b = tiny_batch_open(&large, r.tiny.model, 50, 3, 0, 50);
     for (int n = 0; n < b->N; n++)
         mean += 2 * b->reward[n] / b->N;
@@ -366,7 +313,7 @@ static void test_lm_learns_its_rows(void **state)
     int64_t count;
 
     (void)state;
-    open_run(&r, settings("lm"), "cpu");
+    open_alone(&r, settings("lm"), "cpu");
     assert_ok(learner_nll(r.learner, r.b, &sum, &count));
     assert_int_equal(count, TINY_P * (TINY_ROW - 1));
     first = update(&r);
@@ -397,7 +344,7 @@ static void test_settings_that_cannot_work(void **state)
         struct config c = settings(wrong[i].algorithm);
         c.dpo.loss = (char *)wrong[i].loss;
         c.dpo.pairing = (char *)wrong[i].pairing;
-        assert_int_equal(learner_create(&ln, &c, t.model, comm_alone(), 6, wrong[i].k, TINY_ROW),
+        assert_int_equal(learner_create(&ln, &c, t.model, alone, 6, wrong[i].k, TINY_ROW),
                          RL_EINVAL);
         assert_null(ln);
         assert_ptr_equal(strstr(status_message(), wrong[i].key), status_message());
@@ -435,5 +382,10 @@ int main(void)
         cmocka_unit_test(test_find),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed;
+
+    alone = comm_alone();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    comm_stop(alone);
+    return failed;
 }
