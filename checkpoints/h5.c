@@ -66,7 +66,7 @@ int h5_dtype(hid_t type)
 
 /* No file locks: checkpoints appear by rename and never change, and parallel file systems often
  * cannot lock.  Closing a file closes what is open in it, so that no error leaves it half open. */
-hid_t h5_access(struct comm *team)
+hid_t h5_access(struct comm *team, int *error)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     herr_t bad = 0;
@@ -79,6 +79,8 @@ hid_t h5_access(struct comm *team)
         bad |= H5Pset_fapl_mpio(access, comm_mpi(team), MPI_INFO_NULL);
         bad |= H5Pset_all_coll_metadata_ops(access, true);  /* one rank reads, the others listen */
         bad |= H5Pset_coll_metadata_write(access, true);
+    } else if (error) {
+        bad |= disk_use(access, error);
     } else {
         bad |= H5Pset_fapl_sec2(access);
         bad |= H5Pset_file_locking(access, false, true);
@@ -88,6 +90,15 @@ hid_t h5_access(struct comm *team)
         return H5I_INVALID_HID;
     }
     return access;
+}
+
+int h5_close(hid_t file, const char *path, const int *error, int rc)
+{
+    if (file >= 0 && H5Fclose(file) < 0 && rc == RL_OK)
+        rc = h5_error(RL_EIO, "cannot write %s", path);
+    if (*error != 0 && rc == RL_OK)                 /* only now is all of it written */
+        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(*error));
+    return rc;
 }
 
 /* Add one block to the selection: `at` fixes the axes before `axis`, [first, end) is taken along

@@ -14,45 +14,10 @@
 struct layout {
     const char *path;
     hid_t file;
+    int error;              /* errno of the first write that failed */
     hid_t folders;          /* link properties: make the folders of a name */
     hid_t plain;            /* dataset properties: contiguous, allocated at once, no time stamp */
 };
-
-/* ---- room on the disk */
-
-/* Reserve bytes of the file, so that a full disk is found now and by one rank. */
-static int reserve(const char *path, int flags, uint64_t bytes)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0666), rc = RL_OK;
-
-    if (fd < 0)
-        return rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
-    while (fallocate(fd, 0, 0, (off_t)bytes) != 0) {
-        if (errno == EINTR)
-            continue;
-        if (errno != EOPNOTSUPP && errno != ENOSYS)     /* those cannot say; writing will */
-            rc = rl_error(RL_EIO, "cannot write %s of %llu bytes: %s", path,
-                          (unsigned long long)bytes, strerror(errno));
-        break;
-    }
-    if (close(fd) != 0 && rc == RL_OK)
-        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
-    return rc;
-}
-
-/* About how large the file gets: HDF5 takes less than 4 KiB around a dataset. */
-static uint64_t about(const struct checkpoint_content *c)
-{
-    uint64_t objects = 2 * ((uint64_t)c->n_arrays + (uint64_t)c->n_texts);
-    uint64_t total = 65536 + 4096 * objects + 256 * (uint64_t)c->n_values;
-
-    for (int i = 0; i < c->n_arrays; i++)
-        total += c->arrays[i].array.size * dtype_size(c->arrays[i].array.dtype) +
-                 chunks_of(c->arrays[i].array.size) * 8;
-    for (int i = 0; i < c->n_texts; i++)
-        total += c->texts[i].bytes + chunks_of(c->texts[i].bytes) * 8;
-    return total;
-}
 
 /* ---- pieces of the file */
 
@@ -181,10 +146,12 @@ static int by_begin(const void *a, const void *b)
 
 static int open_layout(struct layout *l, const char *path)
 {
-    hid_t access = h5_access(NULL), create = H5Pcreate(H5P_FILE_CREATE);
-    herr_t bad = access < 0 ? -1 : 0;
+    hid_t access, create = H5Pcreate(H5P_FILE_CREATE);
+    herr_t bad;
 
     *l = (struct layout){ .path = path };
+    access = h5_access(NULL, &l->error);
+    bad = access < 0 ? -1 : 0;
     l->folders = H5Pcreate(H5P_LINK_CREATE);
     l->plain = H5Pcreate(H5P_DATASET_CREATE);
     bad |= H5Pset_obj_track_times(create, false);       /* equal content, equal bytes */
@@ -196,16 +163,32 @@ static int open_layout(struct layout *l, const char *path)
     l->file = bad < 0 ? -1 : H5Fcreate(path, H5F_ACC_TRUNC, create, access);
     H5Pclose(access);
     H5Pclose(create);
+    if (l->file < 0 && l->error != 0)
+        return rl_error(RL_EIO, "cannot create %s: %s", path, strerror(l->error));
     return l->file < 0 ? h5_error(RL_EIO, "cannot create %s", path) : RL_OK;
 }
 
-/* Closing writes what HDF5 still holds: this is where a full disk shows. */
-static int close_layout(struct layout *l, int rc)
+/* Reserve the whole file, so that a full disk is found now and by one rank. */
+static int reserve(const char *path)
 {
-    if (l->file >= 0 && H5Fclose(l->file) < 0 && rc == RL_OK)
-        rc = h5_error(RL_EIO, "cannot write %s", l->path);
-    H5Pclose(l->folders);
-    H5Pclose(l->plain);
+    int fd = open(path, O_WRONLY | O_CLOEXEC), rc = RL_OK;
+    struct stat info;
+
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+        goto done;
+    }
+    while (fallocate(fd, 0, 0, info.st_size) != 0) {
+        if (errno == EINTR)
+            continue;
+        if (errno != EOPNOTSUPP && errno != ENOSYS)     /* those cannot say; writing will */
+            rc = rl_error(RL_EIO, "cannot write the %lld bytes of %s: %s",
+                          (long long)info.st_size, path, strerror(errno));
+        break;
+    }
+done:
+    if (fd >= 0)
+        close(fd);
     return rc;
 }
 
@@ -213,12 +196,8 @@ int layout_create(const char *path, const struct checkpoint_content *c, const ui
                   struct extent *extents, int *n_extents)
 {
     struct layout l;
-    struct stat info;
     int rc = RL_OK, n = 0;
 
-    rc = reserve(path, O_CREAT | O_TRUNC, about(c));
-    if (rc != RL_OK)
-        return rc;
     TRY(open_layout(&l, path));
     TRY(add_values(&l, c));
     for (int i = 0; i < c->n_arrays; i++) {
@@ -233,8 +212,8 @@ int layout_create(const char *path, const struct checkpoint_content *c, const ui
     qsort(extents, (size_t)n, sizeof *extents, by_begin);
     *n_extents = n;
 done:
-    rc = close_layout(&l, rc);
-    if (rc == RL_OK && stat(path, &info) != 0)
-        rc = rl_error(RL_EIO, "cannot find %s: %s", path, strerror(errno));
-    return rc == RL_OK ? reserve(path, 0, (uint64_t)info.st_size) : rc;
+    rc = h5_close(l.file, path, &l.error, rc);
+    H5Pclose(l.folders);
+    H5Pclose(l.plain);
+    return rc == RL_OK ? reserve(path) : rc;
 }

@@ -283,13 +283,13 @@ static int write_slices(struct writer *w)
     struct comm *team = comm_size(w->team) > 1 && comm_is_mpi(w->team) ? w->team : NULL;
     hid_t access = H5I_INVALID_HID, file = H5I_INVALID_HID;
     hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
-    int rc = RL_OK, one;
+    int rc = RL_OK, one, error = 0;
 
     if (!file_exists(w->part))
         rc = rl_error(RL_EIO, "%s does not see %s: the run folder must be on a file system that "
                       "all hosts share", comm_host(w->team, comm_rank(w->team)), w->part);
     TRY(comm_agree(w->team, rc));
-    access = h5_access(team);
+    access = h5_access(team, &error);
     if (team)
         H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE);
     file = H5Fopen(w->part, H5F_ACC_RDWR, access);
@@ -301,8 +301,7 @@ static int write_slices(struct writer *w)
         rc = rc == RL_OK ? one : rc;            /* stay in step with the others */
     }
 done:
-    if (file >= 0 && H5Fclose(file) < 0 && rc == RL_OK)
-        rc = h5_error(RL_EIO, "cannot write %s", w->part);
+    rc = h5_close(file, w->part, &error, rc);
     H5Pclose(access);
     H5Pclose(transfer);
     return rc;

@@ -263,9 +263,9 @@ static void test_a_damaged_chunk_is_named(void **state)
     (void)state;
     save_sample(path.path);
     assert_ok(file_read(path.path, &file));
-    at = memmem(file.data, file.size, (const char *)s->arrays[0].data + 65536 * 4, 4096);
+    at = memmem(file.data, file.size, s->arrays[0].data, 4096);
     assert_non_null(at);
-    *at ^= 1;                                       /* the first byte of chunk 1 */
+    at[65536 * 4] ^= 1;                             /* the first byte of chunk 1 */
     write_raw(path.path, &file);
     assert_ok(checkpoint_open(&c, path.path));
     assert_ok(checkpoint_read(c, 0, 0, 65536, got));
