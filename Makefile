@@ -2,6 +2,7 @@
 #   make            build/rankwise            make check      every test
 #   make demo       four ranks, two minutes   make check-unit the fast ones
 #   make deps       Debian packages           make lint       includes, doors, formatting
+#   make install    $(PREFIX)/bin/rankwise    make demo-model the demo's model again
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
 SAN    ?= 0
@@ -77,6 +78,48 @@ endef
 $(foreach t,$(filter-out golden,$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
 
-.PHONY: all
+# ---- what people type
+DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
+       libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcmocka-dev procps
+
+# Debian packages, only those that are missing; says what it does, asks for sudo when not root.
+deps:
+	@sh launch/deps.sh $(DEPS)
+
+demo:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j2 $(BUILD)/rankwise
+	@BUILD=$(BUILD) sh launch/demo/demo.sh
+
+check:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j2 all tests
+	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh all
+
+check-unit:
+	@$(MAKE) --no-print-directory -j2 tests
+	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
+
+tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS))
+
+lint:
+	@sh tests/lint.sh
+
+PREFIX ?= /usr/local
+install: all
+	install -D $(BUILD)/rankwise $(DESTDIR)$(PREFIX)/bin/rankwise
+
+# The demo's model, made again from nothing: world -> text and vocabulary -> training -> export.
+demo-model: $(BUILD)/rankwise $(BUILD)/demo/stories $(BUILD)/demo/bpe
+	BUILD=$(BUILD) sh launch/demo/make-model.sh
+
+$(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(STD) -o $@ $^ $(LIBS)
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all deps demo check check-unit tests lint install demo-model clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

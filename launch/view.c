@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,9 +42,26 @@ static void add_bar(struct text *line, int64_t step, int64_t steps, double left)
     text_addf(line, "] %d:%02d left  ", (int)(left / 60), (int)fmod(left, 60));
 }
 
+/* Is a person looking?  mpirun gives its ranks a terminal of its own, so there its standard output
+ * counts, not ours. */
+static bool is_live(void)
+{
+    char link[64], target[256];
+    ssize_t n;
+
+    if (!isatty(STDOUT_FILENO))
+        return false;
+    if (!getenv("OMPI_COMM_WORLD_SIZE"))
+        return true;
+    snprintf(link, sizeof link, "/proc/%d/fd/1", (int)getppid());
+    n = readlink(link, target, sizeof target - 1);
+    target[n > 0 ? n : 0] = '\0';
+    return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
+}
+
 void view_step(const struct metrics *m, int64_t step, int64_t steps, double seconds_left)
 {
-    bool live = isatty(STDOUT_FILENO);
+    bool live = is_live();
     struct text line = { 0 };
 
     if (live) {
@@ -60,7 +78,7 @@ void view_step(const struct metrics *m, int64_t step, int64_t steps, double seco
 
 void view_end(void)
 {
-    if (isatty(STDOUT_FILENO))
+    if (is_live())
         fputs("\n", stdout);
     fflush(stdout);
 }

@@ -75,7 +75,7 @@ done:
 int command_export(int argc, char **argv)
 {
     struct source s;
-    enum dtype type;
+    enum dtype type = DTYPE_F32;
     int rc = RL_OK;
 
     memset(&s, 0, sizeof s);

@@ -1,0 +1,73 @@
+#!/bin/sh
+# The bit contract: the same seed gives the same weights at every step and the same samples on 1 to 4 ranks, for every
+# placement, with 1 and 2 threads, any micro-batch and instruction set; per lag.
+. tests/lib.sh
+
+apart3='ranks=({count=1;roles=["actor"];},{count=1;roles=["learner"];},{count=1;roles=["reward","refmodel"];})'
+apart4='ranks=({count=2;roles=["actor"];},{count=1;roles=["learner"];},{count=1;roles=["reward","refmodel"];})'
+pairs4='ranks=({count=2;roles=["actor","reward"];},{count=2;roles=["learner","refmodel"];})'
+three4='ranks=({count=1;roles=["reward","refmodel","actor"];},{count=3;roles=["learner"];})'
+idle4='ranks=({count=3;roles=["actor","reward","refmodel","learner"];})'
+
+# same LAG NAME RANKS key=value...: equal to the run on one rank
+same() {
+    lag=$1 name="lag $1: $2" n=$3; shift 3
+    out="$WORK/lag$lag-x"
+    rm -rf "$out"
+    if ! log=$(run "$n" tests/bits.cfg max_lag="$lag" output="$out" "$@" 2>&1); then
+        fail "$name" "$(printf '%s' "$log" | tail -n 3)"
+    elif [ "$(hashes "$out")" != "$(hashes "$WORK/lag$lag")" ]; then
+        fail "$name" "weights differ: $("$RANKWISE" diff "$WORK/lag$lag" "$out" 2>&1)"
+    elif ! cmp -s "$out/samples.jsonl" "$WORK/lag$lag/samples.jsonl"; then
+        fail "$name" "samples differ"
+    elif ! "$RANKWISE" diff "$WORK/lag$lag" "$out" >/dev/null 2>&1; then
+        fail "$name" "diff says: $("$RANKWISE" diff "$WORK/lag$lag" "$out" 2>&1)"
+    else
+        pass "$name"
+    fi
+}
+
+for lag in 0 1; do
+    ok "lag $lag: the run on one rank" run 1 tests/bits.cfg max_lag=$lag output="$WORK/lag$lag"
+    for n in 2 3 4; do same $lag "$n ranks, every role on each" $n; done
+    same $lag "roles on their own, 3 ranks" 3 "$apart3"
+    same $lag "two actors, 4 ranks" 4 "$apart4"
+    same $lag "two roles on a rank, 4 ranks" 4 "$pairs4"
+    same $lag "three learners, 4 ranks" 4 "$three4"
+    same $lag "one rank idle, 4 ranks" 4 "$idle4"
+    same $lag "2 threads" 1 threads=2
+    same $lag "2 ranks of 2 threads" 2 threads=2
+done
+same 0 "micro-batches of one group" 1 micro_rows=1
+same 0 "recomputed activations" 1 recompute=true
+same 0 "plain C kernels" 1 device=cpu-plain
+if grep -q avx2 /proc/cpuinfo && grep -q avx512f /proc/cpuinfo; then
+    same 0 "AVX2 kernels" 2 device=cpu-avx2
+else
+    skip "AVX2 against AVX-512: this processor has one of them only"
+fi
+
+# 20 steps were compared, and the weights moved at each
+[ "$(hashes "$WORK/lag0" | cut -d' ' -f2 | sort -u | wc -l)" -eq 21 ] &&
+    pass "every step has its own hash" || fail "every step has its own hash"
+[ "$(hashes "$WORK/lag0")" != "$(hashes "$WORK/lag1")" ] && pass "lag 1 is another run" || fail "lag 1 is another run"
+ok "another seed" run 1 tests/bits.cfg seed=1 output="$WORK/seed"
+[ "$(hashes "$WORK/seed" | tail -n 1)" != "$(hashes "$WORK/lag0" | tail -n 1)" ] &&
+    pass "another seed, another hash" || fail "another seed, another hash"
+
+# actor against learner at equal weights: 0 in every step of lag 0; in the first step of lag 1 only
+zero=$(grep -c '"mismatch/logp_abs_max": 0,' "$WORK/lag0/metrics.jsonl")
+[ "$zero" -eq 20 ] && pass "mismatch is 0 in all 20 steps" || fail "mismatch is 0 in all 20 steps" "in $zero"
+zero=$(grep -c '"mismatch/logp_abs_max": 0,' "$WORK/lag1/metrics.jsonl")
+any=$(grep -c '"mismatch/' "$WORK/lag1/metrics.jsonl")
+[ "$zero" -eq 1 ] && [ "$any" -eq 1 ] && pass "lag 1: mismatch in the first step only" ||
+    fail "lag 1: mismatch in the first step only" "0 in $zero, present in $any"
+
+# diff names what was planted
+cp -r "$WORK/lag0" "$WORK/planted"
+sed -i '5s/"completion":"/"completion":"x/' "$WORK/planted/samples.jsonl"
+says 1 'step 1: samples.jsonl line 5' "diff names a planted sample" "$RANKWISE" diff "$WORK/lag0" "$WORK/planted"
+says 1 'differ: step 1: weights hash' "diff names the first step of another seed" "$RANKWISE" diff "$WORK/lag0" "$WORK/seed"
+says 1 'weights/model.embed_tokens.weight element [0-9]+: [-0-9.e]+ and [-0-9.e]+' "diff names tensor and element" \
+    "$RANKWISE" diff "$WORK/lag0/checkpoints/step-00000020.h5" "$WORK/seed/checkpoints/step-00000020.h5"
+finish

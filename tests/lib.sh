@@ -1,0 +1,47 @@
+# Shared by the shell tests: counting, mpirun's environment, a temporary folder, the demo's model.
+#   . tests/lib.sh; ok NAME COMMAND ...; finish
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_rmaps_base_oversubscribe=1 OMP_NUM_THREADS=1
+export OMPI_MCA_btl_base_warn_component_unused=0
+RANKWISE=${RANKWISE:-${BUILD:-build}/rankwise}
+SHARED=${RANKWISE_SHARED:-../shared}
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/rankwise-test.XXXXXX")
+trap 'rm -rf "$WORK"' EXIT
+passed=0 failed=0 skipped=0
+
+pass() { passed=$((passed + 1)); echo "ok $1"; }
+fail() { failed=$((failed + 1)); echo "FAILED $1"; [ -z "${2:-}" ] || printf '    %s\n' "$2"; }
+skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
+
+# ok NAME COMMAND...: the command succeeds
+ok() {
+    name=$1; shift
+    if out=$("$@" 2>&1); then pass "$name"; else fail "$name" "$(printf '%s' "$out" | tail -n 5)"; fi
+}
+
+# says CODE PATTERN NAME COMMAND...: one run exits with CODE and prints exactly one line of error, which matches
+says() {
+    want=$1 pattern=$2 name=$3; shift 3
+    out=$("$@" 2>&1 >/dev/null); code=$?
+    lines=$(printf '%s\n' "$out" | grep -c 'rankwise: ')
+    if [ $code -eq "$want" ] && [ "$lines" -eq 1 ] && printf '%s' "$out" | grep -Eq -- "$pattern"; then
+        pass "$name"
+    else
+        fail "$name" "exit $code (want $want), $lines lines (want 1 that matches /$pattern/): $(printf '%s' "$out" | head -n 3)"
+    fi
+}
+
+# run N CONFIG key=value...: train on N ranks, without mpirun when N is 1
+run() {
+    n=$1; shift
+    if [ "$n" -eq 1 ]; then "$RANKWISE" train "$@"; else mpirun -np "$n" "$RANKWISE" train "$@"; fi
+}
+
+# step and weights hash of every line of a run's metrics
+hashes() { sed -n 's/.*"train\/step": \([0-9]*\).*"train\/weights_hash": "\([0-9a-f]*\)".*/\1 \2/p' "$1/metrics.jsonl"; }
+
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ $failed -eq 0 ]
+    exit
+}

@@ -1,0 +1,27 @@
+"""h5py opens a run's newest checkpoint and finds weights, moments and texts where docs/formats.md says.
+
+    h5.py RUN
+"""
+import glob
+import json
+import sys
+
+import h5py
+import numpy as np
+
+path = sorted(glob.glob(sys.argv[1] + "/checkpoints/step-*.h5"))[-1]
+with h5py.File(path, "r") as f:
+    config = json.loads(bytes(f["files/config.json"][:]))
+    step = int(f.attrs["step"])
+    arrays = {}
+    for folder in ("weights", "adam_m", "adam_v"):
+        f[folder].visititems(lambda name, item: arrays.setdefault(folder + "/" + name, item))
+    weights = {n: a for n, a in arrays.items() if n.startswith("weights/") and isinstance(a, h5py.Dataset)}
+    embed = f["weights/model.embed_tokens.weight"]
+    assert embed.shape == (config["vocab_size"], config["hidden_size"]), embed.shape
+    assert embed.dtype == np.float32
+    for name, array in weights.items():
+        assert np.isfinite(array[:]).all(), name
+        assert name.replace("weights/", "adam_v/") in arrays, name
+        assert (arrays[name.replace("weights/", "adam_v/")][:] >= 0).all(), name
+print("%s: step %d, %d arrays of weights" % (path, step, len(weights)))
