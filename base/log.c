@@ -68,7 +68,7 @@ void log_error(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    line(true, "error: ", format, args);
+    line(true, "rankwise: ", format, args);
     va_end(args);
 }
 

@@ -341,7 +341,8 @@ static void test_reward_mistakes_are_named(void **state)
 static void test_missing_keys_are_named(void **state)
 {
     static const char *lines[] = { "algorithm = \"online_dpo\";", "model = \"m\";",
-                                   "output = \"o\";", "prompts = \"p\";", "rewards = { kind = \"words\"; };" };
+                                   "output = \"o\";", "prompts = \"p\";",
+                                   "rewards = { kind = \"words\"; };" };
     static const char *keys[] = { "algorithm", "model", "output", "prompts", "rewards" };
 
     (void)state;
