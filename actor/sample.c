@@ -1,7 +1,7 @@
 /* See sample.h.  Filters find a cut: the last token kept in the order, and the least mass kept.
  *
- *   order:   7   2   5   9 | 0   4  ...        a heap gives the order one token at a time, so a
- *   mass:   40  30  15  10 | 3   1  ...        short prefix of a large vocabulary costs no sort
+ *   order:   7   2   5   9 | 0   4  ...        found by partitioning, like the k-th of a list:
+ *   mass:   40  30  15  10 | 3   1  ...        the vocabulary is never sorted
  *                      cut ^
  */
 #include "actor/sample.h"
@@ -45,70 +45,75 @@ static uint64_t masses(uint64_t *mass, const float *p, int V)
     return total;
 }
 
-/* ---- a heap of ids, the first of the order on top */
-
-static void heap_sink(int *heap, int n, int i, const float *z)
+static void swap(int *a, int *b)
 {
-    for (;;) {
-        int child = 2 * i + 1, id = heap[i];
-        if (child >= n)
-            return;
-        if (child + 1 < n && before(z, heap[child + 1], heap[child]))
-            child++;
-        if (!before(z, heap[child], id))
-            return;
-        heap[i] = heap[child];
-        heap[child] = id;
-        i = child;
+    int kept = *a;
+
+    *a = *b;
+    *b = kept;
+}
+
+/* Partition ids around the median of three of them; returns its place.  Those before it are on its
+ * left. */
+static int partition(int *ids, int n, const float *z)
+{
+    int *first = ids, *middle = ids + n / 2, *last = ids + n - 1, place = 0;
+
+    if (before(z, *middle, *first))
+        swap(middle, first);
+    if (before(z, *last, *middle))
+        swap(last, middle);
+    if (before(z, *middle, *first))
+        swap(middle, first);
+    swap(middle, last);                 /* the pivot waits at the end */
+    for (int i = 0; i < n - 1; i++)
+        if (before(z, ids[i], *last))
+            swap(&ids[i], &ids[place++]);
+    swap(&ids[place], last);
+    return place;
+}
+
+/* The token at which the running weight, in the order, reaches `need`, which is at most the weight
+ * of all.  mass NULL: every token weighs 1.  It and those before it are then in front of the others.
+ * Linear time on average: each round keeps one side. */
+static int reach(int *ids, int n, const float *z, const uint64_t *mass, uint64_t need)
+{
+    while (n > 1) {
+        int place = partition(ids, n, z);
+        uint64_t sum = 0, own = mass ? mass[ids[place]] : 1;
+        for (int i = 0; i < place; i++)
+            sum += mass ? mass[ids[i]] : 1;
+        if (sum >= need && place > 0) {
+            n = place;
+            continue;
+        }
+        if (sum + own >= need)
+            return ids[place];
+        need -= sum + own;
+        ids += place + 1;
+        n -= place + 1;
     }
-}
-
-static void heap_build(int *heap, int n, const float *z)
-{
-    for (int v = 0; v < n; v++)
-        heap[v] = v;
-    for (int i = n / 2 - 1; i >= 0; i--)
-        heap_sink(heap, n, i, z);
-}
-
-/* Moves the top behind the end of the heap: order[V-1] is the first, order[V-2] the second, ... */
-static int heap_pop(int *heap, int n, const float *z)
-{
-    int top = heap[0];
-
-    heap[0] = heap[n - 1];
-    heap[n - 1] = top;
-    heap_sink(heap, n - 1, 0, z);
-    return top;
+    return *ids;
 }
 
 /* The last token that top_k and top_p keep; `total` is the mass of all. */
 static int last_kept(struct sampler *s, const float *z, int V, int top_k, float top_p,
                      uint64_t total)
 {
-    int *order = s->order, kept = V, popped = 0;
-    uint64_t sum = 0, enough;
+    int *ids = s->order, kept = V, last = -1;
 
-    heap_build(order, V, z);
+    for (int v = 0; v < V; v++)
+        ids[v] = v;
     if (top_k > 0 && top_k < V) {
+        last = reach(ids, V, z, NULL, (uint64_t)top_k);
         kept = top_k;
         total = 0;
-        while (popped < kept) {
-            total += s->mass[heap_pop(order, V - popped, z)];
-            popped++;
-        }
+        for (int i = 0; i < kept; i++)
+            total += s->mass[ids[i]];
     }
-    if (top_p >= 1.0f)
-        return order[V - kept];
-    enough = (uint64_t)((double)top_p * (double)total);
-    for (int i = 0; i < kept; i++) {
-        if (i == popped)
-            heap_pop(order, V - popped++, z);
-        sum += s->mass[order[V - 1 - i]];
-        if (sum >= enough)
-            return order[V - 1 - i];
-    }
-    return order[V - kept];
+    if (top_p < 1.0f)
+        last = reach(ids, kept, z, s->mass, (uint64_t)((double)top_p * (double)total));
+    return last;
 }
 
 /* Clear the masses that the filters drop; returns the sum of the others. */

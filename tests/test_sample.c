@@ -205,6 +205,16 @@ static void test_logits_that_leave_no_mass_fall_back_to_greedy(void **state)
         assert_int_equal(draw(open, 3, 1, 2, 0.9f, 0, word_of(i)), 1);
 }
 
+static void test_a_prefix_that_reaches_top_p_exactly_is_enough(void **state)
+{
+    float z[4] = {0, 0, 0, 0};   /* quarters: ids 0 and 1 are half of the mass */
+
+    (void)state;
+    assert_int_equal(draw(z, 4, 1, 0, 0.5f, 0, UINT32_MAX), 1);
+    assert_int_equal(draw(z, 4, 1, 0, 0.5001f, 0, UINT32_MAX), 2);
+    assert_int_equal(draw(z, 4, 1, 2, 0.5f, 0, UINT32_MAX), 0);     /* half of what top_k kept */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_greedy_is_the_highest_logit_and_the_lowest_id),
         cmocka_unit_test(test_a_token_comes_as_often_as_its_probability),
         cmocka_unit_test(test_a_word_and_the_next_change_the_token_where_the_masses_end),
+        cmocka_unit_test(test_a_prefix_that_reaches_top_p_exactly_is_enough),
         cmocka_unit_test(test_logits_that_leave_no_mass_fall_back_to_greedy),
     };
 
