@@ -206,27 +206,41 @@ static const char *last_part(const char *key)
     return dot ? dot + 1 : key;
 }
 
+/* The nearest of the names (`n` bytes of `name`) seen so far. */
+struct nearest { const char *name; int n, edits; };
+
+static void consider(struct nearest *best, const char *word, const char *part, const char *name,
+                     size_t n)
+{
+    char other[LONGEST + 1];
+    int d;
+
+    snprintf(other, sizeof other, "%.*s", (int)(name + n - part), part);
+    d = distance(word, other);
+    if (d < best->edits)
+        *best = (struct nearest){ name, (int)n, d };
+}
+
 void config_row_hint(const struct row *rows, const char *group, const char *key, struct text *out)
 {
     const char *word = last_part(key);
-    int best = (int)strlen(word) / 3 + 1;
-    const struct row *nearest = NULL;
+    struct nearest best = { NULL, 0, (int)strlen(word) / 3 + 2 };       /* fewer edits than that */
 
-    /* Mistyped, or right but in another group: the last parts say. */
+    /* Mistyped, or right but in another group: the last parts say.  Groups can be meant too. */
     for (const struct row *row = rows; row->help; row++) {
-        int d = row->key ? distance(word, last_part(row->key)) : 2 * LONGEST;
-        if (d < best || (d == best && !nearest)) {
-            best = d;
-            nearest = row;
-        }
+        if (!row->key)
+            continue;
+        consider(&best, word, last_part(row->key), row->key, strlen(row->key));
+        if (last_part(row->key) != row->key)
+            consider(&best, word, row->key, row->key, strcspn(row->key, "."));
     }
-    if (nearest)
-        text_addf(out, "did you mean '%s'?", nearest->key);
+    if (best.name)
+        text_addf(out, "did you mean '%.*s'?", best.n, best.name);
     else if (group[0])
         text_addf(out, "the keys of %s are", group);
     else
         text_adds(out, "see rankwise train --help");
-    if (nearest || !group[0])
+    if (best.name || !group[0])
         return;
     for (const struct row *row = rows; row->help; row++)
         if (row->key && (rows != config_rows || strncmp(row->key, group, strlen(group)) == 0))
