@@ -20,7 +20,7 @@ void sampler_layout(struct sampler *s, struct memory *m, int V)
 /* Does token a come before token b? */
 static bool before(const float *z, int a, int b)
 {
-    return z[a] > z[b] || (z[a] == z[b] && a < b);
+    return (z[a] > z[b]) | ((z[a] == z[b]) & (a < b));       /* no branch */
 }
 
 static int greedy(const float *z, int V)
@@ -66,15 +66,17 @@ static int partition(int *ids, int n, const float *z)
     if (before(z, *middle, *first))
         swap(middle, first);
     swap(middle, last);                 /* the pivot waits at the end */
-    for (int i = 0; i < n - 1; i++)
-        if (before(z, ids[i], *last))
-            swap(&ids[i], &ids[place++]);
+    for (int i = 0; i < n - 1; i++) {   /* no branch: half of them would be guessed wrong */
+        bool left = before(z, ids[i], *last);
+        swap(&ids[i], &ids[place]);
+        place += left;
+    }
     swap(&ids[place], last);
     return place;
 }
 
 /* The token at which the running weight, in the order, reaches `need`, which is at most the weight
- * of all.  mass NULL: every token weighs 1.  It and those before it are then in front of the others.
+ * of all.  mass NULL: every token weighs 1.  It and those before it are then in front of the rest.
  * Linear time on average: each round keeps one side. */
 static int reach(int *ids, int n, const float *z, const uint64_t *mass, uint64_t need)
 {
