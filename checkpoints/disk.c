@@ -1,8 +1,12 @@
-/* A file driver for HDF5 that never fails while writing: it remembers the first error instead.
+/* A file driver for HDF5, for what its own drivers do not promise:
  *
- * When a full disk makes H5Fclose fail, HDF5 1.10 keeps the file half open and crashes when the
- * program ends.  So HDF5 is told that all went well, writes nothing more, closes in peace, and we
- * look at the error that was kept.  The layout of the file is that of HDF5's own serial driver. */
+ * - Writing never fails.  When a full disk makes H5Fclose fail, HDF5 1.10 keeps the file half open
+ *   and crashes when the program ends.  So HDF5 is told that all went well, nothing more is
+ *   written, it closes in peace, and we look at the errno that was kept.
+ * - Many ranks may write one file that one of them laid out: each opens it by itself for elements
+ *   only.  Exactly the bytes of its slices are written (no sieve buffer, which would write back
+ *   a neighbour's bytes as they were before), and nothing of the structure.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,9 +21,11 @@ struct disk {
     int fd;
     haddr_t eoa, eof;               /* end of what is allocated, of what is on the disk */
     int *error;                     /* errno of the first failure, the caller's */
+    bool elements_only;
 };
 
-struct settings { int *error; };    /* what the access properties carry */
+/* What the access properties carry. */
+struct settings { int *error; bool elements_only; };
 
 static void keep(struct disk *d)
 {
@@ -41,6 +47,7 @@ static H5FD_t *disk_open(const char *name, unsigned flags, hid_t access, haddr_t
     }
     how |= (flags & H5F_ACC_CREAT ? O_CREAT : 0) | (flags & H5F_ACC_TRUNC ? O_TRUNC : 0);
     d->error = settings->error;
+    d->elements_only = settings->elements_only;
     d->fd = open(name, how, 0666);
     if (d->fd < 0 || fstat(d->fd, &info) != 0) {
         keep(d);
@@ -63,11 +70,10 @@ static herr_t disk_close(H5FD_t *file)
     return 0;
 }
 
-/* The features of HDF5's serial driver, for the same bytes. */
 static herr_t disk_query(const H5FD_t *file, unsigned long *flags)
 {
     (void)file;
-    *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA | H5FD_FEAT_DATA_SIEVE |
+    *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA |
              H5FD_FEAT_AGGREGATE_SMALLDATA | H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
     return 0;
 }
@@ -118,7 +124,9 @@ static herr_t disk_write(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t 
 {
     struct disk *d = (struct disk *)file;
 
-    (void)type, (void)transfer;
+    (void)transfer;
+    if (d->elements_only && type != H5FD_MEM_DRAW)
+        return 0;
     for (size_t done = 0; done < size && *d->error == 0;) {
         ssize_t put = pwrite(d->fd, (const char *)data + done, size - done, (off_t)(at + done));
         if (put < 0 && errno != EINTR)
@@ -135,6 +143,8 @@ static herr_t disk_truncate(H5FD_t *file, hid_t transfer, hbool_t closing)
     struct disk *d = (struct disk *)file;
 
     (void)transfer, (void)closing;
+    if (d->elements_only)
+        return 0;
     if (d->eoa != d->eof && *d->error == 0 && ftruncate(d->fd, (off_t)d->eoa) != 0)
         keep(d);
     d->eof = d->eoa;
@@ -158,9 +168,9 @@ static const H5FD_class_t disk_class = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-int disk_use(hid_t access, int *error)
+int disk_use(hid_t access, int *error, bool elements_only)
 {
-    struct settings settings = { error };
+    struct settings settings = { error, elements_only };
     hid_t driver = H5FDregister(&disk_class);
     herr_t bad = driver < 0 ? -1 : H5Pset_driver(access, driver, &settings);
 

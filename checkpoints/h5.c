@@ -5,7 +5,6 @@
 
 #include "base/status.h"
 #include "checkpoints/internal.h"
-#include "comm/mpi_handle.h"
 
 #define ALIGNMENT 4096          /* arrays of a page or more begin at a page of the disk */
 
@@ -66,25 +65,15 @@ int h5_dtype(hid_t type)
 
 /* No file locks: checkpoints appear by rename and never change, and parallel file systems often
  * cannot lock.  Closing a file closes what is open in it, so that no error leaves it half open. */
-hid_t h5_access(struct comm *team, int *error)
+hid_t h5_access(int *error, bool elements_only)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     herr_t bad = 0;
 
-    if (access < 0)
-        return access;
     bad |= H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
     bad |= H5Pset_alignment(access, ALIGNMENT, ALIGNMENT);
-    if (team) {
-        bad |= H5Pset_fapl_mpio(access, comm_mpi(team), MPI_INFO_NULL);
-        bad |= H5Pset_all_coll_metadata_ops(access, true);  /* one rank reads, the others listen */
-        bad |= H5Pset_coll_metadata_write(access, true);
-    } else if (error) {
-        bad |= disk_use(access, error);
-    } else {
-        bad |= H5Pset_fapl_sec2(access);
-        bad |= H5Pset_file_locking(access, false, true);
-    }
+    bad |= H5Pset_file_locking(access, false, true);
+    bad |= error ? disk_use(access, error, elements_only) : H5Pset_fapl_sec2(access);
     if (bad < 0) {
         H5Pclose(access);
         return H5I_INVALID_HID;

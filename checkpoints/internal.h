@@ -34,17 +34,17 @@ int h5_error(int code, const char *format, ...) __attribute__((format(printf, 2,
 hid_t h5_type(enum dtype dtype);
 /* Which dtype an HDF5 type is, -1 if none of ours; U16 is DTYPE_BF16. */
 int h5_dtype(hid_t type);
-/* How a file is opened: by all ranks of team through MPI-IO; by one rank for writing, with *error
- * the errno of the first failure (disk.c); or for reading only, when both are NULL. */
-hid_t h5_access(struct comm *team, int *error);
+/* How a file is opened: through disk.c for writing, with *error the errno of the first failure, or
+ * by HDF5's serial driver for reading, when error is NULL. */
+hid_t h5_access(int *error, bool elements_only);
 /* Close the file; rc, or RL_EIO if closing or an earlier write failed. */
 int h5_close(hid_t file, const char *path, const int *error, int rc);
 /* Select elements [begin, begin + count), counted row by row, of a space of that shape. */
 int h5_select(hid_t space, const struct array *shape, size_t begin, size_t count);
 
-/* ---- disk.c: writing without HDF5 noticing that a disk is full */
+/* ---- disk.c: writing so that a full disk is no crash and many ranks write one file */
 
-int disk_use(hid_t access, int *error);
+int disk_use(hid_t access, int *error, bool elements_only);
 
 /* ---- layout.c: everything but the arrays' elements, by one rank */
 

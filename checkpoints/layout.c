@@ -150,7 +150,7 @@ static int open_layout(struct layout *l, const char *path)
     herr_t bad;
 
     *l = (struct layout){ .path = path };
-    access = h5_access(NULL, &l->error);
+    access = h5_access(&l->error, false);
     bad = access < 0 ? -1 : 0;
     l->folders = H5Pcreate(H5P_LINK_CREATE);
     l->plain = H5Pcreate(H5P_DATASET_CREATE);

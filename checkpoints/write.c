@@ -1,11 +1,12 @@
 /* Writing a checkpoint, all ranks together.
  *
- *   each rank    hashes the chunks of its slices            ranks 1..   send hashes and slices to 0
+ *   each rank    hashes the chunks of its slices; rank 0 gathers the hashes
  *   rank 0       makes path.part: structure, texts, checksums, room for the arrays (layout.c)
- *   all ranks    open it and write their slices side by side, collectively
+ *   all ranks    open it and write their slices side by side (disk.c), fsync
  *   rank 0       seals it (seal.c), renames it to path, fsyncs the folder
  *
- * After every step that may fail on one rank the team agrees, so that all stop together.
+ * After every step that may fail on one rank the team agrees, so that all stop together.  Why the
+ * slices do not go through MPI-IO: docs/formats.md.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,9 +17,6 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "checkpoints/internal.h"
-#include "comm/mpi_handle.h"
-
-#define ROUND ((size_t)1 << 26)         /* elements of a rank in one collective write */
 
 struct range { uint64_t begin, count; };        /* a rank's slice of an array */
 
@@ -242,69 +240,45 @@ done:
 
 /* ---- elements */
 
-/* Elements [begin, begin + n) of an open array from data; n may be 0: others write. */
-static int write_range(hid_t data, hid_t transfer, const struct array *a, size_t begin, size_t n,
-                       const void *from)
-{
-    hsize_t length = n > 0 ? n : 1;
-    hid_t space = H5Dget_space(data), memory = H5Screate_simple(1, &length, NULL);
-    int bad = space < 0 || memory < 0 ? -1 : 0;
-
-    if (n == 0)
-        bad |= H5Sselect_none(memory) < 0;
-    bad |= h5_select(space, a, begin, n);
-    bad |= H5Dwrite(data, h5_type(a->dtype), memory, space, transfer, from) < 0;
-    H5Sclose(memory);
-    H5Sclose(space);
-    return bad ? -1 : 0;
-}
-
-/* My slice, in as many rounds as every other rank: they are collective, whatever fails. */
-static int write_slice(struct writer *w, hid_t file, hid_t transfer, const struct stored *s)
+static int write_slice(struct writer *w, hid_t file, const struct stored *s)
 {
     const struct array *a = &s->array;
-    hid_t data = H5Dopen2(file, a->name, H5P_DEFAULT);
-    size_t each = dtype_size(a->dtype);
+    hsize_t count = s->count;
+    hid_t data, space, memory;
     int rc = RL_OK;
 
-    for (size_t at = 0; at < a->size; at += ROUND) {
-        size_t n = at >= s->count ? 0 : s->count - at < ROUND ? s->count - at : ROUND;
-        const void *from = n > 0 ? (const char *)s->data + at * each : (const void *)w->part;
-        if (write_range(data, transfer, a, s->begin + at, n, from) != 0 && rc == RL_OK)
-            rc = h5_error(RL_EIO, "cannot write array '%s' of %s", a->name, w->path);
-    }
+    if (count == 0)
+        return RL_OK;
+    data = H5Dopen2(file, a->name, H5P_DEFAULT);
+    space = H5Dget_space(data);
+    memory = H5Screate_simple(1, &count, NULL);
+    if (data < 0 || memory < 0 || h5_select(space, a, s->begin, s->count) != 0 ||
+        H5Dwrite(data, h5_type(a->dtype), memory, space, H5P_DEFAULT, s->data) < 0)
+        rc = h5_error(RL_EIO, "cannot write array '%s' of %s", a->name, w->part);
+    H5Sclose(memory);
+    H5Sclose(space);
     H5Dclose(data);
     return rc;
 }
 
-/* Collective.  One rank alone goes without MPI. */
+/* Each rank by itself: the room for its elements is there, nobody else writes those bytes. */
 static int write_slices(struct writer *w)
 {
-    struct comm *team = comm_size(w->team) > 1 && comm_is_mpi(w->team) ? w->team : NULL;
     hid_t access = H5I_INVALID_HID, file = H5I_INVALID_HID;
-    hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
-    int rc = RL_OK, one, error = 0;
+    int rc = RL_OK, error = 0;
 
     if (!file_exists(w->part))
-        rc = rl_error(RL_EIO, "%s does not see %s: the run folder must be on a file system that "
-                      "all hosts share", comm_host(w->team, comm_rank(w->team)), w->part);
-    TRY(comm_agree(w->team, rc));
-    access = h5_access(team, &error);
-    if (team)
-        H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE);
+        return rl_error(RL_EIO, "%s does not see %s: the run folder must be on a file system that "
+                        "all hosts share", comm_host(w->team, comm_rank(w->team)), w->part);
+    access = h5_access(&error, true);
     file = H5Fopen(w->part, H5F_ACC_RDWR, access);
     if (file < 0)
         rc = h5_error(RL_EIO, "cannot open %s for writing", w->part);
-    TRY(comm_agree(w->team, rc));
-    for (int i = 0; i < w->content->n_arrays; i++) {
-        one = write_slice(w, file, transfer, &w->content->arrays[i]);
-        rc = rc == RL_OK ? one : rc;            /* stay in step with the others */
-    }
-done:
+    for (int i = 0; i < w->content->n_arrays && rc == RL_OK; i++)
+        rc = write_slice(w, file, &w->content->arrays[i]);
     rc = h5_close(file, w->part, &error, rc);
     H5Pclose(access);
-    H5Pclose(transfer);
-    return rc;
+    return rc == RL_OK ? file_sync(w->part) : rc;
 }
 
 /* ---- the story */
@@ -340,8 +314,6 @@ static int write_all(struct writer *w)
     }
     TRY(comm_agree(w->team, rc));
     rc = write_slices(w);
-    if (rc == RL_OK)
-        rc = file_sync(w->part);        /* each host what it still holds */
     TRY(comm_agree(w->team, rc));
     rc = w->root ? finish(w) : RL_OK;
     TRY(comm_agree(w->team, rc));
