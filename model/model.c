@@ -212,25 +212,30 @@ const struct array *model_arrays(const struct model *m, int *count)
     return m->arrays;
 }
 
-/* Element e of array a is one of the two normals of counter (seed, init, a, e / 2). */
+/* Elements e and e + 1 (e even) of array a are the normals of counter (seed, init, a, e / 2). */
+static void randomize(float *w, size_t n, uint64_t seed, int a, double std)
+{
+    for (size_t e = 0; e < n; e += 2) {
+        struct counter c = { .seed = seed, .purpose = PURPOSE_INIT, .step = (uint32_t)a,
+                             .prompt = (uint32_t)(e >> 33), .position = (uint32_t)(e >> 1) };
+        uint32_t words[4];
+
+        random_words(&c, words);
+        w[e] = (float)(std * random_normal(words[0], words[1]));
+        if (e + 1 < n)
+            w[e + 1] = (float)(std * random_normal(words[2], words[3]));
+    }
+}
+
 void model_randomize(struct model *m, uint64_t seed, double std)
 {
     for (int a = 0; a < m->n_arrays; a++) {
-        const struct array *array = &m->arrays[a];
-        float *w = array->data;
+        float *w = m->arrays[a].data;
 
-        for (size_t e = 0; e < array->size; e++) {
-            struct counter c = {.seed = seed, .purpose = PURPOSE_INIT, .step = (uint32_t)a,
-                                .prompt = (uint32_t)(e >> 33), .position = (uint32_t)(e >> 1)};
-            uint32_t words[4];
-
-            if (array->dims == 1) {
-                w[e] = 1.0f;
-                continue;
-            }
-            random_words(&c, words);
-            w[e] = (float)(std * random_normal(words[e % 2 * 2], words[e % 2 * 2 + 1]));
-        }
+        if (m->arrays[a].dims > 1)
+            randomize(w, m->arrays[a].size, seed, a, std);
+        for (size_t e = 0; m->arrays[a].dims == 1 && e < m->arrays[a].size; e++)
+            w[e] = 1.0f;
     }
     model_changed(m);
 }

@@ -140,7 +140,8 @@ static void check_gradients(struct work *w, const char *of, const struct json *g
 
         golden_begin(g, "%s gradient of %s", of, arrays[i].name);
         golden_true(g, json_is_object(want), "the file has no such tensor");
-        check_tensor(g, &arrays[i], w->grads, want);
+        if (want)
+            check_tensor(g, &arrays[i], w->grads, want);
         golden_end(g);
     }
 }

@@ -112,22 +112,28 @@ static int whole_heads(const struct json *group, const char *path)
  * plain table is supported. */
 static int read_rotary(struct model_shape *s, const struct json *config, const char *path)
 {
-    static const char *const keys[] = { "rope_scaling", "rope_parameters" };
+    static const char *const keys[][2] = {
+        { "rope_scaling", "rope_scaling.rope_type" },
+        { "rope_parameters", "rope_parameters.rope_type" },
+    };
     const struct json *theta = json_get(config, "rope_theta");
     int rc = RL_OK;
 
     TRY(whole_heads(config, path));
     for (int i = 0; i < 2; i++) {
-        const struct json *group = json_get(config, keys[i]), *type = json_get(group, "rope_type");
+        const struct json *group = json_get(config, keys[i][0]);
+        const struct json *type = json_get(group, "rope_type");
 
         if (json_is_null(group))
             continue;
         if (!json_is_object(group))
-            return refuse(path, keys[i], "null or an object", group);
+            return refuse(path, keys[i][0], "null or an object", group);
         if (json_is_null(type))
-            type = json_get(group, "type");
-        if (strcmp(json_string(type, i && json_is_null(type) ? "default" : ""), "default"))
-            return unsupported(path, keys[i], "null, or rope_type \"default\"", group);
+            type = json_get(group, "type");             /* its older name */
+        if (!json_is_string(type))
+            return refuse(path, keys[i][1], "\"default\"", type);
+        if (strcmp(json_string(type, ""), "default") != 0)
+            return unsupported(path, keys[i][1], "\"default\"", type);
         TRY(whole_heads(group, path));
         if (!json_is_null(json_get(group, "rope_theta")))
             theta = json_get(group, "rope_theta");
