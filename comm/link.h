@@ -30,8 +30,8 @@ int link_open(struct link **link, struct comm *world, const char *name, const in
 void link_close(struct link *link);
 
 /* Not collective.  Called by every rank of `from`: starts sending; the batch must stay as it is
- * until link_finish, or `depth` later sends.  On an error of its own (a column is not filled) the
- * receivers get the code as the batch's status. */
+ * until link_finish or the return of the `depth`th later send.  On an error of its own (a column is
+ * not filled) the receivers get the code as the batch's status. */
 int link_send(struct link *link, const struct batch *b, unsigned columns, enum phase phase);
 /* Called by every rank of `to`, with the same columns and in the same order as the sends.  b's
  * share (P, k, group, groups, step) is set; COL_TOKENS sets N, T, start; other columns need it set

@@ -23,8 +23,8 @@
 struct tree;
 
 /* n floats, leaves a power of two; team size <= leaves.  At most 1 + log2(leaves) buffers of n
- * floats and some fixed room to receive.  Nothing is allocated later.  Not collective; the caller
- * keeps the team. */
+ * floats up to 64 leaves (2 log2(leaves) beyond, when the ranks are no power of two), and 32 MiB to
+ * receive into.  Nothing is allocated later.  Not collective; the caller keeps the team. */
 int tree_create(struct tree **tree, struct comm *team, size_t n, int leaves);
 void tree_destroy(struct tree *tree);
 size_t tree_bytes(size_t n, int leaves, int ranks, int rank);       /* for plan */

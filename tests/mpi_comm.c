@@ -213,7 +213,7 @@ static void test_late_rank_is_named(struct comm *world)
     for (int i = 0; i < 2; i++) {
         hurry(world, late ? 10 : 0.3);
         if (late)
-            clock_sleep(0.9);
+            clock_sleep(0.75);
         int rc = i == 0 ? comm_barrier(world, PHASE_REDUCE)
                         : comm_allgather(world, &all[comm_rank(world)], all, counts, PHASE_STATS);
         check(rc == (late ? RL_OK : RL_ELOST));
