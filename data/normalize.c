@@ -1,7 +1,9 @@
 /* What happens to text before the merges: the normalizer's rules, one after the other, then
  * Metaspace, which marks spaces with a visible character and may cut before each of them.
  *
- *   "a bc"  --Prepend ▁-->  "▁a bc"  --Replace ' ' by ▁-->  "▁a▁bc"  --Metaspace, split-->  ▁a  ▁bc
+ *   "a bc"  --Prepend _-->  "_a bc"  --Replace ' ' by _-->  "_a_bc"  --Metaspace, split-->  _a  _bc
+ *
+ * (_ stands for U+2581, which sentencepiece writes for a space.)
  */
 #include <stdlib.h>
 #include <string.h>

@@ -125,8 +125,8 @@ static void test_other_models_are_named(void **state)
 /* Ids with holes between them are fine: a hole has no text. */
 static void test_vocabulary_with_holes(void **state)
 {
-    struct text text = file_of("", MERGES, "\"a\":7,\"b\":1000,\"ab\":3,\"▁\":50,\"▁ab\":4000000,"
-                               "\"c\":5,\"bc\":6");
+    struct text text = file_of("", MERGES, "\"a\":7,\"b\":1000,\"ab\":3,\"▁\":50,"
+                               "\"▁ab\":4000000,\"c\":5,\"bc\":6");
     struct tokenizer *t;
     struct ids ids = {0};
 
