@@ -77,11 +77,13 @@ struct learner {
 int dpo_setup(struct learner *ln);                      /* settings; no memory yet */
 void dpo_layout(struct learner *ln, struct memory *memory);
 int dpo_targets(struct learner *ln, const struct batch *b);
+int dpo_count(struct learner *ln, const struct batch *b);
 int dpo_loss(struct learner *ln, const struct batch *b);
 int dpo_report(struct learner *ln, const struct batch *b, struct metrics *m);
 int lm_setup(struct learner *ln);
 void lm_layout(struct learner *ln, struct memory *memory);
 int lm_targets(struct learner *ln, const struct batch *b);
+int lm_count(struct learner *ln, const struct batch *b);
 int lm_loss(struct learner *ln, const struct batch *b);
 int lm_report(struct learner *ln, const struct batch *b, struct metrics *m);
 

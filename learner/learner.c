@@ -11,10 +11,10 @@
 
 const struct algorithm algorithms[] = {
     { "online_dpo", COL_TOKENS | COL_ACTOR_LOGP | COL_REF_LOGP | COL_REWARD, true,
-      dpo_setup, dpo_layout, dpo_targets, dpo_loss, dpo_report },
+      dpo_setup, dpo_layout, dpo_targets, dpo_count, dpo_loss, dpo_report },
     { "lm", COL_TOKENS, false,
-      lm_setup, lm_layout, lm_targets, lm_loss, lm_report },
-    { NULL, 0, false, NULL, NULL, NULL, NULL, NULL },
+      lm_setup, lm_layout, lm_targets, lm_count, lm_loss, lm_report },
+    { NULL, 0, false, NULL, NULL, NULL, NULL, NULL, NULL },
 };
 
 const struct algorithm *algorithm_find(const char *name)
@@ -50,7 +50,7 @@ static int set_leaves(struct learner *ln, int ranks)
 static int setup(struct learner *ln, const struct config *c, int ranks, int P, int k,
                  int max_row_tokens)
 {
-    int64_t rows = (int64_t)P * k, micro = c->micro_rows, used;
+    int64_t micro = c->micro_rows, used, table;
     int rc = RL_OK;
 
     ln->config = c;
@@ -65,10 +65,11 @@ static int setup(struct learner *ln, const struct config *c, int ranks, int P, i
     used = ln->algorithm->rollouts && ln->dpo.pairing != PAIRING_ALL ? 2 : k;   /* of a group */
     micro = micro < used ? used : micro;
     micro = micro < (int64_t)P * used ? micro : (int64_t)P * used;
-    if (rows * (k + 1) > INT_MAX / PAIR_TERMS || micro * max_row_tokens > INT_MAX)
-        return rl_error(RL_ENOFIT, "micro_rows: %lld rows of %d tokens and %lld rows in a step are "
-                        "too many for one learner", (long long)micro, max_row_tokens,
-                        (long long)rows);
+    table = (int64_t)P * (k + ln->dpo.pairs_per_group);
+    if (table > INT_MAX / (PAIR_TERMS + c->n_rewards) || micro > INT_MAX / max_row_tokens)
+        return rl_error(RL_ENOFIT, "micro_rows: %lld rows of %d tokens and %lld rows and pairs in "
+                        "a step are too many for one learner", (long long)micro, max_row_tokens,
+                        (long long)table);
     ln->micro.max_rows = (int)micro;
     ln->micro.max_tokens = (int)micro * max_row_tokens;
 done:
@@ -203,9 +204,11 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
     int rc = RL_OK;
 
     memset(ln->seconds, 0, sizeof ln->seconds);
-    TRY(comm_agree(ln->team, check(ln, b)));
-    TRY(stats_begin(&ln->stats, b));
-    TRY(ln->algorithm->targets(ln, b));
+    rc = check(ln, b);
+    if (rc == RL_OK)
+        rc = ln->algorithm->targets(ln, b);
+    TRY(stats_begin(&ln->stats, b, rc));
+    TRY(ln->algorithm->count(ln, b));
     if (ln->total > 0)              /* else no pair is left, on any rank */
         TRY(comm_agree(ln->team, gradients_add(ln, b)));
     TRY(ln->algorithm->report(ln, b, m));
@@ -263,8 +266,7 @@ int learner_nll(struct learner *ln, const struct batch *b, double *sum, int64_t 
 
     *sum = 0;
     *count = 0;
-    TRY(comm_agree(ln->team, b->status));
-    TRY(stats_begin(&ln->stats, b));
+    TRY(stats_begin(&ln->stats, b, b->status));
     TRY(stats_room(&ln->stats, (size_t)b->k));
     TRY(comm_agree(ln->team, nll_rows(ln, b, ln->stats.mine)));
     for (int n = 0; n < b->N; n++) {

@@ -31,8 +31,10 @@ struct algorithm {
     bool rollouts;              /* needs an actor; else rows come from text */
     int (*setup)(struct learner *ln);                       /* check its settings */
     void (*layout)(struct learner *ln, struct memory *memory);
-    /* Which rows are run, and what divides the loss.  Collective. */
+    /* Which rows are run, and what each counts.  Not collective. */
     int (*targets)(struct learner *ln, const struct batch *b);
+    /* What divides the loss, over all ranks.  Collective. */
+    int (*count)(struct learner *ln, const struct batch *b);
     /* Terms and dlogp of the micro-batch at hand.  Not collective. */
     int (*loss)(struct learner *ln, const struct batch *b);
     /* Its metrics, and a last check before the weights change.  Collective. */
@@ -46,7 +48,8 @@ const struct algorithm *algorithm_find(const char *name);
 int learner_create(struct learner **ln, const struct config *config, struct model *model,
                    struct comm *team, int P, int k, int max_row_tokens);
 void learner_destroy(struct learner *ln);               /* NULL is fine */
-/* Bytes that create takes on a rank of the team, optimizer and activations included; for plan. */
+/* Bytes that create takes on a rank of the team, optimizer and activations included; for plan.  0
+ * after an error that create would report too. */
 size_t learner_bytes(const struct config *config, const struct model_shape *shape,
                      struct compute *compute, int ranks, int rank, int P, int k,
                      int max_row_tokens);

@@ -20,10 +20,15 @@ void lm_layout(struct learner *ln, struct memory *memory)
 
 int lm_targets(struct learner *ln, const struct batch *b)
 {
-    int rc = RL_OK;
-
     for (int n = 0; n < b->N; n++)
         ln->place[n] = 0;
+    return RL_OK;
+}
+
+int lm_count(struct learner *ln, const struct batch *b)
+{
+    int rc = RL_OK;
+
     TRY(gradients_count(ln, b));
     ln->total = (double)ln->counted[0];
 done:

@@ -106,8 +106,7 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
 
     if (rc == RL_OK && (b->R != ln->config->n_rewards && b->filled & COL_REWARD))
         rc = rl_error(RL_EBUG, "%d reward columns for %d rewards", b->R, ln->config->n_rewards);
-    TRY(comm_agree(ln->team, rc));
-    TRY(stats_begin(&ln->stats, b));
+    TRY(stats_begin(&ln->stats, b, rc));
     TRY(stats_room(&ln->stats, (size_t)b->k * columns));
     have = ln->stats.columns;
     for (int n = 0; n < b->N; n++)

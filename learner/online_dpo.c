@@ -93,7 +93,7 @@ static int label(struct learner *ln, const struct batch *b, int g)
     return RL_OK;
 }
 
-static int label_all(struct learner *ln, const struct batch *b)
+int dpo_targets(struct learner *ln, const struct batch *b)
 {
     int rc = RL_OK;
 
@@ -108,12 +108,11 @@ done:
     return rc;
 }
 
-int dpo_targets(struct learner *ln, const struct batch *b)
+int dpo_count(struct learner *ln, const struct batch *b)
 {
     size_t per_group = (size_t)ln->dpo.pairs_per_group * PAIR_TERMS;
     int rc = RL_OK;
 
-    TRY(comm_agree(ln->team, label_all(ln, b)));
     TRY(gradients_count(ln, b));
     TRY(stats_gather(&ln->stats, ln->dpo.pair_terms, per_group));
     ln->total = 0;

@@ -9,7 +9,7 @@
 void stats_layout(struct stats *s, struct memory *memory, int ranks, size_t room)
 {
     s->room = room;
-    s->shares = memory_take(memory, (size_t)ranks * 2 * sizeof *s->shares);
+    s->shares = memory_take(memory, (size_t)ranks * SHARE * sizeof *s->shares);
     s->counts = memory_take(memory, (size_t)ranks * sizeof *s->counts);
     s->mine = memory_take(memory, room * sizeof *s->mine);
     s->all = memory_take(memory, room * sizeof *s->all);
@@ -21,28 +21,33 @@ void stats_free(struct stats *s)
     s->grown = NULL;
 }
 
-int stats_begin(struct stats *s, const struct batch *b)
+int stats_begin(struct stats *s, const struct batch *b, int rc)
 {
-    int64_t mine[2] = { b->groups, b->groups > 0 ? b->filled : COL_ALL };
-    int64_t groups = 0;
-    int ranks = comm_size(s->team), first = 0, rc = RL_OK;
+    int64_t mine[SHARE] = { rc, b->group, b->groups, b->groups > 0 ? b->filled : COL_ALL };
+    int64_t next = 0;
+    int ranks = comm_size(s->team);
+    bool well = true, in_order = true;
 
     for (int r = 0; r < ranks; r++)
         s->counts[r] = sizeof mine;
     TRY(comm_allgather(s->team, mine, s->shares, s->counts, PHASE_COUNT));
     s->columns = COL_ALL;
     for (int r = 0; r < ranks; r++) {
-        if (r < comm_rank(s->team))
-            first += (int)s->shares[2 * r];
-        groups += s->shares[2 * r];
-        s->columns &= (unsigned)s->shares[2 * r + 1];
+        const int64_t *share = s->shares + (size_t)r * SHARE;
+        well = well && share[SHARE_STATUS] == RL_OK;
+        in_order = in_order && (share[SHARE_GROUPS] == 0 || share[SHARE_GROUP] == next);
+        next += share[SHARE_GROUPS];
+        s->columns &= (unsigned)share[SHARE_COLUMNS];
     }
-    if (groups != b->P || (b->groups > 0 && first != b->group))
-        rc = rl_error(RL_EBUG, "step %lld: the learners hold %lld of %d prompt groups, or not in "
-                      "rank order", (long long)b->step, (long long)groups, b->P);
     s->groups = b->P;
+    if (!well)                      /* known to all: now the line of the worst is printed */
+        return comm_agree(s->team, (int)mine[SHARE_STATUS]);
+    if (!in_order || next != b->P)
+        rc = comm_agree(s->team, rl_error(RL_EBUG, "step %lld: the learners hold %lld of %d prompt "
+                                          "groups, or not in order", (long long)b->step,
+                                          (long long)next, b->P));
 done:
-    return comm_agree(s->team, rc);
+    return rc;
 }
 
 int stats_room(struct stats *s, size_t per_group)
@@ -69,7 +74,8 @@ int stats_gather(struct stats *s, const double *mine, size_t per_group)
 
     TRY(stats_room(s, per_group));
     for (int r = 0; r < comm_size(s->team); r++)
-        s->counts[r] = (size_t)s->shares[2 * r] * per_group * sizeof *mine;
+        s->counts[r] = (size_t)s->shares[(size_t)r * SHARE + SHARE_GROUPS] * per_group *
+                       sizeof *mine;
     TRY(comm_allgather(s->team, mine, s->all, s->counts, PHASE_STATS));
 done:
     return rc;

@@ -2,7 +2,7 @@
  * stats_gather puts all of them in global order on every rank, where they are added by plain
  * loops.  So a mean has the same bits for any number of ranks.
  *
- *   TRY(stats_begin(&s, batch));                   who holds which groups, which columns are there
+ *   TRY(stats_begin(&s, batch, rc));               who holds which groups, which columns are there
  *   TRY(stats_gather(&s, mine, per_group));        s.all[group * per_group + i]
  */
 #ifndef LEARNER_STATS_H
@@ -16,9 +16,11 @@
 #include "comm/comm.h"
 #include "data/batch.h"
 
+enum { SHARE_STATUS, SHARE_GROUP, SHARE_GROUPS, SHARE_COLUMNS, SHARE };
+
 struct stats {
     struct comm *team;
-    int64_t *shares;            /* (ranks, 2): groups held, columns filled */
+    int64_t *shares;            /* (ranks, SHARE): see stats_begin */
     size_t *counts;             /* (ranks) bytes */
     double *mine, *all;         /* room doubles each; mine is scratch for the caller */
     size_t room;
@@ -31,8 +33,10 @@ struct stats {
 void stats_layout(struct stats *s, struct memory *memory, int ranks, size_t room);
 void stats_free(struct stats *s);                   /* what layout did not place */
 
-/* Collective.  RL_EBUG when the ranks' shares do not cover the groups of the batch in order. */
-int stats_begin(struct stats *s, const struct batch *b);
+/* Collective.  Who holds which groups; every rank brings the status rc of what it did before, and
+ * all get the worst, so this is an agreement too.  RL_EBUG when the shares do not cover the groups
+ * of the batch in order. */
+int stats_begin(struct stats *s, const struct batch *b, int rc);
 /* Collective.  Room for per_group doubles of each group of the batch begun. */
 int stats_room(struct stats *s, size_t per_group);
 /* Collective.  mine: per_group doubles for each group held here.  Fills all. */

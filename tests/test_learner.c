@@ -1,4 +1,5 @@
 /* The learner in one process: it learns, and how the work is cut does not change a bit. */
+#include <malloc.h>
 #include <math.h>
 
 #include "learner/losses/loss.h"
@@ -354,6 +355,36 @@ static void test_settings_that_cannot_work(void **state)
     tiny_close(&t);
 }
 
+#ifndef SANITIZED
+static size_t heap(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+/* `plan` says what create takes, but for some small structs. */
+static void test_bytes_are_those_of_create(void **state)
+{
+    (void)state;
+    for (int recompute = 0; recompute < 2; recompute++) {
+        struct tiny t = tiny_open(1, "cpu");
+        struct config c = settings("online_dpo");
+        struct learner *ln;
+        size_t planned, before = heap(), taken;
+        c.recompute = recompute;
+        c.micro_rows = 16;
+        planned = learner_bytes(&c, t.shape, t.compute, 1, 0, TINY_P, TINY_K, 200);
+        assert_ok(learner_create(&ln, &c, t.model, alone, TINY_P, TINY_K, 200));
+        taken = heap() - before;
+        if (taken < planned || taken > planned + planned / 100 + 65536)
+            fail_msg("planned %zu bytes, took %zu", planned, taken);
+        learner_destroy(ln);
+        tiny_close(&t);
+    }
+}
+#endif
+
 static void test_find(void **state)
 {
     (void)state;
@@ -379,6 +410,9 @@ int main(void)
         cmocka_unit_test(test_measure_grows),
         cmocka_unit_test(test_lm_learns_its_rows),
         cmocka_unit_test(test_settings_that_cannot_work),
+#ifndef SANITIZED
+        cmocka_unit_test(test_bytes_are_those_of_create),
+#endif
         cmocka_unit_test(test_find),
     };
 
