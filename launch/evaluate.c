@@ -1,5 +1,6 @@
-/* Evaluation on held-out data: rewards, KL and lengths of completions of eval_prompts, sampled and greedy,
- * and perplexity of eval_text.  The same ring as training, with its own batches and random numbers. */
+/* Evaluation on held-out data: rewards, KL and lengths of completions of eval_prompts, sampled and
+ * greedy, and perplexity of eval_text.  The same ring as training, with its own batches and random
+ * numbers. */
 #include <string.h>
 
 #include "base/clock.h"

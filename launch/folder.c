@@ -50,7 +50,8 @@ static int keep_lines(const char *path, const char *key, int64_t last, size_t *b
 }
 
 /* Cut `name` back to the lines up to `last` and open it for appending. */
-static int begin_lines(const struct folder *f, const char *name, const char *key, int64_t last, FILE **file)
+static int begin_lines(const struct folder *f, const char *name, const char *key, int64_t last,
+                       FILE **file)
 {
     char path[4200];
     size_t bytes = 0;
@@ -98,7 +99,8 @@ bool folder_stop(const struct folder *f)
 {
     char path[4200];
 
-    return path_join(path, sizeof path, f->path, "stop") == RL_OK && file_exists(path) && remove(path) == 0;
+    return path_join(path, sizeof path, f->path, "stop") == RL_OK && file_exists(path) &&
+           remove(path) == 0;
 }
 
 void folder_checkpoint(const struct folder *f, int64_t step, char *out, size_t room)

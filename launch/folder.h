@@ -1,5 +1,5 @@
-/* The run folder: runs/<name>/ with config.cfg, metrics.jsonl, samples.jsonl, checkpoints/, log.txt. Only the
- * recorder (the first learner) writes here; see docs/formats.md. */
+/* The run folder: runs/<name>/ with config.cfg, metrics.jsonl, samples.jsonl, checkpoints/,
+ * log.txt. Only the recorder (the first learner) writes here; see docs/formats.md. */
 #ifndef LAUNCH_FOLDER_H
 #define LAUNCH_FOLDER_H
 
@@ -16,8 +16,8 @@ struct folder {
 
 /* Make the folder and its checkpoints/; RL_EIO, one line, when it cannot be written. */
 int folder_create(struct folder *f, const char *path);
-/* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start empty), write config.cfg,
- * open the files for appending. */
+/* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start
+ * empty), write config.cfg, open the files for appending. */
 int folder_begin(struct folder *f, const struct config *c, int64_t step);
 void folder_close(struct folder *f);
 /* Is there a file `stop` in it?  It is removed when found. */

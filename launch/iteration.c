@@ -1,8 +1,9 @@
-/* The whole algorithm, for every placement.  A rank does the steps of the roles it holds and skips the
- * others; a link from a rank to itself is a pointer.
+/* The whole algorithm, for every placement.  A rank does the steps of the roles it holds and skips
+ * the others; a link from a rank to itself is a pointer.
  *
- *   actors hold weights of version s when iteration s begins, and sample the batch of step s + max_lag;
- *   learners train on the batch of step s, sampled max_lag iterations ago, which makes version s + 1.
+ *   actors hold weights of version s when iteration s begins, and sample the batch of step s +
+ * max_lag; learners train on the batch of step s, sampled max_lag iterations ago, which makes
+ * version s + 1.
  *
  * So the batch of step s is sampled with version max(0, s - max_lag), exactly, and with max_lag = 1
  * generation and update overlap when they are on different ranks.
@@ -12,8 +13,8 @@
 #include "base/status.h"
 #include "launch/run.h"
 
-/* One batch around the ring, up to the learners' door.  A failure travels with the batch, so that every
- * rank keeps its appointments and all stop together at the iteration's agreement. */
+/* One batch around the ring, up to the learners' door.  A failure travels with the batch, so that
+ * every rank keeps its appointments and all stop together at the iteration's agreement. */
 int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose)
 {
     struct prompts *prompts = purpose == PURPOSE_EVAL ? r->eval_prompts : r->prompts;
@@ -34,7 +35,8 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
         r->made += made;
         rc = status_worse(rc, link_send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT));
         rc = status_worse(rc, link_send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT));
-        rc = status_worse(rc, link_send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
+        rc = status_worse(rc,
+                          link_send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
         r->spans[SPAN_GENERATE] += clock_now() - t;
     }
     if ((b = ring_batch(ring, ROLE_REWARD, step))) {
@@ -70,7 +72,8 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
         TRY(link_recv(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
     } else {
         ring_begin(ring, step);
-        TRY(corpus_next(r->corpus, r->config->shuffle, (uint64_t)r->config->seed, step * ring->P, b));
+        TRY(corpus_next(r->corpus, r->config->shuffle, (uint64_t)r->config->seed, step * ring->P,
+                        b));
     }
     ring->collected[step % ring->depth] = step;
     rc = b->status;
@@ -177,7 +180,8 @@ done:
     return rc;
 }
 
-/* Save what there is unless a rank was lost; numbers gone bad leave the weights of the last good step. */
+/* Save what there is unless a rank was lost; numbers gone bad leave the weights of the last good
+ * step. */
 int run_end(struct run *r, int rc)
 {
     bool save = rc == RL_OK || rc == RL_ESTOP || rc == RL_ENAN;

@@ -15,7 +15,8 @@
 #include "checkpoints/checkpoint.h"
 #include "checkpoints/safetensors.h"
 
-/* By their name in a folder and in a checkpoint; the first three are read, all are kept for export. */
+/* By their name in a folder and in a checkpoint; the first three are read, all are kept for export.
+ */
 #define KEPT(name) { name, "files/" name, { 0 } }
 static const struct source_file kept_files[SOURCE_FILES] = {
     KEPT("config.json"), KEPT("tokenizer.json"), KEPT("generation_config.json"),
@@ -60,7 +61,8 @@ static int read_folder(struct source *s)
             TRY(file_read(path, &s->files[i].text));
     }
     if (!s->files[0].text.data)
-        rc = rl_error(RL_EINVAL, "%s: no config.json there; a Hugging Face folder has one", s->path);
+        rc =
+            rl_error(RL_EINVAL, "%s: no config.json there; a Hugging Face folder has one", s->path);
 done:
     return rc;
 }
@@ -117,7 +119,8 @@ static int read_config(struct source *s)
         s->bos = -1;
     add_eos(s, config);
     if (generation->data) {
-        snprintf(where, sizeof where, "%s%sgeneration_config.json", s->path, s->is_checkpoint ? ":" : "/");
+        snprintf(where, sizeof where, "%s%sgeneration_config.json", s->path,
+                 s->is_checkpoint ? ":" : "/");
         more = json_parse(generation->data, generation->size, where);
         rc = more ? RL_OK : RL_EINVAL;
         add_eos(s, more);
@@ -139,7 +142,8 @@ static int read_tokenizer(struct source *s)
     snprintf(where, sizeof where, "%s%stokenizer.json", s->path, s->is_checkpoint ? ":" : "/");
     TRY(tokenizer_parse(&s->tokenizer, text->data, text->size, where));
     if (tokenizer_size(s->tokenizer) > s->shape.V)
-        rc = rl_error(RL_EINVAL, "%s: the tokenizer has ids up to %d but vocab_size in config.json is %d",
+        rc = rl_error(RL_EINVAL,
+                      "%s: the tokenizer has ids up to %d but vocab_size in config.json is %d",
                       where, tokenizer_size(s->tokenizer) - 1, s->shape.V);
 done:
     return rc;
@@ -189,10 +193,12 @@ int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *f
         snprintf(name, sizeof name, "%s/%s", folder, arrays[i].name);
         int at = checkpoint_find(c, name);
         if (at < 0)
-            return rl_error(RL_EINVAL, "%s: no array '%s': a checkpoint of another model", path, name);
+            return rl_error(RL_EINVAL, "%s: no array '%s': a checkpoint of another model", path,
+                            name);
         if (!same_shape(checkpoint_array(c, at), &arrays[i]))
-            return rl_error(RL_EINVAL, "%s: array '%s' has another shape: a checkpoint of another model",
-                            path, name);
+            return rl_error(RL_EINVAL,
+                            "%s: array '%s' has another shape: a checkpoint of another model", path,
+                            name);
         TRY(checkpoint_read(c, at, 0, arrays[i].size, flat + arrays[i].offset));
     }
 done:

@@ -1,10 +1,9 @@
-/* Opens models for the roles: a Hugging Face folder, a checkpoint file or a run folder becomes weights, tokenizer
- * and the small files that `export` writes again.  Roles read no files.
+/* Opens models for the roles: a Hugging Face folder, a checkpoint file or a run folder becomes
+ * weights, tokenizer and the small files that `export` writes again.  Roles read no files.
  *
  *   struct source src;
- *   TRY(source_open(&src, "path/to/folder"));             config.json, tokenizer.json, ... ; no weights yet
- *   TRY(model_create(&m, &src.shape, compute));
- *   TRY(source_load(&src, m));
+ *   TRY(source_open(&src, "path/to/folder"));             config.json, tokenizer.json, ... ; no
+ * weights yet TRY(model_create(&m, &src.shape, compute)); TRY(source_load(&src, m));
  *   source_close(&src);
  */
 #ifndef LAUNCH_MODELS_H
@@ -29,16 +28,17 @@ struct source {
     bool is_checkpoint;
     struct model_shape shape;
     struct tokenizer *tokenizer; /* NULL: the folder has none */
-    int bos, eos[SOURCE_EOS], n_eos;   /* bos -1: none; eos of config.json and generation_config.json */
+    int bos, eos[SOURCE_EOS],
+        n_eos; /* bos -1: none; eos of config.json and generation_config.json */
     struct source_file files[SOURCE_FILES];
 };
 
 int source_open(struct source *s, const char *path);
 void source_close(struct source *s);                             /* fine on a zeroed struct */
-int source_load(const struct source *s, struct model *m);        /* weights into m, and model_changed */
+int source_load(const struct source *s, struct model *m); /* weights into m, and model_changed */
 
-/* Read "<folder>/<name>" of every array into flat + offset.  RL_EINVAL: missing or of another shape;
- * `path` is for messages. */
+/* Read "<folder>/<name>" of every array into flat + offset.  RL_EINVAL: missing or of another
+ * shape; `path` is for messages. */
 int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *folder,
                            const struct array *arrays, int n, float *flat);
 

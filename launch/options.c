@@ -45,7 +45,8 @@ static int take(const struct option_row *rows, int argc, char **argv, int *i)
     const char *word = argv[*i];
     const char *name = word + (word[1] == '-' ? 2 : 1);
     const char *equals = strchr(name, '=');
-    const struct option_row *row = find(rows, name, equals ? (size_t)(equals - name) : strlen(name));
+    const struct option_row *row =
+        find(rows, name, equals ? (size_t)(equals - name) : strlen(name));
 
     if (!row)
         return rl_error(RL_EINVAL, "unknown option '%s' (--help lists them)", word);

@@ -34,8 +34,10 @@ static int assign(struct placement *p, const struct config *c)
     for (int g = 0; g < c->n_ranks; g++)
         for (int64_t i = 0; i < c->ranks[g].count; i++, next++) {
             if (next >= p->ranks)
-                return rl_error(RL_EINVAL, "%s: ranks asks for more ranks than the %d that were started; "
-                                "start more or lower a count", config_where(c, "ranks"), p->ranks);
+                return rl_error(RL_EINVAL,
+                                "%s: ranks asks for more ranks than the %d that were started; "
+                                "start more or lower a count",
+                                config_where(c, "ranks"), p->ranks);
             p->roles[next] = c->ranks[g].roles & needed(c);
         }
     return RL_OK;
@@ -49,12 +51,16 @@ static int check(const struct placement *p, const struct config *c)
         held |= p->roles[r];
     for (int i = 0; i < ROLES; i++)
         if ((needed(c) & ~held) & 1u << i)
-            return rl_error(RL_EINVAL, "%s: no rank holds the role \"%s\", which %s needs; add it to a "
-                            "group of ranks", config_where(c, "ranks"), role_name(1 << i), c->algorithm);
+            return rl_error(RL_EINVAL,
+                            "%s: no rank holds the role \"%s\", which %s needs; add it to a "
+                            "group of ranks",
+                            config_where(c, "ranks"), role_name(1 << i), c->algorithm);
     if (placement_of(p, ROLE_LEARNER)->count > c->reduction_leaves)
-        return rl_error(RL_EINVAL, "%s: %d learner ranks but reduction_leaves = %d; raise reduction_leaves "
-                        "(a power of two) or use fewer learners", config_where(c, "reduction_leaves"),
-                        placement_of(p, ROLE_LEARNER)->count, (int)c->reduction_leaves);
+        return rl_error(RL_EINVAL,
+                        "%s: %d learner ranks but reduction_leaves = %d; raise reduction_leaves "
+                        "(a power of two) or use fewer learners",
+                        config_where(c, "reduction_leaves"), placement_of(p, ROLE_LEARNER)->count,
+                        (int)c->reduction_leaves);
     return RL_OK;
 }
 

@@ -8,11 +8,14 @@
 struct placement {
     int ranks;
     unsigned *roles;                    /* (ranks) bits of enum role; 0: idle */
-    struct ranklist { int *rank; int count; } of[ROLES];   /* world ranks that hold role 1 << i, ascending */
+    struct ranklist {
+        int *rank;
+        int count;
+    } of[ROLES]; /* world ranks that hold role 1 << i, ascending */
 };
 
-/* RL_EINVAL, naming the key: a role that the algorithm needs and no rank holds, more ranks asked for
- * than there are, more learners than reduction_leaves. */
+/* RL_EINVAL, naming the key: a role that the algorithm needs and no rank holds, more ranks asked
+ * for than there are, more learners than reduction_leaves. */
 int placement_make(struct placement *p, const struct config *c, int ranks);
 void placement_free(struct placement *p);
 const struct ranklist *placement_of(const struct placement *p, enum role role);

@@ -16,7 +16,8 @@ static int find_part(struct checkpoint *c, const char *path, int q, const char *
 }
 
 /* Row lengths of the whole batch give this share's rows and the token at which it begins. */
-static int read_lengths(struct checkpoint *c, const char *path, int q, struct batch *b, size_t *first_token)
+static int read_lengths(struct checkpoint *c, const char *path, int q, struct batch *b,
+                        size_t *first_token)
 {
     size_t rows = (size_t)b->P * (size_t)b->k, first = (size_t)b->group * (size_t)b->k;
     int *length = malloc((rows ? rows : 1) * sizeof *length);

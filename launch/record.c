@@ -1,5 +1,5 @@
-/* The lines of a step: metrics.jsonl, samples.jsonl and the terminal.  Times are the slowest rank's of the
- * role; idle/<role> is the mean share of the step that ranks of the role waited. */
+/* The lines of a step: metrics.jsonl, samples.jsonl and the terminal.  Times are the slowest rank's
+ * of the role; idle/<role> is the mean share of the step that ranks of the role waited. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -58,8 +58,8 @@ done:
     return rc;
 }
 
-static void set_times(struct run *r, const double spans[SPANS], const double waited[ROLES], int64_t made,
-                      double rss_gb)
+static void set_times(struct run *r, const double spans[SPANS], const double waited[ROLES],
+                      int64_t made, double rss_gb)
 {
     struct metrics *m = r->metrics;
     double seconds = clock_now() - r->step_started;
@@ -151,17 +151,19 @@ done:
 static int add_sample(struct run *r, const struct batch *b, int n, struct text *out)
 {
     const int *ids = b->tokens + b->start[n];
-    int prompt = b->prompt_len[n], length = b->start[n + 1] - b->start[n], row = b->group * b->k + n;
+    int prompt = b->prompt_len[n], length = b->start[n + 1] - b->start[n],
+        row = b->group * b->k + n;
     static const char *const finish[] = { "", "eos", "stop", "length" };
     int rc = RL_OK;
 
-    text_addf(out, "{\"step\":%lld,\"row\":%d,\"prompt_line\":%lld,\"prompt\":", (long long)r->step + 1, row,
-              (long long)b->prompt[n]);
+    text_addf(out,
+              "{\"step\":%lld,\"row\":%d,\"prompt_line\":%lld,\"prompt\":", (long long)r->step + 1,
+              row, (long long)b->prompt[n]);
     TRY(add_text(out, r->policy_source.tokenizer, ids, prompt));
     text_adds(out, ",\"completion\":");
     TRY(add_text(out, r->policy_source.tokenizer, ids + prompt, length - prompt));
-    text_addf(out, ",\"finish\":\"%s\",\"tokens\":%d,\"version\":%lld,\"rewards\":{", finish[b->finish[n]],
-              length - prompt, (long long)b->version[n]);
+    text_addf(out, ",\"finish\":\"%s\",\"tokens\":%d,\"version\":%lld,\"rewards\":{",
+              finish[b->finish[n]], length - prompt, (long long)b->version[n]);
     for (int i = 0; i < b->R; i++) {
         text_adds(out, i ? "," : "");
         json_add_string(out, r->config->rewards[i].name, strlen(r->config->rewards[i].name));
@@ -181,7 +183,8 @@ static int gather_lines(struct run *r, const struct text *mine, struct text *all
     size_t *counts = calloc((size_t)ranks, sizeof *counts), total = 0;
     char *lines = NULL;
 
-    TRY(comm_agree(r->team, sizes && counts ? RL_OK : rl_error(RL_ENOFIT, "no memory for samples")));
+    TRY(comm_agree(r->team,
+                   sizes && counts ? RL_OK : rl_error(RL_ENOFIT, "no memory for samples")));
     sizes[comm_rank(r->team)] = (int64_t)mine->size;
     TRY(comm_sum_int64(r->team, sizes, ranks, PHASE_STATS));
     for (int i = 0; i < ranks; i++)
@@ -210,7 +213,8 @@ int record_samples(struct run *r, const struct batch *b)
     TRY(comm_agree(r->team, rc));
     TRY(gather_lines(r, &mine, &all));
     if (comm_rank(r->team) == 0 && all.size > 0 &&
-        (fwrite(all.data, 1, all.size, r->folder.samples) != all.size || fflush(r->folder.samples) != 0))
+        (fwrite(all.data, 1, all.size, r->folder.samples) != all.size ||
+         fflush(r->folder.samples) != 0))
         rc = rl_error(RL_EIO, "cannot write %s/samples.jsonl", r->folder.path);
 done:
     text_free(&mine);

@@ -34,7 +34,8 @@ static void layout(struct ring *ring, const struct placement *p, int rank, int r
         if (!(ring->roles & role_of[i]) || placement_index(p, role_of[i], rank) < 0)
             continue;
         for (int j = i - 1; j >= 0; j--)
-            if (ring->batch[j][0] && ring->first[j] == ring->first[i] && ring->count[j] == ring->count[i])
+            if (ring->batch[j][0] && ring->first[j] == ring->first[i] &&
+                ring->count[j] == ring->count[i])
                 same = j;
         for (int d = 0; d < ring->depth; d++) {
             int rows = ring->count[i] * ring->k;
@@ -48,15 +49,19 @@ static void layout(struct ring *ring, const struct placement *p, int rank, int r
 static int check_size(const struct ring *ring, int row_tokens)
 {
     if ((int64_t)ring->P * ring->k * row_tokens > INT32_MAX)
-        return rl_error(RL_EINVAL, "a batch of %d prompts x %d samples x %d tokens is too large; lower "
-                        "prompts_per_step, samples_per_prompt or max_new", ring->P, ring->k, row_tokens);
+        return rl_error(RL_EINVAL,
+                        "a batch of %d prompts x %d samples x %d tokens is too large; lower "
+                        "prompts_per_step, samples_per_prompt or max_new",
+                        ring->P, ring->k, row_tokens);
     return RL_OK;
 }
 
 static int open_links(struct ring *ring, struct comm *world, const struct placement *p, int leaves)
 {
-    const struct ranklist *actors = placement_of(p, ROLE_ACTOR), *learners = placement_of(p, ROLE_LEARNER);
-    const struct ranklist *rewards = placement_of(p, ROLE_REWARD), *refs = placement_of(p, ROLE_REFMODEL);
+    const struct ranklist *actors = placement_of(p, ROLE_ACTOR),
+                          *learners = placement_of(p, ROLE_LEARNER);
+    const struct ranklist *rewards = placement_of(p, ROLE_REWARD),
+                          *refs = placement_of(p, ROLE_REFMODEL);
     struct {
         struct link **link;
         const char *name;
@@ -77,8 +82,8 @@ done:
     return rc;
 }
 
-int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves, int P, int k,
-              int depth, int row_tokens, int R, bool links)
+int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves, int P,
+              int k, int depth, int row_tokens, int R, bool links)
 {
     int rank = comm_rank(world), rc = RL_OK;
 

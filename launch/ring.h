@@ -1,11 +1,12 @@
-/* The ring of one kind of batch (training or evaluation): its batches by role and slot, and the links
- * that carry columns from role to role.
+/* The ring of one kind of batch (training or evaluation): its batches by role and slot, and the
+ * links that carry columns from role to role.
  *
  *   actor --tokens--> reward ----reward----> learner
  *     |  \--tokens--> refmodel --ref_logp-->    ^
  *     +---------- tokens, actor_logp -----------+
  *
- * Roles of a rank whose shares of the step are equal use one struct batch: then a link is a pointer.
+ * Roles of a rank whose shares of the step are equal use one struct batch: then a link is a
+ * pointer.
  */
 #ifndef LAUNCH_RING_H
 #define LAUNCH_RING_H
@@ -24,22 +25,23 @@ struct ring {
     unsigned roles;                 /* that take part: all, or learners only */
     struct memory memory;
     struct batch store[ROLES][RING_DEPTH];
-    int first[ROLES], count[ROLES];             /* the share of this rank, by role; count 0: not held */
+    int first[ROLES], count[ROLES]; /* the share of this rank, by role; count 0: not held */
     struct batch *batch[ROLES][RING_DEPTH];     /* NULL: the role is not held here */
     int64_t collected[RING_DEPTH];              /* step whose columns have all come, -1: none */
     struct link *prompts_to_reward, *prompts_to_refmodel, *rollouts, *rewards, *references;
 };
 
-/* Collective over world.  P groups of k rows, rows of at most row_tokens tokens, R rewards. `links`: open
- * the links between the roles (false: rows come from text, learners only). */
-int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves, int P, int k,
-              int depth, int row_tokens, int R, bool links);
+/* Collective over world.  P groups of k rows, rows of at most row_tokens tokens, R rewards.
+ * `links`: open the links between the roles (false: rows come from text, learners only). */
+int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves, int P,
+              int k, int depth, int row_tokens, int R, bool links);
 void ring_close(struct ring *ring);
 /* Bytes of the batches on a rank (for plan). */
 size_t ring_bytes(const struct placement *p, int rank, int leaves, int P, int k, int depth,
                   int row_tokens, int R, unsigned roles);
 
-/* The batch of `step` for a role, NULL if the rank does not hold it; ring_begin clears it and sets its share. */
+/* The batch of `step` for a role, NULL if the rank does not hold it; ring_begin clears it and sets
+ * its share. */
 struct batch *ring_batch(struct ring *ring, enum role role, int64_t step);
 void ring_begin(struct ring *ring, int64_t step);
 

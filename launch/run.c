@@ -1,4 +1,5 @@
-/* A rank's part of a run is made here, in the order in which things depend on each other; see run.h. */
+/* A rank's part of a run is made here, in the order in which things depend on each other; see
+ * run.h. */
 #include "launch/run.h"
 
 #include <stdlib.h>
@@ -19,11 +20,13 @@ static int open_sources(struct run *r)
 
     TRY(source_open(&r->policy_source, c->model));
     if (r->algorithm->rollouts)
-        TRY(source_open(&r->reference_source, c->refmodel && *c->refmodel ? c->refmodel : c->model));
+        TRY(source_open(&r->reference_source,
+                        c->refmodel && *c->refmodel ? c->refmodel : c->model));
     if (r->algorithm->rollouts && r->reference_source.shape.V != r->policy_source.shape.V)
-        rc = rl_error(RL_EINVAL, "%s: vocabulary of %d tokens, but the model's is %d: the reference model "
-                      "must share the tokenizer", c->refmodel, r->reference_source.shape.V,
-                      r->policy_source.shape.V);
+        rc = rl_error(RL_EINVAL,
+                      "%s: vocabulary of %d tokens, but the model's is %d: the reference model "
+                      "must share the tokenizer",
+                      c->refmodel, r->reference_source.shape.V, r->policy_source.shape.V);
 done:
     return rc;
 }
@@ -137,7 +140,8 @@ static int open_roles(struct run *r)
     if (run_holds(r, ROLE_REFMODEL))
         TRY(refmodel_create(&r->refmodel, r->reference, (int)c->micro_rows, r->row_tokens, 1.0f));
     if (run_holds(r, ROLE_LEARNER))
-        TRY(learner_create(&r->learner, c, r->policy, r->team, r->train.P, r->train.k, r->row_tokens));
+        TRY(learner_create(&r->learner, c, r->policy, r->team, r->train.P, r->train.k,
+                           r->row_tokens));
 done:
     return rc;
 }
@@ -149,11 +153,12 @@ static int open_rings(struct run *r)
     const struct config *c = r->config;
     bool rollouts = r->algorithm->rollouts;
     int P = (int)(rollouts ? c->prompts_per_step : c->rows_per_step);
-    int k = rollouts ? (int)c->samples_per_prompt : 1, leaves = (int)c->reduction_leaves, rc = RL_OK;
+    int k = rollouts ? (int)c->samples_per_prompt : 1, leaves = (int)c->reduction_leaves,
+        rc = RL_OK;
     int row = c->row_tokens > 0 ? (int)c->row_tokens : r->policy_source.shape.context;
 
-    TRY(ring_open(&r->train, r->world, &r->placement, leaves, P, k, rollouts ? (int)c->max_lag + 1 : 1,
-                  r->row_tokens, c->n_rewards, rollouts));
+    TRY(ring_open(&r->train, r->world, &r->placement, leaves, P, k,
+                  rollouts ? (int)c->max_lag + 1 : 1, r->row_tokens, c->n_rewards, rollouts));
     if (rollouts && r->eval_prompts)
         TRY(ring_open(&r->eval, r->world, &r->placement, leaves,
                       eval_count(c, prompts_count(r->eval_prompts)), 1, 1, r->row_tokens,
@@ -175,8 +180,8 @@ static int open_feed(struct run *r)
         apart |= placement_index(&r->placement, ROLE_LEARNER, actors->rank[i]) < 0;
     if (!apart)
         return RL_OK;
-    return feed_open(&r->feed, r->world, learners->rank, learners->count, actors->rank, actors->count,
-                     model_size(&r->policy_source.shape));
+    return feed_open(&r->feed, r->world, learners->rank, learners->count, actors->rank,
+                     actors->count, model_size(&r->policy_source.shape));
 }
 
 /* ---- the whole */

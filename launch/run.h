@@ -1,5 +1,5 @@
-/* Everything one rank of a training run holds, made from the configuration: roles, models, the rings
- * between the roles.  run_open makes it, iteration.c moves it, state.c saves it.
+/* Everything one rank of a training run holds, made from the configuration: roles, models, the
+ * rings between the roles.  run_open makes it, iteration.c moves it, state.c saves it.
  */
 #ifndef LAUNCH_RUN_H
 #define LAUNCH_RUN_H
@@ -24,8 +24,16 @@
 #define ACTOR_ROWS 64                   /* rows decoded at once by an actor, at most */
 
 /* What the time of a step goes to; names are those of time/<name> in the metrics. */
-enum span { SPAN_GENERATE, SPAN_REWARD, SPAN_REF_LOGP, SPAN_UPDATE, SPAN_WEIGHT_SYNC, SPAN_CHECKPOINT,
-            SPAN_EVAL, SPANS };
+enum span {
+    SPAN_GENERATE,
+    SPAN_REWARD,
+    SPAN_REF_LOGP,
+    SPAN_UPDATE,
+    SPAN_WEIGHT_SYNC,
+    SPAN_CHECKPOINT,
+    SPAN_EVAL,
+    SPANS
+};
 
 struct run {
     const struct config *config;
@@ -34,7 +42,7 @@ struct run {
     struct comm *team;                  /* the learners; NULL on other ranks */
     struct placement placement;
     unsigned roles;
-    int recorder;                       /* world rank of the first learner, who writes the run folder */
+    int recorder; /* world rank of the first learner, who writes the run folder */
     struct folder folder;               /* open on the recorder only */
     struct compute *compute;
 
@@ -48,7 +56,7 @@ struct run {
     struct refmodel *refmodel;
     struct learner *learner;
 
-    struct ring train, eval;            /* eval.P is 0 when there is nothing to generate for evaluation */
+    struct ring train, eval; /* eval.P is 0 when there is nothing to generate for evaluation */
     struct ring *eval_rows;             /* one per eval_text: rows of text, learners only */
     struct feed *feed;                  /* NULL: no rank needs weights from another */
 
@@ -61,11 +69,11 @@ struct run {
     double spans[SPANS];
     int64_t made;                       /* tokens generated in this step, on this rank */
     double started, step_started;
-    struct metrics *metrics;            /* of the step under way; every learner sets the same values */
+    struct metrics *metrics; /* of the step under way; every learner sets the same values */
 };
 
-/* Collective over world.  The roles of this rank, models loaded, memory taken; no step is done. The caller keeps world
- * and config and closes the run first. */
+/* Collective over world.  The roles of this rank, models loaded, memory taken; no step is done. The
+ * caller keeps world and config and closes the run first. */
 int run_open(struct run *r, const struct config *config, struct comm *world);
 void run_close(struct run *r);
 
@@ -75,11 +83,12 @@ static inline bool run_holds(const struct run *r, enum role role)
 }
 
 /* What actor_create needs, also for plan. */
-struct actor_settings run_actor_settings(const struct config *c, const struct source *policy, int longest_prompt,
-                                         int max_rows);
+struct actor_settings run_actor_settings(const struct config *c, const struct source *policy,
+                                         int longest_prompt, int max_rows);
 
 /* ---- iteration.c: collective over world */
-int run_begin(struct run *r);           /* before the first step: weights to the actors, the queue filled, first evaluation */
+int run_begin(struct run *r); /* before the first step: weights to the actors, the queue filled,
+                                 first evaluation */
 int iteration(struct run *r);           /* one step; RL_ESTOP when asked to stop: state is saved */
 int run_end(struct run *r, int rc);     /* after the last step: the last checkpoint */
 
@@ -89,7 +98,8 @@ bool evaluation_due(const struct run *r);
 
 /* ---- state.c: collective over the learners (others return at once) */
 int state_save(struct run *r);
-/* Sets r->step from the newest checkpoint of the run folder (0: fresh) on every rank, and loads it. Collective over world. */
+/* Sets r->step from the newest checkpoint of the run folder (0: fresh) on every rank, and loads it.
+ * Collective over world. */
 int state_resume(struct run *r, bool fresh);
 
 /* ---- record.c: the step's lines in metrics.jsonl and samples.jsonl, and on the terminal */

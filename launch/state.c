@@ -1,9 +1,9 @@
-/* What a checkpoint holds and how a run comes back from it.  Written by the learners, each its slices;
- * read by each learner for itself: nothing depends on how many there were.
+/* What a checkpoint holds and how a run comes back from it.  Written by the learners, each its
+ * slices; read by each learner for itself: nothing depends on how many there were.
  *
  *   weights/<name>, adam_m/<name>, adam_v/<name>      arrays of the model's shapes
- *   queue/<q>/<part>                                  batches sampled but not yet trained (max_lag of them)
- *   texts: config, files/config.json, ...             values: step, tokens, adam powers, ...
+ *   queue/<q>/<part>                                  batches sampled but not yet trained (max_lag
+ * of them) texts: config, files/config.json, ...             values: step, tokens, adam powers, ...
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,8 @@ static void flats_of(struct run *r, float *flats[FLATS])
 }
 
 /* The slice of an array this rank writes: whole chunks, ranks in order. */
-static struct stored slice_of(const struct array *a, const char *folder, float *flat, struct comm *team)
+static struct stored slice_of(const struct array *a, const char *folder, float *flat,
+                              struct comm *team)
 {
     struct stored s = { .array = *a };
     size_t chunks = (a->size + HASH_CHUNK - 1) / HASH_CHUNK, n = (size_t)comm_size(team);
@@ -81,7 +82,8 @@ static int gather_lengths(struct comm *team, const struct batch *b, struct store
 {
     int rc, *length = malloc((size_t)(b->N + 1) * sizeof *length);
 
-    rc = comm_agree(team, length ? RL_OK : rl_error(RL_ENOFIT, "no memory for the checkpoint's queue"));
+    rc = comm_agree(team,
+                    length ? RL_OK : rl_error(RL_ENOFIT, "no memory for the checkpoint's queue"));
     for (int n = 0; rc == RL_OK && n < b->N; n++)
         length[n] = b->start[n + 1] - b->start[n];
     if (rc == RL_OK)
@@ -270,8 +272,10 @@ static int find_newest(struct run *r, bool fresh)
 
     r->step = step < 0 ? 0 : step;
     if (fresh && step >= 0)
-        return rl_error(RL_EINVAL, "%s: holds a checkpoint of step %lld; --fresh does not resume: choose "
-                        "another output or remove it", r->folder.path, (long long)step);
+        return rl_error(RL_EINVAL,
+                        "%s: holds a checkpoint of step %lld; --fresh does not resume: choose "
+                        "another output or remove it",
+                        r->folder.path, (long long)step);
     return RL_OK;
 }
 
@@ -293,7 +297,8 @@ int state_resume(struct run *r, bool fresh)
     TRY(comm_agree(r->world, rc));
     if (comm_rank(r->world) == r->recorder) {
         if (r->step > 0)
-            log_info("resumed at step %lld of %lld", (long long)r->step, (long long)r->config->steps);
+            log_info("resumed at step %lld of %lld", (long long)r->step,
+                     (long long)r->config->steps);
         rc = folder_begin(&r->folder, r->config, r->step);
     }
     TRY(comm_agree(r->world, rc));

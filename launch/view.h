@@ -1,4 +1,5 @@
-/* A run on the terminal: one line a step. On a terminal the line is live (rewritten in place, with a bar); else plain lines. */
+/* A run on the terminal: one line a step. On a terminal the line is live (rewritten in place, with
+ * a bar); else plain lines. */
 #ifndef LAUNCH_VIEW_H
 #define LAUNCH_VIEW_H
 

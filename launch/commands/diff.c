@@ -37,7 +37,8 @@ static void print_element(const struct array *a, const void *data, size_t i, cha
         snprintf(out, room, "other bytes");
 }
 
-static int compare_data(const struct array *x, const void *dx, const struct array *y, const void *dy)
+static int compare_data(const struct array *x, const void *dx, const struct array *y,
+                        const void *dy)
 {
     char left[64], right[64];
     size_t i;
@@ -86,8 +87,10 @@ static int compare_checkpoints(const char *path_a, const char *path_b)
     for (int i = 0; i < checkpoint_count(a); i++)
         TRY(compare_array(a, b, i));
     if (checkpoint_count(a) != checkpoint_count(b))
-        rc = rl_error(RL_EINVAL, "differ: %d arrays and %d arrays", checkpoint_count(a), checkpoint_count(b));
-    else if (checkpoint_int(a, "step", &step_a) && checkpoint_int(b, "step", &step_b) && step_a != step_b)
+        rc = rl_error(RL_EINVAL, "differ: %d arrays and %d arrays", checkpoint_count(a),
+                      checkpoint_count(b));
+    else if (checkpoint_int(a, "step", &step_a) && checkpoint_int(b, "step", &step_b) &&
+             step_a != step_b)
         rc = rl_error(RL_EINVAL, "differ: step %" PRId64 " and step %" PRId64, step_a, step_b);
     else
         printf("equal: every element of %d arrays\n", checkpoint_count(a));
@@ -106,14 +109,16 @@ static const char *hash_of(const struct json *row)
 
 static int compare_steps(const struct json *a, const struct json *b, int line)
 {
-    int64_t x = json_int(json_get(a, "train/step"), -1), y = json_int(json_get(b, "train/step"), -1);
+    int64_t x = json_int(json_get(a, "train/step"), -1),
+            y = json_int(json_get(b, "train/step"), -1);
 
     if (x != y)
-        return rl_error(RL_EINVAL, "differ: line %d of metrics.jsonl is step %" PRId64 " and step %" PRId64,
+        return rl_error(RL_EINVAL,
+                        "differ: line %d of metrics.jsonl is step %" PRId64 " and step %" PRId64,
                         line, x, y);
     if (strcmp(hash_of(a), hash_of(b)) != 0)
-        return rl_error(RL_EINVAL, "differ: step %" PRId64 ": weights hash %s and %s", x, hash_of(a),
-                        hash_of(b));
+        return rl_error(RL_EINVAL, "differ: step %" PRId64 ": weights hash %s and %s", x,
+                        hash_of(a), hash_of(b));
     return RL_OK;
 }
 
@@ -130,7 +135,8 @@ static int compare_samples(const char *a, const char *b, int line)
 
 static int compare_metrics(const char *a, const char *b, int line)
 {
-    struct json *x = json_parse(a, strlen(a), "metrics.jsonl"), *y = json_parse(b, strlen(b), "metrics.jsonl");
+    struct json *x = json_parse(a, strlen(a), "metrics.jsonl"),
+                *y = json_parse(b, strlen(b), "metrics.jsonl");
     int rc = x && y ? compare_steps(x, y, line) : RL_EINVAL;
 
     json_free(x);
@@ -160,7 +166,8 @@ static int compare_lines(const char *run_a, const char *run_b, const char *name,
             break;
         line++;
         if (n < 0 || m < 0) {
-            rc = rl_error(RL_EINVAL, "differ: %s of %s ends before line %d", name, n < 0 ? run_a : run_b, line);
+            rc = rl_error(RL_EINVAL, "differ: %s of %s ends before line %d", name,
+                          n < 0 ? run_a : run_b, line);
             goto done;
         }
         TRY(compare(a, b, line));
@@ -200,7 +207,8 @@ static int compare_runs(const char *run_a, const char *run_b)
     TRY(compare_lines(run_a, run_b, "samples.jsonl", compare_samples));
     if (step_a >= 0 && step_a == step_b)
         TRY(compare_checkpoints(path_a, path_b));
-    printf("equal: weights of every step, samples%s\n", step_a >= 0 && step_a == step_b ? ", checkpoint" : "");
+    printf("equal: weights of every step, samples%s\n",
+           step_a >= 0 && step_a == step_b ? ", checkpoint" : "");
 done:
     return rc;
 }
@@ -210,7 +218,9 @@ int command_diff(int argc, char **argv)
     if (argc != 2)
         return rl_error(RL_EINVAL, "diff needs two runs or two checkpoints");
     if (folder_exists(argv[0]) != folder_exists(argv[1]))
-        return rl_error(RL_EINVAL, "diff compares two runs or two checkpoints, not one with the other");
+        return rl_error(RL_EINVAL,
+                        "diff compares two runs or two checkpoints, not one with the other");
     status_hold(true);                  /* the line may grow before it is printed */
-    return folder_exists(argv[0]) ? compare_runs(argv[0], argv[1]) : compare_checkpoints(argv[0], argv[1]);
+    return folder_exists(argv[0]) ? compare_runs(argv[0], argv[1])
+                                  : compare_checkpoints(argv[0], argv[1]);
 }

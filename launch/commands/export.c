@@ -14,9 +14,11 @@ static const char *hf, *dtype = "F32";
 static int64_t shard_mb = 5000;
 
 static const struct option_row options[] = {
-    { "hf", OPTION_TEXT, &hf, "DIR", "folder to write: config.json, model.safetensors, tokenizer.json, ..." },
+    { "hf", OPTION_TEXT, &hf, "DIR",
+      "folder to write: config.json, model.safetensors, tokenizer.json, ..." },
     { "dtype", OPTION_TEXT, &dtype, "TYPE", "F32 (default), BF16 or F16" },
-    { "shard-mb", OPTION_INT, &shard_mb, "MB", "largest file; more is written as shards (default 5000)" },
+    { "shard-mb", OPTION_INT, &shard_mb, "MB",
+      "largest file; more is written as shards (default 5000)" },
     { 0 },
 };
 

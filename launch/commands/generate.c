@@ -1,4 +1,5 @@
-/* rankwise generate MODEL: completions of one prompt or of a file of prompts, with the training actor. */
+/* rankwise generate MODEL: completions of one prompt or of a file of prompts, with the training
+ * actor. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,14 +22,17 @@ static double temperature = 1.0, top_p = 1.0, min_p = 0.0;
 static bool json;
 
 static const struct option_row options[] = {
-    { "prompt", OPTION_TEXT, &prompt, "TEXT", "the prompt; without it and --prompts: standard input" },
-    { "prompts", OPTION_TEXT, &prompts_file, "FILE", "JSONL with \"prompt\" or \"prompt_ids\", as for training" },
+    { "prompt", OPTION_TEXT, &prompt, "TEXT",
+      "the prompt; without it and --prompts: standard input" },
+    { "prompts", OPTION_TEXT, &prompts_file, "FILE",
+      "JSONL with \"prompt\" or \"prompt_ids\", as for training" },
     { "n", OPTION_INT, &n_samples, "N", "samples of each prompt (default 1)" },
     { "max-new", OPTION_INT, &max_new, "N", "tokens to make at most (default 64)" },
     { "temperature", OPTION_REAL, &temperature, "T", "0 is greedy (default 1)" },
     { "top-k", OPTION_INT, &top_k, "K", "only the K most likely tokens (default 0: all)" },
     { "top-p", OPTION_REAL, &top_p, "P", "only the smallest set with mass P (default 1: all)" },
-    { "min-p", OPTION_REAL, &min_p, "P", "only tokens at least P times as likely as the first (default 0)" },
+    { "min-p", OPTION_REAL, &min_p, "P",
+      "only tokens at least P times as likely as the first (default 0)" },
     { "seed", OPTION_INT, &seed, "S", "the same seed, the same text (default 0)" },
     { "json", OPTION_FLAG, &json, NULL, "one line a sample: prompt, ids, text, logprobs, finish" },
     { "threads", OPTION_INT, &threads, "N", "threads of the products (default 1)" },
@@ -56,7 +60,8 @@ struct generation {
 static int check_options(int argc)
 {
     if (argc != 1)
-        return rl_error(RL_EINVAL, "generate needs one MODEL: rankwise generate MODEL --prompt TEXT");
+        return rl_error(RL_EINVAL,
+                        "generate needs one MODEL: rankwise generate MODEL --prompt TEXT");
     if (prompt && prompts_file)
         return rl_error(RL_EINVAL, "give --prompt or --prompts, not both");
     if (n_samples < 1 || n_samples > 4096)
@@ -95,11 +100,13 @@ static int encode_prompt(struct generation *g)
         text_adds(&input, prompt);
     else
         TRY(read_all(stdin, &input));
-    TRY(tokenizer_encode(g->source.tokenizer, input.data ? input.data : "", input.size, true, &g->ids));
+    TRY(tokenizer_encode(g->source.tokenizer, input.data ? input.data : "", input.size, true,
+                         &g->ids));
     if (g->ids.count == 0)
         rc = rl_error(RL_EINVAL, "the prompt is empty");
     else if (g->ids.count > limit)
-        rc = rl_error(RL_EINVAL, "the prompt has %d tokens, the model takes at most %d", g->ids.count, limit);
+        rc = rl_error(RL_EINVAL, "the prompt has %d tokens, the model takes at most %d",
+                      g->ids.count, limit);
 done:
     text_free(&input);
     return rc;
@@ -113,8 +120,8 @@ static int open_all(struct generation *g, const char *model)
     TRY(source_open(&g->source, model));
     context = g->source.shape.context;
     if (prompts_file)
-        TRY(prompts_open(&g->prompts, prompts_file, g->source.tokenizer, g->source.shape.V, context - 1,
-                         false));
+        TRY(prompts_open(&g->prompts, prompts_file, g->source.tokenizer, g->source.shape.V,
+                         context - 1, false));
     else
         TRY(encode_prompt(g));
     longest = g->prompts ? prompts_longest(g->prompts) : g->ids.count;
@@ -135,8 +142,8 @@ static int open_all(struct generation *g, const char *model)
             memory_count(&g->memory);
         else
             TRY(memory_open(&g->memory));
-        batch_layout(&g->batch, &g->memory, GROUPS_AT_ONCE * k, GROUPS_AT_ONCE * k * (longest + (int)max_new),
-                     0);
+        batch_layout(&g->batch, &g->memory, GROUPS_AT_ONCE * k,
+                     GROUPS_AT_ONCE * k * (longest + (int)max_new), 0);
     }
 done:
     return rc;
@@ -201,7 +208,8 @@ static int print_row(struct generation *g, int n)
     if (json)
         add_json(&line, b, n, &before, &after);
     else if (t)
-        text_addf(&line, "%s\n%s", whole.data ? whole.data : "", n_samples > 1 || g->prompts ? "\n" : "");
+        text_addf(&line, "%s\n%s", whole.data ? whole.data : "",
+                  n_samples > 1 || g->prompts ? "\n" : "");
     else
         for (int i = 0; i < length; i++)
             text_addf(&line, "%d%s", ids[i], i + 1 < length ? " " : "\n");

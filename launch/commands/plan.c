@@ -1,5 +1,5 @@
-/* rankwise plan CONFIG -n RANKS: what a run would hold and send, without starting it.  The bytes come from
- * the same layouts that the run allocates. */
+/* rankwise plan CONFIG -n RANKS: what a run would hold and send, without starting it.  The bytes
+ * come from the same layouts that the run allocates. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,8 @@ static int64_t n_ranks, per_host;
 
 static const struct option_row options[] = {
     { "n", OPTION_INT, &n_ranks, "RANKS", "ranks of the run" },
-    { "per-host", OPTION_INT, &per_host, "RANKS", "ranks that share a host's memory (default: all of them)" },
+    { "per-host", OPTION_INT, &per_host, "RANKS",
+      "ranks that share a host's memory (default: all of them)" },
     { 0 },
 };
 
@@ -49,7 +50,8 @@ static int open_prompts(struct plan *p)
     TRY(prompts_open(&train, c->prompts, p->policy.tokenizer, shape->V, shape->context - 1, skip));
     p->longest_prompt = prompts_longest(train);
     if (c->eval_prompts && *c->eval_prompts) {
-        TRY(prompts_open(&eval, c->eval_prompts, p->policy.tokenizer, shape->V, shape->context - 1, skip));
+        TRY(prompts_open(&eval, c->eval_prompts, p->policy.tokenizer, shape->V, shape->context - 1,
+                         skip));
         p->eval_P = (int)prompts_count(eval);
         if (c->eval_rows > 0 && c->eval_rows < p->eval_P)
             p->eval_P = (int)c->eval_rows;
@@ -98,15 +100,16 @@ static int rows_of(const struct plan *p, enum role role, int rank, int P, int k)
     int first = 0, count = 0, index = placement_index(&p->placement, role, rank);
 
     if (index >= 0)
-        share_of(P, (int)p->config->reduction_leaves, placement_of(&p->placement, role)->count, index, &first,
-                 &count);
+        share_of(P, (int)p->config->reduction_leaves, placement_of(&p->placement, role)->count,
+                 index, &first, &count);
     return count * k;
 }
 
 static struct bytes rank_bytes(const struct plan *p, int rank)
 {
     const struct config *c = p->config;
-    int leaves = (int)c->reduction_leaves, learner = placement_index(&p->placement, ROLE_LEARNER, rank);
+    int leaves = (int)c->reduction_leaves,
+        learner = placement_index(&p->placement, ROLE_LEARNER, rank);
     unsigned roles = p->placement.roles[rank];
     struct bytes b = { 0 };
 
@@ -114,7 +117,8 @@ static struct bytes rank_bytes(const struct plan *p, int rank)
         b.weights = model_bytes(&p->policy.shape, p->compute);
     if (roles & ROLE_REFMODEL) {
         b.reference = model_bytes(&p->reference.shape, p->compute);
-        b.refmodel = refmodel_bytes(&p->reference.shape, p->compute, (int)c->micro_rows, p->row_tokens);
+        b.refmodel =
+            refmodel_bytes(&p->reference.shape, p->compute, (int)c->micro_rows, p->row_tokens);
     }
     if (roles & ROLE_ACTOR) {
         int rows = rows_of(p, ROLE_ACTOR, rank, p->P, p->k);
@@ -125,14 +129,14 @@ static struct bytes rank_bytes(const struct plan *p, int rank)
     }
     if (learner >= 0)
         b.learner = learner_bytes(c, &p->policy.shape, p->compute,
-                                  placement_of(&p->placement, ROLE_LEARNER)->count, learner, p->P, p->k,
-                                  p->row_tokens);
+                                  placement_of(&p->placement, ROLE_LEARNER)->count, learner, p->P,
+                                  p->k, p->row_tokens);
     b.batches = ring_bytes(&p->placement, rank, leaves, p->P, p->k,
-                           p->algorithm->rollouts ? (int)c->max_lag + 1 : 1, p->row_tokens, c->n_rewards,
-                           p->algorithm->rollouts ? ROLE_ALL : ROLE_LEARNER);
+                           p->algorithm->rollouts ? (int)c->max_lag + 1 : 1, p->row_tokens,
+                           c->n_rewards, p->algorithm->rollouts ? ROLE_ALL : ROLE_LEARNER);
     if (p->eval_P > 0)
-        b.batches += ring_bytes(&p->placement, rank, leaves, p->eval_P, 1, 1, p->row_tokens, c->n_rewards,
-                                ROLE_ALL);
+        b.batches += ring_bytes(&p->placement, rank, leaves, p->eval_P, 1, 1, p->row_tokens,
+                                c->n_rewards, ROLE_ALL);
     b.total = b.weights + b.reference + b.actor + b.refmodel + b.learner + b.batches;
     return b;
 }
@@ -152,15 +156,17 @@ static void print_rank(const struct plan *p, int rank, const struct bytes *b)
     if (p->placement.roles[rank] & ROLE_ACTOR && rows == 0)
         text_adds(&roles, " (actor without work)");
     printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", rank, roles.data,
-           rows_of(p, ROLE_LEARNER, rank, p->P, p->k), mib(b->weights), mib(b->reference + b->refmodel),
-           mib(b->actor), mib(b->learner), mib(b->batches), mib(b->total));
+           rows_of(p, ROLE_LEARNER, rank, p->P, p->k), mib(b->weights),
+           mib(b->reference + b->refmodel), mib(b->actor), mib(b->learner), mib(b->batches),
+           mib(b->total));
     text_free(&roles);
 }
 
 /* Pairs of different ranks over which a link carries something. */
 static int messages(const struct plan *p, enum role from, enum role to)
 {
-    const struct ranklist *a = placement_of(&p->placement, from), *b = placement_of(&p->placement, to);
+    const struct ranklist *a = placement_of(&p->placement, from),
+                          *b = placement_of(&p->placement, to);
     int leaves = (int)p->config->reduction_leaves, count = 0;
 
     for (int i = 0; i < a->count; i++)
@@ -184,7 +190,8 @@ static void print_messages(const struct plan *p)
         pure += placement_index(&p->placement, ROLE_LEARNER, actors->rank[i]) < 0;
     puts("\nmessages per step");
     if (p->algorithm->rollouts) {
-        printf("  rollouts to reward      %5d pairs of ranks\n", messages(p, ROLE_ACTOR, ROLE_REWARD));
+        printf("  rollouts to reward      %5d pairs of ranks\n",
+               messages(p, ROLE_ACTOR, ROLE_REWARD));
         printf("  rollouts to refmodel    %5d\n", messages(p, ROLE_ACTOR, ROLE_REFMODEL));
         printf("  rollouts to learner     %5d\n", messages(p, ROLE_ACTOR, ROLE_LEARNER));
         printf("  rewards to learner      %5d\n", messages(p, ROLE_REWARD, ROLE_LEARNER));
@@ -199,11 +206,13 @@ static int check_memory(size_t host_bytes)
 {
     size_t there = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
 
-    printf("\nfullest host: %.1f MiB of the %.1f MiB that this machine has\n", mib(host_bytes), mib(there));
+    printf("\nfullest host: %.1f MiB of the %.1f MiB that this machine has\n", mib(host_bytes),
+           mib(there));
     if (host_bytes > there)
-        return rl_error(RL_ENOFIT, "does not fit: %.1f MiB on one host of %.1f MiB; use more hosts, fewer "
-                        "samples_per_prompt, smaller micro_rows or recompute = true", mib(host_bytes),
-                        mib(there));
+        return rl_error(RL_ENOFIT,
+                        "does not fit: %.1f MiB on one host of %.1f MiB; use more hosts, fewer "
+                        "samples_per_prompt, smaller micro_rows or recompute = true",
+                        mib(host_bytes), mib(there));
     return RL_OK;
 }
 
@@ -213,9 +222,10 @@ static int print_plan(const struct plan *p)
     size_t fullest = 0, on_host = 0;
 
     printf("%s, %s, %d %s x %d rows a step, rows of at most %d tokens\n\n", p->config->algorithm,
-           p->policy.path, p->P, p->algorithm->rollouts ? "prompts" : "rows of text", p->k, p->row_tokens);
-    printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s\n", "rank", "roles", "rows", "weights", "reference",
-           "actor", "learner", "batches", "MiB");
+           p->policy.path, p->P, p->algorithm->rollouts ? "prompts" : "rows of text", p->k,
+           p->row_tokens);
+    printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s\n", "rank", "roles", "rows", "weights",
+           "reference", "actor", "learner", "batches", "MiB");
     for (int r = 0; r < n_ranks; r++) {
         struct bytes b = rank_bytes(p, r);
         print_rank(p, r, &b);

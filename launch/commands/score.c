@@ -1,7 +1,7 @@
 /* rankwise score MODEL --data FILE.jsonl [--top K]: log-probabilities of given completions.
  *
- * With texts, prompt and completion are tokenized as one; where a token crosses the border the prompt ends before
- * it, so that no token is made up. */
+ * With texts, prompt and completion are tokenized as one; where a token crosses the border the
+ * prompt ends before it, so that no token is made up. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@ static const char *data, *device = "auto";
 static int64_t top = 0, threads = 1;
 
 static const struct option_row options[] = {
-    { "data", OPTION_TEXT, &data, "FILE", "JSONL: {\"prompt\",\"completion\"} or {\"prompt_ids\",\"completion_ids\"}; "
+    { "data", OPTION_TEXT, &data, "FILE",
+      "JSONL: {\"prompt\",\"completion\"} or {\"prompt_ids\",\"completion_ids\"}; "
       "- is standard input" },
     { "top", OPTION_INT, &top, "K", "also the K largest logits after the last token" },
     { "threads", OPTION_INT, &threads, "N", "threads of the products (default 1)" },
@@ -90,14 +91,15 @@ static int add_list(struct scoring *s, const struct json *list, const char *name
     for (size_t i = 0; i < json_size(list); i++) {
         int64_t id = json_int(json_at(list, i), -1);
         if (id < 0 || id >= s->source.shape.V)
-            return rl_error(RL_EINVAL, "%s: %s[%zu] is not an id of the vocabulary of %d tokens", where, name,
-                            i, s->source.shape.V);
+            return rl_error(RL_EINVAL, "%s: %s[%zu] is not an id of the vocabulary of %d tokens",
+                            where, name, i, s->source.shape.V);
         ids_add(&s->ids, (int)id);
     }
     return RL_OK;
 }
 
-static int encode_pair(struct scoring *s, const struct json *a, const struct json *b, const char *where)
+static int encode_pair(struct scoring *s, const struct json *a, const struct json *b,
+                       const char *where)
 {
     struct ids alone = { 0 };
     struct text both = { 0 };
@@ -107,8 +109,10 @@ static int encode_pair(struct scoring *s, const struct json *a, const struct jso
         return rl_error(RL_EINVAL, "%s: text, but %s has no tokenizer.json", where, s->source.path);
     text_add(&both, json_string(a, ""), json_string_size(a));
     text_add(&both, json_string(b, ""), json_string_size(b));
-    TRY(tokenizer_encode(s->source.tokenizer, json_string(a, ""), json_string_size(a), true, &alone));
-    TRY(tokenizer_encode(s->source.tokenizer, both.data ? both.data : "", both.size, true, &s->ids));
+    TRY(tokenizer_encode(s->source.tokenizer, json_string(a, ""), json_string_size(a), true,
+                         &alone));
+    TRY(tokenizer_encode(s->source.tokenizer, both.data ? both.data : "", both.size, true,
+                         &s->ids));
     s->prompt = 0;
     while (s->prompt < alone.count && s->prompt < s->ids.count &&
            alone.data[s->prompt] == s->ids.data[s->prompt])
@@ -139,7 +143,8 @@ static int read_row(struct scoring *s, const struct json *row, const char *where
     if (s->ids.count == 0)
         rc = rl_error(RL_EINVAL, "%s: no tokens", where);
     else if (s->ids.count > context)
-        rc = rl_error(RL_EINVAL, "%s: %d tokens, the model has %d positions", where, s->ids.count, context);
+        rc = rl_error(RL_EINVAL, "%s: %d tokens, the model has %d positions", where, s->ids.count,
+                      context);
 done:
     return rc;
 }

@@ -1,4 +1,5 @@
-/* rankwise tokenize MODEL [--decode] [--jsonl]: standard input to ids and back, a line at a time. */
+/* rankwise tokenize MODEL [--decode] [--jsonl]: standard input to ids and back, a line at a time.
+ */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +18,11 @@ static bool decode, jsonl, no_special, skip_special;
 
 static const struct option_row options[] = {
     { "decode", OPTION_FLAG, &decode, NULL, "ids to text: a line is ids separated by spaces" },
-    { "jsonl", OPTION_FLAG, &jsonl, NULL, "lines {\"text\",\"add_special\"} -> {\"ids\"}; with --decode "
+    { "jsonl", OPTION_FLAG, &jsonl, NULL,
+      "lines {\"text\",\"add_special\"} -> {\"ids\"}; with --decode "
       "{\"ids\",\"skip_special\"} -> {\"text\"}" },
-    { "no-special", OPTION_FLAG, &no_special, NULL, "encode without the tokens that the model adds (bos)" },
+    { "no-special", OPTION_FLAG, &no_special, NULL,
+      "encode without the tokens that the model adds (bos)" },
     { "skip-special", OPTION_FLAG, &skip_special, NULL, "decode without special tokens" },
     { 0 },
 };
@@ -103,8 +106,8 @@ static int decode_line(struct tokenizer *t, char *line, size_t n, const char *wh
     TRY(jsonl ? ids_of_json(json_get(row, "ids"), where, &ids) : ids_of_words(line, where, &ids));
     for (int i = 0; i < ids.count; i++)
         if (ids.data[i] >= tokenizer_size(t)) {
-            rc = rl_error(RL_EINVAL, "%s: id %d, but the vocabulary has %d tokens", where, ids.data[i],
-                          tokenizer_size(t));
+            rc = rl_error(RL_EINVAL, "%s: id %d, but the vocabulary has %d tokens", where,
+                          ids.data[i], tokenizer_size(t));
             goto done;
         }
     TRY(tokenizer_decode(t, ids.data, ids.count, skip, &text));
@@ -132,7 +135,8 @@ static int each_line(struct tokenizer *t)
         if (line[n - 1] == '\n')
             line[--n] = '\0';
         snprintf(where, sizeof where, "standard input:%d", ++number);
-        rc = decode ? decode_line(t, line, (size_t)n, where) : encode_line(t, line, (size_t)n, where);
+        rc = decode ? decode_line(t, line, (size_t)n, where)
+                    : encode_line(t, line, (size_t)n, where);
     }
     free(line);
     return rc;

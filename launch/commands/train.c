@@ -12,7 +12,8 @@
 static bool fresh;
 
 static const struct option_row options[] = {
-    { "fresh", OPTION_FLAG, &fresh, NULL, "refuse to resume: an error if the run folder has a checkpoint" },
+    { "fresh", OPTION_FLAG, &fresh, NULL,
+      "refuse to resume: an error if the run folder has a checkpoint" },
     { 0 },
 };
 

@@ -1,10 +1,11 @@
-/* Learns a small byte-pair vocabulary from text on standard input and prints it as tokenizer.json, in the layout
- * of sentencepiece-style Llama tokenizers: byte fallback, Prepend and Replace of U+2581.
+/* Learns a small byte-pair vocabulary from text on standard input and prints it as tokenizer.json,
+ * in the layout of sentencepiece-style Llama tokenizers: byte fallback, Prepend and Replace of
+ * U+2581.
  *
  *   bpe SIZE < corpus.txt > tokenizer.json
  *
- * Words are kept apart (a merge never crosses a space); lines of <|endoftext|> are left out.  The most frequent
- * pair is merged first, the earlier one among equals, until SIZE tokens exist.
+ * Words are kept apart (a merge never crosses a space); lines of <|endoftext|> are left out.  The
+ * most frequent pair is merged first, the earlier one among equals, until SIZE tokens exist.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -153,7 +154,8 @@ static void print_special(struct text *t)
     for (int i = 0; i < 3; i++) {
         text_addf(t, "%s{\"id\":%d,\"content\":", i ? "," : "", i);
         add_quoted(t, tokens[i]);
-        text_adds(t, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
+        text_adds(t,
+                  ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
                   "\"special\":true}");
     }
 }
@@ -164,19 +166,22 @@ static void print_tokenizer(void)
 
     text_adds(&t, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[");
     print_special(&t);
-    text_adds(&t, "],\n\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\","
-              "\"prepend\":\"" SPACE "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},"
-              "\"content\":\"" SPACE "\"}]},\n\"pre_tokenizer\":null,\n\"post_processor\":{\"type\":"
-              "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},"
-              "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"SpecialToken\":{\"id\":\"<s>\","
-              "\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":{\"id\":"
-              "\"<s>\",\"type_id\":1}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":"
-              "{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":[\"<s>\"]}}},\n\"decoder\":{\"type\":"
-              "\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"" SPACE "\"},"
-              "\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\","
-              "\"content\":\" \",\"start\":1,\"stop\":0}]},\n\"model\":{\"type\":\"BPE\",\"dropout\":null,"
-              "\"unk_token\":\"<unk>\",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
-              "\"fuse_unk\":true,\"byte_fallback\":true,\"ignore_merges\":false,\n\"vocab\":{");
+    text_adds(
+        &t,
+        "],\n\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\","
+        "\"prepend\":\"" SPACE "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},"
+        "\"content\":\"" SPACE "\"}]},\n\"pre_tokenizer\":null,\n\"post_processor\":{\"type\":"
+        "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},"
+        "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"SpecialToken\":{\"id\":\"<s>\","
+        "\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":{\"id\":"
+        "\"<s>\",\"type_id\":1}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":"
+        "{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":[\"<s>\"]}}},\n\"decoder\":{\"type\":"
+        "\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"" SPACE "\"},"
+        "\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\","
+        "\"content\":\" "
+        "\",\"start\":1,\"stop\":0}]},\n\"model\":{\"type\":\"BPE\",\"dropout\":null,"
+        "\"unk_token\":\"<unk>\",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
+        "\"fuse_unk\":true,\"byte_fallback\":true,\"ignore_merges\":false,\n\"vocab\":{");
     for (int i = 0; i < n_tokens; i++) {
         text_adds(&t, i ? "," : "");
         add_quoted(&t, tokens[i]);

@@ -4,8 +4,8 @@
  *   stories prompts N SEED      N openings that no held-out prompt shares, as JSONL
  *   stories held-out N SEED     N openings that no training prompt shares
  *
- * A rule is a text with names in braces; a name picks one line of its list.  {hero}, {friend}, {toy} are
- * picked once a story, so that a story speaks of the same ones throughout.
+ * A rule is a text with names in braces; a name picks one line of its list.  {hero}, {friend},
+ * {toy} are picked once a story, so that a story speaks of the same ones throughout.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@
 struct list { const char *name; const char *lines[24]; };
 
 static const struct list lists[] = {
-    { "hero", { "Tom", "Lily", "Ben", "Mia", "Sam", "Anna", "Max", "Sue", "Tim", "Lucy", "Leo", "Rosa" } },
+    { "hero",
+      { "Tom", "Lily", "Ben", "Mia", "Sam", "Anna", "Max", "Sue", "Tim", "Lucy", "Leo", "Rosa" } },
     { "friend", { "Jack", "Emma", "Paul", "Nora", "Bob", "Jane" } },
     { "toy", { "ball", "kite", "boat", "doll", "drum", "book", "hat", "bell", "train", "puzzle" } },
     { "color", { "red", "blue", "green", "yellow", "white", "black" } },
@@ -28,29 +29,31 @@ static const struct list lists[] = {
     { "weather", { "sunny", "rainy", "cold", "warm", "windy" } },
     { "thing", { "bird", "frog", "stone", "flower", "leaf", "cat", "dog", "fish", "key", "box" } },
     { "spot", { "tree", "bench", "bridge", "house", "bush", "table" } },
-    { "opening", {
-        "{hero} had a {color} {toy}. One {weather} day {hero} went to the {place}.",
+    { "opening",
+      { "{hero} had a {color} {toy}. One {weather} day {hero} went to the {place}.",
         "One day {hero} went to the {place} with a {size} {toy}.",
         "{hero} lived near the {place}. It was a {weather} day and {hero} took the {toy}.",
         "It was a {weather} day. {hero} wanted to show the {color} {toy} to {friend}.",
         "{hero} and {friend} were at the {place}. They found a {size} {color} {toy}.",
         "Once there was a {size} {toy} in the {place}. {hero} saw it and ran to it." } },
-    { "plain", {
-        "{hero} saw a {color} {thing} under the {spot}.", "{hero} put the {toy} in a {size} box.",
+    { "plain",
+      { "{hero} saw a {color} {thing} under the {spot}.", "{hero} put the {toy} in a {size} box.",
         "{friend} asked {hero} for the {toy}.", "A {size} {thing} came out of the {spot}.",
         "{hero} walked to the {spot} and looked at the {thing}.",
         "{friend} said that the {toy} was too {size}.", "They sat down near the {spot}.",
-        "The {thing} took the {toy} and ran to the {spot}.", "{hero} looked for the {toy} all day." } },
-    { "sad", {
-        "{hero} lost the {toy} and cried.", "It began to rain and {hero} was sad.",
+        "The {thing} took the {toy} and ran to the {spot}.",
+        "{hero} looked for the {toy} all day." } },
+    { "sad",
+      { "{hero} lost the {toy} and cried.", "It began to rain and {hero} was sad.",
         "{hero} fell near the {spot} and was hurt.", "{friend} was angry and went home.",
         "The {toy} broke and {hero} was sad." } },
-    { "glad", {
-        "{hero} smiled.", "{hero} and {friend} laughed.", "{hero} was happy.", "They had fun with the {toy}.",
-        "{hero} thanked {friend}.", "{friend} gave {hero} a hug.", "{hero} was proud of the {toy}.",
-        "{hero} loved the {thing}.", "They were good friends.", "{friend} was kind and {hero} was glad." } },
-    { "ending", {
-        "Then {hero} went home.", "It was time to go home.", "Then it was night.",
+    { "glad",
+      { "{hero} smiled.", "{hero} and {friend} laughed.", "{hero} was happy.",
+        "They had fun with the {toy}.", "{hero} thanked {friend}.", "{friend} gave {hero} a hug.",
+        "{hero} was proud of the {toy}.", "{hero} loved the {thing}.", "They were good friends.",
+        "{friend} was kind and {hero} was glad." } },
+    { "ending",
+      { "Then {hero} went home.", "It was time to go home.", "Then it was night.",
         "{hero} took the {toy} home.", "After that {hero} went to sleep." } },
 };
 
