@@ -304,7 +304,8 @@ static int write_all(struct writer *w)
 
     rc = prepare(w);
     TRY(comm_agree(w->team, rc));
-    TRY(check_same(w->team, w->content));
+    rc = check_same(w->team, w->content);
+    TRY(comm_agree(w->team, rc));
     hash_slices(w);
     rc = gather_sums(w);
     TRY(comm_agree(w->team, rc));

@@ -1,6 +1,5 @@
 /* Checkpoints by a team of 1 to 4 ranks: the bytes are those that one rank writes, every rank reads
  * them, and a failure anywhere is the same failure everywhere.  Run under mpirun. */
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,20 +9,10 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/status.h"
 #include "checkpoints/checkpoint.h"
+#include "tests/mpi_check.h"
 
-#define CHECK(what)                                                                               \
-    do {                                                                                          \
-        if (!(what)) {                                                                            \
-            fprintf(stderr, "rank %d: %s:%d: %s\n", rank, __FILE__, __LINE__, #what);             \
-            comm_abort(world, 1);                                                                 \
-        }                                                                                         \
-    } while (0)
-
-static struct comm *world;
-static int rank, ranks;
-static char folder[4000];
+static char folder[4000];           /* shared by the ranks, made by rank 0 */
 
 static const struct { const char *name; enum dtype dtype; int dims; size_t shape[4]; } plan[] = {
     { "weights/embed", DTYPE_F32, 2, { 700, 501 } },        /* 5.4 chunks */
@@ -91,131 +80,179 @@ static const char *path_of(char *out, const char *name)
 
 /* ---- the facts */
 
-static void bytes_are_those_of_one_rank(void)
+static void bytes_are_those_of_one_rank(struct comm *world)
 {
     char team_path[4096], alone_path[4096];
     struct stored mine[PLAN], all[PLAN];
     struct checkpoint_content content = content_of(mine), whole = content_of(all);
     struct text a = { 0 }, b = { 0 };
-    size_t bytes = 0;
+    struct comm *alone = comm_alone();
+    size_t bytes = 0, same = 0;
 
-    fill(mine, rank, ranks);
+    fill(mine, comm_rank(world), comm_size(world));
     fill(all, 0, 1);
-    CHECK(checkpoint_write(world, path_of(team_path, "team.h5"), &content, &bytes) == RL_OK);
-    CHECK(!file_exists(path_of(alone_path, "team.h5.part")));
-    if (rank == 0) {
-        CHECK(checkpoint_write(comm_alone(), path_of(alone_path, "alone.h5"), &whole, &bytes) ==
-              RL_OK);
-        CHECK(file_read(team_path, &a) == RL_OK && file_read(alone_path, &b) == RL_OK);
-        CHECK(a.size == bytes && a.size == b.size && memcmp(a.data, b.data, a.size) == 0);
-    } else {
-        CHECK(file_read(team_path, &a) == RL_OK && a.size == bytes);
+    check_ok(checkpoint_write(world, path_of(team_path, "team.h5"), &content, &bytes));
+    check(!file_exists(path_of(alone_path, "team.h5.part")));
+    check_ok(file_read(team_path, &a));
+    check(a.size == bytes);
+    if (comm_rank(world) == 0) {
+        path_of(alone_path, "alone.h5");
+        check_ok(checkpoint_write(alone, alone_path, &whole, &same));
+        check_ok(file_read(alone_path, &b));
+        check(same == bytes && b.size == bytes && memcmp(a.data, b.data, bytes) == 0);
     }
+    comm_stop(alone);
     text_free(&a);
     text_free(&b);
     release(mine);
     release(all);
 }
 
-static void every_rank_reads_everything(void)
+static void every_rank_reads_everything(struct comm *world)
 {
     char path[4096];
     struct checkpoint *c = NULL;
     int64_t step = 0;
 
-    CHECK(checkpoint_open(&c, path_of(path, "team.h5")) == RL_OK);
-    CHECK(checkpoint_count(c) == PLAN);
-    for (int i = 0; i < PLAN; i++) {
+    (void)world;
+    check_ok(checkpoint_open(&c, path_of(path, "team.h5")));
+    check(c && checkpoint_count(c) == PLAN);
+    for (int i = 0; c && i < checkpoint_count(c); i++) {
         const struct array *a = checkpoint_array(c, i);
-        size_t n = a->size * dtype_size(a->dtype);
+        size_t n = a->size * dtype_size(a->dtype), wrong = 0;
         unsigned char *got = malloc(n + 1);
-        CHECK(strcmp(a->name, plan[i].name) == 0);
-        CHECK(checkpoint_read(c, i, 0, a->size, got) == RL_OK);
+        check(strcmp(a->name, plan[i].name) == 0);
+        check_ok(checkpoint_read(c, i, 0, a->size, got));
         for (size_t k = 0; k < n; k++)
-            CHECK(got[k] == byte_of(i, k));
+            wrong += got[k] != byte_of(i, k);
+        check(wrong == 0);
         free(got);
     }
-    CHECK(checkpoint_int(c, "step", &step) && step == 7);
+    check(c && checkpoint_int(c, "step", &step) && step == 7);
     checkpoint_close(c);
 }
 
 /* The write fails on every rank alike and leaves nothing behind, nor touches what was there. */
-static void expect_failure(const struct checkpoint_content *content, const char *name, int code)
+static void expect_failure(struct comm *world, const struct checkpoint_content *content,
+                           const char *name, int code)
 {
-    char path[4096], part[4096];
+    char path[4096], part[4096 + 8];
     struct text before = { 0 }, after = { 0 };
-    bool there;
     size_t bytes = 0;
-    int rc;
+    bool there;
 
-    path_of(path, name);
-    snprintf(part, sizeof part, "%.4080s.part", path);
+    snprintf(part, sizeof part, "%s.part", path_of(path, name));
     there = file_exists(path);
-    CHECK(!there || file_read(path, &before) == RL_OK);
-    CHECK(comm_barrier(world, PHASE_CHECKPOINT) == RL_OK);
-    rc = checkpoint_write(world, path, content, &bytes);
-    CHECK(rc == code);
-    CHECK(comm_barrier(world, PHASE_CHECKPOINT) == RL_OK);
-    CHECK(!file_exists(part) && file_exists(path) == there);
-    CHECK(!there || file_read(path, &after) == RL_OK);
-    CHECK(before.size == after.size &&
-          (before.size == 0 || memcmp(before.data, after.data, after.size) == 0));
+    check(!there || file_read(path, &before) == RL_OK);
+    check_ok(comm_barrier(world, PHASE_CHECKPOINT));
+    check(checkpoint_write(world, path, content, &bytes) == code);
+    check_ok(comm_barrier(world, PHASE_CHECKPOINT));
+    check(!file_exists(part) && file_exists(path) == there);
+    check(!there || file_read(path, &after) == RL_OK);
+    check(before.size == after.size);
+    check(before.size == 0 || memcmp(before.data, after.data, before.size) == 0);
+    check_ok(comm_barrier(world, PHASE_CHECKPOINT));
     text_free(&before);
     text_free(&after);
 }
 
-static void failures_are_agreed(void)
+static void a_missing_folder_is_agreed(struct comm *world)
+{
+    struct stored mine[PLAN];
+    struct checkpoint_content content = content_of(mine);
+
+    fill(mine, comm_rank(world), comm_size(world));
+    expect_failure(world, &content, "none/a.h5", RL_EIO);
+    release(mine);
+}
+
+static void a_full_disk_is_agreed(struct comm *world)
 {
     struct stored mine[PLAN];
     struct checkpoint_content content = content_of(mine);
     struct rlimit old, low;
 
-    fill(mine, rank, ranks);
-    expect_failure(&content, "none/a.h5", RL_EIO);
-    signal(SIGXFSZ, SIG_IGN);                       /* a full disk, nearly */
+    fill(mine, comm_rank(world), comm_size(world));
+    signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
     for (rlim_t limit = 1000; limit < 3000000; limit *= 12) {
         low = old;
         low.rlim_cur = limit;
         setrlimit(RLIMIT_FSIZE, &low);
-        expect_failure(&content, "team.h5", RL_EIO);
+        expect_failure(world, &content, "team.h5", RL_EIO);
         setrlimit(RLIMIT_FSIZE, &old);
     }
-    if (rank == ranks - 1)
-        mine[0].array.shape[0]--;                   /* one rank has another model */
-    expect_failure(&content, "team.h5", RL_EBUG);
     release(mine);
-    fill(mine, rank == 1 ? 0 : rank, ranks);        /* two hold the same slices */
+}
+
+/* Only the last rank cannot write: its slices lie at the end of the file. */
+static void one_full_rank_stops_all(struct comm *world)
+{
+    int rank = comm_rank(world), last = comm_size(world) - 1;
+    struct stored mine[PLAN];
+    struct checkpoint_content content = content_of(mine);
+    struct rlimit old, low;
+
+    fill(mine, rank, comm_size(world));
+    getrlimit(RLIMIT_FSIZE, &old);
+    low = old;
+    low.rlim_cur = rank == last ? 100000 : old.rlim_cur;
+    setrlimit(RLIMIT_FSIZE, &low);
+    expect_failure(world, &content, "team.h5", RL_EIO);
+    setrlimit(RLIMIT_FSIZE, &old);
+    release(mine);
+}
+
+static void broken_promises_are_agreed(struct comm *world)
+{
+    int rank = comm_rank(world), ranks = comm_size(world);
+    struct stored mine[PLAN];
+    struct checkpoint_content content = content_of(mine);
+
+    fill(mine, rank, ranks);
+    mine[5].array.dtype = rank == 0 ? DTYPE_F16 : DTYPE_BF16;       /* another model */
+    mine[5].array.name[0] = rank == 0 ? '/' : 'h';
+    expect_failure(world, &content, "team.h5", RL_EBUG);
+    mine[5].array.name[0] = 'h';
     if (ranks > 1)
-        expect_failure(&content, "team.h5", RL_EBUG);
+        expect_failure(world, &content, "team.h5", RL_EBUG);
     release(mine);
+    fill(mine, rank == 1 ? 0 : rank, ranks);                        /* two hold the same */
+    if (ranks > 1)
+        expect_failure(world, &content, "team.h5", RL_EBUG);
+    release(mine);
+}
+
+static void nothing_is_left(struct comm *world)
+{
+    char path[4096];
+
+    if (comm_rank(world) != 0)
+        return;
+    remove(path_of(path, "team.h5"));
+    remove(path_of(path, "alone.h5"));
+    check(rmdir(folder) == 0);
 }
 
 int main(int argc, char **argv)
 {
+    const char *tmp = getenv("TMPDIR");
+    struct comm *world;
+
     if (comm_start(&world, &argc, &argv) != RL_OK)
         return 1;
-    rank = comm_rank(world);
-    ranks = comm_size(world);
     status_hold(true);
-    if (rank == 0) {
-        const char *tmp = getenv("TMPDIR");
-        snprintf(folder, sizeof folder, "%s/rankwise-test.XXXXXX", tmp ? tmp : "/tmp");
-        CHECK(mkdtemp(folder));
-    }
-    CHECK(comm_broadcast(world, folder, sizeof folder, 0, PHASE_START) == RL_OK);
-    bytes_are_those_of_one_rank();
-    CHECK(comm_barrier(world, PHASE_CHECKPOINT) == RL_OK);
-    every_rank_reads_everything();
-    failures_are_agreed();
-    CHECK(comm_barrier(world, PHASE_END) == RL_OK);
-    if (rank == 0) {
-        char path[4096];
-        remove(path_of(path, "team.h5"));
-        remove(path_of(path, "alone.h5"));
-        CHECK(rmdir(folder) == 0);                  /* nothing else was left */
-        printf("mpi_checkpoint: ok on %d ranks\n", ranks);
-    }
-    comm_stop(world);
-    return 0;
+    snprintf(folder, sizeof folder, "%s/rankwise-test.XXXXXX", tmp ? tmp : "/tmp");
+    if (comm_rank(world) == 0 && !mkdtemp(folder))
+        comm_abort(world, 1);
+    if (comm_broadcast(world, folder, sizeof folder, 0, PHASE_START) != RL_OK)
+        comm_abort(world, 1);
+    fact(world, "the bytes are those one rank writes", bytes_are_those_of_one_rank);
+    fact(world, "every rank reads everything", every_rank_reads_everything);
+    fact(world, "a missing folder stops all", a_missing_folder_is_agreed);
+    fact(world, "a full disk stops all", a_full_disk_is_agreed);
+    fact(world, "one rank that cannot write stops all", one_full_rank_stops_all);
+    fact(world, "slices that do not fit stop all", broken_promises_are_agreed);
+    fact(world, "nothing is left behind", nothing_is_left);
+    return facts_end(world);
 }
