@@ -23,6 +23,7 @@ struct announcement {
 
 struct feed {
     struct comm *world;
+    char name[NAME_BYTES];
     int tag;
     size_t n;
     int *from, *to;                       /* (n_from), (n_to): to holds pure receivers only */
@@ -93,11 +94,12 @@ int feed_open(struct feed **out, struct comm *world, const int *from, int n_from
     if (!feed)
         return rl_error(RL_ENOFIT, "cannot allocate the weights feed");
     feed->world = world;
+    snprintf(feed->name, sizeof feed->name, "feed %d", world->world->feeds);
     feed->tag = TAG_FEED + world->world->feeds++;
     feed->n = n;
     TRY(take_ranks(feed, from, n_from, to, n_to));
     partners = feed->sender >= 0 ? feed->n_to : feed->receives ? feed->n_from : 0;
-    TRY(requests_init(&feed->requests, "weights", partners * (PIECES_MOST + 1)));
+    TRY(requests_init(&feed->requests, feed->name, partners * (PIECES_MOST + 1)));
     *out = feed;
 done:
     if (rc != RL_OK)

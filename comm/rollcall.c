@@ -179,12 +179,15 @@ static int say_silent(char *text, const struct world *w, bool suspects_only)
     return n;
 }
 
-/* The first rank we wait for that waits elsewhere, -1 if all are here. */
+/* The first rank we wait for that waits elsewhere or for another, -1 if all are here. */
 static int find_elsewhere(const struct world *w, const struct note *mine)
 {
-    for (int r = 0; r < w->size; r++)
-        if (w->suspect[r] && w->is_heard[r] && !is_here(&w->heard[r], mine))
+    for (int r = 0; r < w->size; r++) {
+        const struct note *theirs = &w->heard[r];
+        if (w->suspect[r] && w->is_heard[r] &&
+            (!is_here(theirs, mine) || (theirs->waits_for >= 0 && theirs->waits_for != w->rank)))
             return r;
+    }
     return -1;
 }
 

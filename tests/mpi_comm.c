@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "comm/group.h"
+#include "comm/link.h"
 #include "comm/mpi_handle.h"
 #include "tests/mpi_check.h"
 
@@ -249,6 +250,43 @@ static void test_rank_elsewhere_is_named(struct comm *world)
     comm_free(there);
 }
 
+/* Rank 0 waits for rank 1, which waits for the last, which sleeps: that one is named. */
+static void test_silent_rank_behind_another_is_named(struct comm *world)
+{
+    int rank = comm_rank(world), last = comm_size(world) - 1, zero = 0, one = 1;
+    struct feed *near, *far;
+    float weights[10] = { 0 };
+    char expected[256];
+
+    if (comm_size(world) < 3)
+        return;
+    check_ok(feed_open(&far, world, &last, 1, &one, 1, 10));
+    check_ok(feed_open(&near, world, &one, 1, &zero, 1, 10));
+    hurry(world, rank == 0 ? 0.3 : 10);
+    check_ok(comm_barrier(world, PHASE_START));
+    if (rank == last) {
+        clock_sleep(0.75);
+        check_ok(weights_publish(far, weights, 1));
+    }
+    if (rank == 1) {
+        check_ok(weights_receive(far, weights, 1));
+        check_ok(weights_publish(near, weights, 1));
+    }
+    if (rank == 0) {
+        check(weights_receive(near, weights, 1) == RL_ELOST);
+        snprintf(expected, sizeof expected, "rank %d (host %s, sleeper)", last,
+                 comm_host(world, last));
+        check(strncmp(status_message(), "rank ", 5) == 0);
+        check(strstr(status_message(), expected) != NULL);
+        check(strstr(status_message(), "did not answer; rank 1 (") != NULL);
+        status_drop();
+        hurry(world, 10);
+    }
+    check_ok(comm_barrier(world, PHASE_END));
+    feed_close(near);
+    feed_close(far);
+}
+
 int main(int argc, char **argv)
 {
     struct comm *world;
@@ -266,5 +304,6 @@ int main(int argc, char **argv)
     fact(world, "the group's communicator is handed out", test_handle);
     fact(world, "a late rank is named, by one rank", test_late_rank_is_named);
     fact(world, "a rank that waits elsewhere is named with its place", test_rank_elsewhere_is_named);
+    fact(world, "a silent rank behind another is named", test_silent_rank_behind_another_is_named);
     return facts_end(world);
 }
