@@ -434,60 +434,6 @@ static void test_promises_of_callers_are_checked(void **state)
     sample_free(s);
 }
 
-/* ---- the folder */
-
-static void test_the_newest_is_the_largest_complete_step(void **state)
-{
-    static const char *const others[] = {
-        "step-00000099.h5.part", "step-99.h5", "step-00000098.h5x", "xstep-00000097.h5",
-        "step-0000009a.h5", "step-000000099.h5", "best.h5"
-    };
-    struct place folder = place(support_folder(), "");
-    char path[4096] = "";
-
-    (void)state;
-    assert_int_equal(checkpoint_newest(place(folder.path, "none").path, path, sizeof path), -1);
-    assert_int_equal(checkpoint_newest(folder.path, path, sizeof path), -1);
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        support_write(folder.path, others[i], "");
-    assert_int_equal(checkpoint_newest(folder.path, path, sizeof path), -1);
-    support_write(folder.path, "step-00000000.h5", "");
-    assert_int_equal(checkpoint_newest(folder.path, NULL, 0), 0);
-    support_write(folder.path, "step-00000009.h5", "");
-    support_write(folder.path, "step-00000010.h5", "");
-    support_write(folder.path, "step-100000000.h5", "");
-    assert_int_equal(checkpoint_newest(folder.path, path, sizeof path), 100000000);
-    assert_string_equal(path, place(folder.path, "step-100000000.h5").path);
-    assert_true(checkpoint_newest(folder.path, path, 5) < -1);
-    assert_line(RL_EIO, "path too long");
-}
-
-static void test_pruning_keeps_the_newest(void **state)
-{
-    struct place folder = place(support_folder(), "");
-    static const char *const files[] = { "step-00000001.h5", "step-00000005.h5",
-                                         "step-00000003.h5", "step-00000004.h5" };
-
-    (void)state;
-    for (int i = 0; i < 4; i++)
-        support_write(folder.path, files[i], "");
-    support_write(folder.path, "step-00000006.h5.part", "half");    /* its writer was killed */
-    support_write(folder.path, "notes.part", "mine");
-    assert_ok(checkpoint_prune(folder.path, 9));
-    assert_true(file_exists(place(folder.path, files[0]).path));
-    assert_false(file_exists(place(folder.path, "step-00000006.h5.part").path));
-    assert_true(file_exists(place(folder.path, "notes.part").path));
-    assert_ok(checkpoint_prune(folder.path, 2));
-    assert_false(file_exists(place(folder.path, files[0]).path));
-    assert_true(file_exists(place(folder.path, files[1]).path));
-    assert_false(file_exists(place(folder.path, files[2]).path));
-    assert_true(file_exists(place(folder.path, files[3]).path));
-    assert_ok(checkpoint_prune(folder.path, 0));
-    assert_true(file_exists(place(folder.path, files[1]).path));
-    assert_false(file_exists(place(folder.path, files[3]).path));
-    assert_ok(checkpoint_prune(place(folder.path, "none").path, 1));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,8 +447,6 @@ int main(void)
         cmocka_unit_test(test_a_full_disk_leaves_the_old_checkpoint),
         cmocka_unit_test(test_a_wrong_folder_is_one_line),
         cmocka_unit_test(test_promises_of_callers_are_checked),
-        cmocka_unit_test(test_the_newest_is_the_largest_complete_step),
-        cmocka_unit_test(test_pruning_keeps_the_newest),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
