@@ -225,7 +225,7 @@ int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
         return RL_OK;
     call_roll(w, mine);
     if (clock_now() - w->lower_call < 2 * w->listen) {
-        clock_sleep(0.2 * w->listen);        /* the lower rank speaks before this one ends the job */
+        clock_sleep(0.2 * w->listen);        /* let the lower rank speak before the job ends */
         return RL_ELOST;
     }
     if (say_silent(text, w, true) > 0) {

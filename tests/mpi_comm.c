@@ -44,7 +44,8 @@ static void test_gathers(struct comm *world)
         if (root < 0)
             check_ok(comm_allgather(world, mine, all, counts, PHASE_STATS));
         else
-            check_ok(comm_gather(world, mine, rank == root ? all : NULL, counts, root, PHASE_STATS));
+            check_ok(comm_gather(world, mine, rank == root ? all : NULL, counts, root,
+                                 PHASE_STATS));
         at = 0;
         for (int r = 0; (root < 0 || rank == root) && r < size; r++)
             for (size_t i = 0; i < counts[r]; i++)
@@ -127,8 +128,8 @@ static long agree_and_count(struct comm *world, int rc, int *agreed)
     return size;
 }
 
-/* Every rank fails, the last two alike and worse; the lower one of these has only passed the code on,
- * so the last one's line is the one to print. */
+/* Every rank fails, the last two alike and worse; the lower one of these has only passed the code
+ * on, so the last one's line is the one to print. */
 static void test_agree(struct comm *world)
 {
     int rank = comm_rank(world), size = comm_size(world), last = size - 1, agreed, rc;
@@ -175,7 +176,7 @@ static void test_handle(struct comm *world)
     check(size == (comm_is_mpi(world) ? comm_size(world) : 0));
 }
 
-/* ---- late ranks: patience is short here, and the late one comes in the end, so that all can go on */
+/* ---- late ranks: patience is short, and the late one comes in the end, so that all can go on */
 
 static void hurry(struct comm *world, double deadline)
 {
@@ -239,8 +240,9 @@ static void test_rank_elsewhere_is_named(struct comm *world)
     comm_set_step(world, late ? 16 : 17);
     check(comm_barrier(late ? there : here, late ? PHASE_WEIGHTS : PHASE_REDUCE) == RL_ELOST);
     if (comm_rank(world) == 0) {
-        check(strstr(status_message(), "waits at \"weights\" of step 16 (there, call 1) while rank 0 "
-                     "waited 0.3 s for it at \"gradients\" of step 17 (here, call 1)") != NULL);
+        const char *places = "waits at \"weights\" of step 16 (there, call 1) while rank 0 waited "
+                             "0.3 s for it at \"gradients\" of step 17 (here, call 1)";
+        check(strstr(status_message(), places) != NULL);
     }
     status_drop();
     hurry(world, 10);
@@ -303,7 +305,7 @@ int main(int argc, char **argv)
     fact(world, "waiting is counted by phase", test_waiting_is_counted);
     fact(world, "the group's communicator is handed out", test_handle);
     fact(world, "a late rank is named, by one rank", test_late_rank_is_named);
-    fact(world, "a rank that waits elsewhere is named with its place", test_rank_elsewhere_is_named);
+    fact(world, "a rank that waits elsewhere is named with it", test_rank_elsewhere_is_named);
     fact(world, "a silent rank behind another is named", test_silent_rank_behind_another_is_named);
     return facts_end(world);
 }

@@ -1,5 +1,5 @@
-/* Links and the weights feed between every two sets of ranks: every column arrives in the right row,
- * also when sets overlap, shares are uneven, batches are under way or a sender failed. */
+/* Links and the weights feed between every two sets of ranks: every column arrives in the right
+ * row, also when sets overlap, shares are uneven, batches are under way or a sender failed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -252,8 +252,8 @@ static void test_failure(struct comm *world)
         }
 }
 
-/* What a sender or receiver finds wrong by itself: its code goes to the receivers, and the next batch
- * is fine. */
+/* What a sender or receiver finds wrong by itself: its code goes to the receivers, and the next
+ * batch is fine. */
 static void test_own_errors(struct comm *world)
 {
     struct shape s = shape_make(world, 1, (1 << comm_size(world)) - 1);

@@ -1,5 +1,5 @@
-/* The reduction tree gives the bits of a serial tree, for every team of 1 to all ranks, with buffers
- * shorter than a chunk and longer than a message. */
+/* The reduction tree gives the bits of a serial tree, for every team of 1 to all ranks, with
+ * buffers shorter than a chunk and longer than a message. */
 #include <stdlib.h>
 #include <string.h>
 

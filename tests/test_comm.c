@@ -166,7 +166,8 @@ static void test_tree_keeps_few_buffers(void **state)
         size_t buffers = (size_t)(leaves <= 64 ? 1 + levels : 2 * levels);
         for (int ranks = 1; ranks <= leaves; ranks += leaves <= 64 ? 1 : 17)
             for (int r = 0; r < ranks; r++)
-                assert_true(tree_bytes(n, leaves, ranks, r) <= buffers * n * sizeof(float) + staging);
+                assert_true(tree_bytes(n, leaves, ranks, r) <=
+                            buffers * n * sizeof(float) + staging);
     }
     assert_int_equal(tree_bytes(n, 8, 1, 0) / (n * sizeof(float)), 4);
     assert_int_equal(tree_bytes(n, 8, 4, 0) / (n * sizeof(float)), 2);
