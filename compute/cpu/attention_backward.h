@@ -73,9 +73,9 @@ static void spread_all(float *out, size_t row, const float *p, const float *x, s
         int part = D - c < 16 ? D - c : 16;
         float *to = out + c;
 
-        if (part == 16)
+        if (seen > 0 && part == 16)
             spread(true, 16, to, row, p, x + c, x_row, n, seen, lead);
-        else
+        else if (seen > 0)
             spread(true, part, to, row, p, x + c, x_row, n, seen, lead);
         if (seen < keys)
             spread(false, part, to + (size_t)seen * row, row, p + seen, x + c, x_row, n,

@@ -11,11 +11,15 @@
 #include "compute/cpu/cpu.h"
 #include "compute/math.h"
 
-#define INLINE static inline __attribute__((always_inline))
 #define ALIGNED __attribute__((aligned(64)))
-#if defined(__clang__)
+#if defined(SANITIZED)               /* slow anyway, and unrolled checks take minutes to compile */
+#define INLINE static inline
+#define UNROLL
+#elif defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
+#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
