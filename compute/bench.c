@@ -1,6 +1,6 @@
-/* See bench.h.  Shapes are those of a Llama of 124 million parameters (C = 768, F = 2048) in training,
- * and of one to eight rows in decoding; a figure is the best of a few rounds, because others use the
- * machine too. */
+/* See bench.h.  Shapes are those of a Llama of 124 million parameters (C = 768, F = 2048) in
+ * training, and of one to eight rows in decoding; a figure is the best of a few rounds, because
+ * others use the machine too. */
 #include "compute/bench.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The arithmetic of the transformer, forward and backward side by side.  THIS HEADER IS THE DEFINITION
- * OF THE NUMERICS: ref/ is the same in plain C, and every CPU variant gives the same bits as ref/.
+/* The arithmetic of the transformer, forward and backward side by side.  THIS HEADER IS THE
+ * DEFINITION OF THE NUMERICS: ref/ is the same in plain C, every CPU variant gives ref's bits.
  *
  *   struct compute *k;
  *   TRY(compute_open(&k, "cpu", threads));
@@ -10,12 +10,14 @@
  * Rules behind all of it (docs/numerics.md):
  * - Every output of a matrix product is one chain of fused multiply-adds over k ascending, starting
  *   from +0 or, where the line says +=, from what is there.  No split of k; threads divide outputs.
- * - A sum over channels or vocabulary puts element i into lane i mod 16, ascending, then folds lanes
- *   8, 4, 2, 1 (lane i += lane i + 8, then + 4, ...).  `fold16` in math.h.
+ * - A sum over channels or vocabulary puts element i into lane i mod 16, ascending, then folds
+ *   lanes 8, 4, 2, 1 (lane i += lane i + 8, then + 4, ...).  `fold16` in math.h.
  * - exp, log, sin, cos are those of compute/math.h, never libm's.
- * - Rows are ragged and packed: row n is tokens start[n] .. start[n+1]; positions count from the row's
- *   start.  N rows, T tokens, C channels, V vocabulary, H query heads, G key/value heads (H = G * group), D head size.
+ * - Rows are ragged and packed: row n is tokens start[n] .. start[n+1]; positions count from the
+ *   row's start.  N rows, T tokens, C channels, V vocabulary, H query heads, G key/value heads
+ *   (H = G * group), D head size.
  * - The gradient of x is dx and is added to (+=).
+ * - One struct compute serves one calling thread at a time; its scratch memory grows on first use.
  */
 #ifndef COMPUTE_COMPUTE_H
 #define COMPUTE_COMPUTE_H
@@ -23,21 +25,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEY_BLOCK 32       /* keys in one block of attention, and positions in one page of the cache */
+#define KEY_BLOCK 32       /* keys in a block of attention, positions in a page of the cache */
 #define VOCAB_BLOCK 512    /* vocabulary ids in one block of log-sum-exp */
 #define PACK_ROWS 32       /* rows of w in one packed panel */
 
 /* Running log-sum-exp of one row of logits: max, sum of exp(z - max), sum of exp(z - max) * z. */
 struct lse { float max, sum, weighted; };
 
-/* The key/value cache of one layer: pages of KEY_BLOCK positions.
- * Keys of a page: [G][D][KEY_BLOCK] (positions are the lanes); values of a page: [G][KEY_BLOCK][D]. */
+/* The key/value cache of one layer: pages of KEY_BLOCK positions.  Keys of a page:
+ * [G][D][KEY_BLOCK] (positions are the lanes); values of a page: [G][KEY_BLOCK][D]. */
 struct pages {
     float *keys, *values;          /* page p begins at p * G * D * KEY_BLOCK */
 };
 
 /* Rows that are being extended: row n adds tokens start[n] .. start[n+1] at positions
- * position[n], position[n]+1, ...; its pages are table[n * table_stride + i], i = position / KEY_BLOCK. */
+ * position[n], position[n]+1, ...; its pages are table[n * table_stride + i], with
+ * i = position / KEY_BLOCK. */
 struct extend {
     int N;
     const int *start;              /* (N+1) */
@@ -49,7 +52,8 @@ struct extend {
 struct adamw {
     float lr, beta1, beta2, eps, weight_decay;
     float correction1, correction2;    /* 1 - beta^t, from repeated multiplication in double */
-    int eps_inside;                    /* torch: sqrt(v / correction2) + eps; tf: eps outside the bias correction */
+    int eps_inside;                    /* torch: sqrt(v / correction2) + eps; tf: eps outside the
+                                        * bias correction */
     float scale;                       /* factor on the gradient (clipping) */
 };
 
@@ -59,9 +63,10 @@ struct compute {
     int error;                     /* first failure since the last compute_sync */
     void *impl;
 
-    /* ---- matrix products: w is (N,K) as Hugging Face stores it; packed is its packed form or NULL.
-     * Rows n0 (a multiple of PACK_ROWS) onwards of a packed w begin at packed + packed_size(k, n0, K). */
-    size_t (*packed_size)(struct compute *k, int N, int K);                 /* floats; 0: this backend needs none */
+    /* ---- matrix products: w is (N,K) as Hugging Face stores it; packed is its packed form or
+     * NULL.  Rows n0 (a multiple of PACK_ROWS) onwards of a packed w begin at
+     * packed + packed_size(k, n0, K).  packed_size is in floats; 0: this backend needs none. */
+    size_t (*packed_size)(struct compute *k, int N, int K);
     void (*pack)(struct compute *k, float *packed, const float *w, int N, int K);
     /* y(M,N) = x(M,K) w^T */
     void (*matmul_forward)(struct compute *k, float *y, const float *x, const float *w,
@@ -74,59 +79,75 @@ struct compute {
                                    int M, int N, int K);
 
     /* ---- embedding: y(T,C) = w[token].  Backward adds tokens in order. */
-    void (*embedding_forward)(struct compute *k, float *y, const float *w, const int *tokens, int T, int C);
-    void (*embedding_backward)(struct compute *k, float *dw, const float *dy, const int *tokens, int T, int C);
+    void (*embedding_forward)(struct compute *k, float *y, const float *w, const int *tokens,
+                              int T, int C);
+    void (*embedding_backward)(struct compute *k, float *dw, const float *dy, const int *tokens,
+                               int T, int C);
 
-    /* ---- y(T,C) = x * rstd * w with rstd(T) = 1 / sqrt(mean(x^2) + eps): x * rstd is rounded, then * w.
-     * Backward: dw adds tokens in order. */
-    void (*rmsnorm_forward)(struct compute *k, float *y, float *rstd, const float *x, const float *w,
-                            float eps, int T, int C);
-    void (*rmsnorm_backward)(struct compute *k, float *dx, float *dw, const float *dy, const float *x,
-                             const float *w, const float *rstd, int T, int C);
+    /* ---- y(T,C) = x * rstd * w with rstd(T) = 1 / sqrt(mean(x^2) + eps): x * rstd is rounded,
+     * then * w.  Backward, with h = x * rstd and g = dy * w both rounded:
+     * dx += rstd * (g - h * mean(g * h)); dw += dy * h, tokens in order. */
+    void (*rmsnorm_forward)(struct compute *k, float *y, float *rstd, const float *x,
+                            const float *w, float eps, int T, int C);
+    void (*rmsnorm_backward)(struct compute *k, float *dx, float *dw, const float *dy,
+                             const float *x, const float *w, const float *rstd, int T, int C);
 
     /* ---- rotary, half split, in place: x(T,heads,D); table(positions, D/2, {cos, sin}).
-     * (a, b) -> (a cos - b sin, b cos + a sin), a = x[i], b = x[i + D/2].  Backward is the transpose. */
-    void (*rotary_forward)(struct compute *k, float *x, const float *table, const int *position, int T, int heads, int D);
-    void (*rotary_backward)(struct compute *k, float *dx, const float *table, const int *position, int T, int heads, int D);
+     * (a, b) -> (a cos - b sin, b cos + a sin), a = x[i], b = x[i + D/2]: the second product is
+     * rounded, the first is fused.  Backward is the transpose. */
+    void (*rotary_forward)(struct compute *k, float *x, const float *table, const int *position,
+                           int T, int heads, int D);
+    void (*rotary_backward)(struct compute *k, float *dx, const float *table, const int *position,
+                            int T, int heads, int D);
 
-    /* ---- causal attention on ragged rows: q(T,H,D), key and value (T,G,D), o(T,H,D), stats(T,H,2) = final (max, sum).
-     * Per query and block of KEY_BLOCK keys, cut from key 0 of the row: s = chain over d, then * 1/sqrt(D);
-     * block max over visible keys; m' = max(m, block); a = exp(m - m'); l *= a (16 lanes), o *= a;
-     * p = exp(s - m'); p goes to lane key mod 16 of l; o = chain over keys of fma(p, v, o).  At the end
-     * l is folded and o is divided by it. */
-    void (*attention_forward)(struct compute *k, float *o, float *stats, const float *q, const float *key,
-                              const float *value, const int *start, int N, int H, int G, int D);
-    /* delta = sum over d of do * o (fold16); p = exp(s - max) / sum; ds = p * (dp - delta);
-     * dq chain over keys; dkey, dvalue chains over queries, heads of a group in order. */
-    void (*attention_backward)(struct compute *k, float *dq, float *dkey, float *dvalue, const float *d_o,
-                               const float *q, const float *key, const float *value, const float *o,
-                               const float *stats, const int *start, int N, int H, int G, int D);
+    /* ---- causal attention on ragged rows: q(T,H,D), key and value (T,G,D), o(T,H,D),
+     * stats(T,H,2) = final (max, sum).  Per query and block of KEY_BLOCK keys, cut from key 0 of
+     * the row: s = chain over d, then * 1/sqrt(D); block max over visible keys;
+     * m' = max(m, block); a = exp(m - m'); l *= a (16 lanes), o *= a; p = exp(s - m'); p goes to
+     * lane key mod 16 of l; o = chain over keys of fma(p, v, o).  At the end l is folded and o is
+     * divided by it. */
+    void (*attention_forward)(struct compute *k, float *o, float *stats, const float *q,
+                              const float *key, const float *value, const int *start, int N, int H,
+                              int G, int D);
+    /* delta = sum over d of do * o (fold16); p = exp(s - max) / sum;
+     * ds = p * (dp - delta) * 1/sqrt(D); dq chain over keys; dkey, dvalue chains over queries,
+     * heads of a group in order. */
+    void (*attention_backward)(struct compute *k, float *dq, float *dkey, float *dvalue,
+                               const float *d_o, const float *q, const float *key,
+                               const float *value, const float *o, const float *stats,
+                               const int *start, int N, int H, int G, int D);
     /* The same, keys and values in pages: first store the new keys and values (T,G,D), then attend.
      * Equal to attention_forward to the bit, for any cut of a row into calls. */
-    void (*pages_store)(struct compute *k, struct pages pages, const float *key, const float *value,
-                        const struct extend *rows, int G, int D);
+    void (*pages_store)(struct compute *k, struct pages pages, const float *key,
+                        const float *value, const struct extend *rows, int G, int D);
     void (*pages_attend)(struct compute *k, float *o, const float *q, struct pages pages,
                          const struct extend *rows, int H, int G, int D);
 
     /* ---- y = silu(gate) * up, silu(x) = x / (1 + exp(-x)) */
-    void (*swiglu_forward)(struct compute *k, float *y, const float *gate, const float *up, size_t n);
-    void (*swiglu_backward)(struct compute *k, float *dgate, float *dup, const float *dy, const float *gate,
-                            const float *up, size_t n);
+    void (*swiglu_forward)(struct compute *k, float *y, const float *gate, const float *up,
+                           size_t n);
+    void (*swiglu_backward)(struct compute *k, float *dgate, float *dup, const float *dy,
+                            const float *gate, const float *up, size_t n);
     void (*add)(struct compute *k, float *y, const float *x, size_t n);      /* y += x */
 
     /* ---- log-probabilities from blocks of logits z(T,n) for ids v0 .. v0+n, v0 a multiple of
-     * VOCAB_BLOCK; blocks come in order.  z is first divided by temperature, in place (1: untouched).
-     * Online rule per VOCAB_BLOCK: as attention's, the block's two sums folded by fold16, then
-     * sum = sum * a + block, weighted = weighted * a + block.  target_logit[t] is set when its id is in the block. */
+     * VOCAB_BLOCK; blocks come in order, and v0 = 0 starts `state` anew.  z is first divided by
+     * temperature, in place (1: untouched).  Online rule per VOCAB_BLOCK: as attention's, the
+     * block's two sums folded by fold16, then sum = sum * a + block, weighted = weighted * a +
+     * block (both fused).  target_logit[t] is set when its id is in the block; a target of -1
+     * never is. */
     void (*lse_forward)(struct compute *k, struct lse *state, float *target_logit, float *z,
                         const int *targets, float temperature, int v0, int n, int T);
-    /* logp(T) = target - max - log(sum); entropy(T) = max + log(sum) - weighted / sum.  entropy may be NULL. */
+    /* logp(T) = target - max - log(sum); entropy(T) = max + log(sum) - weighted / sum, in double,
+     * rounded once.  entropy may be NULL. */
     void (*lse_finish)(struct compute *k, float *logp, float *entropy, const struct lse *state,
                        const float *target_logit, int T);
     /* z(T,n), already divided by temperature, becomes its gradient:
-     * dz = (dlogp * (1[v == target] - p) - dentropy * p * (log p + H)) / temperature.  dentropy may be NULL. */
+     * dz = (dlogp * (1[v == target] - p) - dentropy * p * (log p + H)) / temperature.
+     * dentropy may be NULL. */
     void (*lse_backward)(struct compute *k, float *z, const struct lse *state, const int *targets,
-                         const float *dlogp, const float *dentropy, float temperature, int v0, int n, int T);
+                         const float *dlogp, const float *dentropy, float temperature, int v0,
+                         int n, int T);
     /* p(V) = exp(z / temperature - max) / sum of one whole row, blocks as above; z is kept. */
     void (*softmax)(struct compute *k, float *p, const float *z, float temperature, int V);
 
@@ -143,7 +164,7 @@ int compute_open(struct compute **k, const char *name, int threads);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */
 
-/* table(positions, D/2, {cos, sin}) of theta^(-2i/D) * position, in double by math.h, rounded once. */
+/* table(positions, D/2, {cos, sin}) of theta^(-2i/D) * position, in double, rounded once. */
 void rotary_table(float *table, int positions, int D, double theta);
 
 #endif

@@ -2,12 +2,12 @@
  *
  *   exp(x):  n = round(x / ln 2),  r = x - n ln 2,  |r| <= 0.35,  exp(x) = 2^n (1 + r P(r))
  *
- * Everything that can reach weights, samples or log-probabilities uses these and never libm's (only
- * sqrt and fma, which IEEE 754 fixes to the bit, come from outside).  The vector forms of rw_expf in
- * cpu/lanes_*.h do the same steps and agree on all 2^32 inputs.  Bounds are asserted by
- * tests/test_compute.c:
+ * Everything that can reach weights, samples or log-probabilities uses these and never libm's
+ * (only sqrt and fma, which IEEE 754 fixes to the bit, come from outside).  The vector forms of
+ * rw_expf in cpu/lanes_*.h do the same steps and agree on all 2^32 inputs.  Bounds are asserted by
+ * tests/test_compute_math.c:
  *
- *   rw_expf 1 ulp    rw_exp, rw_log, rw_log1p 2 ulp    rw_sincos 2 ulp or 2^-53 for |x| <= 2^20
+ *   rw_expf 1 ulp    rw_exp, rw_log, rw_log1p 2 ulp    rw_sincos 2 ulp for |x| <= 2^20
  */
 #ifndef COMPUTE_MATH_H
 #define COMPUTE_MATH_H
@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Adding and subtracting it rounds to an integer (even on ties), which then stands in the low bits. */
+/* Adding and subtracting it rounds to an integer (even on ties); it then is in the low bits. */
 #define ROUND_F32 0x1.8p23f
 #define ROUND_F64 0x1.8p52
 
@@ -64,8 +64,8 @@ static inline uint64_t bits_of_f64(double x)
     return u;
 }
 
-/* a b + c rounded once, for processors without the instruction (where libm's is ten times slower):
- * the product is exact in double; the sum is rounded to odd, so that rounding it again is harmless. */
+/* a b + c rounded once, for processors without the instruction: the product is exact in double; the
+ * sum is rounded to odd, so that rounding it again to fp32 is harmless. */
 static inline float rw_fmaf(float a, float b, float c)
 {
     double p = (double)a * (double)b, s = p + (double)c, back = s - p;
@@ -131,7 +131,7 @@ static inline double rw_exp(double x)
     return p * rw_power_of_two(half) * rw_power_of_two(e - half);
 }
 
-/* log(m 2^e (1 + c)) for sqrt(1/2) <= m < sqrt(2) and |c| < 2^-52.  With f = m - 1, s = f / (2 + f):
+/* log(m 2^e (1 + c)) for sqrt(1/2) <= m < sqrt(2), |c| < 2^-52.  With f = m - 1, s = f / (2 + f):
  * log(1 + f) = 2 atanh(s) = f - f^2/2 + s (f^2/2 + R),  R = 2/3 s^2 + 2/5 s^4 + ... */
 static inline double rw_log_parts(double m, int e, double c)
 {
@@ -197,8 +197,9 @@ static inline double rw_pow(double theta, double y)
     return rw_exp(y * rw_log(theta));
 }
 
-/* sin and cos together.  x = n pi/2 + r with pi/2 in three pieces of 33 bits, the first two products
- * exact for |n| < 2^20; to 2^30 less true, beyond (no position or random angle gets there) NaN. */
+/* sin and cos together.  x = n pi/2 + r with pi/2 in three pieces of 33 bits, the first two
+ * products exact for |n| < 2^20; less true up to |x| = 2^30, and NaN beyond, where no position or
+ * random angle gets. */
 static inline void rw_sincos(double x, double *sine, double *cosine)
 {
     if (!(x <= 0x1p30 && x >= -0x1p30)) {

@@ -36,8 +36,8 @@ static int find_backend(const struct backend **found, const char *name)
             return RL_OK;
         if (strcmp(name, backends[i].name) == 0)
             return backends[i].can() ? RL_OK
-                   : rl_error(RL_EINVAL, "device = \"%s\": this processor cannot run it; use \"auto\"",
-                              name);
+                   : rl_error(RL_EINVAL, "device = \"%s\": this processor cannot run it; use "
+                              "\"auto\"", name);
     }
     return rl_error(RL_EINVAL, "device = \"%s\" is unknown; use \"auto\", \"ref\", \"cpu-plain\", "
                     "\"cpu-avx2\" or \"cpu-avx512\"", name);

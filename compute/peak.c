@@ -50,7 +50,7 @@ static void read(void *job, int begin, int end, int thread)
         l->kept = sum;
 }
 
-/* The best rate of several rounds in SECONDS, in units of `unit` per item: others use the machine. */
+/* The best rate of several rounds (others use the machine); an item is worth `unit`. */
 static double best_rate(struct compute *k, struct loops *l, int items, double unit,
                         void (*body)(void *job, int begin, int end, int thread))
 {

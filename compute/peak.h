@@ -1,4 +1,4 @@
-/* What this machine could do at best, measured now: the ceilings that `rankwise bench` compares with. */
+/* What this machine can do at best, measured now: what `rankwise bench` compares with. */
 #ifndef COMPUTE_PEAK_H
 #define COMPUTE_PEAK_H
 

@@ -164,8 +164,8 @@ static void test_pow_makes_rotary_frequencies(void **state)
     assert_true(worst < 40);
 }
 
-/* The product of floats with the sum rounded to odd in double is fmaf, also where it cancels and where
- * it is denormal. */
+/* The product of floats with the sum rounded to odd in double is fmaf, also where it cancels and
+ * where it is denormal. */
 static void test_fused_multiply_add_without_the_instruction(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* Is it the right arithmetic?  Every operation against the same in double, with a bound that follows
- * from the number of roundings, and every backward pass against the slope of that double forward. */
+/* Is it the right arithmetic?  Every operation against the same in double, with a bound that
+ * follows from the number of roundings, and every backward pass against the slope of that double
+ * forward. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static void near(const char *what, const float *got, const double *want, int n, 
 {
     for (int i = 0; i < n; i++)
         if (!(fabs((double)got[i] - want[i]) <= bound))
-            fail_msg("%s[%d] = %.9g, double %.9g, bound %g", what, i, (double)got[i], want[i], bound);
+            fail_msg("%s[%d] = %.9g, double %.9g, bound %g", what, i, (double)got[i], want[i],
+                     bound);
 }
 
 static double loss(void (*forward)(const double *x, double *y), int n_out)

@@ -9,7 +9,7 @@
 
 /* Keys of one head: block b is page table[b], or b itself without a table. */
 struct key_blocks {
-    const float *keys, *values;      /* [D][KEY_BLOCK] in a block; value j at values + j * value_row */
+    const float *keys, *values;      /* [D][KEY_BLOCK]; value j is at values + j * value_row */
     const int *table;
     size_t keys_size, values_size;   /* floats from one block to the next */
     size_t value_row;
@@ -313,7 +313,8 @@ struct paged {
 static void attend_pages(const struct paged *a, int row, int first, int n, int head, int heads)
 {
     const struct extend *rows = a->rows;
-    size_t D = (size_t)a->D, block = D * KEY_BLOCK, in_page = (size_t)(head / (a->H / a->G)) * block;
+    size_t D = (size_t)a->D, block = D * KEY_BLOCK;
+    size_t in_page = (size_t)(head / (a->H / a->G)) * block;
     size_t at = ((size_t)first * (size_t)a->H + (size_t)head) * D;
     struct key_blocks keys = { .keys = a->pages.keys + in_page, .values = a->pages.values + in_page,
                                .table = rows->table + (size_t)row * (size_t)rows->table_stride,

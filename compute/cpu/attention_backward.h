@@ -45,8 +45,8 @@ INLINE void weights_backward(float *s, float *dp, const float *stats, float delt
     }
 }
 
-/* out[j][c ..] += sum over queries i of p[i][j] * x[i][c ..], for the keys of a block that the tile's
- * queries see: key j is seen from query j - lead on. */
+/* out[j][c ..] += sum over queries i of p[i][j] * x[i][c ..], for the keys of a block that the
+ * tile's queries see: key j is seen from query j - lead on. */
 INLINE void spread(const bool full, const int part, float *out, size_t row, const float *p,
                    const float *x, size_t x_row, int n, int keys, int lead)
 {

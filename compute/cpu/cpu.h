@@ -1,6 +1,6 @@
 /* The cpu backends: plain, AVX2 with FMA, and AVX-512, chosen at run time, all with ref's bits.
  *
- *   lanes_plain.h  lanes_avx2.h  lanes_avx512.h     struct lanes: 16 floats and what one does to them
+ *   lanes_plain.h  lanes_avx2.h  lanes_avx512.h     struct lanes: 16 floats, what one does to them
  *        \              |             /
  *   matmul.h  attention.h  rows.h  flat.h           every operation once, in terms of lanes
  *        |              |             |

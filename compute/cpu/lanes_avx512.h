@@ -116,8 +116,10 @@ static inline struct lanes lanes_exp(struct lanes a)
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C2));
     p = _mm512_fmadd_ps(p, r, one);
     p = _mm512_scalef_ps(_mm512_fmadd_ps(p, r, one), n);         /* rounds once, as the halves do */
-    return (struct lanes){ _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), p,
-                                                _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000))) };
+    __mmask16 unordered = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    __m512i not_a_number = _mm512_set1_epi32(0x7fc00000);
+
+    return (struct lanes){ _mm512_mask_mov_ps(p, unordered, _mm512_castsi512_ps(not_a_number)) };
 }
 
 #endif

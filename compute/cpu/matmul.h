@@ -1,5 +1,5 @@
-/* Matrix products by outer products.  A tile of TILE_M x 16 TILE_V sums stays in registers while the
- * chain runs; a step of the chain is a column of A times a row of B:
+/* Matrix products by outer products.  A tile of TILE_M x 16 TILE_V sums stays in registers while
+ * the chain runs; a step of the chain is a column of A times a row of B:
  *
  *            chain i ->          B: [chain][32]            C
  *   A  m0 |  a a a a ...      b b b b ... b (lanes)     sums[TILE_M][32]
@@ -115,8 +115,8 @@ static void pack_rows(float *to, const struct product *p, int row, int rows, int
             to[(size_t)i * rows + m] = a[(size_t)i * p->a_step];
 }
 
-/* to[step][PANEL] from `width` rows of w (stride ldw), zeros to the right: 16 steps at a time, so that
- * what is written stays in the nearest cache. */
+/* to[step][PANEL] from `width` rows of w (stride ldw), zeros to the right: 16 steps at a time, so
+ * that what is written stays in the nearest cache. */
 static void pack_columns(float *to, const float *w, size_t ldw, int width, int steps)
 {
     for (int first = 0; first < steps; first += 16) {

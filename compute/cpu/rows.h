@@ -1,5 +1,5 @@
-/* What goes row by row in lanes: embedding, RMS norm, rotary positions, log-sum-exp.  ref/norm.c and
- * ref/lse.c are the definition.  Included by plain.c, avx2.c, avx512.c.
+/* What goes row by row in lanes: embedding, RMS norm, rotary positions.  ref/norm.c is the
+ * definition.  Included by plain.c, avx2.c, avx512.c.
  *
  * The last lanes of a row are loaded as zeros; where a zero could still change a sum (by turning -0
  * into +0) the old lanes are kept. */
