@@ -14,6 +14,7 @@
 
 #define PANEL PACK_ROWS
 #define CHAIN 256                    /* steps: a block of a B panel is 32 KB */
+#define GROUP (4 * PANEL)            /* columns of B packed together, where B is not packed */
 #define ROWS_BLOCK 240               /* rows of A packed together: 240 KB, half an L2 */
 
 /* c(M,N) = or += a(M,K) b(K,N), chain over K */
@@ -128,63 +129,76 @@ static void pack_columns(float *to, const float *w, size_t ldw, int width, int s
     }
 }
 
-/* to[step][PANEL] from rows of b, zeros to the right. */
-static void copy_panel(float *to, const float *b, size_t stride, int width, int steps)
+/* `columns` columns of b (rows of `stride`), panel after panel, zeros to the right.  Several panels
+ * at a time, so that memory is read in long runs. */
+static void copy_panels(float *to, const float *b, size_t stride, int columns, int steps)
 {
-    for (int i = 0; i < steps; i++, b += stride, to += PANEL) {
-        for (int n = 0; n < PANEL; n += 16) {
-            int part = width - n < 0 ? 0 : width - n < 16 ? width - n : 16;
+    for (int i = 0; i < steps; i++, b += stride) {
+        float *row = to + (size_t)i * PANEL;
 
-            lanes_store(to + n, take(b, (size_t)n, part));
+        for (int n = 0; n < columns; n += PANEL, row += (size_t)steps * PANEL) {
+            for (int h = 0; h < PANEL; h += 16) {
+                int left = columns - n - h, part = left < 0 ? 0 : left < 16 ? left : 16;
+
+                lanes_store(row + h, take(b, (size_t)(n + h), part));
+            }
         }
     }
 }
 
-/* Panel `n` of B for a block of the chain: where it lies, or packed into `room`. */
-static const float *find_panel(const struct product *p, int n, int width, int first, int steps,
-                               int rows, float *room, size_t *ldb)
+/* The panels of B from column n on: where they lie, or packed into `room`.  A panel has the stride
+ * *ldb from step to step and the next begins *next floats on. */
+static const float *find_panels(const struct product *p, int n, int columns, int first, int steps,
+                                int rows, float *room, size_t *ldb, size_t *next)
 {
     const float *b;
 
     *ldb = PANEL;
-    if (p->form == B_PANELS)
+    *next = (size_t)steps * PANEL;
+    if (p->form == B_PANELS) {
+        *next = (size_t)p->K * PANEL;
         return p->b + (size_t)n * (size_t)p->K + (size_t)first * PANEL;
+    }
     if (p->form == B_COLUMNS) {
         b = p->b + (size_t)n * p->b_stride + first;
-        pack_columns(room, b, p->b_stride, width, steps);
+        for (int c = 0; c < columns; c += PANEL, b += PANEL * p->b_stride)
+            pack_columns(room + (size_t)c * (size_t)steps, b, p->b_stride,
+                         columns - c < PANEL ? columns - c : PANEL, steps);
         return room;
     }
     b = p->b + (size_t)first * p->b_stride + n;
-    if (rows <= TILE_M && width == PANEL) {        /* used once: not worth a copy */
+    if (rows <= TILE_M && columns % PANEL == 0) {        /* used once: not worth a copy */
         *ldb = p->b_stride;
+        *next = PANEL;
         return b;
     }
-    copy_panel(room, b, p->b_stride, width, steps);
+    copy_panels(room, b, p->b_stride, columns, steps);
     return room;
 }
 
-/* Rows row .. row + rows of C, panels from column n0 to n1, one block of the chain. */
+/* Rows row .. row + rows of C, columns n0 to n1, one block of the chain. */
 static void block(const struct product *p, int row, int rows, int n0, int n1, int first, int steps,
                   float *room)
 {
-    float *packed_a = room + (size_t)CHAIN * PANEL;
+    float *packed_a = room + (size_t)CHAIN * GROUP;
+    size_t ldb, next;
 
     for (int m = 0; m < rows; m += TILE_M) {
         int height = rows - m < TILE_M ? rows - m : TILE_M;
 
         pack_rows(packed_a + (size_t)m * steps, p, row + m, height, first, steps);
     }
-    for (int n = n0; n < n1; n += PANEL) {
-        int width = p->N - n < PANEL ? p->N - n : PANEL;
-        size_t ldb;
-        const float *b = find_panel(p, n, width, first, steps, rows, room, &ldb);
+    for (int n = n0; n < n1; n += GROUP) {
+        int columns = n1 - n < GROUP ? n1 - n : GROUP;
+        const float *b = find_panels(p, n, columns, first, steps, rows, room, &ldb, &next);
 
-        for (int m = 0; m < rows; m += TILE_M) {
-            int height = rows - m < TILE_M ? rows - m : TILE_M;
+        for (int c = 0; c < columns; c += PANEL, b += next) {
+            int width = columns - c < PANEL ? columns - c : PANEL;
 
-            tile_panel(height, packed_a + (size_t)m * steps, b, ldb,
-                       p->c + (size_t)(row + m) * (size_t)p->N + n, (size_t)p->N, width, steps,
-                       p->add || first > 0);
+            for (int m = 0; m < rows; m += TILE_M)
+                tile_panel(rows - m < TILE_M ? rows - m : TILE_M, packed_a + (size_t)m * steps, b,
+                           ldb, p->c + (size_t)(row + m) * (size_t)p->N + n + c, (size_t)p->N,
+                           width, steps, p->add || first > 0);
         }
     }
 }
@@ -225,7 +239,7 @@ static void product_run(struct compute *k, struct product *p)
             memset(p->c, 0, (size_t)p->M * (size_t)p->N * sizeof *p->c);
         return;
     }
-    if (!cpu_scratch(k, (size_t)CHAIN * PANEL + (size_t)height * chain))
+    if (!cpu_scratch(k, (size_t)CHAIN * GROUP + (size_t)height * chain))
         return;
     p->k = k;
     p->over_rows = p->M / TILE_M > p->N / PANEL;
