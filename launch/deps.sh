@@ -2,7 +2,8 @@
 # make deps: installs the Debian packages named as arguments that are not there yet.
 missing=
 for package in "$@"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
+        missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 command -v apt-get >/dev/null || {

@@ -186,8 +186,16 @@ static bool same_shape(const struct array *a, const struct array *b)
 int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *folder,
                            const struct array *arrays, int n, float *flat)
 {
-    int rc = RL_OK;
+    size_t prefix = strlen(folder);
+    int rc = RL_OK, there = 0;
 
+    for (int i = 0; i < checkpoint_count(c); i++) {
+        const char *name = checkpoint_array(c, i)->name;
+        there += strncmp(name, folder, prefix) == 0 && name[prefix] == '/';
+    }
+    if (there != n)
+        return rl_error(RL_EINVAL, "%s: %d arrays in '%s' where the model has %d: a checkpoint of "
+                        "another model", path, there, folder, n);
     for (int i = 0; i < n; i++) {
         char name[ARRAY_NAME + 16];
         snprintf(name, sizeof name, "%s/%s", folder, arrays[i].name);
@@ -205,7 +213,7 @@ done:
     return rc;
 }
 
-int source_load(const struct source *s, struct model *m)
+static int load(const struct source *s, struct model *m)
 {
     struct checkpoint *c = NULL;
     int n, rc = RL_OK;
@@ -220,5 +228,48 @@ int source_load(const struct source *s, struct model *m)
     model_changed(m);
 done:
     checkpoint_close(c);
+    return rc;
+}
+
+/* Elements of all arrays in the files. */
+static int count_elements(const struct source *s, size_t *elements)
+{
+    struct safetensors *files = NULL;
+    struct checkpoint *c = NULL;
+    int rc = RL_OK;
+
+    *elements = 0;
+    if (s->is_checkpoint) {
+        TRY(checkpoint_open(&c, s->path));
+        for (int i = 0; i < checkpoint_count(c); i++)
+            *elements += checkpoint_array(c, i)->size;
+    } else {
+        TRY(safetensors_open(&files, s->path));
+        for (int i = 0; i < safetensors_count(files); i++)
+            *elements += safetensors_array(files, i)->size;
+    }
+done:
+    checkpoint_close(c);
+    safetensors_close(files);
+    return rc;
+}
+
+int source_model(struct model **m, const struct source *s, struct compute *compute)
+{
+    size_t there, asked = model_size(&s->shape);
+    int rc = RL_OK;
+
+    *m = NULL;
+    TRY(count_elements(s, &there));
+    if (asked / 2 > there) /* before any memory is taken; names of tensors come later */
+        return rl_error(RL_EINVAL, "%s: config.json describes %zu weights, but the files hold %zu",
+                        s->path, asked, there);
+    TRY(model_create(m, &s->shape, compute));
+    TRY(load(s, *m));
+done:
+    if (rc != RL_OK) {
+        model_destroy(*m);
+        *m = NULL;
+    }
     return rc;
 }

@@ -35,7 +35,9 @@ struct source {
 
 int source_open(struct source *s, const char *path);
 void source_close(struct source *s);                             /* fine on a zeroed struct */
-int source_load(const struct source *s, struct model *m); /* weights into m, and model_changed */
+/* The model with its weights; *m is NULL on error.  RL_EINVAL names the tensor that is missing or
+ * of another shape than config.json says.  The caller destroys it. */
+int source_model(struct model **m, const struct source *s, struct compute *compute);
 
 /* Read "<folder>/<name>" of every array into flat + offset.  RL_EINVAL: missing or of another
  * shape; `path` is for messages. */

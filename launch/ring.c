@@ -46,13 +46,13 @@ static void layout(struct ring *ring, const struct placement *p, int rank, int r
     }
 }
 
-static int check_size(const struct ring *ring, int row_tokens)
+int ring_check(int P, int k, int row_tokens)
 {
-    if ((int64_t)ring->P * ring->k * row_tokens > INT32_MAX)
+    if ((int64_t)P * k * row_tokens > INT32_MAX)
         return rl_error(RL_EINVAL,
                         "a batch of %d prompts x %d samples x %d tokens is too large; lower "
                         "prompts_per_step, samples_per_prompt or max_new",
-                        ring->P, ring->k, row_tokens);
+                        P, k, row_tokens);
     return RL_OK;
 }
 
@@ -91,7 +91,6 @@ int ring_open(struct ring *ring, struct comm *world, const struct placement *p, 
     ring->P = P, ring->k = k, ring->depth = depth;
     ring->roles = links ? ROLE_ALL : ROLE_LEARNER;
     memset(ring->collected, -1, sizeof ring->collected);
-    TRY(check_size(ring, row_tokens));
     find_shares(ring, p, rank, leaves);
     memory_count(&ring->memory);
     layout(ring, p, rank, row_tokens, R);

@@ -11,6 +11,19 @@
 #include "base/log.h"
 #include "base/status.h"
 
+/* Groups of a step, and rows of a group. */
+static int step_groups(const struct run *r)
+{
+    const struct config *c = r->config;
+
+    return (int)(r->algorithm->rollouts ? c->prompts_per_step : c->rows_per_step);
+}
+
+static int group_rows(const struct run *r)
+{
+    return r->algorithm->rollouts ? (int)r->config->samples_per_prompt : 1;
+}
+
 /* ---- what the configuration names: models' small files, prompts, text */
 
 static int open_sources(struct run *r)
@@ -90,22 +103,30 @@ done:
 
 /* ---- models and roles */
 
-static int open_models(struct run *r)
+/* Learners read the weights (or make them up); an actor that is no learner gets them through the
+ * feed. */
+static int open_policy(struct run *r)
 {
-    const struct config *c = r->config;
+    bool random = strcmp(r->config->model_init, "random") == 0;
     int rc = RL_OK;
 
-    if (run_holds(r, ROLE_ACTOR | ROLE_LEARNER)) {
-        TRY(model_create(&r->policy, &r->policy_source.shape, r->compute));
-        if (strcmp(c->model_init, "random") == 0)
-            model_randomize(r->policy, (uint64_t)c->seed, 0.02);
-        else if (run_holds(r, ROLE_LEARNER))
-            TRY(source_load(&r->policy_source, r->policy));
-    }
-    if (run_holds(r, ROLE_REFMODEL)) {
-        TRY(model_create(&r->reference, &r->reference_source.shape, r->compute));
-        TRY(source_load(&r->reference_source, r->reference));
-    }
+    if (run_holds(r, ROLE_LEARNER) && !random)
+        return source_model(&r->policy, &r->policy_source, r->compute);
+    TRY(model_create(&r->policy, &r->policy_source.shape, r->compute));
+    if (random)
+        model_randomize(r->policy, (uint64_t)r->config->seed, 0.02);
+done:
+    return rc;
+}
+
+static int open_models(struct run *r)
+{
+    int rc = RL_OK;
+
+    if (run_holds(r, ROLE_ACTOR | ROLE_LEARNER))
+        TRY(open_policy(r));
+    if (run_holds(r, ROLE_REFMODEL))
+        TRY(source_model(&r->reference, &r->reference_source, r->compute));
 done:
     return rc;
 }
@@ -113,6 +134,7 @@ done:
 struct actor_settings run_actor_settings(const struct config *c, const struct source *policy,
                                          int longest_prompt, int max_rows)
 {
+    max_rows = max_rows > 0 ? max_rows : 1;     /* an actor without work still stands ready */
     return (struct actor_settings){
         .temperature = (float)c->temperature, .loss_temperature = 1.0f,
         .top_k = (int)c->top_k, .top_p = (float)c->top_p, .min_p = (float)c->min_p,
@@ -152,9 +174,7 @@ static int open_rings(struct run *r)
 {
     const struct config *c = r->config;
     bool rollouts = r->algorithm->rollouts;
-    int P = (int)(rollouts ? c->prompts_per_step : c->rows_per_step);
-    int k = rollouts ? (int)c->samples_per_prompt : 1, leaves = (int)c->reduction_leaves,
-        rc = RL_OK;
+    int P = step_groups(r), k = group_rows(r), leaves = (int)c->reduction_leaves, rc = RL_OK;
     int row = c->row_tokens > 0 ? (int)c->row_tokens : r->policy_source.shape.context;
 
     TRY(ring_open(&r->train, r->world, &r->placement, leaves, P, k,
@@ -206,6 +226,7 @@ static int open_alone(struct run *r)
     if (r->algorithm->rollouts)
         TRY(open_prompts(r));
     TRY(open_text(r));
+    TRY(ring_check(step_groups(r), group_rows(r), r->row_tokens));
     TRY(open_models(r));
     if (comm_rank(r->world) == r->recorder)
         TRY(folder_create(&r->folder, r->config->output));

@@ -16,44 +16,61 @@ ids=$(printf '%s\n' "$text" | "$RANKWISE" tokenize $demo)
 [ "$(printf '%s\n' "$ids" | "$RANKWISE" tokenize $demo --decode --skip-special)" = "$text" ] &&
     pass "tokenize there and back" || fail "tokenize there and back" "$ids"
 [ "$(printf '{"text":"Tom"}\n' | "$RANKWISE" tokenize $demo --jsonl)" = \
-  "{\"ids\":[$(echo Tom | "$RANKWISE" tokenize $demo | tr ' ' ',')]}" ] && pass "tokenize --jsonl" || fail "tokenize --jsonl"
-says 1 'standard input:1' "tokenize --decode: an id that is none" sh -c "echo 9999 | $RANKWISE tokenize $demo --decode"
+  "{\"ids\":[$(echo Tom | "$RANKWISE" tokenize $demo | tr ' ' ',')]}" ] &&
+      pass "tokenize --jsonl" || fail "tokenize --jsonl"
+says 1 'standard input:1' "tokenize --decode: an id that is none" sh -c \
+    "echo 9999 | $RANKWISE tokenize $demo --decode"
 
 # generate: the seed decides; greedy needs none; files of prompts
 a=$("$RANKWISE" generate $demo --prompt "$text" --seed 3 --n 2)
 b=$("$RANKWISE" generate $demo --prompt "$text" --seed 3 --n 2)
 c=$("$RANKWISE" generate $demo --prompt "$text" --seed 4 --n 2)
-[ -n "$a" ] && [ "$a" = "$b" ] && [ "$a" != "$c" ] && pass "generate: the same seed, the same text" ||
+[ -n "$a" ] && [ "$a" = "$b" ] && [ "$a" != "$c" ] &&
+    pass "generate: the same seed, the same text" ||
     fail "generate: the same seed, the same text"
 [ "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --seed 1)" = \
-  "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --seed 2)" ] && pass "generate: greedy" || fail "generate: greedy"
-[ "$("$RANKWISE" generate $demo --prompts launch/demo/held-out.jsonl --json --max-new 4 | wc -l)" -eq 100 ] &&
+  "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --seed 2)" ] &&
+      pass "generate: greedy" || fail "generate: greedy"
+[ "$("$RANKWISE" generate $demo --prompts launch/demo/held-out.jsonl --json --max-new 4 | wc -l)" \
+    -eq 100 ] &&
     pass "generate: a line a prompt" || fail "generate: a line a prompt"
 
 # score agrees to the bit with what generate says of its own tokens
 row=$("$RANKWISE" generate $demo --prompt "$text" --json --max-new 12)
-printf '%s\n' "$row" | sed 's/.*"prompt_ids":\(\[[^]]*\]\),"ids":\(\[[^]]*\]\).*/{"prompt_ids":\1,"completion_ids":\2}/' > "$WORK/score.jsonl"
+printf '%s\n' "$row" | sed \
+    's/.*"prompt_ids":\(\[[^]]*\]\),"ids":\(\[[^]]*\]\).*/{"prompt_ids":\1,"completion_ids":\2}/' \
+        > "$WORK/score.jsonl"
 want=$(printf '%s' "$row" | sed 's/.*"logprobs":\(\[[^]]*\]\).*/\1/')
-got=$("$RANKWISE" score $demo --data "$WORK/score.jsonl" --top 2 | sed 's/.*"logprobs":\(\[[^]]*\]\).*/\1/')
-[ "$want" = "$got" ] && pass "score equals generate to the bit" || fail "score equals generate to the bit" "$want $got"
+got=$("$RANKWISE" score $demo --data "$WORK/score.jsonl" --top 2 |
+    sed 's/.*"logprobs":\(\[[^]]*\]\).*/\1/')
+[ "$want" = "$got" ] && pass "score equals generate to the bit" ||
+    fail "score equals generate to the bit" "$want $got"
 
 # train, inspect, export, and the exported folder trains and generates the same
 ok "train" run 2 tests/bits.cfg output="$out" steps=3 max_lag=1 checkpoint_every=2 eval_every=0
 ok "inspect" "$RANKWISE" inspect "$out/checkpoints/step-00000002.h5"
-"$RANKWISE" inspect "$out" | grep -q 'every checksum holds' && pass "inspect a run" || fail "inspect a run"
+"$RANKWISE" inspect "$out" | grep -q 'every checksum holds' && pass "inspect a run" ||
+    fail "inspect a run"
 ok "export" "$RANKWISE" export "$out" --hf "$WORK/hf"
-[ "$("$RANKWISE" generate "$WORK/hf" --prompt "$text" --json)" = "$("$RANKWISE" generate "$out" --prompt "$text" --json)" ] &&
+[ "$("$RANKWISE" generate "$WORK/hf" --prompt "$text" --json)" = \
+    "$("$RANKWISE" generate "$out" --prompt "$text" --json)" ] &&
     pass "the exported model says the same" || fail "the exported model says the same"
-ok "export as BF16" "$RANKWISE" export "$out/checkpoints/step-00000003.h5" --hf "$WORK/bf16" --dtype BF16
-ok "train from a run" run 1 tests/bits.cfg output="$WORK/again" model="$out" refmodel="$WORK/hf" steps=1 eval_every=0
+ok "export as BF16" "$RANKWISE" export "$out/checkpoints/step-00000003.h5" --hf "$WORK/bf16" \
+    --dtype BF16
+ok "train from a run" run 1 tests/bits.cfg output="$WORK/again" model="$out" refmodel="$WORK/hf" \
+    steps=1 eval_every=0
 ok "config.cfg of a run trains the same" run 1 "$out/config.cfg" output="$WORK/copy"
 ok "diff" "$RANKWISE" diff "$out" "$WORK/copy"
-"$RANKWISE" plan tests/bits.cfg -n 3 | grep -q 'gradients among learners' && pass "plan" || fail "plan"
+"$RANKWISE" plan tests/bits.cfg -n 3 | grep -q 'gradients among learners' && pass "plan" ||
+    fail "plan"
 
 # language-model training on text
 "$RANKWISE" generate $demo --prompts launch/demo/prompts.jsonl --max-new 40 > "$WORK/text.txt"
-ok "lm on 1 rank" run 1 tests/lm.cfg text="[\"$WORK/text.txt\"]" eval_text="[\"$WORK/text.txt\"]" output="$WORK/lm1"
-ok "lm on 3 ranks" run 3 tests/lm.cfg text="[\"$WORK/text.txt\"]" eval_text="[\"$WORK/text.txt\"]" output="$WORK/lm3"
-[ "$(hashes "$WORK/lm1")" = "$(hashes "$WORK/lm3")" ] && pass "lm: the same weights on 1 and 3 ranks" ||
+ok "lm on 1 rank" run 1 tests/lm.cfg text="[\"$WORK/text.txt\"]" eval_text="[\"$WORK/text.txt\"]" \
+    output="$WORK/lm1"
+ok "lm on 3 ranks" run 3 tests/lm.cfg text="[\"$WORK/text.txt\"]" \
+    eval_text="[\"$WORK/text.txt\"]" output="$WORK/lm3"
+[ "$(hashes "$WORK/lm1")" = "$(hashes "$WORK/lm3")" ] &&
+    pass "lm: the same weights on 1 and 3 ranks" ||
     fail "lm: the same weights on 1 and 3 ranks"
 finish

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The goldens of the shared data: logits, log-probabilities, greedy tokens, gradients, training steps, losses.
+# The goldens of the shared data: logits, log-probabilities, greedy tokens, gradients, training
+# steps, losses.
 . tests/lib.sh
 if [ ! -d "$SHARED/data/models" ]; then
     [ -z "$CI" ] || { fail "the shared data must be present under CI"; finish; }
@@ -10,7 +11,8 @@ for device in cpu ref; do
     for model in tinystories-656k stories260K stories-char-936k; do
         for file in golden golden_train golden_nll; do
             export GOLDEN_DEVICE=$device
-            ok "$model $file on $device" "${BUILD:-build}/tests/golden" "$SHARED/data/models/$model/$file.json"
+            ok "$model $file on $device" "${BUILD:-build}/tests/golden" \
+                "$SHARED/data/models/$model/$file.json"
         done
     done
 done

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Bad input gets one clear line and the right exit code; nothing is lost and nothing half-written.  Single process and,
+# Bad input gets one clear line and the right exit code; nothing is lost and nothing half-written.
+# Single process and,
 # where ranks could disagree, under mpirun: still one line.
 . tests/lib.sh
 cfg=tests/bits.cfg
-out=$WORK/run
+out="$WORK/run"
 
 # bad CODE PATTERN NAME key=value...: on one rank and on three
 bad() {
@@ -11,13 +12,16 @@ bad() {
     rm -rf "$out"
     says "$code" "$pattern" "$name" "$RANKWISE" train $cfg output="$out" steps=2 "$@"
     rm -rf "$out"
-    says "$code" "$pattern" "$name, 3 ranks" mpirun -np 3 "$RANKWISE" train $cfg output="$out" steps=2 "$@"
-    [ ! -e "$out/checkpoints" ] || [ -z "$(ls "$out/checkpoints")" ] || fail "$name leaves no checkpoint"
+    says "$code" "$pattern" "$name, 3 ranks" mpirun -np 3 "$RANKWISE" train $cfg output="$out" \
+        steps=2 "$@"
+    [ ! -e "$out/checkpoints" ] || [ -z "$(ls "$out/checkpoints")" ] ||
+        fail "$name leaves no checkpoint"
 }
 
 # ---- configuration
 sed 's/^steps/stpes/' $cfg > "$WORK/typo.cfg"
-says 1 'typo.cfg:10: .*stpes.*steps' "an unknown key: line and nearest key" "$RANKWISE" train "$WORK/typo.cfg"
+says 1 'typo.cfg:9: .*stpes.*steps' "an unknown key: line and nearest key" "$RANKWISE" train \
+    "$WORK/typo.cfg"
 bad 1 'lr_rate.*lr' "an unknown key=value" lr_rate=1
 bad 1 'steps' "a word for a number" steps=many
 bad 1 'temperature' "a number out of range" temperature=-1
@@ -38,7 +42,9 @@ model; head -c 5000 launch/demo/model/model.safetensors > "$WORK/model/model.saf
 bad 1 'model.safetensors' "truncated safetensors" model="$WORK/model"
 model; printf '\377\377\377\377\377\377\377\177{}' > "$WORK/model/model.safetensors"
 bad 1 'model.safetensors.*header' "a huge header" model="$WORK/model"
-model; printf '\110\0\0\0\0\0\0\0%-72s' '{"model.norm.weight":{"dtype":"F32","shape":[96],"data_offsets":[0,384]}}' | head -c 80 > "$WORK/model/model.safetensors"
+model; printf '\110\0\0\0\0\0\0\0%-72s' \
+    '{"model.norm.weight":{"dtype":"F32","shape":[96],"data_offsets":[0,384]}}' |
+        head -c 80 > "$WORK/model/model.safetensors"
 bad 1 'model.norm.weight|model.safetensors' "offsets past the end" model="$WORK/model"
 model; head -c 300 launch/demo/model/tokenizer.json > "$WORK/model/tokenizer.json"
 bad 1 'tokenizer.json' "a cut tokenizer" model="$WORK/model"
@@ -54,9 +60,11 @@ bad 1 'mamba.*llama' "an unknown architecture" model="$WORK/model"
 bad 1 'empty.jsonl' "an empty file of prompts" prompts="$WORK/empty.jsonl"
 head -c 150 launch/demo/prompts.jsonl > "$WORK/cut.jsonl"
 bad 1 'cut.jsonl:[0-9]+' "prompts with a cut tail" prompts="$WORK/cut.jsonl"
-printf '{"prompt":"Tom"}\n{"prompt":"%s"}\n' "$(yes 'the park' | head -n 300 | tr '\n' ' ')" > "$WORK/long.jsonl"
+printf '{"prompt":"Tom"}\n{"prompt":"%s"}\n' "$(yes 'the park' | head -n 300 | tr '\n' ' ')" > \
+    "$WORK/long.jsonl"
 bad 1 'long.jsonl:2.*long_prompts' "a prompt longer than the context" prompts="$WORK/long.jsonl"
-ok "long_prompts = skip leaves it out" run 1 $cfg output="$out" steps=1 prompts="$WORK/long.jsonl" long_prompts=skip
+ok "long_prompts = skip leaves it out" run 1 $cfg output="$out" steps=1 \
+    prompts="$WORK/long.jsonl" long_prompts=skip
 printf '{"prompt":""}\n' > "$WORK/blank.jsonl"
 bad 1 'blank.jsonl:1' "an empty prompt" prompts="$WORK/blank.jsonl"
 
@@ -65,15 +73,22 @@ bad 1 'wrods.*words' "an unknown reward" 'rewards={kind="wrods";}'
 bad 1 'regex|pattern' "a bad pattern" 'rewards={kind="regex";pattern="(";}'
 
 # ---- ranks
-says 1 'no rank holds the role "reward"' "no rank for a role" mpirun -np 2 "$RANKWISE" train $cfg output="$out" \
+says 1 'no rank holds the role "reward"' "no rank for a role" mpirun -np 2 "$RANKWISE" train $cfg \
+    output="$out" \
     'ranks=({count=1;roles=["actor","learner"];},{count=1;roles=["refmodel"];})'
-says 1 'more ranks than the 2' "more ranks asked for than started" mpirun -np 2 "$RANKWISE" train $cfg output="$out" \
+says 1 'more ranks than the 2' "more ranks asked for than started" mpirun -np 2 "$RANKWISE" train \
+    $cfg output="$out" \
     'ranks=({count=3;roles=["actor","learner","reward","refmodel"];})'
-says 1 'reduction_leaves' "more learners than leaves" mpirun -np 4 "$RANKWISE" train $cfg output="$out" reduction_leaves=2
+says 1 'reduction_leaves' "more learners than leaves" mpirun -np 4 "$RANKWISE" train $cfg \
+    output="$out" reduction_leaves=2
 ok "more ranks than work" run 4 $cfg output="$WORK/idle" steps=2 prompts_per_step=2 eval_every=0
-"$RANKWISE" plan $cfg -n 4 prompts_per_step=2 | grep -q 'without work' && pass "plan says who is without work" ||
+"$RANKWISE" plan $cfg -n 4 prompts_per_step=2 | grep -q 'without work' &&
+    pass "plan says who is without work" ||
     fail "plan says who is without work"
-says 2 'does not fit' "a plan that does not fit" "$RANKWISE" plan $cfg -n 1 prompts_per_step=100000 samples_per_prompt=64
+says 2 'does not fit' "a plan that does not fit" "$RANKWISE" plan $cfg -n 100001 \
+    'ranks=({count=1;roles=["learner","reward","refmodel"];},{count=100000;roles=["actor"];})'
+bad 1 'prompts_per_step' "a batch that is too large" prompts_per_step=1000000 \
+    samples_per_prompt=1024
 
 # ---- output
 touch "$WORK/file"
@@ -83,11 +98,23 @@ ok "a run to resume" run 1 $cfg output="$out" steps=2
 before=$(hashes "$out" | tail -n 1)
 says 1 'fresh' "--fresh refuses to resume" "$RANKWISE" train $cfg output="$out" steps=3 --fresh
 says 1 'seed' "another seed cannot resume" "$RANKWISE" train $cfg output="$out" steps=3 seed=5
-model; sed -i 's/"num_hidden_layers": *3/"num_hidden_layers": 2/' "$WORK/model/config.json"
-says 1 'another model|model' "a checkpoint of another model" "$RANKWISE" train $cfg output="$out" steps=3 model="$WORK/model"
-[ "$(hashes "$out" | tail -n 1)" = "$before" ] && pass "a refused resume loses nothing" || fail "a refused resume loses nothing"
+says 1 'model' "another model cannot resume" "$RANKWISE" train $cfg output="$out" steps=3 \
+    model="$out"
+model; ok "a run of a model" run 1 $cfg output="$WORK/two" steps=1 model="$WORK/model" eval_every=0
+sed -i 's/"num_hidden_layers": *3/"num_hidden_layers": 2/' "$WORK/model/config.json"
+rm "$WORK/model/model.safetensors"
+echo "Tom had fun." > "$WORK/text.txt"
+ok "a model of two layers" run 1 tests/lm.cfg model="$WORK/model" text="[\"$WORK/text.txt\"]" \
+    row_tokens=4 \
+    steps=1 eval_every=0 output="$WORK/lm"
+ok "exported" "$RANKWISE" export "$WORK/lm" --hf "$WORK/model"
+says 1 'another model' "a checkpoint of another model" "$RANKWISE" train $cfg output="$WORK/two" \
+    steps=3 \
+    model="$WORK/model"
+[ "$(hashes "$out" | tail -n 1)" = "$before" ] && pass "a refused resume loses nothing" ||
+    fail "a refused resume loses nothing"
 rm -rf "$WORK/full"
-says 1 'step-00000002|File too large|full' "a disk that fills up while saving" sh -c \
+says 1 'step-00000002|File too large|full' "a disk that fills up while saving" bash -c \
     "ulimit -f 1500; exec \"$RANKWISE\" train $cfg output=\"$WORK/full\" steps=2 eval_every=0"
 [ -z "$(ls "$WORK/full/checkpoints" 2>/dev/null)" ] && pass "and leaves no half checkpoint" ||
     fail "and leaves no half checkpoint" "$(ls "$WORK/full/checkpoints")"
@@ -96,6 +123,9 @@ printf 'x' | dd of="$WORK/damaged.h5" bs=1 seek=300000 conv=notrunc 2>/dev/null
 says 1 'damaged.h5' "inspect names the damage" "$RANKWISE" inspect "$WORK/damaged.h5"
 
 # ---- numbers
-says 4 'NaN|Inf|finite' "numbers gone bad stop the run" "$RANKWISE" train $cfg output="$WORK/nan" steps=9 lr=1e30 clip_norm=0 eval_every=0
-[ -n "$(ls "$WORK/nan/checkpoints")" ] && pass "and the last good state is saved" || fail "and the last good state is saved"
+says 4 'gradient of model.embed_tokens.weight' "numbers gone bad stop the run" "$RANKWISE" train \
+    tests/lm.cfg text="[\"$WORK/text.txt\"]" row_tokens=4 rows_per_step=2 steps=100 lr=10 \
+    adam.weight_decay=1 clip_norm=0 eval_every=0 output="$WORK/nan"
+[ -n "$(ls "$WORK/nan/checkpoints")" ] && pass "and the last good state is saved" ||
+    fail "and the last good state is saved"
 finish

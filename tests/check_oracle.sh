@@ -1,5 +1,6 @@
 #!/bin/sh
-# Against other programs' libraries, where they are installed: h5py opens our checkpoints, transformers loads our export and gives
+# Against other programs' libraries, where they are installed: h5py opens our checkpoints,
+# transformers loads our export and gives
 # our logits, tokenizers gives our ids.  PYTHON names the interpreter.
 . tests/lib.sh
 python=${PYTHON:-python3}
@@ -13,6 +14,7 @@ if has torch && has transformers; then
     ok "transformers gives the same logits" "$python" tests/oracle/logits.py "$RANKWISE" "$WORK/hf"
 else skip "transformers is not installed"; fi
 if has tokenizers; then
-    ok "tokenizers gives the same ids" "$python" tests/oracle/tokenizer.py "$RANKWISE" launch/demo/model
+    ok "tokenizers gives the same ids" "$python" tests/oracle/tokenizer.py "$RANKWISE" \
+        launch/demo/model
 else skip "tokenizers is not installed"; fi
 finish

@@ -123,8 +123,7 @@ static int with_model(struct golden *g, const struct schema *schema, const struc
     if (rc != RL_OK)
         return skipped ? RL_OK : rc;
     TRY(compute_open(&g->compute, device ? device : "auto", 1));
-    TRY(model_create(&g->model, &g->source.shape, g->compute));
-    TRY(source_load(&g->source, g->model));
+    TRY(source_model(&g->model, &g->source, g->compute));
     TRY(schema->check(g, file));
 done:
     model_destroy(g->model);

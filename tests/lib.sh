@@ -15,19 +15,23 @@ skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
 
 # ok NAME COMMAND...: the command succeeds
 ok() {
-    name=$1; shift
-    if out=$("$@" 2>&1); then pass "$name"; else fail "$name" "$(printf '%s' "$out" | tail -n 5)"; fi
+    what=$1; shift
+    if said=$("$@" 2>&1); then pass "$what"; else fail "$what" \
+        "$(printf '%s' "$said" | tail -n 5)"; fi
 }
 
-# says CODE PATTERN NAME COMMAND...: one run exits with CODE and prints exactly one line of error, which matches
+# says CODE PATTERN NAME COMMAND...: exits with CODE and prints exactly one line of ours, which
+# matches
 says() {
-    want=$1 pattern=$2 name=$3; shift 3
-    out=$("$@" 2>&1 >/dev/null); code=$?
-    lines=$(printf '%s\n' "$out" | grep -c 'rankwise: ')
-    if [ $code -eq "$want" ] && [ "$lines" -eq 1 ] && printf '%s' "$out" | grep -Eq -- "$pattern"; then
-        pass "$name"
+    want=$1 pattern=$2 what=$3; shift 3
+    said=$("$@" 2>&1 >/dev/null); code=$?
+    lines=$(printf '%s\n' "$said" | grep -c 'rankwise: ')
+    if [ $code -eq "$want" ] && [ "$lines" -eq 1 ] && printf '%s' "$said" |
+        grep -Eq -- "$pattern"; then
+        pass "$what"
     else
-        fail "$name" "exit $code (want $want), $lines lines (want 1 that matches /$pattern/): $(printf '%s' "$out" | head -n 3)"
+        fail "$what" "exit $code (want $want), $lines lines (want 1, like /$pattern/): $(
+            printf '%s' "$said" | head -n 3)"
     fi
 }
 
@@ -38,7 +42,9 @@ run() {
 }
 
 # step and weights hash of every line of a run's metrics
-hashes() { sed -n 's/.*"train\/step": \([0-9]*\).*"train\/weights_hash": "\([0-9a-f]*\)".*/\1 \2/p' "$1/metrics.jsonl"; }
+hashes() { sed -n \
+    's/.*"train\/step": \([0-9]*\).*"train\/weights_hash": "\([0-9a-f]*\)".*/\1 \2/p' \
+        "$1/metrics.jsonl"; }
 
 finish() {
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -13,14 +13,16 @@ export LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0
 
 # count LOG CODE NAME: adds up what the program printed; a crash is one failure
 count() {
-    p=$(grep -c '^ok [0-9]* - ' "$1"); s=$(grep -c '# SKIP' "$1"); f=$(grep '^not ok ' "$1" | grep -vc '# SKIP')
+    p=$(grep -c '^ok [0-9]* - ' "$1"); s=$(grep -c '# SKIP' "$1"); \
+        f=$(grep '^not ok ' "$1" | grep -vc '# SKIP')
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$1" | tail -n 1)
     if [ -n "$line" ]; then
         p=${line%% passed*}; f=${line#*passed, }; f=${f%% failed*}; s=0
         case $line in *skipped) s=${line#*failed, }; s=${s%% skipped*} ;; esac
     fi
     [ "$2" -eq 0 ] || [ "$f" -gt 0 ] || f=1
-    [ "$p" -gt 0 ] || [ "$f" -gt 0 ] || [ "$s" -gt 0 ] || f=1       # a program without a test is a mistake
+    [ "$p" -gt 0 ] || [ "$f" -gt 0 ] || [ "$s" -gt 0 ] ||
+        f=1       # a program without a test is a mistake
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     if [ "$f" -gt 0 ]; then
         echo "FAILED $3: $p passed, $f failed, $s skipped"

@@ -11,8 +11,8 @@
 
 #include "base/status.h"
 
-/* The folder shared/ ($RANKWISE_SHARED or ../shared), or NULL when absent.  Tests that need it call skip() (never under CI=true:
- * there it fails). */
+/* The folder shared/ ($RANKWISE_SHARED or ../shared), or NULL when absent.  Tests that need it call
+ * skip() (never under CI=true: there it fails). */
 const char *support_shared(void);
 /* shared/<name>, skipping the test when absent; a static buffer, good until the 8th later call. */
 const char *support_shared_path(const char *name);

@@ -22,7 +22,8 @@ static const char *model_name = "15m", *device = "auto";
 static int64_t rows = 32, prompt_tokens = 32, new_tokens = 64, repeats = 3, threads = 1;
 
 static const struct option_row options[] = {
-    { "model", OPTION_TEXT, &model_name, "MODEL", "a folder, or a random 15m or 124m (default 15m)" },
+    { "model", OPTION_TEXT, &model_name, "MODEL",
+      "a folder, or a random 15m or 124m (default 15m)" },
     { "rows", OPTION_INT, &rows, "N", "rows at once (default 32)" },
     { "prompt", OPTION_INT, &prompt_tokens, "N", "prompt tokens of a row (default 32)" },
     { "new", OPTION_INT, &new_tokens, "N", "new tokens of a row (default 64)" },
@@ -60,8 +61,7 @@ static int load_model(struct bench *b)
 
     memset(&s, 0, sizeof s);
     TRY(source_open(&s, model_name));
-    TRY(model_create(&b->model, &s.shape, b->compute));
-    TRY(source_load(&s, b->model));
+    TRY(source_model(&b->model, &s, b->compute));
 done:
     source_close(&s);
     return rc;
@@ -278,7 +278,8 @@ static int check_options(int argc, char **argv)
         return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, train");
     if (rows < 1 || rows > 4096 || prompt_tokens < 1 || new_tokens < 1 || prompt_tokens > 1 << 16 ||
         new_tokens > 1 << 16)
-        return rl_error(RL_EINVAL, "--rows from 1 to 4096, --prompt and --new from 1 to %d", 1 << 16);
+        return rl_error(RL_EINVAL, "--rows from 1 to 4096, --prompt and --new from 1 to %d",
+                        1 << 16);
     if (repeats < 1 || repeats > 64 || threads < 1 || threads > 1024)
         return rl_error(RL_EINVAL, "--repeats from 1 to 64, --threads from 1 to 1024");
     return RL_OK;

@@ -61,8 +61,7 @@ static int export_model(const struct source *s, enum dtype type)
     int n, rc = RL_OK;
 
     TRY(compute_open(&k, "ref", 1));
-    TRY(model_create(&m, &s->shape, k));
-    TRY(source_load(s, m));
+    TRY(source_model(&m, s, k));
     arrays = model_arrays(m, &n);
     TRY(folder_make(hf));
     TRY(safetensors_save(hf, arrays, n, type, (size_t)shard_mb << 20));

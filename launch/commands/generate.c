@@ -128,8 +128,7 @@ static int open_all(struct generation *g, const char *model)
     if (max_new > context - longest)
         max_new = context - longest;
     TRY(compute_open(&g->compute, device, (int)threads));
-    TRY(model_create(&g->model, &g->source.shape, g->compute));
-    TRY(source_load(&g->source, g->model));
+    TRY(source_model(&g->model, &g->source, g->compute));
     settings = (struct actor_settings){
         .temperature = (float)temperature, .loss_temperature = 1.0f, .top_k = (int)top_k,
         .top_p = (float)top_p, .min_p = (float)min_p, .max_new = (int)max_new, .eos = g->source.eos,

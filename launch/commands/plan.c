@@ -83,6 +83,7 @@ static int plan_open(struct plan *p, const struct config *c)
     }
     if (p->row_tokens > p->policy.shape.context)
         p->row_tokens = p->policy.shape.context;
+    TRY(ring_check(p->P, p->k, p->row_tokens));
 done:
     return rc;
 }

@@ -52,9 +52,8 @@ static int open_all(struct scoring *s, const char *model)
 
     TRY(source_open(&s->source, model));
     TRY(compute_open(&s->compute, device, (int)threads));
-    TRY(model_create(&s->model, shape, s->compute));
-    TRY(source_load(&s->source, s->model));
-    TRY(trainer_create(&s->trainer, s->model, 1, shape->context, true));
+    TRY(source_model(&s->model, &s->source, s->compute));
+    TRY(trainer_create_scoring(&s->trainer, s->model, 1, shape->context));
     s->logp = malloc((size_t)shape->context * sizeof(float));
     s->logits = malloc((size_t)shape->V * sizeof(float));
     s->n_pages = (shape->context + KEY_BLOCK - 1) / KEY_BLOCK;

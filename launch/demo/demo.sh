@@ -28,7 +28,8 @@ for which in before after; do
     "$BUILD/rankwise" generate "$model" --prompts "$prompts" --seed 5 --max-new $new
 done
 score=eval/held-out/score
-echo "reward on held-out prompts: $(round "$(first $score)") before, $(round "$(last $score)") after" \
-     "(KL to the start: $(round "$(last eval/held-out/kl)") nats)"
-echo "tokens per second: $(round "$(last perf/gen_tok_s)") generated, $(round "$(last perf/train_tok_s)") trained"
+echo "reward on held-out prompts: $(round "$(first $score)") before," \
+    "$(round "$(last $score)") after (KL to the start: $(round "$(last eval/held-out/kl)") nats)"
+echo "tokens per second: $(round "$(last perf/gen_tok_s)") generated," \
+    "$(round "$(last perf/train_tok_s)") trained"
 echo "run folder: $out   (config.cfg, metrics.jsonl, samples.jsonl, checkpoints/)"

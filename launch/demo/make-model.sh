@@ -1,5 +1,6 @@
 #!/bin/sh
-# make demo-model: writes the world, learns a vocabulary, trains the model, exports it to launch/demo/model, and writes
+# make demo-model: writes the world, learns a vocabulary, trains the model, exports it to
+# launch/demo/model, and writes
 # the prompts.  Takes a few minutes; the same bits each time.
 set -e
 BUILD=${BUILD:-build}

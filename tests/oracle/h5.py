@@ -1,4 +1,4 @@
-"""h5py opens a run's newest checkpoint and finds weights, moments and texts where docs/formats.md says.
+"""h5py opens a run's newest checkpoint: weights, moments and texts are where docs/formats.md says.
 
     h5.py RUN
 """
@@ -16,7 +16,8 @@ with h5py.File(path, "r") as f:
     arrays = {}
     for folder in ("weights", "adam_m", "adam_v"):
         f[folder].visititems(lambda name, item: arrays.setdefault(folder + "/" + name, item))
-    weights = {n: a for n, a in arrays.items() if n.startswith("weights/") and isinstance(a, h5py.Dataset)}
+    weights = {name: array for name, array in arrays.items()
+               if name.startswith("weights/") and isinstance(array, h5py.Dataset)}
     embed = f["weights/model.embed_tokens.weight"]
     assert embed.shape == (config["vocab_size"], config["hidden_size"]), embed.shape
     assert embed.dtype == np.float32

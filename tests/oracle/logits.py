@@ -1,4 +1,4 @@
-"""The transformers library loads an exported folder and gives our logits to 1e-4, and our log-probabilities.
+"""The transformers library loads an exported folder: our logits to 1e-4, our log-probabilities.
 
     logits.py RANKWISE FOLDER
 """
@@ -18,8 +18,8 @@ for n in (1, 2, 7, 40, 100):
     ids = [1] + torch.randint(3, vocabulary, (n,), generator=generator).tolist()
     lines.append({"prompt_ids": ids[:1], "completion_ids": ids[1:]})
 text = "".join(json.dumps(line) + "\n" for line in lines)
-out = subprocess.run([program, "score", folder, "--data", "-", "--top", str(vocabulary)], input=text,
-                     capture_output=True, text=True, check=True).stdout
+command = [program, "score", folder, "--data", "-", "--top", str(vocabulary)]
+out = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
 worst = 0.0
 for line in map(json.loads, out.splitlines()):
     ids = line["prompt_ids"] + line["completion_ids"]
