@@ -11,13 +11,13 @@ import numpy as np
 
 path = sorted(glob.glob(sys.argv[1] + "/checkpoints/step-*.h5"))[-1]
 with h5py.File(path, "r") as f:
-    config = json.loads(bytes(f["files/config.json"][:]))
+    config = json.loads(bytes(f["texts/files/config.json"][:]))
     step = int(f.attrs["step"])
     arrays = {}
     for folder in ("weights", "adam_m", "adam_v"):
-        f[folder].visititems(lambda name, item: arrays.setdefault(folder + "/" + name, item))
-    weights = {name: array for name, array in arrays.items()
-               if name.startswith("weights/") and isinstance(array, h5py.Dataset)}
+        for name, item in f[folder].items():
+            arrays[folder + "/" + name] = item
+    weights = {name: array for name, array in arrays.items() if name.startswith("weights/")}
     embed = f["weights/model.embed_tokens.weight"]
     assert embed.shape == (config["vocab_size"], config["hidden_size"]), embed.shape
     assert embed.dtype == np.float32

@@ -46,7 +46,7 @@ def random_text(rng):
 
 
 def random_ids(rng, size, odd):
-    ids = [rng.randrange(0, size + 3) for _ in range(rng.randrange(0, 20))]
+    ids = [rng.randrange(0, size) for _ in range(rng.randrange(0, 20))]
     if rng.random() < 0.6:        # runs of bytes, UTF-8 and not, where byte tokens are 3 .. 258
         for _ in range(rng.randrange(1, 4)):
             run = rng.choice(WORDS).encode() if rng.random() < 0.6 else rng.randbytes(3)
