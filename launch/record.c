@@ -158,7 +158,7 @@ static int add_sample(struct run *r, const struct batch *b, int n, struct text *
 
     text_addf(out,
               "{\"step\":%lld,\"row\":%d,\"prompt_line\":%lld,\"prompt\":", (long long)r->step + 1,
-              row, (long long)b->prompt[n]);
+              row, (long long)prompts_line(r->prompts, b->prompt[n]));
     TRY(add_text(out, r->policy_source.tokenizer, ids, prompt));
     text_adds(out, ",\"completion\":");
     TRY(add_text(out, r->policy_source.tokenizer, ids + prompt, length - prompt));
