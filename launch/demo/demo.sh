@@ -3,7 +3,7 @@
 set -e
 BUILD=${BUILD:-build}
 out=${OUT:-runs/demo}
-new=36                              # tokens of the samples shown
+new=64                              # tokens of the samples shown
 
 # mpirun on a laptop or as root in a container; a cluster's own settings win
 export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1} OMP_NUM_THREADS=1
