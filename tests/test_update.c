@@ -107,8 +107,7 @@ static void check_model(const char *name)
     assert_non_null(dpo);
     assert_ok(source_open(&source, folder));
     assert_ok(compute_open(&compute, "cpu", 1));
-    assert_ok(model_create(&model, &source.shape, compute));
-    assert_ok(source_load(&source, model));
+    assert_ok(source_model(&model, &source, compute));
     memset(&b, 0, sizeof b);
     memory_count(&memory);
     batch_layout(&b, &memory, 2, 512, 1);
