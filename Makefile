@@ -11,7 +11,7 @@ CC      = mpicc
 # MPI's wrapper and pkg-config know where things are; the flags are the bit contract's.
 CFLAGS ?= -O3 -g
 WARN    = -Wall -Wextra $(if $(CI),-Werror)
-STD     = -std=c11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -fopenmp
+STD     = -std=c11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -pthread
 ifeq ($(SAN),1)
 CFLAGS  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DSANITIZED
 endif
@@ -46,6 +46,7 @@ $(BUILD)/%.o: %.c
 FOLDERS_test_base       = base
 FOLDERS_test_config     = base
 FOLDERS_test_compute    = compute base
+FOLDERS_test_pool       = compute base
 FOLDERS_test_compute_math = compute base
 FOLDERS_test_compute_slope = compute base
 FOLDERS_test_data       = data base

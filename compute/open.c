@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "compute/compute.h"
 #include "compute/cpu/cpu.h"
+#include "compute/cpu/pool.h"
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
@@ -63,7 +64,9 @@ int compute_open(struct compute **k, const char *name, int threads)
     ref_fill(made);
     if (backend->fill)
         backend->fill(made);
-    cpu_default_control_word(threads);
+    cpu_default_control_word();
+    if (threads > 1)
+        TRY(pool_open(&((struct cpu *)made->impl)->pool, threads));
     *k = made;
     made = NULL;
 done:
@@ -75,9 +78,13 @@ void compute_close(struct compute *k)
 {
     if (!k)
         return;
-    if (k->impl)
-        free(((struct cpu *)k->impl)->scratch);
-    free(k->impl);
+    if (k->impl) {
+        struct cpu *cpu = k->impl;
+
+        pool_close(cpu->pool);
+        free(cpu->scratch);
+        free(cpu);
+    }
     free(k);
 }
 

@@ -43,7 +43,6 @@ BEGIN {
     door["zlib.h"] = door["utf8proc.h"] = "^data/"
     door["curl/curl.h"] = "^reward/kinds/http[.]c$"
     door["cmocka.h"] = "^tests/"
-    door["omp.h"] = "^compute/"
 
     # Exact functions of libm (sqrt, fma, fabs, floor, ...) are fine; these differ by version.
     # No exceptions so far: a line "(file) (function): why" would go here.

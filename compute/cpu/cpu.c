@@ -1,7 +1,6 @@
 /* See cpu.h. */
 #include "compute/cpu/cpu.h"
 
-#include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #if defined(__x86_64__)
@@ -9,8 +8,10 @@
 #endif
 
 #include "base/status.h"
+#include "compute/cpu/pool.h"
 
 #define SMALL_WORK (1 << 18)         /* multiply-adds that are not worth waking a thread for */
+#define PARTS 4                      /* for each thread, of a job */
 
 bool cpu_can_avx2(void)
 {
@@ -68,38 +69,40 @@ float *cpu_scratch_of(struct compute *k, int thread)
     return cpu->scratch + (size_t)thread * cpu->scratch_size;
 }
 
+/* A job cut into parts of whole grains. */
+struct split {
+    int items, grain, pieces, parts;
+    void *job;
+    void (*body)(void *job, int begin, int end, int thread);
+};
+
+static void run_part(void *arg, int part, int thread)
+{
+    const struct split *s = arg;
+    int begin = (int)((int64_t)s->pieces * part / s->parts);
+    int end = (int)((int64_t)s->pieces * (part + 1) / s->parts);
+
+    s->body(s->job, begin * s->grain, end == s->pieces ? s->items : end * s->grain, thread);
+}
+
 void cpu_split(struct compute *k, double work, int items, int grain, void *job,
                void (*body)(void *job, int begin, int end, int thread))
 {
-    int pieces = items / grain + (items % grain != 0);
-    int threads = k->threads < pieces ? k->threads : pieces;
+    struct pool *pool = ((struct cpu *)k->impl)->pool;
+    struct split s = { .items = items, .grain = grain, .job = job, .body = body,
+                       .pieces = items / grain + (items % grain != 0) };
 
-    if (work < SMALL_WORK || threads <= 1) {
+    if (!pool || work < SMALL_WORK || s.pieces <= 1) {
         body(job, 0, items, 0);
         return;
     }
-#pragma omp parallel num_threads(threads)
-    {
-        int64_t self = omp_get_thread_num(), all = omp_get_num_threads();
-        int begin = (int)(pieces * self / all), end = (int)(pieces * (self + 1) / all);
-
-        if (begin < end)
-            body(job, begin * grain, end == pieces ? items : end * grain, (int)self);
-    }
+    s.parts = k->threads * PARTS < s.pieces ? k->threads * PARTS : s.pieces;
+    pool_run(pool, s.parts, &s, run_part);
 }
 
-static void set_control_word(void)
+void cpu_default_control_word(void)
 {
 #if defined(__x86_64__)
     _mm_setcsr(0x1f80);
 #endif
-}
-
-void cpu_default_control_word(int threads)
-{
-    set_control_word();
-    if (threads > 1) {
-#pragma omp parallel num_threads(threads)
-        set_control_word();
-    }
 }

@@ -15,7 +15,10 @@
 
 #include "compute/compute.h"
 
+struct pool;
+
 struct cpu {                         /* k->impl */
+    struct pool *pool;               /* NULL: one thread */
     float *scratch;                  /* threads * scratch_size floats, 64-byte aligned */
     size_t scratch_size;             /* floats of one thread, a multiple of 16 */
 };
@@ -51,12 +54,12 @@ bool cpu_scratch(struct compute *k, size_t floats);
 float *cpu_scratch_of(struct compute *k, int thread);
 
 /* Call body(job, begin, end, thread) so that the calls cover 0 .. items, cut at multiples of grain.
- * `work` is the whole cost in multiply-adds: small jobs stay on the calling thread. */
+ * `work` is the whole cost in multiply-adds: small jobs stay on the calling thread, others are cut
+ * into more parts than threads, and a thread that is late gets fewer of them. */
 void cpu_split(struct compute *k, double work, int items, int grain, void *job,
                void (*body)(void *job, int begin, int end, int thread));
 
-/* The default MXCSR (no flush to zero, round to nearest, nothing trapped) in this thread and in the
- * OpenMP threads that will serve it. */
-void cpu_default_control_word(int threads);
+/* The default MXCSR (no flush to zero, round to nearest, nothing trapped) in this thread. */
+void cpu_default_control_word(void);
 
 #endif
