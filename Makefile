@@ -19,6 +19,9 @@ PKGS    = hdf5-openmpi libconfig jansson libxxhash libutf8proc zlib
 INCLUDE = -I. -I$(BUILD) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
+# A line a file; V=1 shows the whole commands.
+say     = $(if $(V),,@echo '  $(1)'; )
+
 LEVELS  = base compute data comm checkpoints model actor reward refmodel learner launch
 sources = $(shell find $(1) -name '*.c' ! -name 'main.c' ! -path '*/demo/*' | sort)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
@@ -36,11 +39,11 @@ archives = $(foreach f,$(1),$(BUILD)/lib$(f).a)
 HIGH_TO_LOW = launch learner refmodel reward actor model checkpoints comm data compute base
 
 $(BUILD)/rankwise: $(BUILD)/launch/main.o $(call archives,$(HIGH_TO_LOW))
-	$(CC) $(CFLAGS) $(STD) -o $@ $(BUILD)/launch/main.o -Wl,--start-group $(call archives,$(HIGH_TO_LOW)) -Wl,--end-group $(LIBS)
+	$(call say,link $@)$(CC) $(CFLAGS) $(STD) -o $@ $(BUILD)/launch/main.o -Wl,--start-group $(call archives,$(HIGH_TO_LOW)) -Wl,--end-group $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(STD) $(WARN) $(INCLUDE) -MMD -MP -c -o $@ $<
+	$(call say,compile $<)$(CC) $(CFLAGS) $(STD) $(WARN) $(INCLUDE) -MMD -MP -c -o $@ $<
 
 # A test links the folders named in FOLDERS_<test> (default: all), so that it shows who needs whom.
 FOLDERS_test_base       = base
@@ -78,7 +81,7 @@ FOLDERS_mpi_learner     = learner model comm data compute base
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/mpi_*.c) tests/golden.c)
 define test
 $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call archives,$(or $(FOLDERS_$(1)),$(HIGH_TO_LOW)))
-	$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
+	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
 $(foreach t,$(filter-out golden,$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))

@@ -34,9 +34,10 @@ count() {
 
 # program NAME COMMAND...
 program() {
-    name=$1; shift
-    "$@" > "$logs/$(echo "$name" | tr ' /' '__').log" 2>&1
-    count "$logs/$(echo "$name" | tr ' /' '__').log" $? "$name"
+    label=$1; shift
+    log=$logs/$(echo "$label" | tr ' /' '__').log
+    "$@" > "$log" 2>&1
+    count "$log" $? "$label"
 }
 
 for t in tests/test_*.c; do
