@@ -121,6 +121,10 @@ for word in TO""DO FIX""ME X""XX; do
 done
 echo 'char name[] = "/tmp/x.XXXXXX";' | clean "the X of mkstemp" base/a.c
 
+# ---- and this tree
+out=$(sh "$lint" "$(dirname "$lint")/..")
+verdict $? "the project itself" "$out"
+
 passed=$(grep -c '^ok ' "$work/verdicts")
 failed=$(grep -c '^FAILED ' "$work/verdicts")
 echo "$passed passed, $failed failed"
