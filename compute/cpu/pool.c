@@ -9,6 +9,7 @@
 #include "compute/cpu/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -45,6 +46,8 @@ struct pool {
     void (*body)(void *job, int item, int thread);
     atomic_int sleepers;                         /* workers that a job has to wake */
     atomic_bool waiting, stop;                   /* the caller sleeps; the workers are to end */
+    atomic_int core;                             /* where the caller was when it published */
+    atomic_bool helped;                          /* a worker on another core has entered */
     pthread_mutex_t lock;                        /* for sleeping and waking only */
     pthread_cond_t published, empty;
     double quiet, quiet_until;                   /* see judge */
@@ -74,26 +77,33 @@ static bool spin(atomic_uint *word, unsigned value, bool equal, double seconds)
     return false;
 }
 
-/* Do items until none is left; returns how many. */
-static int take_items(struct pool *pool, int thread)
+static void take_items(struct pool *pool, int thread)
 {
-    for (int taken = 0;; taken++) {
+    for (;;) {
         int_fast64_t item = atomic_fetch_add(&pool->next, 1);
 
         if (item >= pool->items)
-            return taken;
+            return;
         pool->body(pool->job, (int)item, thread);
     }
 }
 
 /* ---- a worker */
 
+/* On the caller's own core a worker takes the caller's time: all other cores are busy. */
+static bool is_apart(struct pool *pool)
+{
+    int core = sched_getcpu();
+
+    return core < 0 || core != atomic_load(&pool->core);      /* below 0: the system can't tell */
+}
+
 /* Wait until more than `seen` jobs were published; false: the pool closes.  A sleeper counts itself
  * before its last look at `jobs`, the caller counts the job before its look at `sleepers`: one of
  * them sees the other. */
 static bool wait_for_job(struct pool *pool, unsigned *seen)
 {
-    if (!spin(&pool->jobs, *seen, false, WORKER_SPIN)) {
+    if (!is_apart(pool) || !spin(&pool->jobs, *seen, false, WORKER_SPIN)) {
         pthread_mutex_lock(&pool->lock);
         atomic_fetch_add(&pool->sleepers, 1);
         while (atomic_load(&pool->jobs) == *seen)
@@ -121,8 +131,11 @@ static void *work(void *arg)
 
     cpu_default_control_word();
     while (wait_for_job(w->pool, &seen)) {
-        if (atomic_fetch_add(&w->pool->gate, 1) & OPEN)
+        if (atomic_fetch_add(&w->pool->gate, 1) & OPEN) {
+            if (is_apart(w->pool))
+                atomic_store(&w->pool->helped, true);
             take_items(w->pool, w->self);
+        }
         leave(w->pool);
     }
     return NULL;
@@ -150,11 +163,11 @@ static void wait_until_empty(struct pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Waking takes as long as a small job.  When nobody came in time (all cores are busy) it is not
- * tried for a while, twice as long each time; workers that are awake help all the same. */
-static void judge(struct pool *pool, bool woken, bool helped)
+/* Waking takes as long as a small job.  When nobody came in time from another core it is not tried
+ * for a while, twice as long each time; workers that are awake help all the same. */
+static void judge(struct pool *pool, bool woken)
 {
-    if (helped) {
+    if (atomic_load(&pool->helped)) {
         pool->quiet = 0;
         pool->quiet_until = 0;
     } else if (woken) {
@@ -168,7 +181,7 @@ static void judge(struct pool *pool, bool woken, bool helped)
 void pool_run(struct pool *pool, int items, void *job,
               void (*body)(void *job, int item, int thread))
 {
-    bool woken = false;
+    bool woken;
 
     if (items <= 0)
         return;
@@ -176,13 +189,17 @@ void pool_run(struct pool *pool, int items, void *job,
     pool->job = job;
     pool->body = body;
     atomic_store(&pool->next, 0);
+    atomic_store(&pool->core, sched_getcpu());
+    atomic_store(&pool->helped, false);
     atomic_fetch_add(&pool->gate, OPEN);
     atomic_fetch_add(&pool->jobs, 1);
-    if (atomic_load(&pool->sleepers) > 0 && (woken = clock_now() >= pool->quiet_until))
+    woken = atomic_load(&pool->sleepers) > 0 && clock_now() >= pool->quiet_until;
+    if (woken)
         wake(pool, items - 1 < pool->workers ? items - 1 : pool->workers);
-    judge(pool, woken, take_items(pool, 0) < items);
+    take_items(pool, 0);
     if (atomic_fetch_sub(&pool->gate, OPEN) != OPEN)
         wait_until_empty(pool);
+    judge(pool, woken);
 }
 
 /* ---- opening and closing */
