@@ -1,7 +1,7 @@
 # Shared by the shell tests: counting, mpirun's environment, a temporary folder, the demo's model.
 #   . tests/lib.sh; ok NAME COMMAND ...; finish
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_rmaps_base_oversubscribe=1 OMP_NUM_THREADS=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_btl_base_warn_component_unused=0
 RANKWISE=${RANKWISE:-${BUILD:-build}/rankwise}
 SHARED=${RANKWISE_SHARED:-../shared}

@@ -92,8 +92,6 @@ static int compare_checkpoints(const char *path_a, const char *path_b)
     else if (checkpoint_int(a, "step", &step_a) && checkpoint_int(b, "step", &step_b) &&
              step_a != step_b)
         rc = rl_error(RL_EINVAL, "differ: step %" PRId64 " and step %" PRId64, step_a, step_b);
-    else
-        printf("equal: every element of %d arrays\n", checkpoint_count(a));
 done:
     checkpoint_close(a);
     checkpoint_close(b);
@@ -215,12 +213,18 @@ done:
 
 int command_diff(int argc, char **argv)
 {
+    int rc;
+
     if (argc != 2)
         return rl_error(RL_EINVAL, "diff needs two runs or two checkpoints");
     if (folder_exists(argv[0]) != folder_exists(argv[1]))
         return rl_error(RL_EINVAL,
                         "diff compares two runs or two checkpoints, not one with the other");
     status_hold(true);                  /* the line may grow before it is printed */
-    return folder_exists(argv[0]) ? compare_runs(argv[0], argv[1])
-                                  : compare_checkpoints(argv[0], argv[1]);
+    if (folder_exists(argv[0]))
+        return compare_runs(argv[0], argv[1]);
+    rc = compare_checkpoints(argv[0], argv[1]);
+    if (rc == RL_OK)
+        puts("equal: every element of every array");
+    return rc;
 }
