@@ -2,10 +2,12 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/status.h"
 
@@ -22,12 +24,24 @@ static void stamp(char *out, size_t room)
         out[0] = 0;
 }
 
+static bool can_write(int fd, int milliseconds)
+{
+    struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+    return poll(&p, 1, milliseconds) == 1 && (p.revents & POLLOUT);
+}
+
+bool log_can_write(int fd)
+{
+    return can_write(fd, 0);
+}
+
 static void line(bool to_stderr, const char *mark, const char *format, va_list args)
 {
     va_list again;
     char when[32];
 
-    if (to_stderr) {
+    if (to_stderr && can_write(STDERR_FILENO, 1000)) {
         va_copy(again, args);
         flockfile(stderr);            /* one line stays one line when helper threads log */
         fputs(mark, stderr);
