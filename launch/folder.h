@@ -1,5 +1,5 @@
-/* The run folder: runs/<name>/ with config.cfg, metrics.jsonl, samples.jsonl, checkpoints/,
- * log.txt. Only the recorder (the first learner) writes here; see docs/formats.md. */
+/* The run folder: runs/<name>/ with config.cfg, metrics.jsonl, samples.jsonl, checkpoints/ and
+ * log.txt.  Only the recorder (the first learner) writes here; see docs/formats.md. */
 #ifndef LAUNCH_FOLDER_H
 #define LAUNCH_FOLDER_H
 

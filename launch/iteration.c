@@ -1,9 +1,9 @@
 /* The whole algorithm, for every placement.  A rank does the steps of the roles it holds and skips
  * the others; a link from a rank to itself is a pointer.
  *
- *   actors hold weights of version s when iteration s begins, and sample the batch of step s +
- * max_lag; learners train on the batch of step s, sampled max_lag iterations ago, which makes
- * version s + 1.
+ *   Actors hold version s of the weights when iteration s begins, and sample the batch of step
+ *   s + max_lag.  Learners train on the batch of step s, sampled max_lag iterations ago, which
+ *   makes version s + 1.
  *
  * So the batch of step s is sampled with version max(0, s - max_lag), exactly, and with max_lag = 1
  * generation and update overlap when they are on different ranks.
@@ -64,8 +64,10 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
     struct batch *b = ring_batch(ring, ROLE_LEARNER, step);
     int rc = RL_OK;
 
-    if (!b || ring->collected[step % ring->depth] == step)
+    if (!b)
         return RL_OK;
+    if (ring->collected[step % ring->depth] == step)
+        return b->status;
     if (r->algorithm->rollouts) {
         TRY(link_recv(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
         TRY(link_recv(ring->rewards, b, COL_REWARD, PHASE_REWARD));
@@ -101,7 +103,7 @@ done:
 /* Version r->step of the weights goes to the actors that still need it. */
 static int exchange_weights(struct run *r)
 {
-    bool wanted = r->step + r->config->max_lag < r->config->steps || evaluation_due(r);
+    bool wanted = r->step < r->config->steps || evaluation_due(r);
     double t = clock_now();
     int rc = RL_OK;
 
@@ -132,47 +134,59 @@ static bool checkpoint_due(const struct run *r)
     return r->config->checkpoint_every > 0 && r->step % r->config->checkpoint_every == 0;
 }
 
+/* The clock of a step starts; what was waited for before belongs to no step. */
+static void begin_step(struct run *r)
+{
+    double seconds[PHASES];
+
+    r->step_started = clock_now();
+    comm_waited(r->world, seconds);
+    comm_set_step(r->world, r->step);
+}
+
 int run_begin(struct run *r)
 {
     int64_t ahead = r->algorithm->rollouts ? r->config->max_lag : 0;
     int rc = RL_OK;
 
-    r->step_started = clock_now();
-    comm_set_step(r->world, r->step);
-    TRY(exchange_weights(r));
+    begin_step(r);
+    TRY(comm_agree(r->world, exchange_weights(r)));
     if (r->step > 0)
         return RL_OK;                   /* the queue came with the checkpoint */
     rc = evaluate_if_due(r);
     TRY(comm_agree(r->world, rc));
     if (evaluation_due(r))
         rc = record_step(r);
-    for (int64_t q = 0; q < ahead && q < r->config->steps; q++)
+    for (int64_t q = 0; q < ahead; q++)
         rc = status_worse(rc, ring_roll(r, &r->train, q, PURPOSE_SAMPLE));
     TRY(comm_agree(r->world, rc));
 done:
     return rc;
 }
 
+static bool stop_wanted(const struct run *r)
+{
+    bool asked = stop_asked() ||
+                 (comm_rank(r->world) == r->recorder && folder_stop(&r->folder));
+
+    return asked && r->step < r->config->steps;
+}
+
 int iteration(struct run *r)
 {
-    int64_t sampled = r->step + r->config->max_lag;
-    bool asked;
     int rc = RL_OK;
 
-    r->step_started = clock_now();
-    comm_set_step(r->world, r->step);
-    if (r->algorithm->rollouts && sampled < r->config->steps)
-        rc = ring_roll(r, &r->train, sampled, PURPOSE_SAMPLE);
+    begin_step(r);
+    if (r->algorithm->rollouts)
+        rc = ring_roll(r, &r->train, r->step + r->config->max_lag, PURPOSE_SAMPLE);
     if (run_holds(r, ROLE_LEARNER))
         rc = status_worse(rc, learn(r));
     TRY(comm_agree(r->world, rc));
     r->step++;
-    TRY(exchange_weights(r));
-    rc = evaluate_if_due(r);
-    TRY(comm_agree(r->world, rc));
+    TRY(comm_agree(r->world, exchange_weights(r)));
+    TRY(comm_agree(r->world, evaluate_if_due(r)));
     TRY(record_step(r));
-    asked = stop_asked() || (comm_rank(r->world) == r->recorder && folder_stop(&r->folder));
-    TRY(comm_agree(r->world, asked && r->step < r->config->steps ? RL_ESTOP : RL_OK));
+    TRY(comm_agree(r->world, stop_wanted(r) ? RL_ESTOP : RL_OK));
     if (checkpoint_due(r) && r->step < r->config->steps)
         rc = state_save(r);
     TRY(comm_agree(r->world, rc));
@@ -180,14 +194,25 @@ done:
     return rc;
 }
 
+/* Are the batches that wait in the queue whole?  A failed one cannot be saved.  Collective. */
+static bool queue_is_sound(struct run *r)
+{
+    int64_t ahead = r->algorithm->rollouts ? r->config->max_lag : 0;
+    int rc = RL_OK;
+
+    for (int64_t q = 0; q < ahead; q++)
+        rc = status_worse(rc, ring_collect(r, &r->train, r->step + q));
+    return comm_agree(r->world, rc) == RL_OK;
+}
+
 /* Save what there is unless a rank was lost; numbers gone bad leave the weights of the last good
- * step. */
+ * step, or, when they already spoiled a batch that waits, the last checkpoint. */
 int run_end(struct run *r, int rc)
 {
-    bool save = rc == RL_OK || rc == RL_ESTOP || rc == RL_ENAN;
+    bool save = rc == RL_OK || rc == RL_ESTOP || (rc == RL_ENAN && r->step > 0);
     int saved;
 
-    if (!save || (rc != RL_OK && r->step == 0))
+    if (!save || (rc == RL_ENAN && !queue_is_sound(r)))
         return rc;
     saved = comm_agree(r->world, state_save(r));
     return saved == RL_OK ? rc : saved;

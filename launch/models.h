@@ -2,8 +2,8 @@
  * weights, tokenizer and the small files that `export` writes again.  Roles read no files.
  *
  *   struct source src;
- *   TRY(source_open(&src, "path/to/folder"));             config.json, tokenizer.json, ... ; no
- * weights yet TRY(model_create(&m, &src.shape, compute)); TRY(source_load(&src, m));
+ *   TRY(source_open(&src, "path/to/folder"));      config.json, tokenizer.json, ...
+ *   TRY(source_model(&m, &src, compute));          and the weights
  *   source_close(&src);
  */
 #ifndef LAUNCH_MODELS_H
@@ -28,8 +28,8 @@ struct source {
     bool is_checkpoint;
     struct model_shape shape;
     struct tokenizer *tokenizer; /* NULL: the folder has none */
-    int bos, eos[SOURCE_EOS],
-        n_eos; /* bos -1: none; eos of config.json and generation_config.json */
+    int bos;                     /* -1: none */
+    int eos[SOURCE_EOS], n_eos;  /* of config.json and generation_config.json */
     struct source_file files[SOURCE_FILES];
 };
 

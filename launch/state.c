@@ -1,9 +1,10 @@
 /* What a checkpoint holds and how a run comes back from it.  Written by the learners, each its
  * slices; read by each learner for itself: nothing depends on how many there were.
  *
- *   weights/<name>, adam_m/<name>, adam_v/<name>      arrays of the model's shapes
- *   queue/<q>/<part>                                  batches sampled but not yet trained (max_lag
- * of them) texts: config, files/config.json, ...             values: step, tokens, adam powers, ...
+ *   weights/<name>, adam_m/<name>, adam_v/<name>   arrays of the model's shapes
+ *   queue/<q>/<part>                               batches sampled but not yet trained
+ *   texts                                          config, files/config.json, ...
+ *   values                                         step, tokens, adam powers, ...
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,13 +143,11 @@ static int add_values(struct run *r, struct checkpoint_value *v)
     return n;
 }
 
+/* Batches sampled but not yet trained, after any step: the last step samples ahead too, so that a
+ * finished run can be given more steps. */
 static int64_t queued(const struct run *r)
 {
-    int64_t left = r->config->steps - r->step;
-
-    if (!r->algorithm->rollouts)
-        return 0;
-    return left < r->config->max_lag ? left : r->config->max_lag;
+    return r->algorithm->rollouts ? r->config->max_lag : 0;
 }
 
 static int write_state(struct run *r, const char *path, size_t *bytes)
@@ -165,8 +164,7 @@ static int write_state(struct run *r, const char *path, size_t *bytes)
     for (const struct batch_part *part = batch_parts; part->name; part++)
         parts++;
     stored = calloc((size_t)(FLATS * n_arrays + RING_DEPTH * parts), sizeof *stored);
-    if (!stored)
-        return rl_error(RL_ENOFIT, "no memory for the checkpoint's table");
+    TRY(comm_agree(r->team, stored ? RL_OK : rl_error(RL_ENOFIT, "no memory for a checkpoint")));
     flats_of(r, flats);
     for (int f = 0; f < FLATS; f++)
         for (int i = 0; i < n_arrays; i++)
@@ -179,7 +177,7 @@ static int write_state(struct run *r, const char *path, size_t *bytes)
     content.n_arrays = n;
     TRY(checkpoint_write(r->team, path, &content, bytes));
 done:
-    for (int i = FLATS * n_arrays; i < FLATS * n_arrays + RING_DEPTH * parts; i++)
+    for (int i = FLATS * n_arrays; stored && i < FLATS * n_arrays + RING_DEPTH * parts; i++)
         free((void *)stored[i].data);
     free(stored);
     text_free(&config);
@@ -296,10 +294,10 @@ int state_resume(struct run *r, bool fresh)
     }
     TRY(comm_agree(r->world, rc));
     if (comm_rank(r->world) == r->recorder) {
-        if (r->step > 0)
+        rc = folder_begin(&r->folder, r->config, r->step);
+        if (rc == RL_OK && r->step > 0)
             log_info("resumed at step %lld of %lld", (long long)r->step,
                      (long long)r->config->steps);
-        rc = folder_begin(&r->folder, r->config, r->step);
     }
     TRY(comm_agree(r->world, rc));
 done:

@@ -23,6 +23,7 @@ void stop_watch(void)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);
     signal(SIGXFSZ, SIG_IGN);          /* a file limit is an error of write(), not an end */
+    signal(SIGPIPE, SIG_IGN);          /* and so is a reader that went away */
 }
 
 bool stop_asked(void)

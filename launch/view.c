@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/text.h"
 
 /* What the line shows, in order, when the step has it. */
@@ -59,6 +60,13 @@ static bool is_live(void)
     return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
 }
 
+/* Not through stdio: what a slow or closed pipe does not take now is dropped. */
+static void show(const char *bytes, size_t n)
+{
+    if (log_can_write(STDOUT_FILENO) && write(STDOUT_FILENO, bytes, n) < 0)
+        return;
+}
+
 void view_step(const struct metrics *m, int64_t step, int64_t steps, double seconds_left)
 {
     bool live = is_live();
@@ -71,14 +79,12 @@ void view_step(const struct metrics *m, int64_t step, int64_t steps, double seco
     text_addf(&line, "step %lld/%lld", (long long)step, (long long)steps);
     add_numbers(&line, m);
     text_adds(&line, live ? "" : "\n");
-    fwrite(line.data, 1, line.size, stdout);
-    fflush(stdout);
+    show(line.data, line.size);
     text_free(&line);
 }
 
 void view_end(void)
 {
     if (is_live())
-        fputs("\n", stdout);
-    fflush(stdout);
+        show("\n", 1);
 }

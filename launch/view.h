@@ -1,5 +1,6 @@
-/* A run on the terminal: one line a step. On a terminal the line is live (rewritten in place, with
- * a bar); else plain lines. */
+/* A run on the terminal: one line a step.  For a person it is live (rewritten in place, with a
+ * bar); else plain lines.  A reader that does not keep up loses lines; the run never waits for it.
+ */
 #ifndef LAUNCH_VIEW_H
 #define LAUNCH_VIEW_H
 

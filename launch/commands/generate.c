@@ -45,7 +45,7 @@ void help_generate(FILE *out)
     options_help(options, out);
 }
 
-/* What the command holds: a model, an actor, a batch of at most GROUPS_AT_ONCE prompts. */
+/* What the command holds: a model, an actor, a batch of `groups` prompts at once. */
 struct generation {
     struct source source;
     struct compute *compute;
@@ -55,6 +55,7 @@ struct generation {
     struct ids ids;                     /* of the one text */
     struct memory memory;
     struct batch batch;
+    int groups;
 };
 
 static int check_options(int argc)
@@ -112,6 +113,20 @@ done:
     return rc;
 }
 
+/* As many prompts as a batch can address, at most GROUPS_AT_ONCE. */
+static int groups_at_once(struct generation *g, int row_tokens)
+{
+    int64_t there = g->prompts ? prompts_count(g->prompts) : 1;
+    int64_t fit = INT32_MAX / (n_samples * row_tokens);
+
+    if (fit == 0)
+        return rl_error(RL_EINVAL, "--n %lld rows of %d tokens are too many for one batch",
+                        (long long)n_samples, row_tokens);
+    g->groups = (int)(there < GROUPS_AT_ONCE ? there : GROUPS_AT_ONCE);
+    g->groups = (int)(fit < g->groups ? fit : g->groups);
+    return RL_OK;
+}
+
 static int open_all(struct generation *g, const char *model)
 {
     struct actor_settings settings;
@@ -127,13 +142,14 @@ static int open_all(struct generation *g, const char *model)
     longest = g->prompts ? prompts_longest(g->prompts) : g->ids.count;
     if (max_new > context - longest)
         max_new = context - longest;
+    TRY(groups_at_once(g, longest + (int)max_new));
     TRY(compute_open(&g->compute, device, (int)threads));
     TRY(source_model(&g->model, &g->source, g->compute));
     settings = (struct actor_settings){
         .temperature = (float)temperature, .loss_temperature = 1.0f, .top_k = (int)top_k,
         .top_p = (float)top_p, .min_p = (float)min_p, .max_new = (int)max_new, .eos = g->source.eos,
         .n_eos = g->source.n_eos, .seed = (uint64_t)seed, .max_prompt = longest,
-        .rows_at_once = ROWS_AT_ONCE, .max_rows = GROUPS_AT_ONCE * k,
+        .rows_at_once = ROWS_AT_ONCE, .max_rows = g->groups * k,
     };
     TRY(actor_create(&g->actor, g->model, &settings));
     for (int pass = 0; pass < 2; pass++) {
@@ -141,8 +157,8 @@ static int open_all(struct generation *g, const char *model)
             memory_count(&g->memory);
         else
             TRY(memory_open(&g->memory));
-        batch_layout(&g->batch, &g->memory, GROUPS_AT_ONCE * k,
-                     GROUPS_AT_ONCE * k * (longest + (int)max_new), 0);
+        batch_layout(&g->batch, &g->memory, g->groups * k,
+                     g->groups * k * (longest + (int)max_new), 0);
     }
 done:
     return rc;
@@ -229,11 +245,11 @@ static int generate(struct generation *g)
 
     if (count > INT32_MAX)
         return rl_error(RL_EINVAL, "%s: too many prompts", prompts_file);
-    for (int64_t at = 0; at < count; at += GROUPS_AT_ONCE) {
+    for (int64_t at = 0; at < count; at += g->groups) {
         batch_clear(b);
         b->P = (int)count, b->k = (int)n_samples;
         b->group = (int)at;
-        b->groups = count - at < GROUPS_AT_ONCE ? (int)(count - at) : GROUPS_AT_ONCE;
+        b->groups = count - at < g->groups ? (int)(count - at) : g->groups;
         if (g->prompts)
             TRY(prompts_next(g->prompts, false, 0, 0, b));
         else

@@ -13,11 +13,16 @@
 static void print_values(const struct checkpoint *c)
 {
     static const char *const names[] = { "step", "seed", "tokens", "groups", "rows_per_group" };
+    static const char *const reals[] = { "adam_beta1_power", "adam_beta2_power" };
     int64_t x;
+    double real;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (checkpoint_int(c, names[i], &x))
             printf("%-16s %" PRId64 "\n", names[i], x);
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
+        if (checkpoint_real(c, reals[i], &real))
+            printf("%-16s %.17g\n", reals[i], real);
 }
 
 /* Read the whole array, which verifies its checksums, and print one line. */
@@ -55,9 +60,7 @@ int command_inspect(int argc, char **argv)
         if (checkpoint_newest(folder, path, sizeof path) < 0)
             return rl_error(RL_EINVAL, "%s: no checkpoint in %s", argv[0], folder);
     } else {
-        TRY(path_join(path, sizeof path, ".", argv[0]));
-        if (argv[0][0] == '/')
-            snprintf(path, sizeof path, "%s", argv[0]);
+        snprintf(path, sizeof path, "%s", argv[0]);
     }
     TRY(checkpoint_open(&c, path));
     printf("%s\n", path);

@@ -141,6 +141,11 @@ static int read_row(struct scoring *s, const struct json *row, const char *where
     }
     if (s->ids.count == 0)
         rc = rl_error(RL_EINVAL, "%s: no tokens", where);
+    else if (s->prompt == 0)
+        rc = rl_error(RL_EINVAL,
+                      "%s: the prompt has no token, so the first token of the completion "
+                      "has no probability; begin with the model's bos",
+                      where);
     else if (s->ids.count > context)
         rc = rl_error(RL_EINVAL, "%s: %d tokens, the model has %d positions", where, s->ids.count,
                       context);
