@@ -168,14 +168,21 @@ static const H5FD_class_t disk_class = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
+/* Registered once and kept: HDF5 still reads the class of a file while it closes it. */
+static hid_t registered_driver(void)
+{
+    static hid_t driver = -1;
+
+    if (driver < 0)
+        driver = H5FDregister(&disk_class);
+    return driver;
+}
+
 int disk_use(hid_t access, int *error, bool elements_only)
 {
     struct settings settings = { error, elements_only };
-    hid_t driver = H5FDregister(&disk_class);
-    herr_t bad = driver < 0 ? -1 : H5Pset_driver(access, driver, &settings);
+    hid_t driver = registered_driver();
 
     *error = 0;
-    if (driver >= 0)
-        H5FDunregister(driver);             /* the properties keep it while they need it */
-    return bad < 0 ? -1 : 0;
+    return driver < 0 || H5Pset_driver(access, driver, &settings) < 0 ? -1 : 0;
 }

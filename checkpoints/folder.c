@@ -115,11 +115,20 @@ static int remove_part(const char *path, int64_t step, void *data)
     return remove_file(path);
 }
 
+static int count_file(const char *path, int64_t step, void *data)
+{
+    (void)path, (void)step;
+    ++*(int *)data;
+    return RL_OK;
+}
+
 int checkpoint_prune(const char *folder, int keep)
 {
-    struct kept kept = { .keep = keep < 1 ? 1 : keep };
-    int rc = RL_OK;
+    struct kept kept = { 0 };
+    int there = 0, rc = RL_OK;
 
+    TRY(walk(folder, ".h5", count_file, &there));
+    kept.keep = keep < 1 || there < 1 ? 1 : keep < there ? keep : there;
     kept.steps = malloc((size_t)kept.keep * sizeof *kept.steps);
     if (!kept.steps)
         return rl_error(RL_ENOFIT, "no memory to keep %d checkpoints", keep);

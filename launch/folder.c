@@ -2,14 +2,40 @@
 #include "launch/folder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/status.h"
+
+/* One run at a time writes to a folder; the lock goes with the process.  File systems without locks
+ * are taken at their word. */
+static int lock_folder(struct folder *f)
+{
+    char path[4200];
+    int rc = RL_OK;
+
+    TRY(path_join(path, sizeof path, f->path, ".lock"));
+    f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (f->lock < 0)
+        return rl_error(RL_EIO, "output: cannot write to %s: %s", f->path, strerror(errno));
+    for (int tenths = 0; tenths < 50 && flock(f->lock, LOCK_EX | LOCK_NB) != 0; tenths++) {
+        if (errno != EWOULDBLOCK)
+            return RL_OK;
+        clock_sleep(0.1);               /* a run that was killed may still be going */
+    }
+    if (flock(f->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        rc = rl_error(RL_EINVAL, "output: another run is writing to %s; choose another output or "
+                      "stop it", f->path);
+done:
+    return rc;
+}
 
 int folder_create(struct folder *f, const char *path)
 {
@@ -22,7 +48,8 @@ int folder_create(struct folder *f, const char *path)
     TRY(path_join(f->checkpoints, sizeof f->checkpoints, path, "checkpoints"));
     TRY(folder_make(f->checkpoints));
     if (access(path, W_OK) != 0 || access(f->checkpoints, W_OK) != 0)
-        rc = rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
+        return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
+    rc = lock_folder(f);
 done:
     return rc;
 }
@@ -91,7 +118,10 @@ void folder_close(struct folder *f)
         fclose(f->metrics);
     if (f->samples)
         fclose(f->samples);
+    if (f->lock > 0)
+        close(f->lock);
     f->metrics = f->samples = NULL;
+    f->lock = 0;
     log_close();
 }
 

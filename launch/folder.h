@@ -12,6 +12,7 @@
 struct folder {
     char path[4096], checkpoints[4200];
     FILE *metrics, *samples;
+    int lock;                   /* descriptor of .lock, 0: none */
 };
 
 /* Make the folder and its checkpoints/; RL_EIO, one line, when it cannot be written. */

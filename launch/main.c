@@ -1,6 +1,9 @@
 /* rankwise COMMAND ...: finds the command, runs it, turns its status into the exit code. */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/status.h"
 #include "launch/commands/commands.h"
@@ -56,9 +59,25 @@ static int run(int argc, char **argv)
     return c->run(argc - 2, argv + 2);
 }
 
+/* Closed standard streams must not become the run's own files, and a file limit is an error of
+ * write(), not an end. */
+static void prepare(void)
+{
+    int fd;
+
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd >= 0)
+        close(fd);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
 int main(int argc, char **argv)
 {
-    int status = run(argc, argv);
+    int status;
+
+    prepare();
+    status = run(argc, argv);
 
     if (fflush(stdout) != 0 && status == RL_OK)
         status = rl_error(RL_EIO, "cannot write to standard output");

@@ -17,6 +17,11 @@ static const struct option_row *find(const struct option_row *rows, const char *
     return NULL;
 }
 
+static const char *dashes(const struct option_row *row)
+{
+    return row->name[1] ? "--" : "-";
+}
+
 static int set_value(const struct option_row *row, const char *text)
 {
     char *end;
@@ -26,12 +31,13 @@ static int set_value(const struct option_row *row, const char *text)
     case OPTION_INT:
         *(int64_t *)row->place = strtoll(text, &end, 10);
         if (*end || end == text || errno)
-            return rl_error(RL_EINVAL, "--%s: '%s' is not a whole number", row->name, text);
+            return rl_error(RL_EINVAL, "%s%s: '%s' is not a whole number", dashes(row), row->name,
+                            text);
         break;
     case OPTION_REAL:
         *(double *)row->place = strtod(text, &end);
         if (*end || end == text || errno)
-            return rl_error(RL_EINVAL, "--%s: '%s' is not a number", row->name, text);
+            return rl_error(RL_EINVAL, "%s%s: '%s' is not a number", dashes(row), row->name, text);
         break;
     default:
         *(const char **)row->place = text;
@@ -52,14 +58,14 @@ static int take(const struct option_row *rows, int argc, char **argv, int *i)
         return rl_error(RL_EINVAL, "unknown option '%s' (--help lists them)", word);
     if (row->kind == OPTION_FLAG) {
         if (equals)
-            return rl_error(RL_EINVAL, "--%s takes no value", row->name);
+            return rl_error(RL_EINVAL, "%s%s takes no value", dashes(row), row->name);
         *(bool *)row->place = true;
         return RL_OK;
     }
     if (equals)
         return set_value(row, equals + 1);
     if (*i + 1 >= argc)
-        return rl_error(RL_EINVAL, "--%s needs a value (%s)", row->name, row->value);
+        return rl_error(RL_EINVAL, "%s%s needs a value (%s)", dashes(row), row->name, row->value);
     *i += 1;
     return set_value(row, argv[*i]);
 }
@@ -86,7 +92,7 @@ void options_help(const struct option_row *rows, FILE *out)
 {
     for (const struct option_row *row = rows; row->name; row++) {
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s%s", strlen(row->name) == 1 ? "-" : "--", row->name,
+        snprintf(left, sizeof left, "%s%s%s%s", dashes(row), row->name,
                  row->value ? " " : "", row->value ? row->value : "");
         fprintf(out, "  %-22s %s\n", left, row->help);
     }

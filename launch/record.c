@@ -1,5 +1,6 @@
 /* The lines of a step: metrics.jsonl, samples.jsonl and the terminal.  Times are the slowest rank's
  * of the role; idle/<role> is the mean share of the step that ranks of the role waited. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -215,7 +216,7 @@ int record_samples(struct run *r, const struct batch *b)
     if (comm_rank(r->team) == 0 && all.size > 0 &&
         (fwrite(all.data, 1, all.size, r->folder.samples) != all.size ||
          fflush(r->folder.samples) != 0))
-        rc = rl_error(RL_EIO, "cannot write %s/samples.jsonl", r->folder.path);
+        rc = rl_error(RL_EIO, "cannot write %s/samples.jsonl: %s", r->folder.path, strerror(errno));
 done:
     text_free(&mine);
     text_free(&all);

@@ -237,6 +237,9 @@ int command_diff(int argc, char **argv)
 
     if (argc != 2)
         return rl_error(RL_EINVAL, "diff needs two runs or two checkpoints");
+    for (int i = 0; i < 2; i++)
+        if (!file_exists(argv[i]) && !folder_exists(argv[i]))
+            return rl_error(RL_EINVAL, "%s: no such run or checkpoint", argv[i]);
     if (folder_exists(argv[0]) != folder_exists(argv[1]))
         return rl_error(RL_EINVAL,
                         "diff compares two runs or two checkpoints, not one with the other");
