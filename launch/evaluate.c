@@ -42,6 +42,8 @@ static int evaluate_prompts(struct run *r, const char *more)
         rc = status_worse(rc, ring_collect(r, &r->eval, r->step));
         TRY(comm_agree(r->team, rc));
         prefix_of(r->config->eval_prompts, more, prefix, sizeof prefix);
+        if (*more)
+            b->filled &= ~(unsigned)COL_REF_LOGP; /* KL is a mean over samples, not the mode */
         TRY(learner_measure(r->learner, b, r->metrics, prefix));
     }
 done:

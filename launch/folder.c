@@ -54,9 +54,11 @@ done:
     return rc;
 }
 
-/* Bytes of the leading lines whose `key` is at most `last`; a torn or damaged line ends them. */
+/* Bytes of the leading lines whose `key` is at most `last`; a torn or damaged line ends them.  A
+ * record that ends too early is said, not mended. */
 static int keep_lines(const char *path, const char *key, int64_t last, size_t *bytes)
 {
+    int64_t newest = -1;
     char *line = NULL;
     size_t room = 0;
     FILE *file = fopen(path, "r");
@@ -70,7 +72,11 @@ static int keep_lines(const char *path, const char *key, int64_t last, size_t *b
         json_free(row);
         if (step < 0 || step > last)
             break;
+        newest = step;
     }
+    if (newest < last && strcmp(key, "train/step") == 0)
+        log_info("%s ends at step %lld, the checkpoint is of step %lld: lines between are lost",
+                 path, (long long)newest, (long long)last);
     free(line);
     fclose(file);
     return RL_OK;

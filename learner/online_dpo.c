@@ -108,6 +108,16 @@ done:
     return rc;
 }
 
+/* No pair of the step is left: the first of each group is run all the same, with weight 0, so that
+ * actor and learner are compared in every step. */
+static void run_first_pairs(struct learner *ln, const struct batch *b)
+{
+    for (int g = 0; g < b->groups; g++) {
+        const struct pair *pair = &ln->dpo.pairs[(size_t)g * ln->dpo.pairs_per_group];
+        ln->place[g * b->k + pair->winner] = ln->place[g * b->k + pair->loser] = 0;
+    }
+}
+
 int dpo_count(struct learner *ln, const struct batch *b)
 {
     size_t per_group = (size_t)ln->dpo.pairs_per_group * PAIR_TERMS;
@@ -118,6 +128,8 @@ int dpo_count(struct learner *ln, const struct batch *b)
     ln->total = 0;
     for (size_t p = 0; p < (size_t)b->P * ln->dpo.pairs_per_group; p++)
         ln->total += ln->stats.all[p * PAIR_TERMS + PAIR_WEIGHT];
+    if (!(ln->total > 0))
+        run_first_pairs(ln, b);
 done:
     return rc;
 }

@@ -118,17 +118,46 @@ done:
     return rc;
 }
 
-/* ---- runs: weights hashes by step, samples line by line, then the newest common checkpoint */
+/* ---- runs: weights and metrics by step, samples by line, then the newest common checkpoint */
 
 static const char *hash_of(const struct json *row)
 {
     return json_string(json_get(row, "train/weights_hash"), "");
 }
 
+/* Numbers that tell of the machine and not of the training. */
+static bool is_of_machine(const char *name)
+{
+    static const char *const prefixes[] = { "time/", "perf/", "idle/", "mem/", "ckpt/", "fault/" };
+
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+static int compare_numbers(const struct json *a, const struct json *b, int64_t step)
+{
+    const struct json *x, *y;
+    const char *name;
+    void *at = NULL;
+
+    while (json_next(a, &at, &name, &x)) {
+        y = json_get(b, name);
+        if (is_of_machine(name) || (!json_is_number(x) && !json_is_number(y)))
+            continue;
+        if (json_number(x, 0) != json_number(y, 0) || json_is_number(x) != json_is_number(y))
+            return rl_error(RL_EINVAL, "differ: step %" PRId64 ": %s is %.17g and %.17g", step,
+                            name, json_number(x, 0), json_number(y, 0));
+    }
+    return RL_OK;
+}
+
 static int compare_steps(const struct json *a, const struct json *b, int line)
 {
     int64_t x = json_int(json_get(a, "train/step"), -1),
             y = json_int(json_get(b, "train/step"), -1);
+    int rc = RL_OK;
 
     if (x != y)
         return rl_error(RL_EINVAL,
@@ -137,7 +166,10 @@ static int compare_steps(const struct json *a, const struct json *b, int line)
     if (strcmp(hash_of(a), hash_of(b)) != 0)
         return rl_error(RL_EINVAL, "differ: step %" PRId64 ": weights hash %s and %s", x,
                         hash_of(a), hash_of(b));
-    return RL_OK;
+    TRY(compare_numbers(a, b, x));
+    TRY(compare_numbers(b, a, x));
+done:
+    return rc;
 }
 
 static int compare_samples(const char *a, const char *b, int line)
@@ -225,7 +257,7 @@ static int compare_runs(const char *run_a, const char *run_b)
     TRY(compare_lines(run_a, run_b, "samples.jsonl", compare_samples));
     if (step_a >= 0 && step_a == step_b)
         TRY(compare_checkpoints(path_a, path_b));
-    printf("equal: weights of every step, samples%s\n",
+    printf("equal: weights and metrics of every step, samples%s\n",
            step_a >= 0 && step_a == step_b ? ", checkpoint" : "");
 done:
     return rc;

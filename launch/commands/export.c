@@ -66,7 +66,7 @@ static int export_model(const struct source *s, enum dtype type)
     TRY(folder_make(hf));
     TRY(safetensors_save(hf, arrays, n, type, (size_t)shard_mb << 20));
     TRY(write_files(s, hf));
-    printf("%s: step of %s as %s\n", hf, s->path, dtype_name(type));
+    printf("%s: the model of %s, as %s\n", hf, s->path, dtype_name(type));
 done:
     model_destroy(m);
     compute_close(k);
