@@ -62,7 +62,7 @@ static int evaluate_text(struct run *r, int t)
     if (!b)
         return RL_OK;
     ring_begin(ring, 0);
-    TRY(comm_agree(r->team, corpus_next(r->eval_corpus[t], false, 0, 0, b)));
+    TRY(comm_agree(r->team, corpus_next(r->inputs.eval_corpus[t], false, 0, 0, b)));
     TRY(learner_nll(r->learner, b, &sum, &count));
     prefix_of(r->config->eval_text.items[t], "", prefix, sizeof prefix);
     metrics_setf(r->metrics, rw_exp(sum / (double)count), "%sperplexity", prefix);

@@ -17,7 +17,8 @@
  * every rank keeps its appointments and all stop together at the iteration's agreement. */
 int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose)
 {
-    struct prompts *prompts = purpose == PURPOSE_EVAL ? r->eval_prompts : r->prompts;
+    const struct inputs *in = &r->inputs;
+    struct prompts *prompts = purpose == PURPOSE_EVAL ? in->eval_prompts : in->prompts;
     struct batch *b;
     int64_t draw = purpose == PURPOSE_EVAL ? 0 : step * ring->P;
     bool shuffle = purpose != PURPOSE_EVAL && r->config->shuffle;
@@ -74,8 +75,8 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
         TRY(link_recv(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
     } else {
         ring_begin(ring, step);
-        TRY(corpus_next(r->corpus, r->config->shuffle, (uint64_t)r->config->seed, step * ring->P,
-                        b));
+        TRY(corpus_next(r->inputs.corpus, r->config->shuffle, (uint64_t)r->config->seed,
+                        step * ring->P, b));
     }
     ring->collected[step % ring->depth] = step;
     rc = b->status;

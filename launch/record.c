@@ -90,7 +90,8 @@ static void set_progress(struct run *r)
 {
     struct metrics *m = r->metrics;
     int64_t drawn = r->step * r->train.P;
-    int64_t count = r->prompts ? prompts_count(r->prompts) : corpus_rows(r->corpus);
+    const struct inputs *in = &r->inputs;
+    int64_t count = in->prompts ? prompts_count(in->prompts) : corpus_rows(in->corpus);
 
     metrics_set(m, "train/step", (double)r->step);
     metrics_set(m, "train/episode", (double)(drawn * r->train.k));
@@ -159,10 +160,10 @@ static int add_sample(struct run *r, const struct batch *b, int n, struct text *
 
     text_addf(out,
               "{\"step\":%lld,\"row\":%d,\"prompt_line\":%lld,\"prompt\":", (long long)r->step + 1,
-              row, (long long)prompts_line(r->prompts, b->prompt[n]));
-    TRY(add_text(out, r->policy_source.tokenizer, ids, prompt));
+              row, (long long)prompts_line(r->inputs.prompts, b->prompt[n]));
+    TRY(add_text(out, r->inputs.policy.tokenizer, ids, prompt));
     text_adds(out, ",\"completion\":");
-    TRY(add_text(out, r->policy_source.tokenizer, ids + prompt, length - prompt));
+    TRY(add_text(out, r->inputs.policy.tokenizer, ids + prompt, length - prompt));
     text_addf(out, ",\"finish\":\"%s\",\"tokens\":%d,\"version\":%lld,\"rewards\":{",
               finish[b->finish[n]], length - prompt, (long long)b->version[n]);
     for (int i = 0; i < b->R; i++) {

@@ -82,34 +82,42 @@ done:
     return rc;
 }
 
-int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves, int P,
-              int k, int depth, int row_tokens, int R, bool links)
+/* Everything but memory and links. */
+static struct ring ring_of(const struct ring_size *size, const struct placement *p, int rank,
+                           int leaves)
+{
+    struct ring ring = {
+        .P = size->P, .k = size->k, .depth = size->depth,
+        .roles = size->links ? ROLE_ALL : ROLE_LEARNER,
+    };
+
+    memset(ring.collected, -1, sizeof ring.collected);
+    find_shares(&ring, p, rank, leaves);
+    return ring;
+}
+
+int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves,
+              const struct ring_size *size)
 {
     int rank = comm_rank(world), rc = RL_OK;
 
-    memset(ring, 0, sizeof *ring);
-    ring->P = P, ring->k = k, ring->depth = depth;
-    ring->roles = links ? ROLE_ALL : ROLE_LEARNER;
-    memset(ring->collected, -1, sizeof ring->collected);
-    find_shares(ring, p, rank, leaves);
+    *ring = ring_of(size, p, rank, leaves);
     memory_count(&ring->memory);
-    layout(ring, p, rank, row_tokens, R);
+    layout(ring, p, rank, size->row_tokens, size->R);
     TRY(memory_open(&ring->memory));
-    layout(ring, p, rank, row_tokens, R);
-    if (links)
+    layout(ring, p, rank, size->row_tokens, size->R);
+    if (size->links)
         TRY(open_links(ring, world, p, leaves));
 done:
     return rc;
 }
 
-size_t ring_bytes(const struct placement *p, int rank, int leaves, int P, int k, int depth,
-                  int row_tokens, int R, unsigned roles)
+size_t ring_bytes(const struct placement *p, int rank, int leaves, const struct ring_size *size)
 {
-    struct ring ring = { .P = P, .k = k, .depth = depth, .roles = roles };
+    struct ring ring = ring_of(size, p, rank, leaves);
 
-    find_shares(&ring, p, rank, leaves);
     memory_count(&ring.memory);
-    layout(&ring, p, rank, row_tokens, R);
+    layout(&ring, p, rank, size->row_tokens, size->R);
     return ring.memory.peak;
 }
 

@@ -20,6 +20,12 @@
 
 #define RING_DEPTH 2                /* batches under way at most: max_lag + 1 */
 
+/* P groups of k rows a step, over all ranks; rows of at most row_tokens tokens, R rewards. */
+struct ring_size {
+    int P, k, depth, row_tokens, R;
+    bool links;                     /* between the roles; false: text, learners only */
+};
+
 struct ring {
     int P, k, depth;
     unsigned roles;                 /* that take part: all, or learners only */
@@ -31,16 +37,15 @@ struct ring {
     struct link *prompts_to_reward, *prompts_to_refmodel, *rollouts, *rewards, *references;
 };
 
-/* Collective over world.  P groups of k rows, rows of at most row_tokens tokens, R rewards.
- * `links`: open the links between the roles (false: rows come from text, learners only). */
-int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves, int P,
-              int k, int depth, int row_tokens, int R, bool links);
+/* Every rank of world opens the same rings in the same order.  It sends nothing: a rank that fails
+ * (memory) returns alone, so the ranks agree afterwards. */
+int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves,
+              const struct ring_size *size);
 void ring_close(struct ring *ring);
 /* RL_EINVAL when a batch of that size cannot be addressed; to be asked before ring_open. */
 int ring_check(int P, int k, int row_tokens);
 /* Bytes of the batches on a rank (for plan). */
-size_t ring_bytes(const struct placement *p, int rank, int leaves, int P, int k, int depth,
-                  int row_tokens, int R, unsigned roles);
+size_t ring_bytes(const struct placement *p, int rank, int leaves, const struct ring_size *size);
 
 /* The batch of `step` for a role, NULL if the rank does not hold it; ring_begin clears it and sets
  * its share. */

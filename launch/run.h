@@ -12,16 +12,13 @@
 #include "base/metrics.h"
 #include "comm/comm.h"
 #include "comm/link.h"
-#include "data/prompts.h"
 #include "launch/folder.h"
-#include "launch/models.h"
 #include "launch/placement.h"
 #include "launch/ring.h"
+#include "launch/sizes.h"
 #include "learner/learner.h"
 #include "refmodel/refmodel.h"
 #include "reward/reward.h"
-
-#define ACTOR_ROWS 64                   /* rows decoded at once by an actor, at most */
 
 /* What the time of a step goes to; names are those of time/<name> in the metrics. */
 enum span {
@@ -46,21 +43,17 @@ struct run {
     struct folder folder;               /* open on the recorder only */
     struct compute *compute;
 
-    struct source policy_source, reference_source;
+    struct inputs inputs;               /* prompts, texts, models' small files; sizes */
     struct model *policy, *reference;
-    struct prompts *prompts, *eval_prompts;
-    struct corpus *corpus;              /* lm: rows to train on */
-    struct corpus **eval_corpus;        /* one per eval_text */
     struct actor *actor;
     struct reward *reward;
     struct refmodel *refmodel;
     struct learner *learner;
 
     struct ring train, eval; /* eval.P is 0 when there is nothing to generate for evaluation */
-    struct ring *eval_rows;             /* one per eval_text: rows of text, learners only */
+    struct ring *eval_rows;             /* (inputs.n_eval_text) rows of text, learners only */
     struct feed *feed;                  /* NULL: no rank needs weights from another */
 
-    int longest_prompt, row_tokens;     /* in tokens; the longest row */
     int64_t step;                       /* updates done */
     int64_t first_step;                 /* where this start of the run began */
     int64_t tokens_before;              /* trained on before this step */
@@ -81,10 +74,6 @@ static inline bool run_holds(const struct run *r, enum role role)
 {
     return (r->roles & role) != 0;
 }
-
-/* What actor_create needs, also for plan. */
-struct actor_settings run_actor_settings(const struct config *c, const struct source *policy,
-                                         int longest_prompt, int max_rows);
 
 /* ---- iteration.c: collective over world */
 int run_begin(struct run *r); /* before the first step: weights to the actors, the queue filled,

@@ -120,7 +120,7 @@ static int add_texts(const struct run *r, struct text *config, struct checkpoint
     config_text(r->config, config);
     texts[n++] = (struct checkpoint_text){ "config", config->data, config->size };
     for (int i = 0; i < SOURCE_FILES; i++) {
-        const struct source_file *f = &r->policy_source.files[i];
+        const struct source_file *f = &r->inputs.policy.files[i];
         if (f->text.data)
             texts[n++] = (struct checkpoint_text){ f->stored_name, f->text.data, f->text.size };
     }

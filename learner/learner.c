@@ -137,19 +137,21 @@ void learner_destroy(struct learner *ln)
     free(ln);
 }
 
-size_t learner_bytes(const struct config *config, const struct model_shape *shape,
-                     struct compute *compute, int ranks, int rank, int P, int k, int max_row_tokens)
+int64_t learner_bytes(const struct config *config, const struct model_shape *shape,
+                      struct compute *compute, int ranks, int rank, int P, int k,
+                      int max_row_tokens)
 {
     struct learner ln = { 0 };
     struct memory memory;
+    int rc = setup(&ln, config, ranks, P, k, max_row_tokens);
 
-    if (setup(&ln, config, ranks, P, k, max_row_tokens) != RL_OK)
-        return 0;
+    if (rc != RL_OK)
+        return rc;
     memory_count(&memory);
     layout(&ln, &memory, model_size(shape), ranks);
-    return memory.peak + tree_bytes(model_size(shape), ln.leaves, ranks, rank) +
-           trainer_bytes(shape, compute, ln.micro.max_rows, ln.micro.max_tokens,
-                         config->recompute) + optimizer_bytes(shape);
+    return (int64_t)(memory.peak + tree_bytes(model_size(shape), ln.leaves, ranks, rank) +
+                     trainer_bytes(shape, compute, ln.micro.max_rows, ln.micro.max_tokens,
+                                   config->recompute) + optimizer_bytes(shape));
 }
 
 /* ---- one update */

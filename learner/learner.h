@@ -48,11 +48,11 @@ const struct algorithm *algorithm_find(const char *name);
 int learner_create(struct learner **ln, const struct config *config, struct model *model,
                    struct comm *team, int P, int k, int max_row_tokens);
 void learner_destroy(struct learner *ln);               /* NULL is fine */
-/* Bytes that create takes on a rank of the team, optimizer and activations included; for plan.  0
- * after an error that create would report too. */
-size_t learner_bytes(const struct config *config, const struct model_shape *shape,
-                     struct compute *compute, int ranks, int rank, int P, int k,
-                     int max_row_tokens);
+/* Bytes that create takes on a rank of the team, optimizer and activations included; for plan.  The
+ * negative code of an error that create would report too. */
+int64_t learner_bytes(const struct config *config, const struct model_shape *shape,
+                      struct compute *compute, int ranks, int rank, int P, int k,
+                      int max_row_tokens);
 
 /* One update from the share b of the step.  Collective.  Sets the metrics of the update on every
  * rank (equal values, but for time/forward, backward, reduce, optimizer, which are this rank's).

@@ -156,19 +156,20 @@ static void test_equal_shares_are_one_batch(void **state)
 {
     struct config *c = config_with(NULL);
     struct comm *alone = comm_alone();
+    struct ring_size size = { .P = 6, .k = 2, .depth = 2, .row_tokens = 10, .R = 1, .links = true };
     struct placement p;
     struct ring ring;
 
     (void)state;
     assert_ok(placement_make(&p, c, 1));
-    assert_ok(ring_open(&ring, alone, &p, 4, 6, 2, 2, 10, 1, true));
+    assert_ok(ring_open(&ring, alone, &p, 4, &size));
     assert_ptr_equal(ring_batch(&ring, ROLE_ACTOR, 0), ring_batch(&ring, ROLE_LEARNER, 0));
     assert_ptr_not_equal(ring_batch(&ring, ROLE_ACTOR, 0), ring_batch(&ring, ROLE_ACTOR, 1));
     assert_ptr_equal(ring_batch(&ring, ROLE_ACTOR, 0), ring_batch(&ring, ROLE_ACTOR, 2));
     ring_begin(&ring, 3);
     assert_int_equal(ring_batch(&ring, ROLE_REWARD, 3)->step, 3);
     assert_int_equal(ring_batch(&ring, ROLE_REWARD, 3)->groups, 6);
-    assert_int_equal(ring_bytes(&p, 0, 4, 6, 2, 2, 10, 1, ROLE_ALL), ring.memory.peak);
+    assert_int_equal(ring_bytes(&p, 0, 4, &size), ring.memory.peak);
     ring_close(&ring);
     placement_free(&p);
     comm_stop(alone);

@@ -374,7 +374,7 @@ static void test_bytes_are_those_of_create(void **state)
         size_t planned, before = heap(), taken;
         c.recompute = recompute;
         c.micro_rows = 16;
-        planned = learner_bytes(&c, t.shape, t.compute, 1, 0, TINY_P, TINY_K, 200);
+        planned = (size_t)learner_bytes(&c, t.shape, t.compute, 1, 0, TINY_P, TINY_K, 200);
         assert_ok(learner_create(&ln, &c, t.model, alone, TINY_P, TINY_K, 200));
         taken = heap() - before;
         if (taken < planned || taken > planned + planned / 100 + 65536)

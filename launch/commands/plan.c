@@ -6,11 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/status.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
-#include "launch/run.h"
+#include "launch/sizes.h"
 
 static int64_t n_ranks, per_host;
 
@@ -30,116 +29,39 @@ void help_plan(FILE *out)
 /* What every rank of the plan needs to know. */
 struct plan {
     const struct config *config;
-    const struct algorithm *algorithm;
-    struct source policy, reference;
+    struct inputs inputs;
     struct compute *compute;
     struct placement placement;
-    int P, k, eval_P, longest_prompt, row_tokens;
 };
-
-struct bytes { size_t weights, reference, actor, refmodel, learner, batches, total; };
-
-static int open_prompts(struct plan *p)
-{
-    const struct config *c = p->config;
-    const struct model_shape *shape = &p->policy.shape;
-    bool skip = strcmp(c->long_prompts, "skip") == 0;
-    struct prompts *train = NULL, *eval = NULL;
-    int rc = RL_OK;
-
-    TRY(prompts_open(&train, c->prompts, p->policy.tokenizer, shape->V, shape->context - 1, skip));
-    p->longest_prompt = prompts_longest(train);
-    if (c->eval_prompts && *c->eval_prompts) {
-        TRY(prompts_open(&eval, c->eval_prompts, p->policy.tokenizer, shape->V, shape->context - 1,
-                         skip));
-        p->eval_P = (int)prompts_count(eval);
-        if (c->eval_rows > 0 && c->eval_rows < p->eval_P)
-            p->eval_P = (int)c->eval_rows;
-        if (prompts_longest(eval) > p->longest_prompt)
-            p->longest_prompt = prompts_longest(eval);
-    }
-    p->row_tokens = p->longest_prompt + (int)c->max_new;
-done:
-    prompts_close(train);
-    prompts_close(eval);
-    return rc;
-}
 
 static int plan_open(struct plan *p, const struct config *c)
 {
     int rc = RL_OK;
 
     p->config = c;
-    p->algorithm = algorithm_find(c->algorithm);
-    p->P = (int)(p->algorithm->rollouts ? c->prompts_per_step : c->rows_per_step);
-    p->k = p->algorithm->rollouts ? (int)c->samples_per_prompt : 1;
     TRY(placement_make(&p->placement, c, (int)n_ranks));
-    TRY(source_open(&p->policy, c->model));
     TRY(compute_open(&p->compute, c->device, 1));
-    p->row_tokens = c->row_tokens > 0 ? (int)c->row_tokens : p->policy.shape.context;
-    if (p->algorithm->rollouts) {
-        TRY(source_open(&p->reference, c->refmodel && *c->refmodel ? c->refmodel : c->model));
-        TRY(open_prompts(p));
-    }
-    if (p->row_tokens > p->policy.shape.context)
-        p->row_tokens = p->policy.shape.context;
-    TRY(ring_check(p->P, p->k, p->row_tokens));
+    TRY(inputs_open(&p->inputs, c));
+    inputs_tell(&p->inputs, c);
 done:
     return rc;
 }
 
 static void plan_close(struct plan *p)
 {
-    source_close(&p->policy);
-    source_close(&p->reference);
+    inputs_close(&p->inputs);
     placement_free(&p->placement);
     compute_close(p->compute);
 }
 
-static int rows_of(const struct plan *p, enum role role, int rank, int P, int k)
+static int bytes_of(const struct plan *p, int rank, struct bytes *b)
 {
-    int first = 0, count = 0, index = placement_index(&p->placement, role, rank);
-
-    if (index >= 0)
-        share_of(P, (int)p->config->reduction_leaves, placement_of(&p->placement, role)->count,
-                 index, &first, &count);
-    return count * k;
+    return rank_bytes(&p->inputs, p->config, &p->placement, p->compute, rank, b);
 }
 
-static struct bytes rank_bytes(const struct plan *p, int rank)
+static int rows_of(const struct plan *p, enum role role, int rank)
 {
-    const struct config *c = p->config;
-    int leaves = (int)c->reduction_leaves,
-        learner = placement_index(&p->placement, ROLE_LEARNER, rank);
-    unsigned roles = p->placement.roles[rank];
-    struct bytes b = { 0 };
-
-    if (roles & (ROLE_ACTOR | ROLE_LEARNER))
-        b.weights = model_bytes(&p->policy.shape, p->compute);
-    if (roles & ROLE_REFMODEL) {
-        b.reference = model_bytes(&p->reference.shape, p->compute);
-        b.refmodel =
-            refmodel_bytes(&p->reference.shape, p->compute, (int)c->micro_rows, p->row_tokens);
-    }
-    if (roles & ROLE_ACTOR) {
-        int rows = rows_of(p, ROLE_ACTOR, rank, p->P, p->k);
-        int eval = rows_of(p, ROLE_ACTOR, rank, p->eval_P, 1);
-        struct actor_settings s = run_actor_settings(c, &p->policy, p->longest_prompt,
-                                                     eval > rows ? eval : rows);
-        b.actor = actor_bytes(&p->policy.shape, p->compute, &s);
-    }
-    if (learner >= 0)
-        b.learner = learner_bytes(c, &p->policy.shape, p->compute,
-                                  placement_of(&p->placement, ROLE_LEARNER)->count, learner, p->P,
-                                  p->k, p->row_tokens);
-    b.batches = ring_bytes(&p->placement, rank, leaves, p->P, p->k,
-                           p->algorithm->rollouts ? (int)c->max_lag + 1 : 1, p->row_tokens,
-                           c->n_rewards, p->algorithm->rollouts ? ROLE_ALL : ROLE_LEARNER);
-    if (p->eval_P > 0)
-        b.batches += ring_bytes(&p->placement, rank, leaves, p->eval_P, 1, 1, p->row_tokens,
-                                c->n_rewards, ROLE_ALL);
-    b.total = b.weights + b.reference + b.actor + b.refmodel + b.learner + b.batches;
-    return b;
+    return rank_rows(&p->inputs.train, p->config, &p->placement, role, rank);
 }
 
 static double mib(size_t bytes)
@@ -150,16 +72,12 @@ static double mib(size_t bytes)
 static void print_rank(const struct plan *p, int rank, const struct bytes *b)
 {
     struct text roles = { 0 };
-    bool rollouts = p->algorithm->rollouts;
-    int rows = rows_of(p, rollouts ? ROLE_ACTOR : ROLE_LEARNER, rank, p->P, p->k);
-
     placement_text(&p->placement, rank, &roles);
-    if (p->placement.roles[rank] & ROLE_ACTOR && rows == 0)
+    if (p->placement.roles[rank] & ROLE_ACTOR && rows_of(p, ROLE_ACTOR, rank) == 0)
         text_adds(&roles, " (actor without work)");
     printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", rank, roles.data,
-           rows_of(p, ROLE_LEARNER, rank, p->P, p->k), mib(b->weights),
-           mib(b->reference + b->refmodel), mib(b->actor), mib(b->learner), mib(b->batches),
-           mib(b->total));
+           rows_of(p, ROLE_LEARNER, rank), mib(b->weights), mib(b->reference + b->refmodel),
+           mib(b->actor), mib(b->learner), mib(b->batches), mib(b->total));
     text_free(&roles);
 }
 
@@ -168,13 +86,13 @@ static int messages(const struct plan *p, enum role from, enum role to)
 {
     const struct ranklist *a = placement_of(&p->placement, from),
                           *b = placement_of(&p->placement, to);
-    int leaves = (int)p->config->reduction_leaves, count = 0;
+    int P = p->inputs.train.P, leaves = (int)p->config->reduction_leaves, count = 0;
 
     for (int i = 0; i < a->count; i++)
         for (int j = 0; j < b->count; j++) {
             int fa, na, fb, nb;
-            share_of(p->P, leaves, a->count, i, &fa, &na);
-            share_of(p->P, leaves, b->count, j, &fb, &nb);
+            share_of(P, leaves, a->count, i, &fa, &na);
+            share_of(P, leaves, b->count, j, &fb, &nb);
             count += a->rank[i] != b->rank[j] && fa < fb + nb && fb < fa + na;
         }
     return count;
@@ -184,13 +102,13 @@ static void print_messages(const struct plan *p)
 {
     const struct ranklist *learners = placement_of(&p->placement, ROLE_LEARNER);
     const struct ranklist *actors = placement_of(&p->placement, ROLE_ACTOR);
-    size_t weights = model_size(&p->policy.shape) * sizeof(float);
+    size_t weights = model_size(&p->inputs.policy.shape) * sizeof(float);
     int pure = 0;
 
     for (int i = 0; i < actors->count; i++)
         pure += placement_index(&p->placement, ROLE_LEARNER, actors->rank[i]) < 0;
     puts("\nmessages per step");
-    if (p->algorithm->rollouts) {
+    if (p->inputs.algorithm->rollouts) {
         printf("  rollouts to reward      %5d pairs of ranks\n",
                messages(p, ROLE_ACTOR, ROLE_REWARD));
         printf("  rollouts to refmodel    %5d\n", messages(p, ROLE_ACTOR, ROLE_REFMODEL));
@@ -217,24 +135,36 @@ static int check_memory(size_t host_bytes)
     return RL_OK;
 }
 
-static int print_plan(const struct plan *p)
+static void print_head(const struct plan *p)
 {
-    int host = (int)(per_host > 0 ? per_host : n_ranks);
-    size_t fullest = 0, on_host = 0;
+    const struct inputs *in = &p->inputs;
 
     printf("%s, %s, %d %s x %d rows a step, rows of at most %d tokens\n\n", p->config->algorithm,
-           p->policy.path, p->P, p->algorithm->rollouts ? "prompts" : "rows of text", p->k,
-           p->row_tokens);
+           in->policy.path, in->train.P, in->algorithm->rollouts ? "prompts" : "rows of text",
+           in->train.k, in->train.row_tokens);
     printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s\n", "rank", "roles", "rows", "weights",
            "reference", "actor", "learner", "batches", "MiB");
+}
+
+static int print_plan(const struct plan *p)
+{
+    int host = (int)(per_host > 0 ? per_host : n_ranks), rc = RL_OK;
+    size_t fullest = 0, on_host = 0;
+    struct bytes b;
+
+    /* What one learner cannot be made of, none can: asked before the first line is out. */
+    TRY(bytes_of(p, placement_of(&p->placement, ROLE_LEARNER)->rank[0], &b));
+    print_head(p);
     for (int r = 0; r < n_ranks; r++) {
-        struct bytes b = rank_bytes(p, r);
+        TRY(bytes_of(p, r, &b));
         print_rank(p, r, &b);
         on_host = r % host == 0 ? b.total : on_host + b.total;
         fullest = on_host > fullest ? on_host : fullest;
     }
     print_messages(p);
-    return check_memory(fullest);
+    rc = check_memory(fullest);
+done:
+    return rc;
 }
 
 int command_plan(int argc, char **argv)

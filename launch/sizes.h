@@ -1,0 +1,61 @@
+/* What a configuration names, opened, and the sizes that follow from it.  A run makes its batches
+ * and models from these and `plan` counts them: both see the same numbers.
+ *
+ *   struct inputs in;
+ *   TRY(inputs_open(&in, config));
+ *   TRY(rank_bytes(&in, config, &placement, compute, rank, &bytes));
+ *   inputs_close(&in);
+ *
+ *   model, refmodel -> sources       prompts, eval_prompts -> longest prompt \
+ *   text, eval_text -> corpora       max_new, row_tokens, model's context     -> rows, batches
+ */
+#ifndef LAUNCH_SIZES_H
+#define LAUNCH_SIZES_H
+
+#include "actor/actor.h"
+#include "base/config.h"
+#include "data/prompts.h"
+#include "launch/models.h"
+#include "launch/placement.h"
+#include "launch/ring.h"
+#include "learner/learner.h"
+
+#define ACTOR_ROWS 64                   /* rows decoded at once by an actor, at most */
+
+struct inputs {
+    const struct algorithm *algorithm;
+    struct source policy, reference;    /* reference: only with rollouts */
+    struct prompts *prompts, *eval_prompts;
+    struct corpus *corpus;              /* lm: rows to train on */
+    int n_eval_text;                    /* 0 without evaluations */
+    struct corpus **eval_corpus;        /* (n_eval_text) */
+
+    int longest_prompt;                 /* in tokens; 0 without rollouts */
+    int row_tokens;                     /* the longest row a learner meets */
+    struct ring_size train, eval;       /* eval.P 0: nothing to generate for evaluation */
+    struct ring_size *eval_rows;        /* (n_eval_text) rows of text, learners only */
+};
+
+/* Reads the files, not the weights.  Held-out files are left alone when eval_every is 0.  One line
+ * names the file or key that is wrong, or the batch that is too large.  The caller keeps config and
+ * closes, also after an error.  Not collective. */
+int inputs_open(struct inputs *in, const struct config *c);
+void inputs_close(struct inputs *in);                       /* fine on a zeroed struct */
+/* Says (log_info) how many prompts long_prompts = "skip" left out; nothing when none. */
+void inputs_tell(const struct inputs *in, const struct config *c);
+
+/* Rows of a batch that a rank holds in a role. */
+int rank_rows(const struct ring_size *size, const struct config *c, const struct placement *p,
+              enum role role, int rank);
+/* What actor_create gets on a rank that holds the role. */
+struct actor_settings rank_actor(const struct inputs *in, const struct config *c,
+                                 const struct placement *p, int rank);
+
+/* The memory a rank of the run takes, by what takes it. */
+struct bytes { size_t weights, reference, actor, refmodel, learner, batches, total; };
+
+/* The negative code of learner_create when the learner cannot be made, with its line. */
+int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
+               struct compute *compute, int rank, struct bytes *b);
+
+#endif
