@@ -116,7 +116,8 @@ const struct row config_rows[] = {
          "seconds any wait may take before the late rank is named and the run ends"),
 
     HEADING("Evaluation and records"),
-    INT("eval_every", eval_every, "0", 0, STEPS, 0, "steps between evaluations; 0: never"),
+    INT("eval_every", eval_every, "0", 0, STEPS, 0,
+        "steps between evaluations; 0: never, and held-out files are not opened"),
     INT("eval_rows", eval_rows, "0", 0, STEPS, 0, "held-out prompts used, at most; 0: all"),
     INT("checkpoint_every", checkpoint_every, "0", 0, STEPS, 0,
         "steps between checkpoints; 0: only at the end and when asked to stop"),

@@ -163,9 +163,11 @@ void inputs_close(struct inputs *in)
 
 static void tell_skipped(const struct prompts *p, const char *path, int longest)
 {
-    if (p && prompts_skipped(p) > 0)
-        log_info("%lld prompts of %s longer than %d tokens are left out",
-                 (long long)prompts_skipped(p), path, longest);
+    long long n = p ? prompts_skipped(p) : 0;
+
+    if (n > 0)
+        log_info("%lld prompt%s of %s longer than %d tokens %s left out", n, n > 1 ? "s" : "", path,
+                 longest, n > 1 ? "are" : "is");
 }
 
 void inputs_tell(const struct inputs *in, const struct config *c)

@@ -63,6 +63,16 @@ ok "config.cfg of a run trains the same" run 1 "$out/config.cfg" output="$WORK/c
 ok "diff" "$RANKWISE" diff "$out" "$WORK/copy"
 "$RANKWISE" plan tests/bits.cfg -n 3 | grep -q 'gradients among learners' && pass "plan" ||
     fail "plan"
+says 2 'too many for one learner' "plan of more pairs than a learner holds" "$RANKWISE" plan \
+    tests/bits.cfg -n 2 prompts_per_step=200000 samples_per_prompt=100 dpo.pairing=all
+says 1 'nowhere.txt' "plan opens the text" "$RANKWISE" plan tests/lm.cfg -n 1 \
+    text="[\"$WORK/nowhere.txt\"]"
+mib() { "$RANKWISE" plan tests/bits.cfg -n 1 "$@" | awk '$2 ~ /^actor/ { print int($NF) }'; }
+[ "$(mib)" -gt 0 ] && [ "$(mib eval_text='["README.md"]')" -gt "$(mib)" ] &&
+    pass "plan counts evaluation on text" || fail "plan counts evaluation on text" "$(mib)"
+[ "$(mib eval_every=0 eval_text='["README.md"]' eval_prompts=none)" = "$(mib eval_every=0)" ] &&
+    pass "and leaves held-out files alone without evaluations" ||
+    fail "and leaves held-out files alone without evaluations"
 
 # language-model training on text
 "$RANKWISE" generate $demo --prompts launch/demo/prompts.jsonl --max-new 40 > "$WORK/text.txt"

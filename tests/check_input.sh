@@ -63,8 +63,10 @@ bad 1 'cut.jsonl:[0-9]+' "prompts with a cut tail" prompts="$WORK/cut.jsonl"
 printf '{"prompt":"Tom"}\n{"prompt":"%s"}\n' "$(yes 'the park' | head -n 300 | tr '\n' ' ')" > \
     "$WORK/long.jsonl"
 bad 1 'long.jsonl:2.*long_prompts' "a prompt longer than the context" prompts="$WORK/long.jsonl"
-ok "long_prompts = skip leaves it out" run 1 $cfg output="$out" steps=1 \
+ok "long_prompts = skip leaves it out" run 3 $cfg output="$out" steps=1 \
     prompts="$WORK/long.jsonl" long_prompts=skip
+[ "$(printf '%s\n' "$said" | grep -c '^1 prompt of .*long.jsonl longer than 255 tokens')" -eq 1 ] &&
+    pass "and says so, once" || fail "and says so, once" "$said"
 printf '{"prompt":""}\n' > "$WORK/blank.jsonl"
 bad 1 'blank.jsonl:1' "an empty prompt" prompts="$WORK/blank.jsonl"
 
@@ -128,4 +130,14 @@ says 4 'gradient of model.embed_tokens.weight' "numbers gone bad stop the run" "
     adam.weight_decay=1 clip_norm=0 eval_every=0 output="$WORK/nan"
 [ -n "$(ls "$WORK/nan/checkpoints")" ] && pass "and the last good state is saved" ||
     fail "and the last good state is saved"
+apart='ranks=({count=1;roles=["actor"];},{count=1;roles=["learner"];},
+    {count=1;roles=["reward","refmodel"];})'
+norm=$((8 + 3016 + 122880))      # header, embeddings; the first weight of the first norm follows
+model; printf '\377\177' | dd of="$WORK/model/model.safetensors" bs=1 seek=$norm conv=notrunc \
+    2>/dev/null
+for more in eval_every=10 eval_every=0 "eval_every=0 max_lag=1"; do
+    # shellcheck disable=SC2086 (several settings)
+    says 4 'step 0, prompt 0, sample 0.*token' "the rank that failed speaks ($more)" mpirun -np 3 \
+        "$RANKWISE" train $cfg output="$WORK/apart" model="$WORK/model" "$apart" $more
+done
 finish

@@ -1,6 +1,7 @@
-/* The pages of launch/ that need no other rank: options, placement, the run folder. */
+/* The pages of launch/ that need no other rank: options, placement, sizes, the run folder. */
 #include "tests/support.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "launch/options.h"
 #include "launch/placement.h"
 #include "launch/ring.h"
+#include "launch/run.h"
 
 /* ---- options */
 
@@ -186,6 +188,149 @@ static void test_a_batch_beyond_addressing_is_refused(void **state)
     status_hold(false);
 }
 
+/* ---- the sizes: plan counts what a run takes */
+
+#define DEMO "launch/demo/"
+
+/* The demo's model, on its prompts or on text; `more` is key=value and has the last word. */
+static struct config *demo_config(const char *algorithm, const char *more)
+{
+    const char *folder = support_folder();
+    char text[8192] = "", cfg[2048], copy[256], *words[8], *save;
+    const char *path;
+    struct config *c;
+    int n = 0;
+
+    while (strlen(text) < sizeof text - 64)
+        strcat(text, "Tom had a red ball. He was happy.\n");
+    path = support_write(folder, "t.txt", text);
+    snprintf(cfg, sizeof cfg,
+             "algorithm = \"%s\"; model = \"" DEMO "model\"; output = \"%s/run\";\n"
+             "prompts = \"" DEMO "prompts.jsonl\"; eval_prompts = \"" DEMO "held-out.jsonl\";\n"
+             "text = [\"%s\"]; eval_text = [\"%s\"]; rewards = { kind = \"length\"; };\n"
+             "prompts_per_step = 3; samples_per_prompt = 2; rows_per_step = 3; max_new = 9;\n"
+             "threads = 1; reduction_leaves = 4; eval_rows = 2;\n", algorithm, folder, path, path);
+    snprintf(copy, sizeof copy, "%s", more);
+    for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+        words[n++] = w;
+    assert_ok(config_open(&c, support_write(folder, "x.cfg", cfg), words, n));
+    return c;
+}
+
+static size_t heap(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+static size_t batches_of(const struct run *r)
+{
+    size_t bytes = r->train.memory.peak + r->eval.memory.peak;
+
+    for (int i = 0; i < r->inputs.n_eval_text; i++)
+        bytes += r->eval_rows[i].memory.peak;
+    return bytes;
+}
+
+static void plan_is_the_run(const char *algorithm, const char *more)
+{
+    struct config *c = demo_config(algorithm, more);
+    struct comm *alone = comm_alone();
+    struct bytes b;
+    struct run r;
+    size_t before, files, taken;
+
+    before = heap();
+    assert_ok(inputs_open(&r.inputs, c));
+    files = heap() - before;
+    inputs_close(&r.inputs);
+    before = heap();
+    assert_ok(run_open(&r, c, alone));
+    taken = heap() - before - files;
+    assert_ok(rank_bytes(&r.inputs, c, &r.placement, r.compute, 0, &b));
+    assert_int_equal(b.batches, batches_of(&r));
+    assert_int_equal(b.total,
+                     b.weights + b.reference + b.actor + b.refmodel + b.learner + b.batches);
+#ifndef SANITIZED
+    if (taken < b.total || taken > b.total + b.total / 100 + (1 << 18))
+        fail_msg("%s %s: planned %zu bytes, took %zu", algorithm, more, b.total, taken);
+#else
+    (void)taken;
+#endif
+    run_close(&r);
+    comm_stop(alone);
+    config_close(c);
+}
+
+static void test_plan_is_what_a_run_takes(void **state)
+{
+    (void)state;
+    plan_is_the_run("online_dpo", "");
+    plan_is_the_run("online_dpo", "eval_every=1 max_lag=1");
+    plan_is_the_run("online_dpo", "eval_every=1 row_tokens=6");
+    plan_is_the_run("lm", "row_tokens=6");
+    plan_is_the_run("lm", "row_tokens=6 eval_every=1");
+}
+
+static struct inputs inputs_of(const char *algorithm, const char *more)
+{
+    struct config *c = demo_config(algorithm, more);
+    struct inputs in;
+
+    assert_ok(inputs_open(&in, c));
+    config_close(c);
+    return in;
+}
+
+static void test_sizes_follow_from_the_files(void **state)
+{
+    struct inputs in = inputs_of("online_dpo", "eval_every=5 max_lag=1 row_tokens=5");
+    int rollout = in.longest_prompt + 9;
+
+    (void)state;
+    assert_true(in.longest_prompt > 0 && rollout < in.policy.shape.context);
+    assert_int_equal(in.train.P, 3);
+    assert_int_equal(in.train.k, 2);
+    assert_int_equal(in.train.depth, 2);
+    assert_int_equal(in.train.row_tokens, rollout);
+    assert_int_equal(in.eval.P, 2);                 /* eval_rows */
+    assert_int_equal(in.n_eval_text, 1);
+    assert_int_equal(in.eval_rows[0].P, 2);
+    assert_int_equal(in.eval_rows[0].row_tokens, 5);
+    assert_int_equal(in.row_tokens, rollout);
+    inputs_close(&in);
+    in = inputs_of("online_dpo", "eval_every=5");
+    assert_int_equal(in.row_tokens, in.policy.shape.context);   /* the learner's, for the text */
+    assert_int_equal(in.train.row_tokens, rollout);
+    inputs_close(&in);
+    in = inputs_of("lm", "row_tokens=6");
+    assert_true(in.train.P == 3 && in.train.k == 1 && in.train.row_tokens == 6);
+    assert_true(in.row_tokens == 6 && in.eval.P == 0 && !in.train.links);
+    inputs_close(&in);
+}
+
+static void test_held_out_files_wait_for_evaluations(void **state)
+{
+    const char *none = "eval_prompts=none.jsonl eval_text=[\"none.txt\"] ";
+    char more[256];
+    struct inputs in = inputs_of("online_dpo", none);
+    struct config *c;
+
+    (void)state;
+    assert_true(!in.eval_prompts && in.eval.P == 0 && in.n_eval_text == 0);
+    inputs_close(&in);
+    snprintf(more, sizeof more, "%seval_every=1", none);
+    c = demo_config("online_dpo", more);
+    status_hold(true);
+    assert_int_not_equal(inputs_open(&in, c), RL_OK);
+    assert_non_null(strstr(status_message(), "none.jsonl"));
+    status_drop();
+    status_hold(false);
+    inputs_close(&in);
+    config_close(c);
+}
+
 /* ---- the run folder is cut back to the checkpoint's step */
 
 static size_t lines_after(const char *text, int64_t step)
@@ -247,6 +392,9 @@ int main(void)
         cmocka_unit_test(test_impossible_placements_are_refused),
         cmocka_unit_test(test_equal_shares_are_one_batch),
         cmocka_unit_test(test_a_batch_beyond_addressing_is_refused),
+        cmocka_unit_test(test_plan_is_what_a_run_takes),
+        cmocka_unit_test(test_sizes_follow_from_the_files),
+        cmocka_unit_test(test_held_out_files_wait_for_evaluations),
         cmocka_unit_test(test_metrics_are_cut_back),
         cmocka_unit_test(test_a_stop_file_is_seen_once),
     };
