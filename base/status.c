@@ -2,6 +2,8 @@
  *
  *   rl_error(...) --> kept line --+-- alone:      printed at once
  *                                 +-- in a group: printed by status_print, on the rank agreed upon
+ *
+ * The newest line wins, but for one case: status_keep holds on to the cause of what comes later.
  */
 #include "base/status.h"
 
@@ -15,7 +17,8 @@
 
 /* The last line is the state of the process, like errno. */
 static char kept[LINE_ROOM];
-static bool holding;
+static int kept_code;
+static bool holding, keeping;
 
 /* A message is one line, whatever bytes a hostile file put into it. */
 static void keep_one_line(char *s)
@@ -39,7 +42,11 @@ int rl_error(int code, const char *format, ...)
     else if (size >= (int)sizeof line)
         strcpy(line + sizeof line - 4, "...");
     keep_one_line(line);
+    if (keeping && code == kept_code)
+        return code;
+    status_drop();
     strcpy(kept, line);
+    kept_code = code;
     if (!holding)
         status_print();
     return code;
@@ -48,6 +55,11 @@ int rl_error(int code, const char *format, ...)
 void status_hold(bool hold)
 {
     holding = hold;
+}
+
+void status_keep(void)
+{
+    keeping = holding && kept[0];
 }
 
 const char *status_message(void)
@@ -59,12 +71,13 @@ void status_print(void)
 {
     if (kept[0])
         log_error("%s", kept);
-    kept[0] = 0;
+    status_drop();
 }
 
 void status_drop(void)
 {
     kept[0] = 0;
+    keeping = false;
 }
 
 static int severity(int code)

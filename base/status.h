@@ -43,6 +43,10 @@ int rl_error(int code, const char *format, ...) __attribute__((format(printf, 2,
 /* In a group of ranks: keep the newest rl_error line instead of printing it. */
 void status_hold(bool hold);
 
+/* The line kept now, if any, told of a failure that the group has yet to meet: later errors of the
+ * same code are its consequences and do not replace it until it is printed or dropped. */
+void status_keep(void);
+
 /* The line kept by the last rl_error, "" if none or already printed; status_print prints and clears
  * it. */
 const char *status_message(void);

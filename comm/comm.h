@@ -28,6 +28,7 @@ enum phase {
 const char *phase_name(enum phase phase);
 
 struct comm;
+struct text;
 
 /* Start MPI when a launcher (mpirun, srun --mpi=pmix) started us, else a world of one.  Not to be
  * called twice.  In a world of several ranks error lines are kept from here on (status_hold) until
@@ -49,16 +50,17 @@ void comm_free(struct comm *g);
 
 int comm_rank(const struct comm *g);
 int comm_size(const struct comm *g);
-int comm_world_rank(const struct comm *g, int rank);         /* in the world, of a rank of g */
 const char *comm_host(const struct comm *g, int rank);       /* host name of a rank of g */
 int comm_ranks_on_host(const struct comm *world);            /* ranks that share my host */
 void comm_set_deadline(struct comm *world, double seconds);  /* for every group; at first 600 */
 int comm_set_roles(struct comm *world, const char *text);    /* Collective: for messages */
 void comm_set_step(struct comm *world, int64_t step);        /* what messages say */
 
-/* Collective.  The worst of all ranks' codes.  The line of the lowest rank that has that code and a
- * line is printed, once; the others' lines are dropped.  RL_ELOST needs no agreement: it returns at
- * once. */
+/* Collective.  The worst of all ranks' codes.  One line explains a failure: of the lowest rank that
+ * has that code and a line, else (the code came with a batch) of the lowest rank that has a line;
+ * nobody's when some of the ranks have agreed on this code before, and on nothing else since, and
+ * printed one.  The other lines are dropped.  On RL_OK and RL_ESTOP lines are kept: they may
+ * explain a batch that still waits.  RL_ELOST needs no agreement: it returns at once. */
 int comm_agree(struct comm *g, int rc);
 int comm_barrier(struct comm *g, enum phase phase);
 int comm_broadcast(struct comm *g, void *data, size_t bytes, int root, enum phase phase);
@@ -69,6 +71,10 @@ int comm_allgather(struct comm *g, const void *mine, void *all, const size_t *co
 /* The same, on root only; the others may pass all = NULL. */
 int comm_gather(struct comm *g, const void *mine, void *all, const size_t *counts, int root,
                 enum phase phase);
+/* Bytes of any number from each rank, appended to root's `all` one behind the other in rank order;
+ * the others may pass all = NULL.  Collective; every rank returns the same status. */
+int comm_gather_text(struct comm *g, const void *mine, size_t bytes, struct text *all, int root,
+                     enum phase phase);
 int comm_sum_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 int comm_max_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 

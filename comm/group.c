@@ -5,7 +5,6 @@
 
 #include "base/status.h"
 #include "comm/group.h"
-#include "comm/mpi_handle.h"
 
 const char *phase_name(enum phase phase)
 {
@@ -64,7 +63,9 @@ int group_create(struct comm **out, struct world *world, MPI_Comm mpi, const cha
     }
     g->ranks = calloc((size_t)g->size, sizeof *g->ranks);
     g->codes = calloc((size_t)g->size, sizeof *g->codes);
-    if (!g->ranks || !g->codes) {
+    g->sizes = calloc((size_t)g->size, sizeof *g->sizes);
+    g->counts = calloc((size_t)g->size, sizeof *g->counts);
+    if (!g->ranks || !g->codes || !g->sizes || !g->counts) {
         rc = rl_error(RL_ENOFIT, "cannot allocate a group of %d ranks", g->size);
         goto done;
     }
@@ -85,6 +86,8 @@ void group_destroy(struct comm *g)
     requests_free(&g->requests);
     free(g->ranks);
     free(g->codes);
+    free(g->sizes);
+    free(g->counts);
     free(g);
 }
 
@@ -138,11 +141,6 @@ int comm_size(const struct comm *g)
     return g->size;
 }
 
-int comm_world_rank(const struct comm *g, int rank)
-{
-    return g->ranks[rank];
-}
-
 const char *comm_host(const struct comm *g, int rank)
 {
     return g->world->host[g->ranks[rank]];
@@ -174,14 +172,4 @@ void comm_waited(struct comm *world, double seconds[PHASES])
 
     memcpy(seconds, w->waited, sizeof w->waited);
     memset(w->waited, 0, sizeof w->waited);
-}
-
-bool comm_is_mpi(const struct comm *g)
-{
-    return g->mpi != MPI_COMM_NULL;
-}
-
-MPI_Comm comm_mpi(const struct comm *g)
-{
-    return g->mpi;
 }

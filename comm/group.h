@@ -52,6 +52,7 @@ struct world {
     size_t piece;                         /* bytes in one message; tests make it small */
     int links, feeds;                     /* opened so far: they number the tags */
     double waited[PHASES];
+    int told;                             /* code of the failure whose line was printed, RL_OK */
     char (*host)[HOST_BYTES];             /* of every rank */
     char (*roles)[ROLES_BYTES];
     /* the roll call (comm/rollcall.c) */
@@ -68,7 +69,9 @@ struct comm {
     MPI_Comm mpi;
     int rank, size;
     int *ranks;                           /* (size) in the world */
-    int (*codes)[2];                      /* (size) of comm_agree: code, has a line */
+    int (*codes)[2];                      /* (size) of comm_agree: code, enum line */
+    int64_t *sizes;                       /* (size) of comm_gather_text, in bytes */
+    size_t *counts;                       /* (size) the same */
     char name[NAME_BYTES];
     int64_t sequence;                     /* verbs so far */
     struct requests requests;

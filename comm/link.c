@@ -207,6 +207,17 @@ done:
     return rc;
 }
 
+int link_ready(struct link *link)
+{
+    struct slot *slot;
+
+    if (!link || link->sender < 0)
+        return RL_OK;
+    slot = &link->slots[link->sent % link->depth];
+    slot->batch = NULL;                   /* it will be another: too late for link_recv here */
+    return comm_wait(link->world, &slot->requests, slot->phase);
+}
+
 int link_send(struct link *link, const struct batch *b, unsigned columns, enum phase phase)
 {
     struct slot *slot = &link->slots[link->sent % link->depth];
@@ -215,7 +226,7 @@ int link_send(struct link *link, const struct batch *b, unsigned columns, enum p
     if (link->sender < 0)
         return rl_error(RL_EBUG, "link \"%s\": rank %d does not send", link->name,
                         link->world->rank);
-    TRY(comm_wait(link->world, &slot->requests, phase));      /* the batch `depth` sends ago */
+    TRY(link_ready(link));
     slot->batch = b;
     slot->columns = columns;
     slot->sequence = slot->requests.sequence = link->sent++;
@@ -234,14 +245,4 @@ int link_send(struct link *link, const struct batch *b, unsigned columns, enum p
     }
 done:
     return rc != RL_OK ? rc : own;
-}
-
-int link_finish(struct link *link)
-{
-    int rc = RL_OK;
-
-    for (int i = 0; i < link->depth; i++)
-        TRY(comm_wait(link->world, &link->slots[i].requests, link->slots[i].phase));
-done:
-    return rc;
 }

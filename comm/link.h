@@ -30,8 +30,8 @@ int link_open(struct link **link, struct comm *world, const char *name, const in
 void link_close(struct link *link);
 
 /* Not collective.  Called by every rank of `from`: starts sending; the batch must stay as it is
- * until link_finish or the return of the `depth`th later send.  On an error of its own (a column is
- * not filled) the receivers get the code as the batch's status. */
+ * until the return of the `depth`th later send, or of link_ready just before that one.  On an error
+ * of its own (a column is not filled) the receivers get the code as the batch's status. */
 int link_send(struct link *link, const struct batch *b, unsigned columns, enum phase phase);
 /* Called by every rank of `to`, with the same columns and in the same order as the sends.  b's
  * share (P, k, group, groups, step) is set; COL_TOKENS sets N, T, start; other columns need it set
@@ -39,7 +39,10 @@ int link_send(struct link *link, const struct batch *b, unsigned columns, enum p
  * A batch that failed at any sender, or before, gets b->status (the worst), none of these columns,
  * and RL_OK is returned; an error found here is returned and is in b->status too. */
 int link_recv(struct link *link, struct batch *b, unsigned columns, enum phase phase);
-int link_finish(struct link *link);            /* wait until everything sent has left */
+/* Not collective.  Waits until the batch of `depth` sends ago has left: to be called before that
+ * batch is written again, for every link that sent it.  Nothing to do on a rank that does not send,
+ * or for NULL. */
+int link_ready(struct link *link);
 
 /* ---- weights, learner -> actors (and any other rank that needs them) */
 struct feed;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "base/text.h"
 #include "comm/group.h"
 
 /* A verb begins: its number is what a roll call compares. */
@@ -13,8 +14,16 @@ static struct requests *begin(struct comm *g)
     return &g->requests;
 }
 
-/* Every rank's code, and whether a line explains it here: a code that came with a batch from
- * another rank has none. */
+/* What explains a rank's code there.  A code that came with a batch has its line elsewhere. */
+enum line { LINE_NONE, LINE_KEPT, LINE_TOLD };
+
+static enum line line_of(const struct comm *g, int rc)
+{
+    if (rc != RL_OK && rc == g->world->told)
+        return LINE_TOLD;
+    return status_message()[0] ? LINE_KEPT : LINE_NONE;
+}
+
 static int share_codes(struct comm *g, int rc)
 {
     struct requests *q = begin(g);
@@ -22,7 +31,7 @@ static int share_codes(struct comm *g, int rc)
     int status;
 
     mine[0] = rc;
-    mine[1] = status_message()[0] != 0;
+    mine[1] = line_of(g, rc);
     if (g->size == 1)
         return RL_OK;
     status = mpi_status(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, g->codes, 2, MPI_INT,
@@ -30,9 +39,27 @@ static int share_codes(struct comm *g, int rc)
     return status == RL_OK ? comm_wait(g, q, PHASE_AGREE) : status;
 }
 
+/* The lowest rank with such a line, of those with this code or of all; -1: nobody. */
+static int find_line(const struct comm *g, enum line line, int code, bool of_all)
+{
+    for (int r = 0; r < g->size; r++)
+        if (g->codes[r][1] == (int)line && (of_all || g->codes[r][0] == code))
+            return r;
+    return -1;
+}
+
+/* Who prints the line of a failure, -1: nobody has one.  See comm.h. */
+static int find_speaker(const struct comm *g, int code)
+{
+    int speaker = find_line(g, LINE_KEPT, code, false);
+
+    return speaker >= 0 ? speaker : find_line(g, LINE_KEPT, code, true);
+}
+
 int comm_agree(struct comm *g, int rc)
 {
-    int worst = RL_OK, speaker = -1, status;
+    int worst = RL_OK, speaker, status;
+    bool told;
 
     if (rc == RL_ELOST)
         return rc;                    /* whoever was lost would not come here either */
@@ -41,13 +68,18 @@ int comm_agree(struct comm *g, int rc)
         return status;
     for (int r = 0; r < g->size; r++)
         worst = status_worse(worst, g->codes[r][0]);
-    for (int r = g->size - 1; r >= 0; r--)
-        if (worst != RL_OK && g->codes[r][0] == worst && g->codes[r][1])
-            speaker = r;
+    if (worst == RL_OK || worst == RL_ESTOP) {
+        status_keep();                /* of a batch that nobody has asked for yet */
+        g->world->told = RL_OK;
+        return worst;
+    }
+    told = find_line(g, LINE_TOLD, worst, false) >= 0;
+    speaker = told ? -1 : find_speaker(g, worst);
     if (speaker == g->rank)
         status_print();
     else
         status_drop();
+    g->world->told = told || speaker >= 0 ? worst : RL_OK;
     return worst;
 }
 
@@ -132,6 +164,32 @@ int comm_gather(struct comm *g, const void *mine, void *all, const size_t *count
         TRY(requests_send(q, g, mine, counts[g->rank], root, TAG_GATHER));
     }
     rc = comm_wait(g, q, phase);
+done:
+    return rc;
+}
+
+int comm_gather_text(struct comm *g, const void *mine, size_t bytes, struct text *all, int root,
+                     enum phase phase)
+{
+    size_t total = 0;
+    char *end = NULL;
+    int rc = RL_OK;
+
+    memset(g->sizes, 0, (size_t)g->size * sizeof *g->sizes);
+    g->sizes[g->rank] = (int64_t)bytes;
+    TRY(comm_sum_int64(g, g->sizes, g->size, phase));
+    for (int r = 0; r < g->size; r++)
+        total += g->counts[r] = (size_t)g->sizes[r];
+    if (g->rank == root)
+        rc = text_reserve(all, all->size + total + 1);
+    TRY(comm_agree(g, rc));
+    if (g->rank == root)
+        end = all->data + all->size;
+    TRY(comm_gather(g, mine, end, g->counts, root, phase));
+    if (g->rank == root) {
+        all->size += total;
+        all->data[all->size] = 0;
+    }
 done:
     return rc;
 }

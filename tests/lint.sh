@@ -22,7 +22,7 @@ BEGIN {
     may["base"] = ""
     may["compute"] = may["data"] = "base"
     may["comm"] = "base compute data/batch.h"
-    may["checkpoints"] = "base compute comm/comm.h comm/mpi_handle.h"      # HDF5 takes an MPI_Comm
+    may["checkpoints"] = "base compute comm/comm.h"
     may["model"] = "base compute comm/comm.h"
     may["actor"] = may["reward"] = may["refmodel"] = may["learner"] = \
         "base compute data comm checkpoints model"

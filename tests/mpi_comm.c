@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "comm/group.h"
 #include "comm/link.h"
-#include "comm/mpi_handle.h"
 #include "tests/mpi_check.h"
 
 static unsigned char pattern(int rank, size_t i)
@@ -54,6 +54,31 @@ static void test_gathers(struct comm *world)
     }
 }
 
+/* The same to root only, behind what it has, and then nothing from anybody. */
+static void test_gather_text(struct comm *world)
+{
+    unsigned char mine[4 * 777];
+    int rank = comm_rank(world), size = comm_size(world);
+    size_t bytes = (size_t)rank * 777, at = 2;
+
+    for (size_t i = 0; i < bytes; i++)
+        mine[i] = pattern(rank, i);
+    for (int root = 0; root < size; root++) {
+        struct text all = { 0 };
+        text_adds(&all, "x:");
+        check_ok(comm_gather_text(world, mine, bytes, rank == root ? &all : NULL, root,
+                                  PHASE_STATS));
+        check_ok(comm_gather_text(world, NULL, 0, &all, root, PHASE_STATS));
+        check(all.size == 2 + (rank == root ? (size_t)size * (size_t)(size - 1) / 2 * 777 : 0));
+        check(memcmp(all.data, "x:", 2) == 0 && all.data[all.size] == 0);
+        at = 2;
+        for (int r = 0; rank == root && r < size; r++)
+            for (size_t i = 0; i < (size_t)r * 777; i++)
+                check((unsigned char)all.data[at++] == pattern(r, i));
+        text_free(&all);
+    }
+}
+
 static void test_gather_in_place(struct comm *world)
 {
     int all[8] = { 0 };
@@ -72,6 +97,7 @@ static void test_pieces(struct comm *world)
     world->world->piece = 100;
     test_broadcast(world);
     test_gathers(world);
+    test_gather_text(world);
     world->world->piece = PIECE_BYTES;
 }
 
@@ -96,7 +122,7 @@ static void test_split(struct comm *world)
     check(comm_size(part) == (size + 1 - rank % 2) / 2);
     check(comm_rank(part) == rank / 2);
     for (int r = 0; r < comm_size(part); r++)
-        check(comm_world_rank(part, r) == 2 * r + rank % 2);
+        check(part->ranks[r] == 2 * r + rank % 2);
     check(strcmp(comm_host(part, 0), comm_host(world, rank)) == 0);
     check_ok(comm_sum_int64(part, &sum, 1, PHASE_COUNT));
     for (int r = rank % 2; r < size; r += 2)
@@ -150,6 +176,55 @@ static void test_agree(struct comm *world)
     status_hold(size > 1);
 }
 
+/* The failure travels in a batch: the rank that has the line returns RL_OK, agrees on that once
+ * more while the batch waits, and fails again; who gets the batch returns the code.  The learners
+ * agree among themselves first. */
+static void test_a_line_waits_for_its_code(struct comm *world)
+{
+    int rank = comm_rank(world), size = comm_size(world), last = size - 1, agreed, rc;
+    struct comm *team;
+
+    check_ok(comm_split(world, rank == last && size > 1 ? -1 : 0, "learners", &team));
+    status_hold(true);
+    if (rank == last)
+        rl_error(RL_ENAN, "the first batch");
+    check(agree_and_count(world, RL_OK, &agreed) == 0 && agreed == RL_OK);
+    if (rank == last)
+        rl_error(RL_ENAN, "the second batch");
+    check(strcmp(status_message(), rank == last ? "the first batch" : "") == 0);
+    rc = rank == last && size > 1 ? RL_OK : RL_ENAN;
+    if (team && size > 1)
+        check(agree_and_count(team, rc, &agreed) == 0 && agreed == RL_ENAN);
+    check((agree_and_count(world, rc, &agreed) > 0) == (rank == last));
+    check(agreed == RL_ENAN);
+    check(status_message()[0] == 0);
+    check_ok(comm_agree(world, RL_OK));
+    status_hold(size > 1);
+    comm_free(team);
+}
+
+/* A part of the ranks has agreed and printed: a line somewhere else is not a second one. */
+static void test_a_part_speaks_for_all(struct comm *world)
+{
+    int rank = comm_rank(world), size = comm_size(world), last = size - 1, agreed;
+    bool learner = rank != last || size == 1;
+    struct comm *team;
+
+    check_ok(comm_split(world, learner ? 0 : -1, "learners", &team));
+    status_hold(true);
+    rl_error(RL_ENAN, "seen by rank %d", rank);
+    if (learner)
+        check((agree_and_count(team, RL_ENAN, &agreed) > 0) == (rank == 0));
+    check(agree_and_count(world, learner ? RL_ENAN : RL_OK, &agreed) == 0 && agreed == RL_ENAN);
+    check(status_message()[0] == 0);
+    check(agree_and_count(world, RL_OK, &agreed) == 0 && agreed == RL_OK);
+    rl_error(RL_ENAN, "the next failure");
+    check((agree_and_count(world, RL_ENAN, &agreed) > 0) == (rank == 0));
+    check_ok(comm_agree(world, RL_OK));
+    status_hold(size > 1);
+    comm_free(team);
+}
+
 static void test_waiting_is_counted(struct comm *world)
 {
     double seconds[PHASES];
@@ -165,15 +240,6 @@ static void test_waiting_is_counted(struct comm *world)
     check(seconds[PHASE_WEIGHTS] == 0);
     comm_waited(world, seconds);
     check(seconds[PHASE_REWARD] == 0);
-}
-
-static void test_handle(struct comm *world)
-{
-    int size = 0;
-
-    if (comm_is_mpi(world))
-        MPI_Comm_size(comm_mpi(world), &size);
-    check(size == (comm_is_mpi(world) ? comm_size(world) : 0));
 }
 
 /* ---- late ranks: patience is short, and the late one comes in the end, so that all can go on */
@@ -297,13 +363,15 @@ int main(int argc, char **argv)
         return 1;
     fact(world, "every rank gets the root's bytes", test_broadcast);
     fact(world, "every rank's bytes arrive in rank order", test_gathers);
+    fact(world, "bytes of any number arrive in rank order behind root's", test_gather_text);
     fact(world, "a rank's part may lie in its place already", test_gather_in_place);
     fact(world, "pieces make the same messages", test_pieces);
     fact(world, "sums and maxima of integers", test_integers);
     fact(world, "parts of the world know their ranks", test_split);
     fact(world, "the worst status is agreed on and one line printed", test_agree);
+    fact(world, "a line waits for the rank that gets its code", test_a_line_waits_for_its_code);
+    fact(world, "a part that has spoken speaks for all", test_a_part_speaks_for_all);
     fact(world, "waiting is counted by phase", test_waiting_is_counted);
-    fact(world, "the group's communicator is handed out", test_handle);
     fact(world, "a late rank is named, by one rank", test_late_rank_is_named);
     fact(world, "a rank that waits elsewhere is named with it", test_rank_elsewhere_is_named);
     fact(world, "a silent rank behind another is named", test_silent_rank_behind_another_is_named);

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/group.h"
-#include "comm/link.h"
+#include "base/clock.h"
+#include "comm/link_plan.h"
 #include "tests/mpi_check.h"
 
 #define LEAVES 8
@@ -141,6 +141,13 @@ static void rig_open(struct rig *rig, int P, int scale)
 
 /* ---- links */
 
+/* Before the batches go: everything sent has left. */
+static void finish(struct comm *world, struct link *link)
+{
+    for (int i = 0; i < link->depth; i++)
+        check_ok(comm_wait(world, &link->slots[i].requests, PHASE_END));
+}
+
 /* The same struct on both ends where the shares are equal: nothing moves. */
 static struct batch *place_to_receive(struct rig *rig, const struct shape *s, int P, int64_t step)
 {
@@ -178,8 +185,8 @@ static void check_shape(struct comm *world, const struct shape *s, int P, int sc
             check_filled(b, COL_ALL, scale);
         }
     }
-    check_ok(link_finish(first));
-    check_ok(link_finish(second));
+    finish(world, first);
+    finish(world, second);
     link_close(first);
     link_close(second);
     memory_close(&rig.memory);
@@ -236,7 +243,7 @@ static void check_failure(struct comm *world, const struct shape *s, int scale)
         else
             check_filled(in, COL_ALL, scale);
     }
-    check_ok(link_finish(link));
+    finish(world, link);
     link_close(link);
     memory_close(&rig.memory);
 }
@@ -284,7 +291,38 @@ static void test_own_errors(struct comm *world)
     }
     status_drop();
     status_hold(comm_size(world) > 1);
-    check_ok(link_finish(link));
+    finish(world, link);
+    link_close(link);
+    memory_close(&rig.memory);
+}
+
+/* Rows too long to leave before the receiver comes, and it comes late: the batch of the last send
+ * is written again once the link is ready, and not a value of it is seen too early. */
+static void test_ready_before_the_batch_is_written_again(struct comm *world)
+{
+    struct shape s = shape_make(world, 1, 1 << (comm_size(world) - 1));
+    const int P = 3, scale = 3000;
+    struct link *link;
+    struct rig rig;
+
+    rig_open(&rig, P, scale);
+    check_ok(link_open(&link, world, "again", s.from, s.n_from, s.to, s.n_to, LEAVES, 1));
+    for (int64_t step = 0; step < 3; step++) {
+        struct batch *out = &rig.out[0], *in = &rig.in[0];
+        check_ok(link_ready(link));
+        if (s.sender >= 0) {
+            batch_share(out, P, s.n_from, s.sender, step);
+            fill(out, COL_ALL, scale);
+            check_ok(link_send(link, out, COL_ALL, PHASE_ROLLOUT));
+        }
+        if (s.receiver < 0)
+            continue;
+        clock_sleep(0.02);
+        batch_share(in, P, s.n_to, s.receiver, step);
+        check_ok(link_recv(link, in, COL_ALL, PHASE_ROLLOUT));
+        check_filled(in, COL_ALL, scale);
+    }
+    finish(world, link);
     link_close(link);
     memory_close(&rig.memory);
 }
@@ -383,6 +421,8 @@ int main(int argc, char **argv)
     fact(world, "rows of many thousand tokens, in one message and in pieces", test_long_rows);
     fact(world, "a failed batch fails at every receiver and the next arrives", test_failure);
     fact(world, "what does not fit is an error and the next arrives", test_own_errors);
+    fact(world, "a link is ready when its batch may change",
+         test_ready_before_the_batch_is_written_again);
     fact(world, "links between ranks that are not there are refused", test_shares_are_checked);
     fact(world, "weights, between every two sets of ranks", test_feed);
     fact(world, "weights of several pieces", test_feed_in_pieces);

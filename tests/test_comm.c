@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "comm/comm.h"
 #include "comm/link.h"
-#include "comm/mpi_handle.h"
 #include "comm/tree.h"
 
 /* ---- a world of one */
@@ -18,16 +18,15 @@ static void test_alone_every_verb_is_local(void **state)
     int64_t x[2] = { 3, -4 };
     size_t count = 5;
     char all[6] = "-----";
+    struct text text = { 0 };
     double waited[PHASES];
 
     (void)state;
     assert_non_null(world);
     assert_int_equal(comm_rank(world), 0);
     assert_int_equal(comm_size(world), 1);
-    assert_int_equal(comm_world_rank(world, 0), 0);
     assert_int_equal(comm_ranks_on_host(world), 1);
     assert_true(comm_host(world, 0)[0] != 0);
-    assert_false(comm_is_mpi(world));
     assert_ok(comm_set_roles(world, "everything"));
     assert_ok(comm_barrier(world, PHASE_START));
     assert_ok(comm_broadcast(world, all, 5, 0, PHASE_START));
@@ -35,6 +34,12 @@ static void test_alone_every_verb_is_local(void **state)
     assert_string_equal(all, "abcde");
     assert_ok(comm_gather(world, "vwxyz", all, &count, 0, PHASE_STATS));
     assert_string_equal(all, "vwxyz");
+    assert_ok(comm_gather_text(world, "one", 3, &text, 0, PHASE_STATS));
+    assert_ok(comm_gather_text(world, NULL, 0, &text, 0, PHASE_STATS));
+    assert_ok(comm_gather_text(world, ", two", 5, &text, 0, PHASE_STATS));
+    assert_string_equal(text.data, "one, two");
+    assert_int_equal(text.size, 8);
+    text_free(&text);
     assert_ok(comm_sum_int64(world, x, 2, PHASE_COUNT));
     assert_ok(comm_max_int64(world, x, 2, PHASE_COUNT));
     assert_true(x[0] == 3 && x[1] == -4);
@@ -51,9 +56,16 @@ static void test_alone_agrees_with_itself(void **state)
     assert_ok(comm_agree(world, RL_OK));
     assert_int_equal(comm_agree(world, RL_ESTOP), RL_ESTOP);
     assert_int_equal(comm_agree(world, RL_ELOST), RL_ELOST);
-    rl_error(RL_EINVAL, "a line of a failure that was dealt with");
+    rl_error(RL_ENAN, "the line of a batch that waits");
     assert_ok(comm_agree(world, RL_OK));
-    assert_string_equal(status_message(), "");
+    rl_error(RL_ENAN, "a later batch");
+    assert_int_equal(comm_agree(world, RL_ESTOP), RL_ESTOP);
+    assert_string_equal(status_message(), "the line of a batch that waits");
+    rl_error(RL_EIO, "another failure");
+    assert_string_equal(status_message(), "another failure");
+    rl_error(RL_EIO, "more of it");
+    assert_string_equal(status_message(), "more of it");
+    status_drop();
     status_hold(false);
     comm_stop(world);
 }
@@ -299,7 +311,8 @@ static void test_link_to_self(void **state)
     assert_ok(link_recv(rig.link, &rig.a, COL_TOKENS, PHASE_ROLLOUT));
     assert_int_equal(rig.a.T, 10);
     assert_int_equal(rig.a.tokens[9], 109);
-    assert_ok(link_finish(rig.link));
+    assert_ok(link_ready(rig.link));
+    assert_ok(link_ready(NULL));
     rig_close(&rig);
 }
 
@@ -314,6 +327,23 @@ static void test_link_passes_a_failure_on(void **state)
     assert_ok(link_recv(rig.link, &rig.b, COL_TOKENS, PHASE_ROLLOUT));
     assert_int_equal(rig.b.status, RL_ENAN);
     assert_int_equal(rig.b.filled, 0);
+    rig_close(&rig);
+}
+
+/* Ready means that the batch may change: whoever asks for it now comes too late. */
+static void test_link_ready_lets_the_batch_go(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    status_hold(true);
+    rig_open(&rig);
+    assert_ok(link_ready(rig.link));
+    assert_ok(link_send(rig.link, &rig.a, COL_TOKENS, PHASE_ROLLOUT));
+    assert_ok(link_ready(rig.link));
+    assert_int_equal(link_recv(rig.link, &rig.b, COL_TOKENS, PHASE_ROLLOUT), RL_EBUG);
+    status_drop();
+    status_hold(false);
     rig_close(&rig);
 }
 
@@ -372,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_tree_of_nothing),
         cmocka_unit_test(test_link_to_self),
         cmocka_unit_test(test_link_passes_a_failure_on),
+        cmocka_unit_test(test_link_ready_lets_the_batch_go),
         cmocka_unit_test(test_link_finds_what_does_not_fit_together),
         cmocka_unit_test(test_feed_to_self_moves_nothing),
     };
