@@ -68,15 +68,6 @@ void log_info(const char *format, ...)
     va_end(args);
 }
 
-void log_warn(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    line(!quiet_now, "warning: ", format, args);
-    va_end(args);
-}
-
 void log_error(const char *format, ...)
 {
     va_list args;

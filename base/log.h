@@ -6,7 +6,6 @@
 
 /* One line to stderr (unless quiet) and, with the time before it, to the log file (if open). */
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same, quiet or not.  For status_print; others call rl_error, which also returns the code. */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -102,16 +102,6 @@ void metrics_set_hash(struct metrics *m, const char *name, uint64_t value)
     }
 }
 
-void metrics_add(struct metrics *m, const char *name, double value)
-{
-    struct metric *item = place(m, name);
-
-    if (item) {
-        item->is_hash = false;
-        item->value += value;
-    }
-}
-
 double metrics_get(const struct metrics *m, const char *name, double otherwise)
 {
     const struct metric *item = find(m, name);

@@ -19,8 +19,6 @@ void metrics_setf(struct metrics *m, double value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Written as a string of 16 hexadecimal digits. */
 void metrics_set_hash(struct metrics *m, const char *name, uint64_t value);
-/* Adds to what is there, from 0. */
-void metrics_add(struct metrics *m, const char *name, double value);
 double metrics_get(const struct metrics *m, const char *name, double otherwise);
 bool metrics_has(const struct metrics *m, const char *name);
 /* Writes, flushes, clears.  RL_EIO on failure, or what went wrong while setting. */

@@ -30,11 +30,6 @@ void random_words(const struct counter *c, uint32_t out[4])
     out[3] = x3;
 }
 
-float random_uniform(uint32_t word)
-{
-    return (float)(word >> 8) * 0x1p-24f;
-}
-
 /* log u for 0 < u <= 1: u = m 2^e with m in [sqrt 1/2, sqrt 2), s = (m - 1) / (m + 1),
  * log m = 2 (s + s^3/3 + s^5/5 + ...); s^2 < 0.0295, so 12 terms reach the last bit. */
 static double natural_log(double u)

@@ -26,9 +26,6 @@ struct counter {
 /* Four 32-bit words of the counter. */
 void random_words(const struct counter *c, uint32_t out[4]);
 
-/* u in [0, 1): (word >> 8) * 2^-24, exact in float. */
-float random_uniform(uint32_t word);
-
 /* A standard normal by Box-Muller on two words, with compute-independent own log, sin, cos. */
 double random_normal(uint32_t a, uint32_t b);
 

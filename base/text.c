@@ -82,3 +82,27 @@ void text_free(struct text *t)
     free(t->data);
     memset(t, 0, sizeof *t);
 }
+
+int text_edits(const char *a, const char *b)
+{
+    int d[3][TEXT_EDITS + 1];
+    int m = (int)strnlen(a, TEXT_EDITS + 1), n = (int)strnlen(b, TEXT_EDITS + 1);
+
+    if (m > TEXT_EDITS || n > TEXT_EDITS)
+        return 2 * TEXT_EDITS;
+    for (int j = 0; j <= n; j++)
+        d[0][j] = j;
+    for (int i = 1; i <= m; i++) {
+        int *row = d[i % 3], *above = d[(i + 2) % 3], *twice = d[(i + 1) % 3];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            best = above[j] + 1 < best ? above[j] + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = twice[j - 2] + 1 < best ? twice[j - 2] + 1 : best;
+            row[j] = best;
+        }
+    }
+    return d[m % 3][n];
+}

@@ -21,4 +21,9 @@ void text_free(struct text *t);      /* fine on a zeroed struct */
 /* Make room for `room` bytes, zero included.  RL_ENOFIT (and t unchanged) if there is no memory. */
 int text_reserve(struct text *t, size_t room);
 
+/* Edits (insert, delete, replace, swap neighbours) between two words of at most TEXT_EDITS bytes;
+ * 2 * TEXT_EDITS if one is longer.  For "did you mean". */
+#define TEXT_EDITS 64
+int text_edits(const char *a, const char *b);
+
 #endif

@@ -70,25 +70,6 @@ void batch_clear(struct batch *b)
         b->start[0] = 0;
 }
 
-struct batch batch_rows(const struct batch *b, int first, int n)
-{
-    struct batch view = *b;
-
-    view.start = b->start + first;
-    view.N = n;
-    view.T = n > 0 ? b->start[first + n] - b->start[first] : 0;
-    view.max_rows = n;
-    view.max_tokens = view.T;
-    if (b->k > 0 && first % b->k == 0 && n % b->k == 0) {
-        view.group = b->group + first / b->k;
-        view.groups = n / b->k;
-    }
-    for (const struct batch_part *p = batch_parts; p->name; p++)
-        if (p->extent != PER_TOKEN && part_pointer(b, p))
-            part_set(&view, p, part_pointer(b, p) + elements_before(b, p, first) * p->bytes);
-    return view;
-}
-
 void *batch_part_at(const struct batch *b, const struct batch_part *p, int first, int n,
                     size_t *elements)
 {

@@ -61,9 +61,6 @@ extern const struct batch_part batch_parts[];
 void batch_layout(struct batch *b, struct memory *m, int max_rows, int max_tokens, int R);
 /* N = T = 0, nothing filled, status RL_OK; step, P, k and the share stay. */
 void batch_clear(struct batch *b);
-/* The rows first .. first+n as a view, no copy: start is not rebased (start[0] may be > 0).  Where
- * the rows are whole groups, the view's share is those groups. */
-struct batch batch_rows(const struct batch *b, int first, int n);
 /* Elements of a part in n rows beginning at `first`, and the address of the first. */
 void *batch_part_at(const struct batch *b, const struct batch_part *p, int first, int n,
                     size_t *elements);

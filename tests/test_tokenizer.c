@@ -294,9 +294,6 @@ static void test_lookups(void **state)
     assert_int_equal(tokenizer_id(t, "<s>"), 20);
     assert_int_equal(tokenizer_id(t, "▁ab"), 6);
     assert_int_equal(tokenizer_id(t, "zz"), -1);
-    assert_true(tokenizer_is_special(t, 20));
-    for (int id = -2; id < 30; id++)
-        assert_int_equal(tokenizer_is_special(t, id), id == 20);
     tokenizer_close(t);
     tokenizer_close(NULL);
 }
