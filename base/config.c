@@ -164,6 +164,10 @@ static int check_pairs(const struct config *c)
         return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
                         "is %lld (%s)", config_where(c, "dpo.pairing"),
                         (long long)c->samples_per_prompt, config_where(c, "samples_per_prompt"));
+    if (c->dpo.label_smoothing > 0 && strcmp(c->dpo.loss, "sigmoid") != 0)
+        return rl_error(RL_EINVAL, "%s: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; "
+                        "it is \"%s\" (%s)", config_where(c, "dpo.label_smoothing"),
+                        c->dpo.loss, config_where(c, "dpo.loss"));
     if (c->temperature == 0)
         return rl_error(RL_EINVAL, "%s: temperature: online_dpo samples and needs more than 0",
                         config_where(c, "temperature"));
@@ -238,13 +242,6 @@ void config_close(struct config *c)
         free(places->where[i]);
     free(places);
     free(c);
-}
-
-bool config_is_set(const struct config *c, const char *key)
-{
-    const struct row *row = config_row(config_rows, key);
-
-    return row && *config_place(c, row);
 }
 
 const char *config_where(const struct config *c, const char *key)

@@ -76,7 +76,7 @@ struct config {
     char *reduction;            /* "reproducible" | "fast" */
     int64_t reduction_leaves;   /* a power of two */
     bool recompute;             /* activation checkpointing */
-    char *dtype, *device;       /* "fp32"; "auto" | "cpu" | "ref" (and the forced forms) */
+    char *device;               /* "auto" | "cpu" | "ref" (and the forced forms) */
     int64_t threads;            /* per rank; 0: cores of the host / ranks on it */
     double deadline;            /* seconds any wait may take before the late rank is named */
 
@@ -102,9 +102,7 @@ void config_close(struct config *c);                /* NULL is fine */
 int config_save(const struct config *c, const char *path);
 void config_text(const struct config *c, struct text *out);
 
-/* Was the key given by file or argument?  `where` is "file:line", "argument" or "default", for
- * messages. */
-bool config_is_set(const struct config *c, const char *key);
+/* Where the key was given: "file:line", "argument" or "default", for messages. */
 const char *config_where(const struct config *c, const char *key);
 
 /* Compare with the resolved text of an earlier run.  RL_EINVAL, naming the key and both values, if

@@ -37,7 +37,8 @@ const struct row config_rows[] = {
     WORD("prompts", prompts, "", NULL, ROW_FIXED, "JSONL of prompts to sample from, plain or gzip"),
     WORD("eval_prompts", eval_prompts, "", NULL, 0, "JSONL of held-out prompts"),
     LIST("text", ROW_STRINGS, text, ROW_FIXED, "lm: files of text to train on", NULL),
-    LIST("eval_text", ROW_STRINGS, eval_text, 0, "lm: held-out files of text", NULL),
+    LIST("eval_text", ROW_STRINGS, eval_text, 0,
+         "held-out files of text, for their perplexity; any algorithm", NULL),
     WORD("output", output, "", NULL, 0, "the run folder; made if it is not there"),
     LIST("rewards", ROW_REWARDS, rewards, ROW_FIXED,
          "what scores a response: a list of groups, see below", NULL),
@@ -52,7 +53,7 @@ const struct row config_rows[] = {
         "responses to each prompt; online_dpo needs 2 or more"),
     INT("max_new", max_new, "64", 1, MANY, ROW_FIXED, "tokens in a response, at most"),
     INT("row_tokens", row_tokens, "0", 0, MANY, ROW_FIXED,
-        "lm: tokens in a packed row; 0: the model's context"),
+        "tokens in a packed row of text or eval_text; 0: the model's context"),
     INT("rows_per_step", rows_per_step, "16", 1, MANY, ROW_FIXED, "lm: packed rows in a step"),
     INT("micro_rows", micro_rows, "16", 1, MANY, 0,
         "rows in one forward and backward pass, at least one prompt's; changes memory, not bits"),
@@ -90,7 +91,7 @@ const struct row config_rows[] = {
     REAL("dpo.tie_eps", dpo.tie_eps, "1e-6", 0, 1e9, ROW_FIXED,
          "scores this close are equal"),
     REAL("dpo.label_smoothing", dpo.label_smoothing, "0", 0, 0.5, ROW_FIXED,
-         "sigmoid: probability that a label is wrong"),
+         "probability that a label is wrong; sigmoid only"),
     REAL("dpo.missing_eos_penalty", dpo.missing_eos_penalty, "0", 0, 1e9, ROW_FIXED,
          "taken from the score of a response cut at the limit"),
     REAL("dpo.nll", dpo.nll, "0", 0, 1000, ROW_FIXED,
@@ -108,7 +109,6 @@ const struct row config_rows[] = {
     INT("reduction_leaves", reduction_leaves, "8", 1, 1024, ROW_FIXED,
         "pieces of the batch in that order, a power of two; learners may not be more"),
     BOOL("recompute", recompute, "false", 0, "keep fewer activations and compute them again"),
-    WORD("dtype", dtype, "fp32", "fp32", ROW_FIXED, "of weights and activations"),
     WORD("device", device, "auto", "auto cpu ref cpu-plain cpu-avx2 cpu-avx512", 0,
          "what computes; auto: the fastest kernels this machine has"),
     INT("threads", threads, "1", 0, 1024, 0, "of a rank; 0: cores of the host / ranks on it"),
@@ -118,8 +118,9 @@ const struct row config_rows[] = {
     HEADING("Evaluation and records"),
     INT("eval_every", eval_every, "0", 0, STEPS, 0,
         "steps between evaluations; 0: never, and held-out files are not opened"),
-    INT("eval_rows", eval_rows, "0", 0, STEPS, 0, "held-out prompts used, at most; 0: all"),
-    INT("checkpoint_every", checkpoint_every, "0", 0, STEPS, 0,
+    INT("eval_rows", eval_rows, "0", 0, STEPS, 0,
+        "held-out prompts and rows of eval_text used, at most; 0: all"),
+    INT("checkpoint_every", checkpoint_every, "20", 0, STEPS, 0,
         "steps between checkpoints; 0: only at the end and when asked to stop"),
     INT("keep_last", keep_last, "2", 1, STEPS, 0, "checkpoints kept"),
     INT("log_samples", log_samples, "8", 0, STEPS, 0,
@@ -173,32 +174,6 @@ bool config_row_allows(const struct row *row, const char *word)
 
 /* ---- which key was meant ---- */
 
-#define LONGEST 64
-
-/* Edits (insert, delete, replace, swap neighbours) between two short words. */
-static int distance(const char *a, const char *b)
-{
-    int d[3][LONGEST + 1], m = (int)strlen(a), n = (int)strlen(b);
-
-    if (m > LONGEST || n > LONGEST)
-        return 2 * LONGEST;
-    for (int j = 0; j <= n; j++)
-        d[0][j] = j;
-    for (int i = 1; i <= m; i++) {
-        int *row = d[i % 3], *above = d[(i + 2) % 3], *twice = d[(i + 1) % 3];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int best = above[j - 1] + (a[i - 1] != b[j - 1]);
-            best = above[j] + 1 < best ? above[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = twice[j - 2] + 1 < best ? twice[j - 2] + 1 : best;
-            row[j] = best;
-        }
-    }
-    return d[m % 3][n];
-}
-
 /* "loss" of "dpo.loss". */
 static const char *last_part(const char *key)
 {
@@ -213,11 +188,11 @@ struct nearest { const char *name; int n, edits; };
 static void consider(struct nearest *best, const char *word, const char *part, const char *name,
                      size_t n)
 {
-    char other[LONGEST + 1];
+    char other[TEXT_EDITS + 1];
     int d;
 
     snprintf(other, sizeof other, "%.*s", (int)(name + n - part), part);
-    d = distance(word, other);
+    d = text_edits(word, other);
     if (d < best->edits)
         *best = (struct nearest){ name, (int)n, d };
 }

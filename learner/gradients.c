@@ -2,8 +2,7 @@
  *
  *   batch   | g0 g1 | g2 g3 | g4 g5 | g6 g7 |      groups; a leaf is a run of whole groups
  *   leaf      [   0   ] [   1   ] ...
- *   micro       g0  g1                             whole groups, about micro_rows rows that are
- * used
+ *   micro       g0  g1                             whole groups, about micro_rows used rows
  *
  * A later micro-batch of a leaf goes on where the earlier stopped (model_backward adds), so the
  * cut into micro-batches cannot change a bit.  With reduction = "fast" a rank's groups are one

@@ -3,14 +3,15 @@
  *
  *     L = p softplus(-x) + (1 - p) softplus(x)        dL/dx = sigmoid(x) - p
  *
- * p = 1 is DPO, p = 1 - eps conservative DPO (label smoothing), p = 0.5 pulls a tie's margin to 0.
- * */
+ * p = 1 is DPO, p = 1 - eps conservative DPO (label smoothing, of this loss only), and p = 0.5
+ * pulls the margin of a tie to 0. */
 #include "learner/losses/loss.h"
 
 void loss_sigmoid(const struct pair_input *in, struct pair_output *out)
 {
     double x = in->beta * ((in->S_w - in->R_w) - (in->S_l - in->R_l));
-    double p = loss_label(in);
+    double eps = in->label_smoothing;
+    double p = in->target * (1 - eps) + (1 - in->target) * eps;
     /* sigmoid(x) - p without cancellation for p near 1 and large x */
     double slope = in->beta * ((1 - p) * sigmoid(x) - p * sigmoid(-x));
 

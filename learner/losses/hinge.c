@@ -6,7 +6,7 @@
 void loss_hinge(const struct pair_input *in, struct pair_output *out)
 {
     double x = in->beta * ((in->S_w - in->R_w) - (in->S_l - in->R_l));
-    double p = loss_label(in);
+    double p = in->target;
     double right = 1 - x > 0 ? 1 - x : 0, wrong = 1 + x > 0 ? 1 + x : 0;
     double slope = 0;
 

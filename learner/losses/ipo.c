@@ -11,7 +11,7 @@ static void squared(const struct pair_input *in, double n_w, double n_l, struct 
 {
     double delta = (in->S_w - in->R_w) / n_w - (in->S_l - in->R_l) / n_l;
     double c = 1 / (2 * in->beta);
-    double p = loss_label(in);
+    double p = in->target;
     double slope = 2 * (delta - (2 * p - 1) * c);
 
     out->value = p * (delta - c) * (delta - c) + (1 - p) * (delta + c) * (delta + c);

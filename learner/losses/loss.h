@@ -1,7 +1,7 @@
 /* Pairwise losses: a loss maps the sums of log-probabilities of a pair to a value and its slopes,
  * and knows no model, rank or GPU.  With h = S - R of each response and Delta = h_w - h_l, a loss
- * is a function l(Delta).  A label that is right with probability p only (smoothing, a soft tie)
- * gives
+ * is a function l(Delta).  A label that is right with probability p only (a soft tie; with
+ * sigmoid, label smoothing too) gives
  *
  *     L = p l(Delta) + (1 - p) l(-Delta) + nll * (-S_w / n_w)
  *
@@ -15,7 +15,7 @@
 struct pair_input {
     double S_w, S_l, R_w, R_l;
     int n_w, n_l;
-    double beta, label_smoothing;       /* beta is tau for ipo */
+    double beta, label_smoothing;       /* beta is tau for ipo; sigmoid alone smooths */
     double target;                      /* 1; 0.5 for a soft tie */
     double nll;                 /* weight of the mean negative log-likelihood of the chosen */
 };
@@ -30,9 +30,6 @@ const struct loss *loss_find(const char *name);
 
 /* Value and slopes of one pair, nll included. */
 void loss_eval(const struct loss *loss, const struct pair_input *in, struct pair_output *out);
-
-/* The probability p that the label is right: the target, smoothed. */
-double loss_label(const struct pair_input *in);
 
 /* The rows of losses[], one file each. */
 void loss_sigmoid(const struct pair_input *in, struct pair_output *out);

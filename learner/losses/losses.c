@@ -35,11 +35,6 @@ void loss_eval(const struct loss *loss, const struct pair_input *in, struct pair
     }
 }
 
-double loss_label(const struct pair_input *in)
-{
-    return in->target * (1 - in->label_smoothing) + (1 - in->target) * in->label_smoothing;
-}
-
 double softplus(double x)
 {
     return fmax(x, 0) + rw_log1p(rw_exp(-fabs(x)));
