@@ -49,7 +49,7 @@ static int rows_begin(struct actor *a, const struct batch *b, enum purpose purpo
         int n = b->start[row + 1] - b->start[row];
         if (n < 1 || n > a->set.max_prompt)
             return rl_error(RL_EINVAL, "prompt %lld has %d tokens; the actor has room for 1 to %d",
-                            (long long)b->prompt[row], n, a->set.max_prompt);
+                            (long long)b->prompt[row] + 1, n, a->set.max_prompt);
         memcpy(row_tokens(a, row), b->tokens + b->start[row], (size_t)n * sizeof(int));
         memset(row_logp(a, row), 0, (size_t)n * sizeof(float));
         a->length[row] = n;
@@ -100,9 +100,8 @@ static int append(struct actor *a, int row, int i)
     int at = a->length[row], id = a->target[i];
 
     if (!isfinite(a->target_logp[i]))
-        return rl_error(RL_ENAN, "step %lld, prompt %d, sample %d: the logits of token %d are not "
-                        "finite numbers", (long long)b->step, b->group + row / b->k, row % b->k,
-                        at);
+        return rl_error(RL_ENAN, "step %lld, row %d: the logits of token %d are not finite numbers",
+                        (long long)b->step + 1, b->group * b->k + row, at);
     row_tokens(a, row)[at] = id;
     row_logp(a, row)[at] = a->target_logp[i];
     a->length[row] = at + 1;

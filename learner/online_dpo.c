@@ -76,7 +76,8 @@ static int label(struct learner *ln, const struct batch *b, int g)
         ln->place[n] = -1;
         if (!isfinite(d->scores[s]))
             return rl_error(RL_ENAN, "step %lld: the score of prompt %lld, response %d is %g",
-                            (long long)b->step, (long long)b->prompt[n] + 1, s, d->scores[s]);
+                            (long long)b->step + 1, (long long)b->prompt[n] + 1, s,
+                            d->scores[s]);
     }
     label_adjust(d->scores, d->has_eos, b->k, c->dpo.missing_eos_penalty);
     label_group(pairs, d->scores, b->k, d->pairing, d->tie_policy, c->dpo.tie_eps, same_response,
@@ -182,7 +183,7 @@ static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
     loss_eval(ln->dpo.loss, &in, &out);
     if (!isfinite(in.S_w + in.S_l + in.R_w + in.R_l + out.value))
         return rl_error(RL_ENAN, "step %lld: the loss of prompt %lld is %g (log-probabilities %g "
-                        "and %g, reference %g and %g)", (long long)b->step,
+                        "and %g, reference %g and %g)", (long long)b->step + 1,
                         (long long)b->prompt[row_w] + 1, out.value, in.S_w, in.S_l, in.R_w, in.R_l);
     micro->slope[w] += pair->weight * out.dS_w / ln->total;
     micro->slope[l] += pair->weight * out.dS_l / ln->total;

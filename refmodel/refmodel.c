@@ -70,9 +70,9 @@ static int finish_row(const struct batch *b, int row)
     memset(logp, 0, (size_t)prompt * sizeof *logp);
     for (int t = prompt; t < length; t++)
         if (!isfinite(logp[t]))
-            return rl_error(RL_ENAN, "step %lld, prompt %d, sample %d: the reference model's "
-                            "log-probability of token %d is not a finite number",
-                            (long long)b->step, b->group + row / b->k, row % b->k, t);
+            return rl_error(RL_ENAN, "step %lld, row %d: the reference model's log-probability of "
+                            "token %d is not a finite number", (long long)b->step + 1,
+                            b->group * b->k + row, t);
     return RL_OK;
 }
 

@@ -26,26 +26,6 @@ struct reward {
 
 /* ---- opening */
 
-/* Edits (insert, delete, replace) that make a from b, both cut to 31 characters. */
-static int edits(const char *a, const char *b)
-{
-    int row[32], n = (int)strnlen(b, 31);
-
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
-    for (int i = 0; i < 31 && a[i]; i++) {
-        int corner = row[0];
-        row[0] = i + 1;
-        for (int j = 0; j < n; j++) {
-            int best = corner + (a[i] != b[j]);
-            corner = row[j + 1];
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            row[j + 1] = corner + 1 < best ? corner + 1 : best;
-        }
-    }
-    return row[n];
-}
-
 /* The row of the table, or one line that offers the nearest. */
 static int kind_find(const struct reward_kind **found, const char *name, const char *where)
 {
@@ -56,7 +36,7 @@ static int kind_find(const struct reward_kind **found, const char *name, const c
             *found = kind;
             return RL_OK;
         }
-        if (edits(name, kind->name) < edits(name, nearest->name))
+        if (text_edits(name, kind->name) < text_edits(name, nearest->name))
             nearest = kind;
     }
     return rl_error(RL_EINVAL, "%s: kind: there is no reward \"%s\"; the nearest is \"%s\"", where,
@@ -174,9 +154,8 @@ static int score_row(struct reward *reward, struct batch *b, const struct prompt
         double *score = &b->reward[(size_t)n * (size_t)b->R + (size_t)i];
         TRY(s->kind->score(s->state, &r, score));
         if (!isfinite(*score))
-            TRY(rl_error(RL_ENAN, "reward \"%s\": the score of step %lld, prompt %d, sample %d is "
-                         "not a finite number", s->name, (long long)b->step, b->group + n / b->k,
-                         n % b->k));
+            TRY(rl_error(RL_ENAN, "reward \"%s\": the score of step %lld, row %d is not a finite "
+                         "number", s->name, (long long)b->step + 1, b->group * b->k + n));
     }
 done:
     return rc;

@@ -123,7 +123,7 @@ static void test_bad_numbers_and_failed_batches(void **state)
     batch.filled = COL_TOKENS;
     status_hold(true);
     assert_int_equal(refmodel_fill(ref, &batch), RL_ENAN);
-    assert_non_null(strstr(status_message(), "step 6, prompt 0, sample 0"));
+    assert_non_null(strstr(status_message(), "step 7, row 0:"));
     assert_non_null(strstr(status_message(), "token 2 "));
     status_hold(false);
     assert_int_equal(batch.status, RL_ENAN);
