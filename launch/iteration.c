@@ -23,7 +23,7 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
     int64_t draw = purpose == PURPOSE_EVAL ? 0 : step * ring->P;
     bool shuffle = purpose != PURPOSE_EVAL && r->config->shuffle;
     double t = clock_now();
-    int rc = RL_OK;
+    int rc = ring_ready(ring);
 
     ring_begin(ring, step);
     if ((b = ring_batch(ring, ROLE_ACTOR, step))) {

@@ -177,32 +177,6 @@ done:
     return rc;
 }
 
-/* Every learner's lines, in row order, to the recorder. */
-static int gather_lines(struct run *r, const struct text *mine, struct text *all)
-{
-    int ranks = comm_size(r->team), rc = RL_OK;
-    int64_t *sizes = calloc((size_t)ranks, sizeof *sizes);
-    size_t *counts = calloc((size_t)ranks, sizeof *counts), total = 0;
-    char *lines = NULL;
-
-    TRY(comm_agree(r->team,
-                   sizes && counts ? RL_OK : rl_error(RL_ENOFIT, "no memory for samples")));
-    sizes[comm_rank(r->team)] = (int64_t)mine->size;
-    TRY(comm_sum_int64(r->team, sizes, ranks, PHASE_STATS));
-    for (int i = 0; i < ranks; i++)
-        total += counts[i] = (size_t)sizes[i];
-    lines = malloc(total + 1);
-    TRY(comm_agree(r->team, lines ? RL_OK : rl_error(RL_ENOFIT, "no memory for samples")));
-    TRY(comm_gather(r->team, mine->data, lines, counts, 0, PHASE_STATS));
-    if (comm_rank(r->team) == 0)
-        text_add(all, lines, total);
-done:
-    free(lines);
-    free(counts);
-    free(sizes);
-    return rc;
-}
-
 int record_samples(struct run *r, const struct batch *b)
 {
     struct text mine = { 0 }, all = { 0 };
@@ -213,7 +187,7 @@ int record_samples(struct run *r, const struct batch *b)
     for (int n = 0; n < b->N && rc == RL_OK && b->group * b->k + n < r->config->log_samples; n++)
         rc = add_sample(r, b, n, &mine);
     TRY(comm_agree(r->team, rc));
-    TRY(gather_lines(r, &mine, &all));
+    TRY(comm_gather_text(r->team, mine.data, mine.size, &all, 0, PHASE_STATS));
     if (comm_rank(r->team) == 0 && all.size > 0 &&
         (fwrite(all.data, 1, all.size, r->folder.samples) != all.size ||
          fflush(r->folder.samples) != 0))

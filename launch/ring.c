@@ -137,6 +137,19 @@ struct batch *ring_batch(struct ring *ring, enum role role, int64_t step)
     return ring->batch[slot_of_role(role)][step % ring->depth];
 }
 
+int ring_ready(struct ring *ring)
+{
+    int rc = RL_OK;
+
+    TRY(link_ready(ring->prompts_to_reward));
+    TRY(link_ready(ring->prompts_to_refmodel));
+    TRY(link_ready(ring->rollouts));
+    TRY(link_ready(ring->rewards));
+    TRY(link_ready(ring->references));
+done:
+    return rc;
+}
+
 void ring_begin(struct ring *ring, int64_t step)
 {
     int d = (int)(step % ring->depth);

@@ -47,6 +47,8 @@ int ring_check(int P, int k, int row_tokens);
 /* Bytes of the batches on a rank (for plan). */
 size_t ring_bytes(const struct placement *p, int rank, int leaves, const struct ring_size *size);
 
+/* Wait until the batches that the next ring_begin clears have left this rank. */
+int ring_ready(struct ring *ring);
 /* The batch of `step` for a role, NULL if the rank does not hold it; ring_begin clears it and sets
  * its share. */
 struct batch *ring_batch(struct ring *ring, enum role role, int64_t step);

@@ -53,29 +53,18 @@ static struct stored slice_of(const struct array *a, const char *folder, float *
 static int gather_array(struct comm *team, const void *mine, size_t elements, enum dtype dtype,
                         struct stored *out)
 {
-    size_t ranks = (size_t)comm_size(team), total = 0;
-    size_t *counts = calloc(ranks, sizeof *counts);
-    int64_t *sizes = calloc(ranks, sizeof *sizes);
-    int rc = counts && sizes ? RL_OK : rl_error(RL_ENOFIT, "no memory for the checkpoint's queue");
+    int64_t total = (int64_t)elements;
+    struct text all = { 0 };
+    int rc = RL_OK;
 
-    TRY(rc);
-    sizes[comm_rank(team)] = (int64_t)(elements * dtype_size(dtype));
-    TRY(comm_sum_int64(team, sizes, (int)ranks, PHASE_CHECKPOINT));
-    for (size_t i = 0; i < ranks; i++)
-        total += counts[i] = (size_t)sizes[i];
+    TRY(comm_sum_int64(team, &total, 1, PHASE_CHECKPOINT));
+    TRY(comm_gather_text(team, mine, elements * dtype_size(dtype), &all, 0, PHASE_CHECKPOINT));
     out->array.dtype = dtype;
     out->array.dims = 1;
-    out->array.shape[0] = out->array.size = total / dtype_size(dtype);
-    if (comm_rank(team) == 0) {
-        out->data = malloc(total ? total : 1);
-        out->count = out->array.size;
-        rc = out->data ? RL_OK : rl_error(RL_ENOFIT, "no memory for the checkpoint's queue");
-    }
-    TRY(comm_agree(team, rc));
-    TRY(comm_gather(team, mine, (void *)out->data, counts, 0, PHASE_CHECKPOINT));
+    out->array.shape[0] = out->array.size = (size_t)total;
+    out->count = comm_rank(team) == 0 ? (size_t)total : 0;
+    out->data = all.data;
 done:
-    free(counts);
-    free(sizes);
     return rc;
 }
 

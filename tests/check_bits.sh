@@ -95,8 +95,16 @@ cp -r "$WORK/lag0" "$WORK/planted"
 sed -i '5s/"completion":"/"completion":"x/' "$WORK/planted/samples.jsonl"
 says 1 'step 1: samples.jsonl line 5' "diff names a planted sample" "$RANKWISE" diff "$WORK/lag0" \
     "$WORK/planted"
-says 1 'differ: step 1: weights hash' "diff names the first step of another seed" "$RANKWISE" \
-    diff "$WORK/lag0" "$WORK/seed"
+says 1 'differ: step 0: eval/held-out/score' "diff names the first number of another seed" \
+    "$RANKWISE" diff "$WORK/lag0" "$WORK/seed"
+cp -r "$WORK/lag0" "$WORK/hash"
+sed -i '8s/"train\/weights_hash": "./"train\/weights_hash": "x/' "$WORK/hash/metrics.jsonl"
+says 1 'differ: step 7: weights hash' "diff names a planted hash" "$RANKWISE" diff "$WORK/lag0" \
+    "$WORK/hash"
+cp -r "$WORK/lag0" "$WORK/loss"
+sed -i '7s/"loss": [-0-9.e]*/"loss": 1.5/' "$WORK/loss/metrics.jsonl"
+says 1 'differ: step 6: loss is [0-9.]+ and 1.5' "diff names a planted loss" "$RANKWISE" diff \
+    "$WORK/lag0" "$WORK/loss"
 says 1 'weights/model.embed_tokens.weight element [0-9]+: [-0-9.e]+ and [-0-9.e]+' \
     "diff names tensor and element" \
     "$RANKWISE" diff "$WORK/lag0/checkpoints/step-00000020.h5" \
