@@ -246,10 +246,12 @@ static int compare_runs(const char *run_a, const char *run_b)
     if (rc != RL_OK && step_a >= 0 && step_a == step_b) {
         struct text first = { 0 };
         text_adds(&first, status_message());
-        rc = compare_checkpoints(path_a, path_b);
-        if (rc != RL_OK)
-            rc = rl_error(RL_EINVAL, "%s; checkpoint of step %" PRId64 " %s", first.data, step_a,
-                          status_message());
+        if (compare_checkpoints(path_a, path_b) == RL_OK)
+            rl_error(RL_EINVAL, "%s; the checkpoints of step %" PRId64 " are equal", first.data,
+                     step_a);
+        else
+            rl_error(RL_EINVAL, "%s; checkpoint of step %" PRId64 " %s", first.data, step_a,
+                     status_message());
         text_free(&first);
         goto done;
     }
