@@ -154,6 +154,7 @@ int folder_make(const char *path)
 {
     char part[PATH_ROOM];
     size_t n = strlen(path);
+    int refused;
 
     if (n == 0)
         return rl_error(RL_EINVAL, "cannot make a folder without a name");
@@ -165,9 +166,14 @@ int folder_make(const char *path)
         memcpy(part, path, i);
         part[i] = 0;
         /* A parent we may not make may still be there; the last one decides. */
-        if (mkdir(part, 0777) != 0 && !folder_exists(part))
-            return errno == EEXIST ? rl_error(RL_EINVAL, "%s is a file, not a folder", part)
-                                   : file_error("make the folder", part);
+        if (mkdir(part, 0777) == 0)
+            continue;
+        refused = errno;                        /* looking changes errno */
+        if (folder_exists(part))
+            continue;
+        errno = refused;
+        return refused == EEXIST ? rl_error(RL_EINVAL, "%s is a file, not a folder", part)
+                                 : file_error("make the folder", part);
     }
     return RL_OK;
 }

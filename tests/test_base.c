@@ -411,6 +411,7 @@ static void test_folders_are_made_with_their_parents(void **state)
     assert_int_equal(folder_make(file), RL_EINVAL);
     assert_int_equal(folder_make(""), RL_EINVAL);
     assert_int_equal(folder_make("/proc/rankwise/x") != RL_OK, 1);
+    assert_has(status_message(), "cannot make the folder /proc/rankwise: No such file");
     assert_ok(folder_sync(file));
 }
 
