@@ -1,48 +1,82 @@
 #!/bin/sh
-# Crash invariance: a run killed with -9 at random instants, between and during checkpoints, and
-# resumed by the same
-# line on another number of ranks ends with the bits of a run that was never killed. SEED picks the
-# instants.
+# Crash invariance: a run that is killed with -9 at random instants, between and during
+# checkpoints, and resumed by the same line on another number of ranks ends with the bits of a run
+# that was never killed.  SEED picks the instants.  Then the polite ways to stop: signals, a file.
 . tests/lib.sh
 seed=${SEED:-7}
 
 # draw LOW HIGH: the next number of a small generator, in hundredths of a second
-draw() { seed=$(((seed * 1103515245 + 12345) % 2147483648)); \
-    drawn=$(($1 + seed / 65536 % ($2 - $1))); }
+draw()
+{
+    seed=$(((seed * 1103515245 + 12345) % 2147483648))
+    drawn=$(($1 + seed / 65536 % ($2 - $1)))
+}
 
-# killed RANKS OUT DELAY key=value...: start, wait DELAY hundredths after the folder is there, kill
-# every process with -9
-killed() {
-    n=$1 out=$2 delay=$3; shift 3
-    mpirun -np "$n" "$RANKWISE" train tests/bits.cfg output="$out" "$@" >/dev/null 2>&1 &
-    pid=$!
-    tries=0
-    while [ ! -s "$out/log.txt" ] && [ ! -s "$out/metrics.jsonl" ] && [ $tries -lt 300 ] &&
-        kill -0 $pid 2>/dev/null; do
+lines() { cat "$1" 2>/dev/null | wc -l; }
+
+# How often the run said that it goes on from a checkpoint.
+resumes() { cat "$1/log.txt" 2>/dev/null | grep -c 'resumed at step'; }
+
+# wait_for PID CONDITION...: until it holds; fails when the process ends or 20 s pass first
+wait_for()
+{
+    of=$1 tries=0; shift
+    until "$@"; do
+        kill -0 "$of" 2>/dev/null && [ $tries -lt 1000 ] || return 1
         sleep 0.02; tries=$((tries + 1))
     done
-    sleep "$(printf '%d.%02d' $((delay / 100)) $((delay % 100)))"
+}
+has_resumed() { [ "$(resumes "$1")" -gt "$2" ]; }
+has_more() { [ "$(lines "$1/metrics.jsonl")" -gt "$2" ]; }
+
+# trained PID OUT RESUMES: until the run of PID has made a step of its own, after the resumption
+# that a checkpoint in OUT promises
+trained()
+{
+    [ -z "$3" ] || wait_for "$1" has_resumed "$2" "$3" || return 1
+    wait_for "$1" has_more "$2" "$(lines "$2/metrics.jsonl")"
+}
+
+saved() { ls "$1/checkpoints" 2>/dev/null | grep -q '^step-[0-9]*[.]h5$'; }
+
+# killed RANKS OUT DELAY key=value...: start, wait until it has trained a step and DELAY hundredths
+# more, kill every process with -9
+killed()
+{
+    n=$1 out=$2 delay=$3 before=; shift 3
+    saved "$out" && before=$(resumes "$out")
+    mpirun -np "$n" "$RANKWISE" train tests/bits.cfg output="$out" "$@" >/dev/null 2>&1 &
+    pid=$!
+    landed=false
+    if trained $pid "$out" "$before"; then
+        sleep "$(printf '%d.%02d' $((delay / 100)) $((delay % 100)))"
+        kill -0 $pid 2>/dev/null && landed=true
+    fi
     ranks=$(pgrep -P $pid)
     kill -9 $pid $ranks 2>/dev/null
     wait $pid 2>/dev/null
 }
 
+small="prompts_per_step=9 max_new=12"        # short steps
 for lag in 0 1; do
-    keys="steps=16 max_lag=$lag eval_every=0 checkpoint_every=1"
-    ok "lag $lag: never killed" run 1 tests/bits.cfg $keys output="$WORK/whole$lag"
-    kills=0 resumed=0
+    keys="steps=40 max_lag=$lag eval_every=0 checkpoint_every=1 $small"
+    ok "lag $lag: never killed" run 1 tests/bits.cfg $keys checkpoint_every=0 \
+        output="$WORK/whole$lag"
+    hits=0
     for n in 2 3 1 4 2 3; do
-        draw 1 60
+        draw 1 12
         killed $n "$WORK/torn$lag" $drawn $keys
-        kills=$((kills + 1))
-        [ -n "$(ls "$WORK/torn$lag/checkpoints" 2>/dev/null)" ] && resumed=$((resumed + 1))
+        $landed && hits=$((hits + 1))
     done
-    log=$(run 3 tests/bits.cfg $keys output="$WORK/torn$lag" 2>&1) &&
-        pass "lag $lag: finished on 3 ranks after $kills kills, $resumed with a checkpoint" ||
-        fail "lag $lag: finished after $kills kills" "$(printf '%s' "$log" | tail -n 3)"
+    [ $hits -ge 4 ] && pass "lag $lag: $hits of 6 kills hit a run that had trained" ||
+        fail "lag $lag: at least 4 of 6 kills hit a run that had trained" "$hits did"
+    ok "lag $lag: finished on 3 ranks" run 3 tests/bits.cfg $keys output="$WORK/torn$lag"
+    [ "$(resumes "$WORK/torn$lag")" -ge 4 ] && pass "lag $lag: it went on from checkpoints" ||
+        fail "lag $lag: it went on from checkpoints" "$(resumes "$WORK/torn$lag") times"
     ok "lag $lag: the same weights, samples and checkpoint" "$RANKWISE" diff "$WORK/whole$lag" \
         "$WORK/torn$lag"
-    [ "$(hashes "$WORK/whole$lag")" = "$(hashes "$WORK/torn$lag")" ] &&
+    [ "$(lines "$WORK/torn$lag/metrics.jsonl")" -eq 40 ] &&
+        [ "$(hashes "$WORK/whole$lag")" = "$(hashes "$WORK/torn$lag")" ] &&
         pass "lag $lag: the same hash at every step" ||
         fail "lag $lag: the same hash at every step"
     [ -z "$(ls "$WORK/torn$lag/checkpoints" | grep part)" ] &&
@@ -50,27 +84,51 @@ for lag in 0 1; do
         fail "lag $lag: no half checkpoint is left"
 done
 
-# asked to stop: state saved, 5, and the same line goes on
+# ---- asked to stop: the state is saved, and the same line goes on
+
+keys="steps=400 eval_every=0 checkpoint_every=0 $small"    # what is saved is saved for the stop
+last() { hashes "$1" | tail -n 1; }
+
 for signal in INT TERM USR1; do
     out="$WORK/$signal"
-    "$RANKWISE" train tests/bits.cfg output="$out" steps=400 eval_every=0 >/dev/null 2>&1 &
+    "$RANKWISE" train tests/bits.cfg output="$out" $keys >/dev/null 2>&1 &
     pid=$!
-    tries=0
-    while [ ! -s "$out/metrics.jsonl" ] &&
-        [ $tries -lt 500 ]; do sleep 0.02; tries=$((tries + 1)); done
+    trained $pid "$out" ""
     kill -$signal $pid
     wait $pid
     code=$?
-    [ $code -eq 5 ] && [ -n "$(ls "$out/checkpoints")" ] &&
-        pass "SIG$signal: state saved, exit 5" ||
+    [ $code -eq 5 ] && saved "$out" && pass "SIG$signal: state saved, exit 5" ||
         fail "SIG$signal: state saved, exit 5" "exit $code"
 done
-step=$(ls "$WORK/TERM/checkpoints" | sed 's/step-0*\([0-9]*\).h5/\1/' | tail -n 1)
-ok "the same line goes on after a stop" run 2 tests/bits.cfg output="$WORK/TERM" \
-    steps=$((step + 3)) eval_every=0
 touch "$WORK/INT/stop"
-run 1 tests/bits.cfg output="$WORK/INT" steps=400 eval_every=0 >/dev/null 2>&1
+run 1 tests/bits.cfg output="$WORK/INT" $keys >/dev/null 2>&1
 code=$?
 [ $code -eq 5 ] && [ ! -e "$WORK/INT/stop" ] && pass "a stop file: exit 5, and it is taken away" ||
     fail "a stop file: exit 5, and it is taken away" "exit $code"
+
+# Under mpirun, whose exit code is its own after a signal.  It waits this many seconds before it
+# passes the signal on, and as many before it kills.
+export OMPI_MCA_odls_base_sigkill_timeout=2
+for way in signal file; do
+    [ $way = signal ] || unset OMPI_MCA_odls_base_sigkill_timeout
+    out="$WORK/mpi-$way"
+    mpirun -np 3 "$RANKWISE" train tests/bits.cfg output="$out" $keys >/dev/null 2>&1 &
+    pid=$!
+    trained $pid "$out" ""
+    if [ $way = signal ]; then kill -TERM $pid; else touch "$out/stop"; fi
+    wait $pid
+    code=$?
+    [ $code -eq 5 ] || { [ $way = signal ] && [ $code -ne 0 ]; } && saved "$out" &&
+        [ ! -e "$out/stop" ] && pass "3 ranks stopped by a $way: state saved" ||
+        fail "3 ranks stopped by a $way: state saved" "exit $code"
+    steps=$(($(lines "$out/metrics.jsonl") + 3))
+    ok "3 ranks stopped by a $way: the same line goes on" run 3 tests/bits.cfg output="$out" \
+        $keys steps=$steps
+    ok "as many steps undisturbed" run 1 tests/bits.cfg output="$out-whole" $keys steps=$steps
+    [ "$(resumes "$out")" -eq 1 ] && [ -n "$(last "$out")" ] &&
+        [ "$(last "$out")" = "$(last "$out-whole")" ] &&
+        pass "3 ranks stopped by a $way: the same hash in the end" ||
+        fail "3 ranks stopped by a $way: the same hash in the end" \
+            "$(last "$out"), undisturbed $(last "$out-whole")"
+done
 finish
