@@ -1,7 +1,6 @@
 #!/bin/sh
 # Bad input gets one clear line and the right exit code; nothing is lost and nothing half-written.
-# Single process and,
-# where ranks could disagree, under mpirun: still one line.
+# In a single process and, where ranks could disagree, under mpirun: still one line.
 . tests/lib.sh
 cfg=tests/bits.cfg
 out="$WORK/run"
@@ -20,46 +19,55 @@ bad() {
 
 # ---- configuration
 sed 's/^steps/stpes/' $cfg > "$WORK/typo.cfg"
-says 1 'typo.cfg:9: .*stpes.*steps' "an unknown key: line and nearest key" "$RANKWISE" train \
+says 1 "typo.cfg:9: unknown key 'stpes'; did you mean 'steps'" \
+    "an unknown key: line and nearest key" "$RANKWISE" train \
     "$WORK/typo.cfg"
-bad 1 'lr_rate.*lr' "an unknown key=value" lr_rate=1
-bad 1 'steps' "a word for a number" steps=many
-bad 1 'temperature' "a number out of range" temperature=-1
-bad 1 'pairing.*best_worst' "a bad choice lists the choices" dpo.pairing=random
-bad 1 'reduction_leaves' "leaves that are no power of two" reduction_leaves=6
+bad 1 "'lr_rate=1': unknown key 'lr_rate'" "an unknown key=value" lr_rate=1
+bad 1 "'steps=many': steps: expected an integer, got .many" "a word for a number" steps=many
+bad 1 'temperature: -1 is out of range [(]0 to 100[)]' "a number out of range" temperature=-1
+bad 1 "dpo.pairing: 'random' is not one of: pair, best_worst, all" \
+    "a bad choice lists the choices" dpo.pairing=random
+bad 1 'reduction_leaves: 6 is not a power of two' \
+    "leaves that are no power of two" reduction_leaves=6
 echo 'algorithm = "online_dpo' > "$WORK/cut.cfg"
-says 1 'cut.cfg:' "a cut configuration" "$RANKWISE" train "$WORK/cut.cfg"
-says 1 'nowhere.cfg' "a missing configuration" "$RANKWISE" train "$WORK/nowhere.cfg"
+says 1 'cut.cfg:1: the string that begins here does not end' \
+    "a cut configuration" "$RANKWISE" train "$WORK/cut.cfg"
+says 1 'cannot read .*/nowhere.cfg: No such file' "a missing configuration" "$RANKWISE" train \
+    "$WORK/nowhere.cfg"
 says 1 'needs a configuration' "no configuration" "$RANKWISE" train
 says 1 "no command 'trian'" "an unknown command" "$RANKWISE" trian
-says 1 'unknown option' "an unknown option" "$RANKWISE" generate launch/demo/model --promt x
+says 1 "unknown option '--promt'" \
+    "an unknown option" "$RANKWISE" generate launch/demo/model --promt x
 
 # ---- files
-bad 1 'nowhere' "a missing model" model="$WORK/nowhere"
-bad 1 'nowhere' "missing prompts" prompts="$WORK/nowhere.jsonl"
+bad 1 '/nowhere: no such model folder or checkpoint' "a missing model" model="$WORK/nowhere"
+bad 1 '/nowhere.jsonl: No such file' "missing prompts" prompts="$WORK/nowhere.jsonl"
 model() { rm -rf "$WORK/model"; cp -r launch/demo/model "$WORK/model"; }
 model; head -c 5000 launch/demo/model/model.safetensors > "$WORK/model/model.safetensors"
-bad 1 'model.safetensors' "truncated safetensors" model="$WORK/model"
+bad 1 'model.safetensors: tensor .* may be cut short' "truncated safetensors" model="$WORK/model"
 model; printf '\377\377\377\377\377\377\377\177{}' > "$WORK/model/model.safetensors"
-bad 1 'model.safetensors.*header' "a huge header" model="$WORK/model"
-model; printf '\110\0\0\0\0\0\0\0%-72s' \
+bad 1 'model.safetensors: a header of [0-9]+ bytes does not fit' "a huge header" model="$WORK/model"
+model; printf '\120\0\0\0\0\0\0\0%-80s' \
     '{"model.norm.weight":{"dtype":"F32","shape":[96],"data_offsets":[0,384]}}' |
-        head -c 80 > "$WORK/model/model.safetensors"
-bad 1 'model.norm.weight|model.safetensors' "offsets past the end" model="$WORK/model"
+        head -c 88 > "$WORK/model/model.safetensors"
+bad 1 'model.safetensors: tensor .model.norm.weight. ends at byte 384' \
+    "offsets past the end" model="$WORK/model"
 model; head -c 300 launch/demo/model/tokenizer.json > "$WORK/model/tokenizer.json"
-bad 1 'tokenizer.json' "a cut tokenizer" model="$WORK/model"
+bad 1 'tokenizer.json:1: bad JSON' "a cut tokenizer" model="$WORK/model"
 model; head -c 100 launch/demo/model/config.json > "$WORK/model/config.json"
-bad 1 'config.json' "a cut config.json" model="$WORK/model"
+bad 1 'config.json:[0-9]+: bad JSON' "a cut config.json" model="$WORK/model"
 model; sed -i 's/"vocab_size": *640/"vocab_size": 600/' "$WORK/model/config.json"
-bad 1 'tokenizer.*vocab_size|vocab' "a vocabulary that does not match" model="$WORK/model"
+bad 1 'tokenizer.json: .*up to 639 but vocab_size in config.json is 600' \
+    "a vocabulary that does not match" model="$WORK/model"
 model; sed -i 's/"llama"/"mamba"/' "$WORK/model/config.json"
-bad 1 'mamba.*llama' "an unknown architecture" model="$WORK/model"
+bad 1 'config.json: model_type "mamba" is not supported' \
+    "an unknown architecture" model="$WORK/model"
 
 # ---- prompts
 : > "$WORK/empty.jsonl"
-bad 1 'empty.jsonl' "an empty file of prompts" prompts="$WORK/empty.jsonl"
+bad 1 'empty.jsonl: no prompts' "an empty file of prompts" prompts="$WORK/empty.jsonl"
 head -c 150 launch/demo/prompts.jsonl > "$WORK/cut.jsonl"
-bad 1 'cut.jsonl:[0-9]+' "prompts with a cut tail" prompts="$WORK/cut.jsonl"
+bad 1 'cut.jsonl:3: the last line is cut' "prompts with a cut tail" prompts="$WORK/cut.jsonl"
 printf '{"prompt":"Tom"}\n{"prompt":"%s"}\n' "$(yes 'the park' | head -n 300 | tr '\n' ' ')" > \
     "$WORK/long.jsonl"
 bad 1 'long.jsonl:2.*long_prompts' "a prompt longer than the context" prompts="$WORK/long.jsonl"
@@ -68,11 +76,12 @@ ok "long_prompts = skip leaves it out" run 3 $cfg output="$out" steps=1 \
 [ "$(printf '%s\n' "$said" | grep -c '^1 prompt of .*long.jsonl longer than 255 tokens')" -eq 1 ] &&
     pass "and says so, once" || fail "and says so, once" "$said"
 printf '{"prompt":""}\n' > "$WORK/blank.jsonl"
-bad 1 'blank.jsonl:1' "an empty prompt" prompts="$WORK/blank.jsonl"
+bad 1 'blank.jsonl:1: the line has an empty prompt' "an empty prompt" prompts="$WORK/blank.jsonl"
 
 # ---- rewards
-bad 1 'wrods.*words' "an unknown reward" 'rewards={kind="wrods";}'
-bad 1 'regex|pattern' "a bad pattern" 'rewards={kind="regex";pattern="(";}'
+bad 1 'rewards.0.: kind: .*"wrods"; the nearest is "words"' \
+    "an unknown reward" 'rewards={kind="wrods";}'
+bad 1 'rewards.0.: pattern: .*Unmatched' "a bad pattern" 'rewards={kind="regex";pattern="(";}'
 
 # ---- ranks
 says 1 'no rank holds the role "reward"' "no rank for a role" mpirun -np 2 "$RANKWISE" train $cfg \
@@ -81,48 +90,64 @@ says 1 'no rank holds the role "reward"' "no rank for a role" mpirun -np 2 "$RAN
 says 1 'more ranks than the 2' "more ranks asked for than started" mpirun -np 2 "$RANKWISE" train \
     $cfg output="$out" \
     'ranks=({count=3;roles=["actor","learner","reward","refmodel"];})'
-says 1 'reduction_leaves' "more learners than leaves" mpirun -np 4 "$RANKWISE" train $cfg \
+says 1 '4 learner ranks but reduction_leaves = 2' \
+    "more learners than leaves" mpirun -np 4 "$RANKWISE" train $cfg \
     output="$out" reduction_leaves=2
 ok "more ranks than work" run 4 $cfg output="$WORK/idle" steps=2 prompts_per_step=2 eval_every=0
 "$RANKWISE" plan $cfg -n 4 prompts_per_step=2 | grep -q 'without work' &&
     pass "plan says who is without work" ||
     fail "plan says who is without work"
-says 2 'does not fit' "a plan that does not fit" "$RANKWISE" plan $cfg -n 100001 \
+says 2 'does not fit: .* on one host of' \
+    "a plan that does not fit" "$RANKWISE" plan $cfg -n 100001 \
     'ranks=({count=1;roles=["learner","reward","refmodel"];},{count=100000;roles=["actor"];})'
-bad 1 'prompts_per_step' "a batch that is too large" prompts_per_step=1000000 \
+bad 1 'a batch of 1000000 prompts .* too large; lower prompts_per_step' \
+    "a batch that is too large" prompts_per_step=1000000 \
     samples_per_prompt=1024
 
 # ---- output
 touch "$WORK/file"
-bad 1 'file' "output below a file" output="$WORK/file/run"
+bad 1 '/file is a file, not a folder' "output below a file" output="$WORK/file/run"
+says 1 'cannot make the folder /proc/nowhere' "output where no folder can be made" "$RANKWISE" \
+    train $cfg output=/proc/nowhere/run
+# Permissions do not stop root; a mount that is read only does.
+read_only() { unshare -m sh -c 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"' "$@"; }
+mkdir -p "$WORK/locked"
+if read_only "$WORK/locked" true 2>/dev/null; then
+    says 1 '/locked.*: Read-only file system' "output on a read-only disk" \
+        read_only "$WORK/locked" "$RANKWISE" train $cfg output="$WORK/locked/run"
+    says 1 '/locked.*: Read-only file system' "output is a read-only folder" \
+        read_only "$WORK/locked" "$RANKWISE" train $cfg output="$WORK/locked"
+else skip "output on a read-only disk: no mounts here"; fi
 rm -rf "$out"
 ok "a run to resume" run 1 $cfg output="$out" steps=2
 before=$(hashes "$out" | tail -n 1)
-says 1 'fresh' "--fresh refuses to resume" "$RANKWISE" train $cfg output="$out" steps=3 --fresh
-says 1 'seed' "another seed cannot resume" "$RANKWISE" train $cfg output="$out" steps=3 seed=5
-says 1 'model' "another model cannot resume" "$RANKWISE" train $cfg output="$out" steps=3 \
-    model="$out"
+says 1 '/run: holds a checkpoint of step 2; --fresh does not resume' \
+    "--fresh refuses to resume" "$RANKWISE" train $cfg output="$out" steps=3 --fresh
+says 1 'seed is 5, but the run in .*step-00000002.h5 has 1; it is fixed' \
+    "another seed cannot resume" "$RANKWISE" train $cfg output="$out" steps=3 seed=5
+says 1 'model is .*, but the run in .* has "launch/demo/model"; it is fixed' \
+    "another model cannot resume" "$RANKWISE" train $cfg output="$out" steps=3 model="$out"
 model; ok "a run of a model" run 1 $cfg output="$WORK/two" steps=1 model="$WORK/model" eval_every=0
 sed -i 's/"num_hidden_layers": *3/"num_hidden_layers": 2/' "$WORK/model/config.json"
 rm "$WORK/model/model.safetensors"
 echo "Tom had fun." > "$WORK/text.txt"
 ok "a model of two layers" run 1 tests/lm.cfg model="$WORK/model" text="[\"$WORK/text.txt\"]" \
-    row_tokens=4 \
-    steps=1 eval_every=0 output="$WORK/lm"
+    row_tokens=4 steps=1 eval_every=0 output="$WORK/lm"
 ok "exported" "$RANKWISE" export "$WORK/lm" --hf "$WORK/model"
-says 1 'another model' "a checkpoint of another model" "$RANKWISE" train $cfg output="$WORK/two" \
-    steps=3 \
-    model="$WORK/model"
+says 1 'step-00000001.h5: .*a checkpoint of another model' "a checkpoint of another model" \
+    "$RANKWISE" train $cfg output="$WORK/two" steps=3 model="$WORK/model"
 [ "$(hashes "$out" | tail -n 1)" = "$before" ] && pass "a refused resume loses nothing" ||
     fail "a refused resume loses nothing"
 rm -rf "$WORK/full"
-says 1 'step-00000002|File too large|full' "a disk that fills up while saving" bash -c \
+says 1 'cannot write .*/step-00000002.h5.part: File too large' \
+    "a disk that fills up while saving" bash -c \
     "ulimit -f 1500; exec \"$RANKWISE\" train $cfg output=\"$WORK/full\" steps=2 eval_every=0"
 [ -z "$(ls "$WORK/full/checkpoints" 2>/dev/null)" ] && pass "and leaves no half checkpoint" ||
     fail "and leaves no half checkpoint" "$(ls "$WORK/full/checkpoints")"
 cp "$out/checkpoints/step-00000002.h5" "$WORK/damaged.h5"
 printf 'x' | dd of="$WORK/damaged.h5" bs=1 seek=300000 conv=notrunc 2>/dev/null
-says 1 'damaged.h5' "inspect names the damage" "$RANKWISE" inspect "$WORK/damaged.h5"
+says 1 'damaged.h5 is damaged: .weights/.* does not match' \
+    "inspect names the damage" "$RANKWISE" inspect "$WORK/damaged.h5"
 
 # ---- numbers
 says 4 'gradient of model.embed_tokens.weight' "numbers gone bad stop the run" "$RANKWISE" train \
@@ -137,7 +162,7 @@ model; printf '\377\177' | dd of="$WORK/model/model.safetensors" bs=1 seek=$norm
     2>/dev/null
 for more in eval_every=10 eval_every=0 "eval_every=0 max_lag=1"; do
     # shellcheck disable=SC2086 (several settings)
-    says 4 'step 0, prompt 0, sample 0.*token' "the rank that failed speaks ($more)" mpirun -np 3 \
-        "$RANKWISE" train $cfg output="$WORK/apart" model="$WORK/model" "$apart" $more
+    says 4 'step 1, row [0-9]+: the logits of token' "the rank that failed speaks ($more)" \
+        mpirun -np 3 "$RANKWISE" train $cfg output="$WORK/apart" model="$WORK/model" "$apart" $more
 done
 finish

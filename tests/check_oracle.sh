@@ -1,7 +1,7 @@
 #!/bin/sh
 # Against other programs' libraries, where they are installed: h5py opens our checkpoints,
-# transformers loads our export and gives
-# our logits, tokenizers gives our ids.  PYTHON names the interpreter.
+# transformers loads our export and gives our logits, tokenizers gives our ids.  PYTHON names the
+# interpreter.
 . tests/lib.sh
 python=${PYTHON:-python3}
 has() { command -v "$python" >/dev/null && "$python" -c "import $1" >/dev/null 2>&1; }
