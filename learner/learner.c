@@ -76,8 +76,7 @@ done:
     return rc;
 }
 
-/* Doubles in the largest table of a training step: pairs, rows, or what learner_measure gathers.
- * */
+/* Doubles in the largest table of a step: pairs, rows, or what learner_measure gathers. */
 static size_t table_room(const struct learner *ln)
 {
     size_t row = (size_t)ln->config->n_rewards + MEASURE_TERMS;
