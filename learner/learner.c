@@ -210,11 +210,12 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
         rc = ln->algorithm->targets(ln, b);
     TRY(stats_begin(&ln->stats, b, rc));
     TRY(ln->algorithm->count(ln, b));
-    if (ln->total > 0)              /* else no pair is left, on any rank */
-        TRY(comm_agree(ln->team, gradients_add(ln, b)));
+    TRY(comm_agree(ln->team, gradients_add(ln, b)));
     TRY(ln->algorithm->report(ln, b, m));
     if (ln->total > 0)
         TRY(step(ln, m));
+    else
+        tree_clear(ln->tree);       /* no pair is left, on any rank: there is nothing to learn */
     metrics_set(m, "optim/skipped", !(ln->total > 0));
     for (int i = 0; i < 4; i++)
         metrics_set(m, names[i], ln->seconds[i]);
