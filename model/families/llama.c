@@ -1,6 +1,6 @@
 /* Llama: RMSNorm, rotary half-split, grouped-query attention, SwiGLU, no biases; the head is
  * tied to the embedding or stands alone.  Read from config.json; what changes the arithmetic and
- * is not implemented (biases, scaled rotary tables, other activations) is refused by name.
+ * is not supported (biases, scaled rotary tables, other activations) is refused by name.
  */
 #include <math.h>
 #include <string.h>
