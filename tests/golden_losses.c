@@ -1,5 +1,5 @@
-/* Worked numbers of losses, labels and solvers: walks the cases of a file through the tables of ops,
- * one table a chapter (golden_ops.h).  A case of another op is skipped with its name. */
+/* Worked numbers of losses, labels and solvers: the cases of a file through tables of ops, one
+ * a chapter (golden_ops.h).  A case of another op is skipped with its name. */
 #include "tests/golden_ops.h"
 
 static const struct golden_op *const chapters[] = {
