@@ -69,7 +69,7 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
         return RL_OK;
     if (ring->collected[step % ring->depth] == step)
         return b->status;
-    if (r->algorithm->rollouts) {
+    if (run_rolls(r)) {
         TRY(link_recv(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
         TRY(link_recv(ring->rewards, b, COL_REWARD, PHASE_REWARD));
         TRY(link_recv(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
@@ -94,7 +94,7 @@ static int learn(struct run *r)
     t = clock_now();
     TRY(learner_update(r->learner, b, r->metrics));
     r->spans[SPAN_UPDATE] += clock_now() - t;
-    if (r->algorithm->rollouts)
+    if (run_rolls(r))
         TRY(learner_measure(r->learner, b, r->metrics, ""));
     TRY(record_samples(r, b));
 done:
@@ -147,7 +147,7 @@ static void begin_step(struct run *r)
 
 int run_begin(struct run *r)
 {
-    int64_t ahead = r->algorithm->rollouts ? r->config->max_lag : 0;
+    int64_t ahead = run_rolls(r) ? r->config->max_lag : 0;
     int rc = RL_OK;
 
     begin_step(r);
@@ -178,7 +178,7 @@ int iteration(struct run *r)
     int rc = RL_OK;
 
     begin_step(r);
-    if (r->algorithm->rollouts)
+    if (run_rolls(r))
         rc = ring_roll(r, &r->train, r->step + r->config->max_lag, PURPOSE_SAMPLE);
     if (run_holds(r, ROLE_LEARNER))
         rc = status_worse(rc, learn(r));
@@ -198,7 +198,7 @@ done:
 /* Are the batches that wait in the queue whole?  A failed one cannot be saved.  Collective. */
 static bool queue_is_sound(struct run *r)
 {
-    int64_t ahead = r->algorithm->rollouts ? r->config->max_lag : 0;
+    int64_t ahead = run_rolls(r) ? r->config->max_lag : 0;
     int rc = RL_OK;
 
     for (int64_t q = 0; q < ahead; q++)

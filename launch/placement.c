@@ -21,7 +21,7 @@ static unsigned needed(const struct config *c)
 {
     const struct algorithm *a = algorithm_find(c->algorithm);
 
-    return a && a->rollouts ? ROLE_ALL : ROLE_LEARNER;
+    return a && algorithm_source(a, c) == SOURCE_PROMPTS ? ROLE_ALL : ROLE_LEARNER;
 }
 
 static int assign(struct placement *p, const struct config *c)

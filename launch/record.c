@@ -182,7 +182,7 @@ int record_samples(struct run *r, const struct batch *b)
     struct text mine = { 0 }, all = { 0 };
     int rc = RL_OK;
 
-    if (!r->algorithm->rollouts || r->config->log_samples == 0)
+    if (!run_rolls(r) || r->config->log_samples == 0)
         return RL_OK;
     for (int n = 0; n < b->N && rc == RL_OK && b->group * b->k + n < r->config->log_samples; n++)
         rc = add_sample(r, b, n, &mine);

@@ -90,10 +90,11 @@ static int open_roles(struct run *r)
         TRY(reward_create(&r->reward, c, in->policy.tokenizer));
     if (run_holds(r, ROLE_REFMODEL))
         TRY(refmodel_create(&r->refmodel, r->reference, (int)c->micro_rows, in->train.row_tokens,
-                            1.0f));
+                            (float)algorithm_temperature(r->algorithm, c)));
     if (run_holds(r, ROLE_LEARNER))
-        TRY(learner_create(&r->learner, c, r->policy, r->team, in->train.P, in->train.k,
-                           in->row_tokens));
+        TRY(learner_create(&r->learner, &(struct learner_parts){
+                .config = c, .policy = r->policy, .team = r->team, .P = in->train.P,
+                .k = in->train.k, .max_row_tokens = in->row_tokens }));
 done:
     return rc;
 }

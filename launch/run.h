@@ -75,6 +75,12 @@ static inline bool run_holds(const struct run *r, enum role role)
     return (r->roles & role) != 0;
 }
 
+/* Do the rows of a step come from actors? */
+static inline bool run_rolls(const struct run *r)
+{
+    return r->inputs.rollouts;
+}
+
 /* ---- iteration.c: collective over world */
 int run_begin(struct run *r); /* before the first step: weights to the actors, the queue filled,
                                  first evaluation */

@@ -20,7 +20,7 @@ static int open_sources(struct inputs *in, const struct config *c)
     int rc = RL_OK;
 
     TRY(source_open(&in->policy, c->model));
-    if (!in->algorithm->rollouts)
+    if (!in->rollouts)
         return RL_OK;
     TRY(source_open(&in->reference, given(c->refmodel) ? c->refmodel : c->model));
     if (in->reference.shape.V != in->policy.shape.V)
@@ -107,7 +107,7 @@ static int open_text(struct inputs *in, const struct config *c)
     if (c->row_tokens > context)
         return rl_error(RL_EINVAL, "%s: row_tokens = %lld, but the model has %d positions",
                         config_where(c, "row_tokens"), (long long)c->row_tokens, context);
-    if (!in->algorithm->rollouts) {
+    if (!in->rollouts) {
         TRY(open_corpus(in, &c->text, row, &in->corpus));
         in->train = (struct ring_size){
             .P = (int)c->rows_per_step, .k = 1, .depth = 1, .row_tokens = row,
@@ -124,7 +124,7 @@ static int open_text(struct inputs *in, const struct config *c)
         TRY(eval_size(c, c->eval_text.items[i], corpus_rows(in->eval_corpus[i]), row,
                       &in->eval_rows[i]));
     }
-    if ((n || !in->algorithm->rollouts) && row > in->row_tokens)
+    if ((n || !in->rollouts) && row > in->row_tokens)
         in->row_tokens = row;
 done:
     return rc;
@@ -138,8 +138,9 @@ int inputs_open(struct inputs *in, const struct config *c)
 
     memset(in, 0, sizeof *in);
     in->algorithm = algorithm_find(c->algorithm);
+    in->rollouts = algorithm_source(in->algorithm, c) == SOURCE_PROMPTS;
     TRY(open_sources(in, c));
-    if (in->algorithm->rollouts)
+    if (in->rollouts)
         TRY(open_rollouts(in, c));
     TRY(open_text(in, c));
     TRY(ring_check(in->train.P, in->train.k, in->train.row_tokens));
@@ -198,7 +199,8 @@ struct actor_settings rank_actor(const struct inputs *in, const struct config *c
     rows = eval > rows ? eval : rows;
     rows = rows > 0 ? rows : 1;         /* an actor without work still stands ready */
     return (struct actor_settings){
-        .temperature = (float)c->temperature, .loss_temperature = 1.0f,
+        .temperature = (float)c->temperature,
+        .loss_temperature = (float)algorithm_temperature(in->algorithm, c),
         .top_k = (int)c->top_k, .top_p = (float)c->top_p, .min_p = (float)c->min_p,
         .max_new = (int)c->max_new, .eos = in->policy.eos, .n_eos = in->policy.n_eos,
         .seed = (uint64_t)c->seed, .max_prompt = in->longest_prompt,
@@ -225,8 +227,12 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         b->actor = actor_bytes(policy, compute, &s);
     }
     if (learner >= 0) {
-        int64_t bytes = learner_bytes(c, policy, compute, placement_of(p, ROLE_LEARNER)->count,
-                                      learner, in->train.P, in->train.k, in->row_tokens);
+        struct learner_size size = {
+            .config = c, .policy = policy, .compute = compute,
+            .ranks = placement_of(p, ROLE_LEARNER)->count, .rank = learner,
+            .P = in->train.P, .k = in->train.k, .max_row_tokens = in->row_tokens,
+        };
+        int64_t bytes = learner_bytes(&size);
         if (bytes < 0)
             return (int)bytes;
         b->learner = (size_t)bytes;

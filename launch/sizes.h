@@ -24,6 +24,7 @@
 
 struct inputs {
     const struct algorithm *algorithm;
+    bool rollouts;                      /* rows come from an actor */
     struct source policy, reference;    /* reference: only with rollouts */
     struct prompts *prompts, *eval_prompts;
     struct corpus *corpus;              /* lm: rows to train on */

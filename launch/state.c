@@ -1,10 +1,11 @@
 /* What a checkpoint holds and how a run comes back from it.  Written by the learners, each its
  * slices; read by each learner for itself: nothing depends on how many there were.
  *
- *   weights/<name>, adam_m/<name>, adam_v/<name>   arrays of the model's shapes
+ *   weights/<name>, adam_m/<name>, adam_v/<name>   arrays of the model's shapes; a critic's
+ *   state/<name>                                   rows of doubles: powers of the betas, ...
  *   queue/<q>/<part>                               batches sampled but not yet trained
  *   texts                                          config, files/config.json, ...
- *   values                                         step, tokens, adam powers, ...
+ *   values                                         step, seed, tokens, ...
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,18 +19,6 @@
 #include "checkpoints/checkpoint.h"
 #include "launch/run.h"
 #include "launch/state.h"
-
-#define FLATS 3
-static const char *const flat_names[FLATS] = { "weights", "adam_m", "adam_v" };
-
-static void flats_of(struct run *r, float *flats[FLATS])
-{
-    struct optimizer *o = learner_optimizer(r->learner);
-
-    flats[0] = model_weights(r->policy);
-    flats[1] = optimizer_m(o);
-    flats[2] = optimizer_v(o);
-}
 
 /* The slice of an array this rank writes: whole chunks, ranks in order. */
 static struct stored slice_of(const struct array *a, const char *folder, float *flat,
@@ -118,15 +107,11 @@ static int add_texts(const struct run *r, struct text *config, struct checkpoint
 
 static int add_values(struct run *r, struct checkpoint_value *v)
 {
-    double b1, b2;
     int n = 0;
 
-    optimizer_powers(learner_optimizer(r->learner), &b1, &b2);
     v[n++] = (struct checkpoint_value){ .name = "step", .i = r->step };
     v[n++] = (struct checkpoint_value){ .name = "seed", .i = r->config->seed };
     v[n++] = (struct checkpoint_value){ .name = "tokens", .i = learner_tokens(r->learner) };
-    v[n++] = (struct checkpoint_value){ .name = "adam_beta1_power", .is_real = true, .x = b1 };
-    v[n++] = (struct checkpoint_value){ .name = "adam_beta2_power", .is_real = true, .x = b2 };
     v[n++] = (struct checkpoint_value){ .name = "groups", .i = r->train.P };
     v[n++] = (struct checkpoint_value){ .name = "rows_per_group", .i = r->train.k };
     return n;
@@ -136,28 +121,55 @@ static int add_values(struct run *r, struct checkpoint_value *v)
  * finished run can be given more steps. */
 static int64_t queued(const struct run *r)
 {
-    return r->algorithm->rollouts ? r->config->max_lag : 0;
+    return run_rolls(r) ? r->config->max_lag : 0;
+}
+
+/* A row of doubles, equal on every rank: the first learner writes it. */
+static struct stored row_of(const struct learner_value *v, struct comm *team)
+{
+    struct stored s = { .array = { .dtype = DTYPE_F64, .dims = 1, .shape = { v->n },
+                                   .size = v->n } };
+
+    snprintf(s.array.name, sizeof s.array.name, "state/%s", v->name);
+    s.count = comm_rank(team) == 0 ? v->n : 0;
+    s.data = v->x;
+    return s;
+}
+
+/* What the learner has, into stored (NULL: only counted); returns how many. */
+static int add_learner(struct run *r, struct stored *stored)
+{
+    struct learner_flat flats[LEARNER_FLATS];
+    struct learner_value values[LEARNER_VALUES];
+    int n = 0, n_flats = learner_flats(r->learner, flats), n_arrays;
+    int n_values = learner_values(r->learner, values);
+
+    for (int f = 0; f < n_flats; f++) {
+        const struct array *arrays = model_arrays(flats[f].model, &n_arrays);
+        for (int i = 0; i < n_arrays; i++, n++)
+            if (stored)
+                stored[n] = slice_of(&arrays[i], flats[f].folder, flats[f].data, r->team);
+    }
+    for (int v = 0; v < n_values; v++, n++)
+        if (stored)
+            stored[n] = row_of(&values[v], r->team);
+    return n;
 }
 
 static int write_state(struct run *r, const char *path, size_t *bytes)
 {
-    int n_arrays, parts = 1, n = 0, rc = RL_OK;     /* the queue's lengths, then its parts */
-    const struct array *arrays = model_arrays(r->policy, &n_arrays);
+    int parts = 1, learners = add_learner(r, NULL), n, rc = RL_OK;  /* parts: lengths, then more */
     struct checkpoint_text texts[SOURCE_FILES + 1];
     struct checkpoint_value values[16];
     struct checkpoint_content content = { .texts = texts, .values = values };
     struct text config = { 0 };
     struct stored *stored;
-    float *flats[FLATS];
 
     for (const struct batch_part *part = batch_parts; part->name; part++)
         parts++;
-    stored = calloc((size_t)(FLATS * n_arrays + RING_DEPTH * parts), sizeof *stored);
+    stored = calloc((size_t)(learners + RING_DEPTH * parts), sizeof *stored);
     TRY(comm_agree(r->team, stored ? RL_OK : rl_error(RL_ENOFIT, "no memory for a checkpoint")));
-    flats_of(r, flats);
-    for (int f = 0; f < FLATS; f++)
-        for (int i = 0; i < n_arrays; i++)
-            stored[n++] = slice_of(&arrays[i], flat_names[f], flats[f], r->team);
+    n = add_learner(r, stored);
     for (int q = 0; q < queued(r); q++)
         TRY(gather_batch(r, r->step + q, q, stored, &n));
     content.n_texts = add_texts(r, &config, texts);
@@ -166,7 +178,7 @@ static int write_state(struct run *r, const char *path, size_t *bytes)
     content.n_arrays = n;
     TRY(checkpoint_write(r->team, path, &content, bytes));
 done:
-    for (int i = FLATS * n_arrays; stored && i < FLATS * n_arrays + RING_DEPTH * parts; i++)
+    for (int i = learners; stored && i < learners + RING_DEPTH * parts; i++)
         free((void *)stored[i].data);
     free(stored);
     text_free(&config);
@@ -222,32 +234,57 @@ done:
     return rc;
 }
 
+static int load_value(struct checkpoint *c, const char *path, const struct learner_value *v)
+{
+    char name[ARRAY_NAME];
+    int at;
+
+    snprintf(name, sizeof name, "state/%s", v->name);
+    at = checkpoint_find(c, name);
+    if (at < 0 || checkpoint_array(c, at)->size != v->n ||
+        checkpoint_array(c, at)->dtype != DTYPE_F64)
+        return rl_error(RL_EINVAL, "%s: no array '%s' of %zu doubles: a checkpoint of another "
+                        "training", path, name, v->n);
+    return checkpoint_read(c, at, 0, v->n, v->x);
+}
+
+static int load_learner(struct run *r, struct checkpoint *c, const char *path)
+{
+    struct learner_flat flats[LEARNER_FLATS];
+    struct learner_value values[LEARNER_VALUES];
+    int n_flats = learner_flats(r->learner, flats), n_values = learner_values(r->learner, values);
+    int rc = RL_OK;
+
+    for (int f = 0; f < n_flats; f++) {
+        int n;
+        const struct array *arrays = model_arrays(flats[f].model, &n);
+        TRY(checkpoint_load_arrays(c, path, flats[f].folder, arrays, n, flats[f].data));
+    }
+    for (int v = 0; v < n_values; v++)
+        TRY(load_value(c, path, &values[v]));
+    learner_restored(r->learner);
+done:
+    return rc;
+}
+
 static int load_state(struct run *r, const char *path)
 {
     struct checkpoint *c = NULL;
-    int n, rc = RL_OK;
-    const struct array *arrays = model_arrays(r->policy, &n);
-    float *flats[FLATS];
     int64_t tokens = 0;
-    double b1 = 1, b2 = 1;
+    int rc = RL_OK;
 
     TRY(checkpoint_open(&c, path));
     TRY(check_state(r, c, path));
-    flats_of(r, flats);
-    for (int f = 0; f < FLATS; f++)
-        TRY(checkpoint_load_arrays(c, path, flat_names[f], arrays, n, flats[f]));
+    TRY(load_learner(r, c, path));
     for (int q = 0; q < queued(r); q++)
         TRY(read_queue(r, c, path, q));
-    if (!checkpoint_int(c, "tokens", &tokens) || !checkpoint_real(c, "adam_beta1_power", &b1) ||
-        !checkpoint_real(c, "adam_beta2_power", &b2)) {
-        rc = rl_error(RL_EINVAL, "%s: the optimizer's state is missing", path);
+    if (!checkpoint_int(c, "tokens", &tokens)) {
+        rc = rl_error(RL_EINVAL, "%s: the count of tokens is missing", path);
         goto done;
     }
-    optimizer_set_powers(learner_optimizer(r->learner), b1, b2);
     learner_set_tokens(r->learner, tokens);
     learner_set_version(r->learner, r->step);
     r->tokens_before = tokens;
-    model_changed(r->policy);
 done:
     checkpoint_close(c);
     return rc;

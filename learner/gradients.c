@@ -65,15 +65,21 @@ int gradients_count(struct learner *ln, const struct batch *b)
     return comm_sum_int64(ln->team, ln->counted, 2, PHASE_COUNT);
 }
 
-void micro_layout(struct micro *micro, struct memory *memory)
+void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, int scores)
 {
     size_t rows = (size_t)micro->max_rows, tokens = (size_t)micro->max_tokens;
+    size_t entropies = outputs & OUT_ENTROPY ? tokens : 0;
+    size_t values = outputs & OUT_SCORE ? tokens * (size_t)scores : 0;
 
     micro->row = memory_take(memory, rows * sizeof(int));
     micro->start = memory_take(memory, (rows + 1) * sizeof(int));
     micro->tokens = memory_take(memory, tokens * sizeof(int));
     micro->logp = memory_take(memory, tokens * sizeof(float));
     micro->dlogp = memory_take(memory, tokens * sizeof(float));
+    micro->entropy = memory_take(memory, entropies * sizeof(float));
+    micro->dentropy = memory_take(memory, entropies * sizeof(float));
+    micro->score = memory_take(memory, values * sizeof(float));
+    micro->dscore = memory_take(memory, values * sizeof(float));
     micro->S = memory_take(memory, rows * sizeof(double));
     micro->R = memory_take(memory, rows * sizeof(double));
     micro->slope = memory_take(memory, rows * sizeof(double));
@@ -118,21 +124,102 @@ static int pack(struct learner *ln, const struct batch *b, int group, int end)
     return group;
 }
 
-/* Log-probabilities -> loss -> gradients of the packed rows, added to grads. */
-static int pass(struct learner *ln, const struct batch *b, float *grads)
+/* The outputs or their gradients, those that `trainee` has and the method wants. */
+static struct model_outputs outputs_of(const struct learner *ln, const struct trainee *trainee,
+                                       float *logp, float *entropy, float *score)
 {
-    struct micro *micro = &ln->micro;
+    bool policy = trainee == &ln->policy, scored = ln->critic.model ? !policy : policy;
+
+    return (struct model_outputs){
+        .logp = policy && ln->outputs & OUT_LOGP ? logp : NULL,
+        .entropy = policy && ln->outputs & OUT_ENTROPY ? entropy : NULL,
+        .score = scored && ln->outputs & OUT_SCORE ? score : NULL,
+    };
+}
+
+static int forward_one(struct learner *ln, struct trainee *t, bool keep)
+{
+    struct micro *m = &ln->micro;
+    struct model_outputs out = outputs_of(ln, t, m->logp, m->entropy, m->score);
+
+    return model_run(t->trainer, m->tokens, m->start, m->N, ln->temperature, keep, &out);
+}
+
+static int backward_one(struct learner *ln, struct trainee *t, float *grads)
+{
+    struct micro *m = &ln->micro;
+    struct model_outputs d = outputs_of(ln, t, m->dlogp, m->dentropy, m->dscore);
+
+    return model_run_backward(t->trainer, &d, grads);
+}
+
+int micro_forward(struct learner *ln, bool keep)
+{
+    int rc = RL_OK;
+
+    TRY(forward_one(ln, &ln->policy, keep));
+    if (ln->critic.model)
+        TRY(forward_one(ln, &ln->critic, keep));
+done:
+    return rc;
+}
+
+static void clear_gradients(struct learner *ln)
+{
+    struct micro *m = &ln->micro;
+    size_t T = (size_t)m->T;
+
+    memset(m->dlogp, 0, T * sizeof(float));
+    if (ln->outputs & OUT_ENTROPY)
+        memset(m->dentropy, 0, T * sizeof(float));
+    if (ln->outputs & OUT_SCORE)
+        memset(m->dscore, 0, T * (size_t)ln->scores * sizeof(float));
+}
+
+/* A leaf under way: its buffers, NULL before its first row. */
+struct slots { float *policy, *critic; };
+
+static int slots_take(struct learner *ln, int leaf, struct slots *slots)
+{
+    if (!slots->policy)
+        slots->policy = tree_slot(ln->policy.tree, leaf);
+    if (ln->critic.model && !slots->critic)
+        slots->critic = tree_slot(ln->critic.tree, leaf);
+    if (!slots->policy || (ln->critic.model && !slots->critic))
+        return rl_error(RL_EBUG, "leaf %d of the gradients has no buffer", leaf);
+    return RL_OK;
+}
+
+/* Forward -> loss -> gradients of the packed rows, added to the slots. */
+static int pass(struct learner *ln, const struct batch *b, const struct slots *slots)
+{
     double t = clock_now();
     int rc = RL_OK;
 
-    TRY(model_logprobs(ln->trainer, micro->tokens, micro->start, micro->N, 1.0f, true, micro->logp,
-                       NULL));
-    memset(micro->dlogp, 0, (size_t)micro->T * sizeof(float));
-    TRY(ln->algorithm->loss(ln, b));
-    ln->seconds[0] += clock_now() - t;
+    TRY(micro_forward(ln, true));
+    clear_gradients(ln);
+    TRY(ln->method->loss(ln, b));
+    ln->seconds[SECONDS_FORWARD] += clock_now() - t;
     t = clock_now();
-    TRY(model_backward(ln->trainer, micro->dlogp, NULL, grads));
-    ln->seconds[1] += clock_now() - t;
+    TRY(backward_one(ln, &ln->policy, slots->policy));
+    if (ln->critic.model)
+        TRY(backward_one(ln, &ln->critic, slots->critic));
+    ln->seconds[SECONDS_BACKWARD] += clock_now() - t;
+done:
+    return rc;
+}
+
+static int leaf_close(struct learner *ln, int leaf, const struct slots *slots)
+{
+    int rc = RL_OK;
+
+    if (slots->policy)
+        TRY(model_backward_finish(ln->policy.trainer, slots->policy));
+    if (slots->critic)
+        TRY(model_backward_finish(ln->critic.trainer, slots->critic));
+    tree_push(ln->policy.tree, leaf);
+    if (ln->critic.model)
+        tree_push(ln->critic.tree, leaf);
 done:
     return rc;
 }
@@ -143,7 +230,7 @@ static void leaf_groups(const struct learner *ln, const struct batch *b, int lea
 {
     if (ln->fast) {
         *first = 0;
-        *end = leaf == tree_first(ln->tree) ? b->groups : 0;
+        *end = leaf == tree_first(ln->policy.tree) ? b->groups : 0;
     } else {
         *first = (int)((int64_t)leaf * b->P / ln->leaves) - b->group;
         *end = (int)((int64_t)(leaf + 1) * b->P / ln->leaves) - b->group;
@@ -154,21 +241,33 @@ int gradients_add(struct learner *ln, const struct batch *b)
 {
     int rc = RL_OK;
 
-    for (int leaf = tree_first(ln->tree); leaf < tree_end(ln->tree); leaf++) {
-        float *slot = NULL;         /* a leaf without rows counts as zeros */
+    for (int leaf = tree_first(ln->policy.tree); leaf < tree_end(ln->policy.tree); leaf++) {
+        struct slots slots = { NULL, NULL };    /* a leaf without rows counts as zeros */
         int group, end;
         leaf_groups(ln, b, leaf, &group, &end);
         while (group < end) {
             group = pack(ln, b, group, end);
             if (ln->micro.N == 0)
-                continue;           /* every pair of these groups was dropped */
-            if (!slot && !(slot = tree_slot(ln->tree, leaf)))
-                return rl_error(RL_EBUG, "leaf %d of the gradients has no buffer", leaf);
-            TRY(pass(ln, b, slot));
+                continue;           /* no row of these groups is marked */
+            TRY(slots_take(ln, leaf, &slots));
+            TRY(pass(ln, b, &slots));
         }
-        if (slot)
-            TRY(model_backward_finish(ln->trainer, slot));
-        tree_push(ln->tree, leaf);
+        TRY(leaf_close(ln, leaf, &slots));
+    }
+done:
+    return rc;
+}
+
+int gradients_look(struct learner *ln, const struct batch *b)
+{
+    int rc = RL_OK;
+
+    for (int group = 0; group < b->groups;) {
+        group = pack(ln, b, group, b->groups);
+        if (ln->micro.N == 0)
+            continue;
+        TRY(micro_forward(ln, false));
+        TRY(ln->method->look(ln, b));
     }
 done:
     return rc;

@@ -1,9 +1,12 @@
 /* Inside of the learner: what its pages share.
  *
- *   learner.c       create, one update, state            gradients.c   leaves, micro-batches
- *   online_dpo.c    an algorithm                         lm.c          an algorithm
- *   targets.c       labels        losses/   losses       measure.c     means that need no gradient
- *   optimizer.c     AdamW                                stats.c       tables in global order
+ *   learner.c       the story of an update               create.c       what a learner is made of
+ *   algorithms.c    the table                            gradients.c    leaves, micro-batches
+ *   online_dpo.c    a method                             lm.c           a method
+ *   rows.c          actor, learner and reference compared, row by row
+ *   targets.c       labels        losses/   losses       measure.c      means without a gradient
+ *   optimizer.c     AdamW                                stats.c        tables in global order
+ *   nll.c           evaluation on text                   state.c        what a checkpoint holds
  */
 #ifndef LEARNER_INTERNAL_H
 #define LEARNER_INTERNAL_H
@@ -13,8 +16,40 @@
 #include "learner/stats.h"
 #include "learner/targets.h"
 
-/* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that no
- * pair needs. */
+/* How an algorithm learns from a batch: the steps of learner_update that are its own.
+ *
+ *   targets                     what each row counts; marks rows (ln->place)
+ *   look, for each micro-batch  after a forward pass without gradient over the marked rows
+ *   prepare                     numbers of the whole step: means, advantages, baselines
+ *   ln->passes times:           (1; PPO: epochs x mini-batches)
+ *     select                    marks the rows of this pass
+ *     count                     what divides the loss, over all ranks
+ *     loss, for each micro-batch  after the forward pass: terms, and gradients of its outputs
+ *     report                    metrics, and a last check before the weights change
+ *   finish                      metrics of the whole step, controllers
+ *
+ * NULL where a method has nothing to say: look (then no such pass is made), prepare, select,
+ * finish, values, columns. */
+struct method {
+    size_t state;               /* bytes of the method's own struct: ln->state, zeroed */
+    bool sampling_temperature;  /* log-probabilities at `temperature` of the configuration, not 1 */
+    unsigned (*columns)(const struct config *c, const struct algorithm *a);
+    int (*setup)(struct learner *ln);           /* settings and sizes; there is no memory yet */
+    void (*layout)(struct learner *ln, struct memory *memory);
+    int (*values)(struct learner *ln, struct learner_value *out);   /* of a checkpoint; how many */
+    int (*targets)(struct learner *ln, const struct batch *b);      /* Not collective. */
+    int (*look)(struct learner *ln, const struct batch *b);         /* Not collective. */
+    int (*prepare)(struct learner *ln, const struct batch *b);      /* Collective. */
+    int (*select)(struct learner *ln, const struct batch *b);       /* Not collective. */
+    int (*count)(struct learner *ln, const struct batch *b);        /* Collective. */
+    int (*loss)(struct learner *ln, const struct batch *b);         /* Not collective. */
+    int (*report)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
+    int (*finish)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
+};
+extern const struct method method_dpo, method_lm;
+
+/* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
+ * marked. */
 struct micro {
     int max_rows, max_tokens;
     int group, groups;          /* of the batch held here */
@@ -22,78 +57,72 @@ struct micro {
     int *row;                   /* (max_rows) row of the batch */
     int *start;                 /* (max_rows + 1) */
     int *tokens;                /* (max_tokens) */
-    float *logp, *dlogp;        /* (max_tokens) */
+    float *logp, *dlogp;        /* (max_tokens) OUT_LOGP */
+    float *entropy, *dentropy;  /* (max_tokens) OUT_ENTROPY; else NULL */
+    float *score, *dscore;      /* (max_tokens, scores) OUT_SCORE; else NULL */
     double *S, *R, *slope;      /* (max_rows) sums over the response; d loss / d S */
 };
 
-/* Terms of a pair and of a row that are reported: records of doubles, gathered in global order. */
-enum pair_term { PAIR_WEIGHT, PAIR_TIE, PAIR_SCORE_W, PAIR_SCORE_L, PAIR_VALUE, PAIR_S_W, PAIR_S_L,
-                 PAIR_R_W, PAIR_R_L, PAIR_N_W, PAIR_N_L, PAIR_TERMS };
-/* Lag of the weights; |learner - actor| log-prob over a row of equal version: largest, sum, count;
- * largest |actor - reference|. */
-enum row_term { ROW_LAG, ROW_MISMATCH_MAX, ROW_MISMATCH_SUM, ROW_MISMATCH_COUNT, ROW_REF_GAP,
-                ROW_TERMS };
-
-#define MEASURE_TERMS 7         /* of a row in learner_measure, besides its reward columns */
-
-struct online_dpo {
-    const struct loss *loss;
-    enum pairing pairing;
-    enum tie_policy tie_policy;
-    int pairs_per_group;
-    struct pair *pairs;         /* (P, pairs_per_group) of the groups held here */
-    double *pair_terms;         /* (P, pairs_per_group, PAIR_TERMS) */
-    double *scores;             /* (k) of one group, adjusted */
-    bool *has_eos;              /* (k) */
+/* Something that is trained. */
+struct trainee {
+    struct model *model;        /* NULL: there is none */
+    struct trainer *trainer;
+    struct tree *tree;
+    struct optimizer *optimizer;
+    float *grads;               /* (model_size) the sum over all ranks */
 };
+
+/* What a method wants of the forward pass.  The scores are the critic's when there is one, else
+ * those of the policy's own head. */
+enum output { OUT_LOGP = 1, OUT_ENTROPY = 2, OUT_SCORE = 4 };
+
+enum second { SECONDS_FORWARD, SECONDS_BACKWARD, SECONDS_REDUCE, SECONDS_OPTIMIZER, SECONDS_LOOK,
+              SECONDS };
 
 struct learner {
     const struct config *config;
     const struct algorithm *algorithm;
-    struct model *model;
+    const struct method *method;
+    void *state;                /* the method's own */
     struct comm *team;
     int P, k, max_row_tokens;   /* the largest batch */
     int leaves;
     bool fast;                  /* one leaf a rank: bits depend on the number of ranks */
 
-    struct trainer *trainer;
-    struct tree *tree;
-    struct optimizer *optimizer;
+    struct trainee policy, critic;
     struct memory memory;       /* everything below */
-    float *grads;               /* (model_size) the sum over all ranks */
     struct micro micro;
-    int *place;                 /* (P, k) -1: not run; else the place in the micro-batch */
-    double *row_terms;          /* (P, k, ROW_TERMS); lm: (P) the row's negative log-likelihood */
+    int *place;                 /* (P, k) below 0: not marked; else the place in the micro-batch */
+    double *row_terms;          /* (P, k, ROW_TERMS), rows.c */
     struct stats stats;
-    struct online_dpo dpo;
 
+    /* set by the method's setup */
+    unsigned outputs;           /* at first OUT_LOGP */
+    float temperature;          /* of the log-probabilities */
+    int scores;                 /* outputs of the score head in use */
+    int used_rows;              /* of a group that are ever marked at once; at first k */
+    size_t group_terms;         /* doubles that it gathers for a group, at most */
+    int passes;                 /* over the batch in an update; at first 1 */
+
+    int pass;                   /* the one under way */
     double total;               /* what divides the loss, over all ranks; 0: nothing to learn */
     int64_t counted[2];         /* of the rows run, over all ranks: tokens predicted, tokens */
     int64_t version, tokens;
-    double seconds[4];          /* of this update: forward, backward, reduce, optimizer */
+    double seconds[SECONDS];    /* of this update */
 };
 
-/* ---- the steps of an update that an algorithm brings (columns of algorithms[]) */
-int dpo_setup(struct learner *ln);                      /* settings; no memory yet */
-void dpo_layout(struct learner *ln, struct memory *memory);
-int dpo_targets(struct learner *ln, const struct batch *b);
-int dpo_count(struct learner *ln, const struct batch *b);
-int dpo_loss(struct learner *ln, const struct batch *b);
-int dpo_report(struct learner *ln, const struct batch *b, struct metrics *m);
-int lm_setup(struct learner *ln);
-void lm_layout(struct learner *ln, struct memory *memory);
-int lm_targets(struct learner *ln, const struct batch *b);
-int lm_count(struct learner *ln, const struct batch *b);
-int lm_loss(struct learner *ln, const struct batch *b);
-int lm_report(struct learner *ln, const struct batch *b, struct metrics *m);
-
 /* ---- gradients.c */
-void micro_layout(struct micro *micro, struct memory *memory);
+void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, int scores);
 void micro_clear(struct micro *micro);
 void micro_add(struct micro *micro, const struct batch *b, int n);
-/* Forward, loss and backward of every leaf of this rank into the tree.  Not collective. */
+/* Forward pass over the packed rows: the outputs that the method wants, kept for a backward pass or
+ * not. */
+int micro_forward(struct learner *ln, bool keep);
+/* Forward, loss and backward of every leaf of this rank into the trees.  Not collective. */
 int gradients_add(struct learner *ln, const struct batch *b);
-/* Collective.  ln->counted over the rows marked in ln->place. */
+/* Forward without gradient over the marked rows; the method looks.  Not collective. */
+int gradients_look(struct learner *ln, const struct batch *b);
+/* Collective.  ln->counted over the marked rows. */
 int gradients_count(struct learner *ln, const struct batch *b);
 /* Is every row within the rooms?  RL_EBUG.  Not collective. */
 int micro_check(const struct batch *b, int max_row_tokens);
@@ -104,5 +133,19 @@ int row_response(const struct batch *b, int n, int *from);
 double row_sum(const float *x, int from, int end);              /* in double, ascending */
 void row_fill(float *x, int from, int end, double value);
 double row_score(const struct config *c, const struct batch *b, int n);     /* weighted rewards */
+
+/* ---- rows.c: of each row, |learner - actor| log-probability where the versions are equal, and
+ * |actor - reference| */
+enum row_term { ROW_LAG, ROW_MISMATCH_MAX, ROW_MISMATCH_SUM, ROW_MISMATCH_COUNT, ROW_REF_GAP,
+                ROW_TERMS };
+void rows_begin(struct learner *ln, const struct batch *b);
+/* Row i of the micro-batch, after its forward pass. */
+void rows_compare(struct learner *ln, const struct batch *b, int i);
+/* Sets mismatch/ and async/.  *start: every row was sampled by the weights at hand, and by the
+ * reference's equal.  Collective. */
+int rows_report(struct learner *ln, const struct batch *b, struct metrics *m, bool *start);
+
+/* ---- measure.c */
+#define MEASURE_TERMS 7         /* of a row in learner_measure, besides its reward columns */
 
 #endif

@@ -1,10 +1,10 @@
 /* The learner: targets -> loss -> gradients -> one sum over ranks -> new weights.
  *
- *   TRY(learner_create(&ln, config, model, team, P, k, max_row_tokens));
+ *   TRY(learner_create(&ln, &parts));
  *   TRY(learner_update(ln, batch, metrics));       Collective over team
  *   learner_destroy(ln);
  *
- * An algorithm is a row of algorithms[], a pairwise loss a row of losses[].
+ * An algorithm is a row of algorithms[] (algorithms.c), a pairwise loss a row of losses[].
  *
  * reduction = "reproducible": the batch is cut into reduction_leaves leaves, summed in one tree;
  * the same bits on any number of ranks, and a rank holds the groups that share_of (comm/link.h)
@@ -24,35 +24,54 @@
 
 struct learner;
 
-/* An algorithm: the columns it needs and how targets, loss and report are made from a batch. */
+/* Where the rows of a step come from. */
+enum rows_from {
+    SOURCE_PROMPTS,             /* an actor completes prompts */
+    SOURCE_PAIRS,               /* records in files: pairs, lists, singles */
+    SOURCE_TEXT,                /* packed rows of text */
+};
+
+/* An algorithm is a method (learner/internal.h) and what the row makes of it. */
 struct algorithm {
     const char *name;           /* "online_dpo", "lm" */
-    unsigned columns;           /* of the batch it reads */
-    bool rollouts;              /* needs an actor; else rows come from text */
-    int (*setup)(struct learner *ln);                       /* check its settings */
-    void (*layout)(struct learner *ln, struct memory *memory);
-    /* Which rows are run, and what each counts.  Not collective. */
-    int (*targets)(struct learner *ln, const struct batch *b);
-    /* What divides the loss, over all ranks.  Collective. */
-    int (*count)(struct learner *ln, const struct batch *b);
-    /* Terms and dlogp of the micro-batch at hand.  Not collective. */
-    int (*loss)(struct learner *ln, const struct batch *b);
-    /* Its metrics, and a last check before the weights change.  Collective. */
-    int (*report)(struct learner *ln, const struct batch *b, struct metrics *m);
+    const struct method *method;
+    enum rows_from source;
+    unsigned columns;           /* of the batch it reads, unless the method knows better */
+    const char *variant;        /* the method's: a loss, a preset; NULL: none */
 };
 extern const struct algorithm algorithms[];             /* ends with name NULL */
 const struct algorithm *algorithm_find(const char *name);
+/* All names, ", " between them, for messages. */
+void algorithm_names(struct text *out);
 
-/* The caller keeps config, model and team.  max_row_tokens: tokens in the longest row.  P, k:
- * groups and rows per group of a step, over all ranks.  RL_EINVAL names a key; RL_ENOFIT. */
-int learner_create(struct learner **ln, const struct config *config, struct model *model,
-                   struct comm *team, int P, int k, int max_row_tokens);
+/* What a run of this configuration needs: rows from where, which columns of the batch, and
+ * log-probabilities at which temperature (the sampling one for policy gradients, else 1). */
+enum rows_from algorithm_source(const struct algorithm *a, const struct config *c);
+unsigned algorithm_columns(const struct algorithm *a, const struct config *c);
+double algorithm_temperature(const struct algorithm *a, const struct config *c);
+
+/* What a learner works on; the caller keeps all of it and destroys it after the learner. */
+struct learner_parts {
+    const struct config *config;
+    struct model *policy;
+    struct model *critic;       /* a model of its own with a score head; NULL: none */
+    struct comm *team;
+    int P, k;                   /* groups and rows a group of a step, over all ranks */
+    int max_row_tokens;         /* tokens in the longest row */
+};
+/* RL_EINVAL names a key; RL_ENOFIT. */
+int learner_create(struct learner **ln, const struct learner_parts *parts);
 void learner_destroy(struct learner *ln);               /* NULL is fine */
+
 /* Bytes that create takes on a rank of the team, optimizer and activations included; for plan.  The
  * negative code of an error that create would report too. */
-int64_t learner_bytes(const struct config *config, const struct model_shape *shape,
-                      struct compute *compute, int ranks, int rank, int P, int k,
-                      int max_row_tokens);
+struct learner_size {
+    const struct config *config;
+    const struct model_shape *policy, *critic;          /* critic: NULL without one */
+    struct compute *compute;
+    int ranks, rank, P, k, max_row_tokens;
+};
+int64_t learner_bytes(const struct learner_size *size);
 
 /* One update from the share b of the step.  Collective.  Sets the metrics of the update on every
  * rank (equal values, but for time/forward, backward, reduce, optimizer, which are this rank's).
@@ -71,8 +90,19 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
  * tokens predicted, over all ranks.  RL_EBUG: a row is longer than max_row_tokens.  Collective. */
 int learner_nll(struct learner *ln, const struct batch *b, double *sum, int64_t *count);
 
-/* State that a checkpoint holds besides the weights. */
-struct optimizer *learner_optimizer(struct learner *ln);
+/* State that a checkpoint holds: flat buffers laid out like a model's weights (the weights
+ * themselves, moments, a critic's), and short rows of doubles (powers of the betas, controllers,
+ * running means).  Equal on every rank.  The data may be written in place; then
+ * learner_restored. */
+#define LEARNER_FLATS 12
+#define LEARNER_VALUES 24
+struct learner_flat { const char *folder; const struct model *model; float *data; };
+struct learner_value { const char *name; double *x; size_t n; };
+int learner_flats(struct learner *ln, struct learner_flat out[LEARNER_FLATS]);
+int learner_values(struct learner *ln, struct learner_value out[LEARNER_VALUES]);
+void learner_restored(struct learner *ln);
+
+struct optimizer *learner_optimizer(struct learner *ln);        /* the policy's */
 int64_t learner_version(const struct learner *ln);      /* updates done */
 void learner_set_version(struct learner *ln, int64_t version);
 /* Tokens trained on so far, over all ranks: of the rows that were run, prompts included. */

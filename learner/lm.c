@@ -6,26 +6,30 @@
 #include "base/status.h"
 #include "learner/internal.h"
 
-int lm_setup(struct learner *ln)
+static int lm_setup(struct learner *ln)
 {
     if (ln->k != 1)
         return rl_error(RL_EBUG, "lm trains on groups of one row, not of %d", ln->k);
     return RL_OK;
 }
 
-void lm_layout(struct learner *ln, struct memory *memory)
+struct lm { double *nll; };     /* (P) a row's negative log-likelihood */
+
+static void lm_layout(struct learner *ln, struct memory *memory)
 {
-    ln->row_terms = memory_take(memory, (size_t)ln->P * sizeof(double));
+    struct lm *lm = ln->state;
+
+    lm->nll = memory_take(memory, (size_t)ln->P * sizeof *lm->nll);
 }
 
-int lm_targets(struct learner *ln, const struct batch *b)
+static int lm_targets(struct learner *ln, const struct batch *b)
 {
     for (int n = 0; n < b->N; n++)
         ln->place[n] = 0;
     return RL_OK;
 }
 
-int lm_count(struct learner *ln, const struct batch *b)
+static int lm_count(struct learner *ln, const struct batch *b)
 {
     int rc = RL_OK;
 
@@ -35,25 +39,27 @@ done:
     return rc;
 }
 
-int lm_loss(struct learner *ln, const struct batch *b)
+static int lm_loss(struct learner *ln, const struct batch *b)
 {
+    struct lm *lm = ln->state;
     struct micro *micro = &ln->micro;
 
     for (int i = 0; i < micro->N; i++) {
         int n = micro->row[i], from, end = row_response(b, n, &from);
         int shift = micro->start[i] - b->start[n];
-        ln->row_terms[n] = -row_sum(micro->logp, from + shift, end + shift);
+        lm->nll[n] = -row_sum(micro->logp, from + shift, end + shift);
         row_fill(micro->dlogp, from + shift, end + shift, -1 / ln->total);
     }
     return RL_OK;
 }
 
-int lm_report(struct learner *ln, const struct batch *b, struct metrics *m)
+static int lm_report(struct learner *ln, const struct batch *b, struct metrics *m)
 {
+    const struct lm *lm = ln->state;
     double sum = 0;
     int rc = RL_OK;
 
-    TRY(stats_gather(&ln->stats, ln->row_terms, 1));
+    TRY(stats_gather(&ln->stats, lm->nll, 1));
     for (int n = 0; n < b->P; n++)
         sum += ln->stats.all[n];
     if (ln->total > 0)
@@ -61,3 +67,8 @@ int lm_report(struct learner *ln, const struct batch *b, struct metrics *m)
 done:
     return rc;
 }
+
+const struct method method_lm = {
+    .state = sizeof(struct lm), .setup = lm_setup, .layout = lm_layout, .targets = lm_targets,
+    .count = lm_count, .loss = lm_loss, .report = lm_report,
+};

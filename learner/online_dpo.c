@@ -11,10 +11,25 @@
 #include "base/status.h"
 #include "learner/internal.h"
 
-int dpo_setup(struct learner *ln)
+/* Terms of a pair that are reported: records of doubles, gathered in global order. */
+enum pair_term { PAIR_WEIGHT, PAIR_TIE, PAIR_SCORE_W, PAIR_SCORE_L, PAIR_VALUE, PAIR_S_W, PAIR_S_L,
+                 PAIR_R_W, PAIR_R_L, PAIR_N_W, PAIR_N_L, PAIR_TERMS };
+
+struct dpo {
+    const struct loss *loss;
+    enum pairing pairing;
+    enum tie_policy tie_policy;
+    int pairs_per_group;
+    struct pair *pairs;         /* (P, pairs_per_group) of the groups held here */
+    double *pair_terms;         /* (P, pairs_per_group, PAIR_TERMS) */
+    double *scores;             /* (k) of one group, adjusted */
+    bool *has_eos;              /* (k) */
+};
+
+static int dpo_setup(struct learner *ln)
 {
     const struct config *c = ln->config;
-    struct online_dpo *d = &ln->dpo;
+    struct dpo *d = ln->state;
     int rc = RL_OK;
 
     TRY(pairing_parse(&d->pairing, c->dpo.pairing));
@@ -30,20 +45,21 @@ int dpo_setup(struct learner *ln)
         return rl_error(RL_EINVAL, "dpo.pairing: 'pair' needs samples_per_prompt = 2, not %d; use "
                         "'best_worst' or 'all'", ln->k);
     d->pairs_per_group = label_pairs(d->pairing, ln->k);
+    ln->used_rows = d->pairing == PAIRING_ALL ? ln->k : 2;
+    ln->group_terms = (size_t)d->pairs_per_group * PAIR_TERMS;
 done:
     return rc;
 }
 
-void dpo_layout(struct learner *ln, struct memory *memory)
+static void dpo_layout(struct learner *ln, struct memory *memory)
 {
-    struct online_dpo *d = &ln->dpo;
+    struct dpo *d = ln->state;
     size_t pairs = (size_t)ln->P * d->pairs_per_group;
 
     d->pairs = memory_take(memory, pairs * sizeof *d->pairs);
     d->pair_terms = memory_take(memory, pairs * PAIR_TERMS * sizeof(double));
     d->scores = memory_take(memory, (size_t)ln->k * sizeof *d->scores);
     d->has_eos = memory_take(memory, (size_t)ln->k * sizeof *d->has_eos);
-    ln->row_terms = memory_take(memory, (size_t)ln->P * ln->k * ROW_TERMS * sizeof(double));
 }
 
 /* ---- targets */
@@ -64,7 +80,7 @@ static bool same_response(int i, int j, void *user)
 static int label(struct learner *ln, const struct batch *b, int g)
 {
     const struct config *c = ln->config;
-    struct online_dpo *d = &ln->dpo;
+    struct dpo *d = ln->state;
     struct group_rows rows = { b, g * b->k };
     struct pair *pairs = d->pairs + (size_t)g * d->pairs_per_group;
     double *terms = d->pair_terms + (size_t)g * d->pairs_per_group * PAIR_TERMS;
@@ -94,17 +110,12 @@ static int label(struct learner *ln, const struct batch *b, int g)
     return RL_OK;
 }
 
-int dpo_targets(struct learner *ln, const struct batch *b)
+static int dpo_targets(struct learner *ln, const struct batch *b)
 {
     int rc = RL_OK;
 
     for (int g = 0; g < b->groups; g++)
         TRY(label(ln, b, g));
-    for (int n = 0; n < b->N; n++) {
-        double *terms = ln->row_terms + (size_t)n * ROW_TERMS;
-        memset(terms, 0, ROW_TERMS * sizeof *terms);
-        terms[ROW_LAG] = (double)(ln->version - b->version[n]);
-    }
 done:
     return rc;
 }
@@ -113,21 +124,23 @@ done:
  * actor and learner are compared in every step. */
 static void run_first_pairs(struct learner *ln, const struct batch *b)
 {
+    const struct dpo *d = ln->state;
+
     for (int g = 0; g < b->groups; g++) {
-        const struct pair *pair = &ln->dpo.pairs[(size_t)g * ln->dpo.pairs_per_group];
+        const struct pair *pair = &d->pairs[(size_t)g * d->pairs_per_group];
         ln->place[g * b->k + pair->winner] = ln->place[g * b->k + pair->loser] = 0;
     }
 }
 
-int dpo_count(struct learner *ln, const struct batch *b)
+static int dpo_count(struct learner *ln, const struct batch *b)
 {
-    size_t per_group = (size_t)ln->dpo.pairs_per_group * PAIR_TERMS;
+    const struct dpo *d = ln->state;
     int rc = RL_OK;
 
     TRY(gradients_count(ln, b));
-    TRY(stats_gather(&ln->stats, ln->dpo.pair_terms, per_group));
+    TRY(stats_gather(&ln->stats, d->pair_terms, (size_t)d->pairs_per_group * PAIR_TERMS));
     ln->total = 0;
-    for (size_t p = 0; p < (size_t)b->P * ln->dpo.pairs_per_group; p++)
+    for (size_t p = 0; p < (size_t)b->P * d->pairs_per_group; p++)
         ln->total += ln->stats.all[p * PAIR_TERMS + PAIR_WEIGHT];
     if (!(ln->total > 0))
         run_first_pairs(ln, b);
@@ -137,39 +150,28 @@ done:
 
 /* ---- loss */
 
-/* What one row of the micro-batch brings: its sums, and how far actor, learner and reference are
- * apart. */
-static void row_terms(struct learner *ln, const struct batch *b, int i)
+/* Sums of one row of the micro-batch. */
+static void row_sums(struct learner *ln, const struct batch *b, int i)
 {
     struct micro *micro = &ln->micro;
     int n = micro->row[i], from, end = row_response(b, n, &from);
-    double *terms = ln->row_terms + (size_t)n * ROW_TERMS;
     int shift = micro->start[i] - b->start[n];          /* from the batch to the packed rows */
 
     micro->S[i] = row_sum(micro->logp, from + shift, end + shift);
     micro->R[i] = row_sum(b->ref_logp, from, end);
     micro->slope[i] = 0;
-    for (int t = from; t < end; t++)
-        terms[ROW_REF_GAP] = fmax(terms[ROW_REF_GAP], fabs((double)b->actor_logp[t] -
-                                                           (double)b->ref_logp[t]));
-    if (b->version[n] != ln->version)
-        return;                     /* other weights: nothing to compare */
-    for (int t = from; t < end; t++) {
-        double gap = fabs((double)micro->logp[t + shift] - (double)b->actor_logp[t]);
-        terms[ROW_MISMATCH_MAX] = fmax(terms[ROW_MISMATCH_MAX], gap);
-        terms[ROW_MISMATCH_SUM] += gap;
-        terms[ROW_MISMATCH_COUNT]++;
-    }
+    rows_compare(ln, b, i);
 }
 
 /* Value of one pair, its slopes added to its rows. */
 static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
 {
     const struct config *c = ln->config;
+    const struct dpo *d = ln->state;
     struct micro *micro = &ln->micro;
-    size_t index = (size_t)g * ln->dpo.pairs_per_group + p;
-    const struct pair *pair = &ln->dpo.pairs[index];
-    double *terms = ln->dpo.pair_terms + index * PAIR_TERMS;
+    size_t index = (size_t)g * d->pairs_per_group + p;
+    const struct pair *pair = &d->pairs[index];
+    double *terms = d->pair_terms + index * PAIR_TERMS;
     int row_w = g * b->k + pair->winner, row_l = g * b->k + pair->loser, from;
     int w = ln->place[row_w], l = ln->place[row_l];
     struct pair_input in = { .S_w = micro->S[w], .S_l = micro->S[l],
@@ -180,7 +182,7 @@ static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
 
     in.n_w = row_response(b, row_w, &from) - from;
     in.n_l = row_response(b, row_l, &from) - from;
-    loss_eval(ln->dpo.loss, &in, &out);
+    loss_eval(d->loss, &in, &out);
     if (!isfinite(in.S_w + in.S_l + in.R_w + in.R_l + out.value))
         return rl_error(RL_ENAN, "step %lld: the loss of prompt %lld is %g (log-probabilities %g "
                         "and %g, reference %g and %g)", (long long)b->step + 1,
@@ -197,16 +199,17 @@ static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
     return RL_OK;
 }
 
-int dpo_loss(struct learner *ln, const struct batch *b)
+static int dpo_loss(struct learner *ln, const struct batch *b)
 {
+    const struct dpo *d = ln->state;
     struct micro *micro = &ln->micro;
     int rc = RL_OK;
 
     for (int i = 0; i < micro->N; i++)
-        row_terms(ln, b, i);
+        row_sums(ln, b, i);
     for (int g = micro->group; g < micro->group + micro->groups; g++)
-        for (int p = 0; p < ln->dpo.pairs_per_group; p++)
-            if (ln->dpo.pairs[(size_t)g * ln->dpo.pairs_per_group + p].weight > 0)
+        for (int p = 0; p < d->pairs_per_group; p++)
+            if (d->pairs[(size_t)g * d->pairs_per_group + p].weight > 0)
                 TRY(pair_terms(ln, b, g, p));
     for (int i = 0; i < micro->N; i++) {
         int from, end = row_response(b, micro->row[i], &from);
@@ -245,7 +248,8 @@ static void pair_values(const double *t, double beta, double *v)
 /* Means over the pairs that were kept; *loss is the number that was differentiated. */
 static void report_pairs(struct learner *ln, const struct batch *b, struct metrics *m, double *loss)
 {
-    int pairs = b->P * ln->dpo.pairs_per_group, kept = 0, ties = 0;
+    const struct dpo *d = ln->state;
+    int pairs = b->P * d->pairs_per_group, kept = 0, ties = 0;
     double sum[PAIR_METRICS] = { 0 }, v[PAIR_METRICS];
 
     *loss = 0;
@@ -270,41 +274,16 @@ static void report_pairs(struct learner *ln, const struct batch *b, struct metri
     metrics_set(m, "data/dropped_frac", (double)(pairs - kept) / pairs);
 }
 
-/* *start: every row was sampled by the weights at hand, and by the reference's equal. */
-static void report_rows(struct learner *ln, const struct batch *b, struct metrics *m, bool *start)
+static int dpo_report(struct learner *ln, const struct batch *b, struct metrics *m)
 {
-    int rows = b->P * b->k;
-    const double *all = ln->stats.all;
-    struct moments lag = stats_moments(all, rows, ROW_TERMS, ROW_LAG);
-    double worst = 0, sum = 0, count = 0, apart = 0;
-
-    for (int n = 0; n < rows; n++) {
-        const double *t = all + (size_t)n * ROW_TERMS;
-        worst = fmax(worst, t[ROW_MISMATCH_MAX]);
-        apart = fmax(apart, t[ROW_REF_GAP]);
-        sum += t[ROW_MISMATCH_SUM];
-        count += t[ROW_MISMATCH_COUNT];
-    }
-    if (count > 0) {
-        metrics_set(m, "mismatch/logp_abs_max", worst);
-        metrics_set(m, "mismatch/logp_abs_mean", sum / count);
-    }
-    metrics_set(m, "async/lag/mean", lag.mean);
-    metrics_set(m, "async/lag/max", lag.max);
-    *start = lag.max == 0 && apart == 0;
-}
-
-int dpo_report(struct learner *ln, const struct batch *b, struct metrics *m)
-{
-    const struct online_dpo *d = &ln->dpo;
+    const struct dpo *d = ln->state;
     double loss, log2 = 0.69314718055994530942;
     bool start;
     int rc = RL_OK;
 
     TRY(stats_gather(&ln->stats, d->pair_terms, (size_t)d->pairs_per_group * PAIR_TERMS));
     report_pairs(ln, b, m, &loss);
-    TRY(stats_gather(&ln->stats, ln->row_terms, (size_t)b->k * ROW_TERMS));
-    report_rows(ln, b, m, &start);
+    TRY(rows_report(ln, b, m, &start));
     /* Actor and reference are one model: then every margin is 0, or learner and actor differ. */
     if (start && ln->version == 0 && ln->total > 0 && d->loss->eval == loss_sigmoid &&
         ln->config->dpo.nll == 0 && fabs(loss - log2) > 1e-6)
@@ -313,3 +292,8 @@ int dpo_report(struct learner *ln, const struct batch *b, struct metrics *m)
 done:
     return rc;
 }
+
+const struct method method_dpo = {
+    .state = sizeof(struct dpo), .setup = dpo_setup, .layout = dpo_layout, .targets = dpo_targets,
+    .count = dpo_count, .loss = dpo_loss, .report = dpo_report,
+};

@@ -20,7 +20,8 @@ struct optimizer {
     struct memory memory;
     size_t n;                   /* floats in the flat buffer */
     float *m, *v;
-    double power1, power2;      /* beta1^t, beta2^t after t updates */
+    double lr;                  /* the peak of the schedule */
+    double power[2];            /* beta1^t, beta2^t after t updates */
 };
 
 static void layout(struct optimizer *o, struct memory *memory)
@@ -29,7 +30,8 @@ static void layout(struct optimizer *o, struct memory *memory)
     o->v = memory_take(memory, o->n * sizeof(float));
 }
 
-int optimizer_create(struct optimizer **out, const struct config *config, struct model *model)
+int optimizer_create(struct optimizer **out, const struct config *config, struct model *model,
+                     double lr)
 {
     struct optimizer *o = calloc(1, sizeof *o);
     int rc = RL_OK;
@@ -40,7 +42,8 @@ int optimizer_create(struct optimizer **out, const struct config *config, struct
     o->config = config;
     o->model = model;
     o->n = model_size(model_shape(model));
-    o->power1 = o->power2 = 1;
+    o->lr = lr;
+    o->power[0] = o->power[1] = 1;
     if (!(config->adam.eps > 0)) {      /* 0 / 0 at weights that never had a gradient */
         rc = rl_error(RL_EINVAL, "adam.eps: %g must be above 0", config->adam.eps);
         goto done;
@@ -85,16 +88,9 @@ float *optimizer_v(struct optimizer *o)
     return o->v;
 }
 
-void optimizer_powers(const struct optimizer *o, double *b1, double *b2)
+double *optimizer_powers(struct optimizer *o)
 {
-    *b1 = o->power1;
-    *b2 = o->power2;
-}
-
-void optimizer_set_powers(struct optimizer *o, double b1, double b2)
-{
-    o->power1 = b1;
-    o->power2 = b2;
+    return o->power;
 }
 
 static double cosine(double x)
@@ -107,19 +103,20 @@ static double cosine(double x)
 
 /* Warm-up climbs in equal steps and reaches the full rate in its last update; then the schedule
  * falls from lr towards lr_min, which update `steps` (the first not done) would have. */
-double optimizer_rate(const struct config *c, int64_t t)
+double optimizer_rate(const struct config *c, double lr, int64_t t)
 {
     double warm = c->warmup < 1 ? c->warmup * (double)c->steps : c->warmup;
     double rest = (double)c->steps - warm, done, fallen = 0;
+    double lr_min = lr == c->lr || c->lr_min < lr ? c->lr_min : lr;
 
     if ((double)t + 1 < warm)
-        return c->lr * ((double)t + 1) / warm;
+        return lr * ((double)t + 1) / warm;
     done = rest > 0 ? fmin(fmax(((double)t - warm) / rest, 0), 1) : 0;
     if (strcmp(c->schedule, "linear") == 0)
         fallen = done;
     if (strcmp(c->schedule, "cosine") == 0)
         fallen = 0.5 * (1 - cosine(3.14159265358979323846 * done));
-    return c->lr - (c->lr - c->lr_min) * fallen;
+    return lr - (lr - lr_min) * fallen;
 }
 
 /* Which array holds the first element that is not finite: for the message only. */
@@ -159,17 +156,17 @@ int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_no
     int rc = RL_OK;
 
     TRY(optimizer_norm(o->model, grads, grad_norm));
-    *lr = optimizer_rate(c, t);
+    *lr = optimizer_rate(c, o->lr, t);
     a.lr = (float)*lr;
     a.beta1 = (float)c->adam.beta1;
     a.beta2 = (float)c->adam.beta2;
     /* of the rounded betas, which weigh the moments: 1 - 0.999f is 5e-5 off 0.001 */
-    o->power1 *= (double)a.beta1;
-    o->power2 *= (double)a.beta2;
+    o->power[0] *= (double)a.beta1;
+    o->power[1] *= (double)a.beta2;
     a.eps = (float)c->adam.eps;
     a.weight_decay = (float)c->adam.weight_decay;
-    a.correction1 = (float)(1 - o->power1);
-    a.correction2 = (float)(1 - o->power2);
+    a.correction1 = (float)(1 - o->power[0]);
+    a.correction2 = (float)(1 - o->power[1]);
     a.eps_inside = strcmp(c->adam.eps_mode, "torch") == 0;
     a.scale = 1;
     if (c->clip_norm > 0 && *grad_norm > c->clip_norm)

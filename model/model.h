@@ -94,6 +94,17 @@ void trainer_destroy(struct trainer *t);                /* NULL is fine */
  * context, or a token id outside the vocabulary. */
 int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
                    bool keep, float *logp, float *entropy);
+/* The outputs of a pass, or the gradients of them; NULL: not wanted. */
+struct model_outputs {
+    float *logp, *entropy;      /* (T) */
+    float *score;               /* (T, scores) */
+};
+/* model_logprobs for any outputs. */
+int model_run(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
+              bool keep, const struct model_outputs *out);
+/* model_backward for any outputs. */
+int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads);
+
 /* Gradient of sum(dlogp * logp + dentropy * entropy) for the rows of the last model_logprobs(keep),
  * added to grads (model_size floats); dentropy may be NULL.  Sums over tokens continue the chain
  * that is in grads, so micro-batches cut at row ends give the bits of one batch.  May be called

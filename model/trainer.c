@@ -241,3 +241,16 @@ int model_backward_finish(struct trainer *t, float *grads)
     memset(t->head.grads, 0, n * sizeof(float));
     return compute_sync(k);
 }
+
+int model_run(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
+              bool keep, const struct model_outputs *out)
+{
+    if (!out->logp || out->score)
+        return rl_error(RL_EBUG, "this model has no score head");
+    return model_logprobs(t, tokens, start, N, temperature, keep, out->logp, out->entropy);
+}
+
+int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads)
+{
+    return model_backward(t, d->logp, d->entropy, grads);
+}

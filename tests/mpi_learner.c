@@ -140,7 +140,8 @@ static void test_too_many_ranks(struct comm *world)
 
     c.reduction_leaves = 1;
     status_hold(true);
-    rc = learner_create(&ln, &c, t.model, world, TINY_P, TINY_K, TINY_ROW);
+    rc = learner_create(&ln, &(struct learner_parts){ .config = &c, .policy = t.model,
+                        .team = world, .P = TINY_P, .k = TINY_K, .max_row_tokens = TINY_ROW });
     check(rc == (comm_size(world) > 1 ? RL_EINVAL : RL_OK));
     status_drop();
     status_hold(false);

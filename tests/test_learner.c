@@ -345,8 +345,9 @@ static void test_settings_that_cannot_work(void **state)
         struct config c = settings(wrong[i].algorithm);
         c.dpo.loss = (char *)wrong[i].loss;
         c.dpo.pairing = (char *)wrong[i].pairing;
-        assert_int_equal(learner_create(&ln, &c, t.model, alone, 6, wrong[i].k, TINY_ROW),
-                         RL_EINVAL);
+        assert_int_equal(learner_create(&ln, &(struct learner_parts){
+            .config = &c, .policy = t.model, .team = alone, .P = 6, .k = wrong[i].k,
+            .max_row_tokens = TINY_ROW }), RL_EINVAL);
         assert_null(ln);
         assert_ptr_equal(strstr(status_message(), wrong[i].key), status_message());
     }
@@ -374,8 +375,12 @@ static void test_bytes_are_those_of_create(void **state)
         size_t planned, before = heap(), taken;
         c.recompute = recompute;
         c.micro_rows = 16;
-        planned = (size_t)learner_bytes(&c, t.shape, t.compute, 1, 0, TINY_P, TINY_K, 200);
-        assert_ok(learner_create(&ln, &c, t.model, alone, TINY_P, TINY_K, 200));
+        planned = (size_t)learner_bytes(&(struct learner_size){
+            .config = &c, .policy = t.shape, .compute = t.compute, .ranks = 1, .P = TINY_P,
+            .k = TINY_K, .max_row_tokens = 200 });
+        assert_ok(learner_create(&ln, &(struct learner_parts){
+            .config = &c, .policy = t.model, .team = alone, .P = TINY_P, .k = TINY_K,
+            .max_row_tokens = 200 }));
         taken = heap() - before;
         if (taken < planned || taken > planned + planned / 100 + 65536)
             fail_msg("planned %zu bytes, took %zu", planned, taken);
@@ -390,7 +395,7 @@ static void test_find(void **state)
     (void)state;
     for (const struct algorithm *a = algorithms; a->name; a++)
         assert_ptr_equal(algorithm_find(a->name), a);
-    assert_null(algorithm_find("dpo"));
+    assert_null(algorithm_find("online"));
 }
 
 int main(void)

@@ -115,7 +115,8 @@ static void check_model(const char *name)
     batch_layout(&b, &memory, 2, 512, 1);
     batch_clear(&b);
     fill(&b, model, dpo);
-    assert_ok(learner_create(&learner, &c, model, alone, 1, 2, 256));
+    assert_ok(learner_create(&learner, &(struct learner_parts){ .config = &c, .policy = model,
+                             .team = alone, .P = 1, .k = 2, .max_row_tokens = 256 }));
     six_updates(learner, &b, dpo);
     learner_destroy(learner);
     memory_close(&memory);

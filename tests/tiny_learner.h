@@ -52,7 +52,9 @@ static inline void open_run(struct run *r, struct config config, const char *com
     share_of(P, (int)config.reduction_leaves, comm_size(team), comm_rank(team), &group, &groups);
     r->b = tiny_batch_open(&r->batch, r->tiny.model, P, k, group, groups);
     assert_ok(metrics_create(&r->m));
-    assert_ok(learner_create(&r->learner, &r->config, r->tiny.model, team, P, k, TINY_ROW));
+    assert_ok(learner_create(&r->learner, &(struct learner_parts){
+        .config = &r->config, .policy = r->tiny.model, .team = team, .P = P, .k = k,
+        .max_row_tokens = TINY_ROW }));
 }
 
 static inline void close_run(struct run *r)

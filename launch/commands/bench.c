@@ -254,7 +254,7 @@ static int bench_training(struct bench *b)
     double seconds;
     int rc = RL_OK;
 
-    TRY(optimizer_create(&t.optimizer, &config, b->model));
+    TRY(optimizer_create(&t.optimizer, &config, b->model, config.lr));
     TRY(place_training(&t, b, length));
     TRY(median(run_training, b, &t, &seconds));
     print_line(b, "train", (double)(rows * length), seconds,

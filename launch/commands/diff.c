@@ -80,18 +80,12 @@ done:
 static int compare_values(struct checkpoint *a, struct checkpoint *b)
 {
     static const char *const integers[] = { "step", "seed", "tokens", "groups", "rows_per_group" };
-    static const char *const reals[] = { "adam_beta1_power", "adam_beta2_power" };
 
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
         int64_t x = 0, y = 0;
         if (checkpoint_int(a, integers[i], &x) != checkpoint_int(b, integers[i], &y) || x != y)
             return rl_error(RL_EINVAL, "differ: value %s: %" PRId64 " and %" PRId64, integers[i], x,
                             y);
-    }
-    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
-        double x = 0, y = 0;
-        if (checkpoint_real(a, reals[i], &x) != checkpoint_real(b, reals[i], &y) || x != y)
-            return rl_error(RL_EINVAL, "differ: value %s: %.17g and %.17g", reals[i], x, y);
     }
     return RL_OK;
 }

@@ -13,16 +13,11 @@
 static void print_values(const struct checkpoint *c)
 {
     static const char *const names[] = { "step", "seed", "tokens", "groups", "rows_per_group" };
-    static const char *const reals[] = { "adam_beta1_power", "adam_beta2_power" };
     int64_t x;
-    double real;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (checkpoint_int(c, names[i], &x))
             printf("%-16s %" PRId64 "\n", names[i], x);
-    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
-        if (checkpoint_real(c, reals[i], &real))
-            printf("%-16s %.17g\n", reals[i], real);
 }
 
 /* Read the whole array, which verifies its checksums, and print one line. */

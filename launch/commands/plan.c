@@ -108,7 +108,7 @@ static void print_messages(const struct plan *p)
     for (int i = 0; i < actors->count; i++)
         pure += placement_index(&p->placement, ROLE_LEARNER, actors->rank[i]) < 0;
     puts("\nmessages per step");
-    if (p->inputs.algorithm->rollouts) {
+    if (p->inputs.rollouts) {
         printf("  rollouts to reward      %5d pairs of ranks\n",
                messages(p, ROLE_ACTOR, ROLE_REWARD));
         printf("  rollouts to refmodel    %5d\n", messages(p, ROLE_ACTOR, ROLE_REFMODEL));
@@ -140,7 +140,7 @@ static void print_head(const struct plan *p)
     const struct inputs *in = &p->inputs;
 
     printf("%s, %s, %d %s x %d rows a step, rows of at most %d tokens\n\n", p->config->algorithm,
-           in->policy.path, in->train.P, in->algorithm->rollouts ? "prompts" : "rows of text",
+           in->policy.path, in->train.P, in->rollouts ? "prompts" : "rows of text",
            in->train.k, in->train.row_tokens);
     printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s\n", "rank", "roles", "rows", "weights",
            "reference", "actor", "learner", "batches", "MiB");

@@ -1,0 +1,194 @@
+/* What a learner is made of: sizes and settings first, then one block of memory, then trainers,
+ * trees and optimizers of what is trained. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "learner/internal.h"
+
+/* Leaves of the tree: of the configuration, or as few as the ranks need. */
+static int set_leaves(struct learner *ln, int ranks)
+{
+    const struct config *c = ln->config;
+
+    ln->fast = strcmp(c->reduction, "fast") == 0;
+    if (ln->fast) {
+        for (ln->leaves = 1; ln->leaves < ranks;)
+            ln->leaves *= 2;
+        return RL_OK;
+    }
+    if (ranks > c->reduction_leaves)
+        return rl_error(RL_EINVAL, "reduction_leaves: %lld leaves cannot be shared by %d learner "
+                        "ranks; raise it (a power of two) or use fewer learners",
+                        (long long)c->reduction_leaves, ranks);
+    ln->leaves = (int)c->reduction_leaves;
+    return RL_OK;
+}
+
+static int find_method(struct learner *ln)
+{
+    struct text names = { 0 };
+
+    ln->algorithm = algorithm_find(ln->config->algorithm);
+    if (!ln->algorithm) {
+        algorithm_names(&names);
+        rl_error(RL_EINVAL, "algorithm: '%s' is not one of %s", ln->config->algorithm, names.data);
+        text_free(&names);
+        return RL_EINVAL;
+    }
+    ln->method = ln->algorithm->method;
+    ln->state = calloc(1, ln->method->state ? ln->method->state : 1);
+    return ln->state ? RL_OK : rl_error(RL_ENOFIT, "no memory for the learner");
+}
+
+/* Rows and tokens of the largest micro-batch. */
+static int set_micro(struct learner *ln)
+{
+    int64_t micro = ln->config->micro_rows, used = ln->used_rows;
+    size_t group = (size_t)ln->k * (size_t)(ROW_TERMS + MEASURE_TERMS + ln->config->n_rewards);
+
+    group = ln->group_terms > group ? ln->group_terms : group;
+    micro = micro < used ? used : micro;
+    micro = micro < (int64_t)ln->P * used ? micro : (int64_t)ln->P * used;
+    if (group > (size_t)INT_MAX / (size_t)ln->P || micro > INT_MAX / ln->max_row_tokens)
+        return rl_error(RL_ENOFIT, "micro_rows: %lld rows of %d tokens and %d prompts of %d rows "
+                        "are too many for one learner", (long long)micro, ln->max_row_tokens,
+                        ln->P, ln->k);
+    ln->micro.max_rows = (int)micro;
+    ln->micro.max_tokens = (int)micro * ln->max_row_tokens;
+    return RL_OK;
+}
+
+/* Sizes and settings, before any memory.  ln->stats.team is not needed yet. */
+static int setup(struct learner *ln, const struct learner_size *size)
+{
+    int rc = RL_OK;
+
+    ln->config = size->config;
+    ln->P = size->P;
+    ln->k = size->k;
+    ln->max_row_tokens = size->max_row_tokens;
+    TRY(find_method(ln));
+    TRY(set_leaves(ln, size->ranks));
+    ln->outputs = OUT_LOGP;
+    ln->temperature = (float)algorithm_temperature(ln->algorithm, size->config);
+    ln->scores = 0;
+    ln->used_rows = ln->k;
+    ln->passes = 1;
+    TRY(ln->method->setup(ln));
+    TRY(set_micro(ln));
+done:
+    return rc;
+}
+
+/* Doubles in the largest table of a step: rows, what learner_measure gathers, or the method's. */
+static size_t table_room(const struct learner *ln)
+{
+    size_t row = (size_t)ln->config->n_rewards + MEASURE_TERMS;
+    size_t group = (size_t)ln->k * (row > ROW_TERMS ? row : ROW_TERMS);
+
+    return (size_t)ln->P * (group > ln->group_terms ? group : ln->group_terms);
+}
+
+static void layout(struct learner *ln, struct memory *memory, const struct learner_size *size)
+{
+    ln->policy.grads = memory_take(memory, model_size(size->policy) * sizeof(float));
+    if (size->critic)
+        ln->critic.grads = memory_take(memory, model_size(size->critic) * sizeof(float));
+    ln->place = memory_take(memory, (size_t)ln->P * ln->k * sizeof(int));
+    ln->row_terms = memory_take(memory, (size_t)ln->P * ln->k * ROW_TERMS * sizeof(double));
+    micro_layout(&ln->micro, memory, ln->outputs, ln->scores);
+    stats_layout(&ln->stats, memory, size->ranks, table_room(ln));
+    ln->method->layout(ln, memory);
+}
+
+static int open_trainee(struct learner *ln, struct trainee *t, struct model *model, double lr)
+{
+    int rc = RL_OK;
+
+    t->model = model;
+    TRY(trainer_create(&t->trainer, model, ln->micro.max_rows, ln->micro.max_tokens,
+                       ln->config->recompute));
+    TRY(tree_create(&t->tree, ln->team, model_size(model_shape(model)), ln->leaves));
+    TRY(optimizer_create(&t->optimizer, ln->config, model, lr));
+done:
+    return rc;
+}
+
+static void close_trainee(struct trainee *t)
+{
+    optimizer_destroy(t->optimizer);
+    tree_destroy(t->tree);
+    trainer_destroy(t->trainer);
+}
+
+int learner_create(struct learner **out, const struct learner_parts *parts)
+{
+    struct learner *ln = calloc(1, sizeof *ln);
+    struct learner_size size = {
+        .config = parts->config, .policy = model_shape(parts->policy),
+        .critic = parts->critic ? model_shape(parts->critic) : NULL,
+        .compute = model_compute(parts->policy), .ranks = comm_size(parts->team),
+        .rank = comm_rank(parts->team), .P = parts->P, .k = parts->k,
+        .max_row_tokens = parts->max_row_tokens,
+    };
+    int rc = RL_OK;
+
+    *out = NULL;
+    if (!ln)
+        return rl_error(RL_ENOFIT, "no memory for the learner");
+    ln->team = ln->stats.team = parts->team;
+    TRY(setup(ln, &size));
+    memory_count(&ln->memory);
+    layout(ln, &ln->memory, &size);
+    TRY(memory_open(&ln->memory));
+    layout(ln, &ln->memory, &size);
+    TRY(open_trainee(ln, &ln->policy, parts->policy, parts->config->lr));
+    if (parts->critic)
+        TRY(open_trainee(ln, &ln->critic, parts->critic, parts->config->lr));
+done:
+    if (rc == RL_OK)
+        *out = ln;
+    else
+        learner_destroy(ln);
+    return rc;
+}
+
+void learner_destroy(struct learner *ln)
+{
+    if (!ln)
+        return;
+    close_trainee(&ln->critic);
+    close_trainee(&ln->policy);
+    stats_free(&ln->stats);
+    memory_close(&ln->memory);
+    free(ln->state);
+    free(ln);
+}
+
+static size_t trainee_bytes(const struct learner *ln, const struct model_shape *shape,
+                            const struct learner_size *size)
+{
+    return tree_bytes(model_size(shape), ln->leaves, size->ranks, size->rank) +
+           trainer_bytes(shape, size->compute, ln->micro.max_rows, ln->micro.max_tokens,
+                         ln->config->recompute) + optimizer_bytes(shape);
+}
+
+int64_t learner_bytes(const struct learner_size *size)
+{
+    struct learner ln = { 0 };
+    struct memory memory;
+    size_t bytes = 0;
+    int rc = RL_OK;
+
+    TRY(setup(&ln, size));
+    memory_count(&memory);
+    layout(&ln, &memory, size);
+    bytes = memory.peak + trainee_bytes(&ln, size->policy, size);
+    if (size->critic)
+        bytes += trainee_bytes(&ln, size->critic, size);
+done:
+    free(ln.state);
+    return rc == RL_OK ? (int64_t)bytes : rc;
+}
