@@ -111,7 +111,7 @@ static int read_argument(struct config *c, const char *argument)
 
 /* ---- keys that need each other ---- */
 
-static int missing(const struct config *c, const char *key)
+int config_missing(const struct config *c, const char *key)
 {
     const struct row *row = config_row(config_rows, key);
 
@@ -121,16 +121,12 @@ static int missing(const struct config *c, const char *key)
 static int check_required(const struct config *c)
 {
     if (!c->algorithm)
-        return missing(c, "algorithm");
+        return config_missing(c, "algorithm");
     if (!c->model)
-        return missing(c, "model");
+        return config_missing(c, "model");
     if (!c->output)
-        return missing(c, "output");
-    if (strcmp(c->algorithm, "lm") == 0)
-        return c->text.count ? RL_OK : missing(c, "text");
-    if (!c->prompts)
-        return missing(c, "prompts");
-    return c->n_rewards ? RL_OK : missing(c, "rewards");
+        return config_missing(c, "output");
+    return RL_OK;
 }
 
 static int fill_dependent(struct config *c)
@@ -155,22 +151,6 @@ static int check_pairs(const struct config *c)
     if (c->lr_min > c->lr)
         return rl_error(RL_EINVAL, "%s: lr_min: %g is more than lr = %g", config_where(c, "lr_min"),
                         c->lr_min, c->lr);
-    if (strcmp(c->algorithm, "online_dpo") != 0)
-        return RL_OK;
-    if (c->samples_per_prompt < 2)
-        return rl_error(RL_EINVAL, "%s: samples_per_prompt: online_dpo compares responses and "
-                        "needs 2 or more", config_where(c, "samples_per_prompt"));
-    if (strcmp(c->dpo.pairing, "pair") == 0 && c->samples_per_prompt != 2)
-        return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
-                        "is %lld (%s)", config_where(c, "dpo.pairing"),
-                        (long long)c->samples_per_prompt, config_where(c, "samples_per_prompt"));
-    if (c->dpo.label_smoothing > 0 && strcmp(c->dpo.loss, "sigmoid") != 0)
-        return rl_error(RL_EINVAL, "%s: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; "
-                        "it is \"%s\" (%s)", config_where(c, "dpo.label_smoothing"),
-                        c->dpo.loss, config_where(c, "dpo.loss"));
-    if (c->temperature == 0)
-        return rl_error(RL_EINVAL, "%s: temperature: online_dpo samples and needs more than 0",
-                        config_where(c, "temperature"));
     return RL_OK;
 }
 
@@ -246,7 +226,7 @@ void config_close(struct config *c)
 
 const char *config_where(const struct config *c, const char *key)
 {
-    const struct row *row = config_row(config_rows, key);
+    const struct row *row = c->impl ? config_row(config_rows, key) : NULL;
 
     return row && *config_place(c, row) ? *config_place(c, row) : "default";
 }

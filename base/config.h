@@ -36,7 +36,7 @@ struct config_ranks { int64_t count; unsigned roles; int line; };   /* one group
 
 struct config {
     /* what */
-    char *algorithm;            /* "online_dpo", "lm" */
+    char *algorithm;            /* a row of algorithms[] (learner/algorithms.c) */
     char *model;                /* a Hugging Face folder, a checkpoint file or a run folder */
     char *model_init;           /* "load" | "random": only config.json and tokenizer.json needed */
     char *refmodel;             /* default: model */
@@ -93,7 +93,8 @@ struct config {
 
 /* Read `path`, then the n `key=value` strings over it (libconfig syntax; a bare word is a string;
  * `group.key=value`).  Every mistake is one line: file:line or argument, the key, the nearest known
- * key or the range.  Checks single keys and simple pairs of keys, not files.  *c is NULL on error.
+ * key or the range.  Checks single keys and simple pairs of keys, not files, nor what an algorithm
+ * needs (algorithm_check, learner/learner.h).  *c is NULL on error.
  * A line `@include "other.cfg"` stands for the lines of that file. */
 int config_open(struct config **c, const char *path, char *const *assignments, int n);
 void config_close(struct config *c);                /* NULL is fine */
@@ -104,6 +105,9 @@ void config_text(const struct config *c, struct text *out);
 
 /* Where the key was given: "file:line", "argument" or "default", for messages. */
 const char *config_where(const struct config *c, const char *key);
+
+/* RL_EINVAL: "file: missing key 'prompts': <its help>". */
+int config_missing(const struct config *c, const char *key);
 
 /* Compare with the resolved text of an earlier run.  RL_EINVAL, naming the key and both values, if
  * a key that is fixed for the life of a run differs; others are logged, one line each. */

@@ -26,8 +26,8 @@
 
 const struct row config_rows[] = {
     HEADING("What to train on what"),
-    WORD("algorithm", algorithm, "", "online_dpo lm", ROW_FIXED,
-         "how to train: online_dpo, or lm (next token, on text files)"),
+    WORD("algorithm", algorithm, "", NULL, ROW_FIXED,
+         "how to train: a name of docs/algorithms.md (rankwise train --algorithms)"),
     WORD("model", model, "", NULL, ROW_FIXED,
          "the model to train: a Hugging Face folder, a checkpoint or a run folder"),
     WORD("model_init", model_init, "load", "load random", ROW_FIXED,
@@ -50,7 +50,7 @@ const struct row config_rows[] = {
     INT("steps", steps, "100", 1, STEPS, 0, "updates of the weights"),
     INT("prompts_per_step", prompts_per_step, "16", 1, MANY, ROW_FIXED, "prompts sampled a step"),
     INT("samples_per_prompt", samples_per_prompt, "4", 1, 1024, ROW_FIXED,
-        "responses to each prompt; online_dpo needs 2 or more"),
+        "responses to each prompt; what compares them needs 2 or more"),
     INT("max_new", max_new, "64", 1, MANY, ROW_FIXED, "tokens in a response, at most"),
     INT("row_tokens", row_tokens, "0", 0, MANY, ROW_FIXED,
         "tokens in a packed row of text or eval_text; 0: the model's context"),
@@ -319,8 +319,9 @@ void config_markdown(FILE *out)
           "rewards   = { kind = \"words\"; words = [\"happy\", \"kind\"]; };\n"
           "output    = \"runs/first\";\n"
           "```\n\n"
-          "Required: `algorithm`, `model`, `output`; `prompts` and `rewards` for online_dpo,\n"
-          "`text` for lm. A string set to `\"\"` is not set. *Fixed* keys are part of the\n"
+          "Required: `algorithm`, `model`, `output`; then `prompts` and `rewards`, `pairs` or\n"
+          "`text`, as docs/algorithms.md says of each. A string set to `\"\"` is not set. *Fixed*\n"
+          "keys are part of the\n"
           "numbers: a run that is resumed must have the same ones.\n", out);
     markdown_rows(out, config_rows);
     markdown_head(out, "A group of `rewards`");

@@ -1,6 +1,7 @@
 /* The algorithms: one row each.  A new one is the parts it lacks and a row here. */
 #include <string.h>
 
+#include "base/status.h"
 #include "learner/internal.h"
 
 #define ROLLOUTS (COL_TOKENS | COL_ACTOR_LOGP | COL_REF_LOGP | COL_REWARD)
@@ -20,10 +21,54 @@ const struct algorithm *algorithm_find(const char *name)
     return NULL;
 }
 
-void algorithm_names(struct text *out)
+void algorithm_names(struct text *out, const char *between)
 {
     for (const struct algorithm *a = algorithms; a->name; a++)
-        text_addf(out, "%s%s", a == algorithms ? "" : ", ", a->name);
+        text_addf(out, "%s%s", a == algorithms ? "" : between, a->name);
+}
+
+/* One line that offers the nearest. */
+static int unknown(const struct config *c)
+{
+    const struct algorithm *nearest = algorithms;
+
+    for (const struct algorithm *a = algorithms; a->name; a++)
+        if (text_edits(c->algorithm, a->name) < text_edits(c->algorithm, nearest->name))
+            nearest = a;
+    return rl_error(RL_EINVAL, "%s: algorithm: there is no '%s'; the nearest is '%s' (all of them: "
+                    "rankwise train --algorithms)", config_where(c, "algorithm"), c->algorithm,
+                    nearest->name);
+}
+
+static int check_rollouts(const struct config *c, unsigned columns)
+{
+    if (!c->prompts)
+        return config_missing(c, "prompts");
+    if (columns & COL_REWARD && c->n_rewards == 0)
+        return config_missing(c, "rewards");
+    if (c->temperature == 0)
+        return rl_error(RL_EINVAL, "%s: temperature: %s samples and needs more than 0",
+                        config_where(c, "temperature"), c->algorithm);
+    return RL_OK;
+}
+
+int algorithm_check(const struct config *c)
+{
+    const struct algorithm *a = algorithm_find(c->algorithm);
+    enum rows_from from;
+    int rc = RL_OK;
+
+    if (!a)
+        return unknown(c);
+    from = algorithm_source(a, c);
+    if (from == SOURCE_TEXT && c->text.count == 0)
+        return config_missing(c, "text");
+    if (from == SOURCE_PROMPTS)
+        TRY(check_rollouts(c, algorithm_columns(a, c)));
+    if (a->method->check)
+        TRY(a->method->check(c, a));
+done:
+    return rc;
 }
 
 enum rows_from algorithm_source(const struct algorithm *a, const struct config *c)

@@ -28,18 +28,16 @@ static int set_leaves(struct learner *ln, int ranks)
 
 static int find_method(struct learner *ln)
 {
-    struct text names = { 0 };
+    const struct algorithm *a = algorithm_find(ln->config->algorithm);
 
-    ln->algorithm = algorithm_find(ln->config->algorithm);
-    if (!ln->algorithm) {
-        algorithm_names(&names);
-        rl_error(RL_EINVAL, "algorithm: '%s' is not one of %s", ln->config->algorithm, names.data);
-        text_free(&names);
-        return RL_EINVAL;
-    }
-    ln->method = ln->algorithm->method;
+    if (!a)
+        return rl_error(RL_EINVAL, "algorithm: there is no '%s'", ln->config->algorithm);
+    ln->algorithm = a;
+    ln->method = a->method;
     ln->state = calloc(1, ln->method->state ? ln->method->state : 1);
-    return ln->state ? RL_OK : rl_error(RL_ENOFIT, "no memory for the learner");
+    if (!ln->state)
+        return rl_error(RL_ENOFIT, "no memory for the learner");
+    return ln->method->check ? ln->method->check(ln->config, a) : RL_OK;
 }
 
 /* Rows and tokens of the largest micro-batch. */

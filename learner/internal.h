@@ -29,11 +29,13 @@
  *   finish                      metrics of the whole step, controllers
  *
  * NULL where a method has nothing to say: look (then no such pass is made), prepare, select,
- * finish, values, columns. */
+ * finish, values, columns, check. */
 struct method {
     size_t state;               /* bytes of the method's own struct: ln->state, zeroed */
     bool sampling_temperature;  /* log-probabilities at `temperature` of the configuration, not 1 */
     unsigned (*columns)(const struct config *c, const struct algorithm *a);
+    /* Keys that do not go together; one line names file, line and key. */
+    int (*check)(const struct config *c, const struct algorithm *a);
     int (*setup)(struct learner *ln);           /* settings and sizes; there is no memory yet */
     void (*layout)(struct learner *ln, struct memory *memory);
     int (*values)(struct learner *ln, struct learner_value *out);   /* of a checkpoint; how many */

@@ -41,8 +41,11 @@ struct algorithm {
 };
 extern const struct algorithm algorithms[];             /* ends with name NULL */
 const struct algorithm *algorithm_find(const char *name);
-/* All names, ", " between them, for messages. */
-void algorithm_names(struct text *out);
+/* All names with `between` between them. */
+void algorithm_names(struct text *out, const char *between);
+/* Is there such an algorithm, and does the configuration have what it needs?  RL_EINVAL: one line
+ * that names file, line and key. */
+int algorithm_check(const struct config *c);
 
 /* What a run of this configuration needs: rows from where, which columns of the batch, and
  * log-probabilities at which temperature (the sampling one for policy gradients, else 1). */

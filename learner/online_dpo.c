@@ -26,6 +26,25 @@ struct dpo {
     bool *has_eos;              /* (k) */
 };
 
+static int dpo_check(const struct config *c, const struct algorithm *a)
+{
+    if (!loss_find(c->dpo.loss))
+        return rl_error(RL_EINVAL, "%s: dpo.loss: there is no '%s'", config_where(c, "dpo.loss"),
+                        c->dpo.loss);
+    if (c->samples_per_prompt < 2)
+        return rl_error(RL_EINVAL, "%s: samples_per_prompt: %s compares responses and needs 2 or "
+                        "more", config_where(c, "samples_per_prompt"), a->name);
+    if (strcmp(c->dpo.pairing, "pair") == 0 && c->samples_per_prompt != 2)
+        return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
+                        "is %lld (%s)", config_where(c, "dpo.pairing"),
+                        (long long)c->samples_per_prompt, config_where(c, "samples_per_prompt"));
+    if (c->dpo.label_smoothing > 0 && strcmp(c->dpo.loss, "sigmoid") != 0)
+        return rl_error(RL_EINVAL, "%s: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; "
+                        "it is \"%s\" (%s)", config_where(c, "dpo.label_smoothing"),
+                        c->dpo.loss, config_where(c, "dpo.loss"));
+    return RL_OK;
+}
+
 static int dpo_setup(struct learner *ln)
 {
     const struct config *c = ln->config;
@@ -35,15 +54,6 @@ static int dpo_setup(struct learner *ln)
     TRY(pairing_parse(&d->pairing, c->dpo.pairing));
     TRY(tie_policy_parse(&d->tie_policy, c->dpo.tie_policy));
     d->loss = loss_find(c->dpo.loss);
-    if (!d->loss)
-        return rl_error(RL_EINVAL, "dpo.loss: '%s' is not one of sigmoid, ipo, ipo_sum, hinge",
-                        c->dpo.loss);
-    if (ln->k < 2)
-        return rl_error(RL_EINVAL, "samples_per_prompt: online_dpo compares the responses of a "
-                        "prompt and needs at least 2, not %d", ln->k);
-    if (d->pairing == PAIRING_PAIR && ln->k != 2)
-        return rl_error(RL_EINVAL, "dpo.pairing: 'pair' needs samples_per_prompt = 2, not %d; use "
-                        "'best_worst' or 'all'", ln->k);
     d->pairs_per_group = label_pairs(d->pairing, ln->k);
     ln->used_rows = d->pairing == PAIRING_ALL ? ln->k : 2;
     ln->group_terms = (size_t)d->pairs_per_group * PAIR_TERMS;
@@ -294,6 +304,7 @@ done:
 }
 
 const struct method method_dpo = {
-    .state = sizeof(struct dpo), .setup = dpo_setup, .layout = dpo_layout, .targets = dpo_targets,
+    .state = sizeof(struct dpo), .check = dpo_check, .setup = dpo_setup, .layout = dpo_layout,
+    .targets = dpo_targets,
     .count = dpo_count, .loss = dpo_loss, .report = dpo_report,
 };

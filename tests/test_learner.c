@@ -345,11 +345,12 @@ static void test_settings_that_cannot_work(void **state)
         struct config c = settings(wrong[i].algorithm);
         c.dpo.loss = (char *)wrong[i].loss;
         c.dpo.pairing = (char *)wrong[i].pairing;
+        c.samples_per_prompt = wrong[i].k;
         assert_int_equal(learner_create(&ln, &(struct learner_parts){
             .config = &c, .policy = t.model, .team = alone, .P = 6, .k = wrong[i].k,
             .max_row_tokens = TINY_ROW }), RL_EINVAL);
         assert_null(ln);
-        assert_ptr_equal(strstr(status_message(), wrong[i].key), status_message());
+        assert_non_null(strstr(status_message(), wrong[i].key));
     }
     status_drop();
     status_hold(false);
@@ -390,14 +391,6 @@ static void test_bytes_are_those_of_create(void **state)
 }
 #endif
 
-static void test_find(void **state)
-{
-    (void)state;
-    for (const struct algorithm *a = algorithms; a->name; a++)
-        assert_ptr_equal(algorithm_find(a->name), a);
-    assert_null(algorithm_find("online"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,7 +411,6 @@ int main(void)
 #ifndef SANITIZED
         cmocka_unit_test(test_bytes_are_those_of_create),
 #endif
-        cmocka_unit_test(test_find),
     };
 
     int failed;

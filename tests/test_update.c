@@ -16,7 +16,8 @@ static struct config settings(double beta)
 {
     struct config c = { .algorithm = "online_dpo", .rewards = &given, .n_rewards = 1, .steps = 6,
                         .micro_rows = 2, .beta = beta, .lr = 2e-5, .schedule = "constant",
-                        .reduction = "reproducible", .reduction_leaves = 8 };
+                        .reduction = "reproducible", .reduction_leaves = 8,
+                        .samples_per_prompt = 2 };
 
     c.dpo.loss = "sigmoid";
     c.dpo.pairing = "pair";

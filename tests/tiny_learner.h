@@ -13,7 +13,8 @@ static inline struct config settings(const char *algorithm)
     struct config c = { .algorithm = (char *)algorithm, .rewards = &one_reward, .n_rewards = 1,
                         .steps = 100, .micro_rows = 4, .beta = 0.1, .lr = 3e-3,
                         .schedule = "constant", .reduction = "reproducible",
-                        .reduction_leaves = 4, .clip_norm = 1 };
+                        .reduction_leaves = 4, .clip_norm = 1, .samples_per_prompt = TINY_K,
+                        .temperature = 1 };
 
     c.dpo.loss = "sigmoid";
     c.dpo.pairing = "best_worst";
@@ -48,6 +49,7 @@ static inline void open_run(struct run *r, struct config config, const char *com
         k = 2;
     r->tiny = tiny_open(0, compute);
     r->config = config;
+    r->config.samples_per_prompt = k;
     r->team = team;
     share_of(P, (int)config.reduction_leaves, comm_size(team), comm_rank(team), &group, &groups);
     r->b = tiny_batch_open(&r->batch, r->tiny.model, P, k, group, groups);

@@ -178,6 +178,7 @@ int command_plan(int argc, char **argv)
     if (argc < 1 || n_ranks < 1 || n_ranks > 1 << 20 || per_host < 0)
         return rl_error(RL_EINVAL, "plan needs a configuration file and -n RANKS (at least 1)");
     TRY(config_open(&config, argv[0], argv + 1, argc - 1));
+    TRY(algorithm_check(config));
     TRY(plan_open(&plan, config));
     TRY(print_plan(&plan));
 done:

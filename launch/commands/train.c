@@ -9,11 +9,12 @@
 #include "launch/run.h"
 #include "launch/view.h"
 
-static bool fresh;
+static bool fresh, algorithms_only;
 
 static const struct option_row options[] = {
     { "fresh", OPTION_FLAG, &fresh, NULL,
       "refuse to resume: an error if the run folder has a checkpoint" },
+    { "algorithms", OPTION_FLAG, &algorithms_only, NULL, "print the names of the algorithms" },
     { 0 },
 };
 
@@ -45,6 +46,15 @@ done:
     return rc;
 }
 
+static void print_algorithms(void)
+{
+    struct text names = { 0 };
+
+    algorithm_names(&names, "\n");
+    puts(names.data);
+    text_free(&names);
+}
+
 /* What every rank must agree on is agreed inside; a rank that was left alone ends the job. */
 int command_train(int argc, char **argv)
 {
@@ -59,10 +69,16 @@ int command_train(int argc, char **argv)
     log_quiet(comm_rank(world) != 0);
     stop_watch();
     rc = options_parse(options, &argc, argv);
+    if (rc == RL_OK && algorithms_only) {
+        print_algorithms();
+        goto done;
+    }
     if (rc == RL_OK && argc < 1)
         rc = rl_error(RL_EINVAL, "train needs a configuration file: rankwise train CONFIG");
     if (rc == RL_OK)
         rc = config_open(&config, argv[0], argv + 1, argc - 1);
+    if (rc == RL_OK)
+        rc = algorithm_check(config);
     TRY(comm_agree(world, rc));
     rc = train(&run, config, world);
 done:

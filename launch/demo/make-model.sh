@@ -13,6 +13,7 @@ mkdir -p "$work/init"
 cp "$here/config.json" "$work/init/"
 "$work/stories" prompts 400 3 > "$here/prompts.jsonl"
 "$work/stories" held-out 100 4 > "$here/held-out.jsonl"
+"$work/stories" corpus 60 5 > "$here/stories.txt"
 "$BUILD/rankwise" train "$here/lm.cfg" model="$work/init" text="[\"$work/stories.txt\"]" \
     eval_text="[\"$work/held-out.txt\"]" output="$work/run"
 "$BUILD/rankwise" export "$work/run" --hf "$here/model" --dtype BF16

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Every algorithm, by the configuration of its name in launch/configs: each runs as it is on the
+# demo's model, has the same bits on one rank, on three, and with roles apart, and goes on from a
+# checkpoint on another number of ranks as if it had never stopped.
+. tests/lib.sh
+
+# short runs: what the bits depend on stays as the configuration has it
+short="steps=4 eval_every=0 checkpoint_every=0 prompts_per_step=5 max_new=12 log_samples=20"
+
+# Roles on ranks of their own, three ranks: what the algorithm does not need is left out by it.
+apart='ranks=({count=1;roles=["actor"];},{count=1;roles=["learner"];},'
+apart=$apart'{count=1;roles=["reward","refmodel"];})'
+
+# equal NAME OUT: the run in OUT has the bits of the one on one rank
+equal() {
+    if [ -z "$(hashes "$WORK/one")" ] || [ "$(hashes "$2" | tail -n 1)" != \
+        "$(hashes "$WORK/one" | tail -n 1)" ]; then
+        fail "$1" "weights differ: $("$RANKWISE" diff "$WORK/one" "$2" 2>&1 | tail -n 1)"
+    else
+        ok "$1" "$RANKWISE" diff "$WORK/one" "$2"
+    fi
+}
+
+# another NAME RANKS key=value...: a run of its own, compared
+another() {
+    what=$1 n=$2; shift 2
+    rm -rf "$WORK/other"
+    if said=$(run "$n" "$config" $short output="$WORK/other" "$@" 2>&1); then
+        equal "$what" "$WORK/other"
+    else
+        fail "$what" "$(printf '%s' "$said" | tail -n 3)"
+    fi
+}
+
+# resumed NAME: two steps on two ranks, then the other two on four
+resumed() {
+    rm -rf "$WORK/other"
+    if said=$(run 2 "$config" $short output="$WORK/other" steps=2 2>&1 &&
+        run 4 "$config" $short output="$WORK/other" 2>&1); then
+        equal "$1" "$WORK/other"
+    else
+        fail "$1" "$(printf '%s' "$said" | tail -n 3)"
+    fi
+}
+
+for config in ${ALGORITHMS:-launch/configs/*.cfg}; do
+    name=$(basename "$config" .cfg)
+    case $name in stories-*) continue ;; esac       # those need ../shared and minutes
+    rm -rf "$WORK/one"
+    if said=$(run 1 "$config" $short output="$WORK/one" 2>&1); then
+        pass "$name: one rank"
+    else
+        fail "$name: one rank" "$(printf '%s' "$said" | tail -n 3)"
+        continue
+    fi
+    another "$name: 3 ranks" 3 micro_rows=3
+    if grep -q '"version"' "$WORK/one/samples.jsonl" 2>/dev/null; then
+        another "$name: roles apart" 3 "$apart"
+    fi
+    resumed "$name: resumed on 4 ranks"
+    moved=$(hashes "$WORK/one" | cut -d' ' -f2 | sort -u | wc -l)
+    [ "$moved" -ge 2 ] && pass "$name: the weights moved" || fail "$name: the weights moved" \
+        "$moved hashes in 4 steps"
+done
+
+# Each row of the table has its configuration.
+for name in $("$RANKWISE" train --algorithms); do
+    [ -f "launch/configs/$name.cfg" ] && pass "$name has a configuration" ||
+        fail "$name has a configuration" "launch/configs/$name.cfg is missing"
+done
+finish

@@ -1,0 +1,86 @@
+/* What an algorithm asks of its configuration: one line that names file, line and key. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/status.h"
+#include "learner/learner.h"
+#include "tests/support.h"
+
+/* algorithm_check of a file of these lines; the message stays for the caller. */
+static int check(const char *lines)
+{
+    struct config *c;
+    struct text text = { 0 };
+    int rc;
+
+    text_addf(&text, "model = \"m\";\noutput = \"o\";\n%s\n", lines);
+    assert_ok(config_open(&c, support_write(support_folder(), "run.cfg",
+                                          text.data), NULL, 0));
+    rc = algorithm_check(c);
+    config_close(c);
+    text_free(&text);
+    return rc;
+}
+
+#define DPO "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = { kind = \"words\"; };\n"
+
+static const struct { const char *lines, *message; } mistakes[] = {
+    { "algorithm = \"online_dbo\";", "run.cfg:3: algorithm: there is no 'online_dbo'; the nearest "
+                                     "is 'online_dpo'" },
+    { "algorithm = \"lm\";", "run.cfg: missing key 'text'" },
+    { "algorithm = \"online_dpo\";", "run.cfg: missing key 'prompts'" },
+    { "algorithm = \"online_dpo\"; prompts = \"p\";", "run.cfg: missing key 'rewards'" },
+    { "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = ();", "missing key 'rewards'" },
+    { DPO "samples_per_prompt = 1;", "run.cfg:4: samples_per_prompt: online_dpo compares" },
+    { DPO "dpo = { pairing = \"pair\"; };", "run.cfg:4: dpo.pairing: \"pair\" needs "
+                                            "samples_per_prompt = 2, which is 4 (default)" },
+    { DPO "temperature = 0;", "run.cfg:4: temperature: online_dpo samples" },
+    { DPO "dpo = { loss = \"ipo\"; label_smoothing = 0.1; };",
+      "run.cfg:4: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; it is \"ipo\"" },
+};
+
+static void test_each_mistake_is_one_line(void **state)
+{
+    (void)state;
+    status_hold(true);
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        assert_int_equal(check(mistakes[i].lines), RL_EINVAL);
+        if (!strstr(status_message(), mistakes[i].message))
+            fail_msg("\"%s\" does not say \"%s\"", status_message(), mistakes[i].message);
+        status_drop();
+    }
+    status_hold(false);
+}
+
+static void test_what_is_needed_is_enough(void **state)
+{
+    (void)state;
+    assert_ok(check(DPO));
+    assert_ok(check("algorithm = \"lm\"; text = \"a.txt\";"));
+}
+
+static void test_names_are_all_there_once(void **state)
+{
+    struct text names = { 0 };
+
+    (void)state;
+    algorithm_names(&names, ", ");
+    for (const struct algorithm *a = algorithms; a->name; a++) {
+        assert_ptr_equal(algorithm_find(a->name), a);
+        assert_non_null(strstr(names.data, a->name));
+    }
+    assert_null(algorithm_find("online"));
+    text_free(&names);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_mistake_is_one_line),
+        cmocka_unit_test(test_what_is_needed_is_enough),
+        cmocka_unit_test(test_names_are_all_there_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
