@@ -4,6 +4,7 @@
 
 static const struct golden_op *const chapters[] = {
     golden_pairs,
+    golden_policy,
     NULL,
 };
 
