@@ -1,8 +1,9 @@
 #!/bin/sh
-# A table of what configurations learn, over seeds: held-out reward before and after, KL, steps, wall time.
-#   sh launch/study.sh [-n RANKS] [-s "1 2 3"] [-o FOLDER] [-r METRIC] CONFIG [CONFIG ...] [-- key=value ...]
-# A run stays in FOLDER/<config>-seed<s>; one that is complete is not run again.  METRIC: the name of
-# the score behind eval/<set>/ that is shown (default: score).
+# A table of what configurations learn, over seeds: held-out reward before and after, KL, steps,
+# wall time.
+#   sh launch/study.sh [-n RANKS] [-s "1 2 3"] [-o FOLDER] [-r METRIC] CONFIG ... [-- key=value ...]
+# A run stays in FOLDER/<config>-seed<s>; one that is complete is not run again.  METRIC: the score
+# behind eval/<set>/ that is shown (default: score).
 set -e
 BUILD=${BUILD:-build}
 ranks=2 seeds="1 2 3" out=runs/study metric=score configs= keys=
@@ -16,7 +17,7 @@ while [ $# -gt 0 ]; do
     *) configs="$configs $1"; shift ;;
     esac
 done
-[ -n "$configs" ] || { sed -n '2,5s/^# //p' "$0"; exit 1; }
+[ -n "$configs" ] || { sed -n '2,6s/^# //p' "$0"; exit 1; }
 
 export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
 export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-none}
@@ -41,7 +42,8 @@ column() {
     for seed in $seeds; do values "$out/$3-seed$seed" "$1" | $2 -n 1; done | spread
 }
 
-echo "| configuration | reward before | after | KL (nats) | tokens before | after | steps | wall s |"
+echo "| configuration | reward before | after | KL (nats) | tokens before | after | steps |" \
+    "wall s |"
 echo "|---|---|---|---|---|---|---|---|"
 for config in $configs; do
     name=$(basename "$config" .cfg)
