@@ -19,6 +19,7 @@ enum role { ROLE_ACTOR = 1, ROLE_LEARNER = 2, ROLE_REWARD = 4, ROLE_REFMODEL = 8
 const char *role_name(enum role role);              /* "actor", ... */
 
 struct strings { char **items; int count; };        /* a list of strings, owned by the config */
+struct reals { double *items; int count; };         /* a list of numbers, likewise */
 
 struct config_reward {          /* one group of `rewards` */
     char *kind;                 /* a row of reward_kinds[] */
@@ -29,6 +30,21 @@ struct config_reward {          /* one group of `rewards` */
     char *pattern;              /* regex: POSIX extended */
     char *unit;                 /* length: "tokens" (default), "characters" or "words" */
     double target;              /* length: score is -|length - target|; below 0 (default): length */
+    char *field;                /* math_answer, r3: of the prompt's line; default "answer" */
+    char *count;                /* instruction: "share" (default) or "all" */
+    double max_len;             /* r3: tokens of a long response to a constrained prompt */
+    char *path, *settings;      /* plugin: the shared object, and what its open() gets */
+    char *command;              /* process: for /bin/sh -c */
+    struct strings servers;     /* http: URLs */
+    int64_t batch;              /* http: responses in a request */
+    int64_t retries;            /* process: restarts in a step; http: repeats of a request */
+    double timeout;             /* process: seconds for a step; http: for a request */
+
+    /* what learners make of the score: weight clip((score - mean) / std) */
+    struct reals clip;          /* empty, or low and high */
+    char *normalise;            /* "none" (default), "running", "fixed" */
+    double mean, std;           /* fixed */
+    char *on_failure;           /* "skip" (default): the response is left out; "error" */
     int line;                   /* in the file, for messages; 0: given by an argument */
 };
 

@@ -27,6 +27,7 @@ int config_set_named(struct reader *r, const char *name, const struct config_set
 int config_set_defaults(const struct row *rows, void *base);
 void config_free_rows(const struct row *rows, void *base);
 void config_free_rewards(struct config_reward *rewards, int n);
+void config_free_strings(struct strings *list);
 
 int config_set_word(char **out, const char *s);     /* a copy of s in place of *out; "" is NULL */
 char **config_place(const struct config *c, const struct row *row);    /* where its key was set */

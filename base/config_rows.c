@@ -132,7 +132,8 @@ _Static_assert(sizeof config_rows / sizeof config_rows[0] <= CONFIG_ROWS, "raise
 #undef AT
 #define AT(field) offsetof(struct config_reward, field)
 const struct row config_reward_rows[] = {
-    WORD("kind", kind, "", NULL, ROW_FIXED, "words, length or regex"),
+    WORD("kind", kind, "", NULL, ROW_FIXED,
+         "words, length, regex, math_answer, instruction, r3, plugin, process or http"),
     { "name", ROW_STRING, AT(name), "", 0, 0, NULL, ROW_FIXED, "in metric names", "kind" },
     REAL("weight", weight, "1", -1e9, 1e9, ROW_FIXED, "factor of this score in the sum"),
     LIST("words", ROW_STRINGS, words, ROW_FIXED,
@@ -143,6 +144,30 @@ const struct row config_reward_rows[] = {
     WORD("unit", unit, "tokens", "tokens characters words", ROW_FIXED, "length: what is counted"),
     REAL("target", target, "-1", -1, 1e9, ROW_FIXED,
          "length: score is -|length - target|; below 0: the length itself"),
+    WORD("field", field, "answer", NULL, ROW_FIXED,
+         "math_answer, r3: where the prompt's line has the right answer"),
+    WORD("count", count, "share", "share all", ROW_FIXED,
+         "instruction: the share of the instructions that is followed, or 1 only for all"),
+    REAL("max_len", max_len, "512", 1, MANY, ROW_FIXED,
+         "r3: tokens of a long response, for prompts with an answer"),
+    WORD("path", path, "", NULL, ROW_FIXED, "plugin: the shared object"),
+    WORD("settings", settings, "", NULL, ROW_FIXED, "plugin: any text, given to its open()"),
+    WORD("command", command, "", NULL, ROW_FIXED,
+         "process: a command for /bin/sh that reads and writes lines of JSON"),
+    LIST("servers", ROW_STRINGS, servers, 0, "http: URLs, each asked in turn", NULL),
+    INT("batch", batch, "16", 1, MANY, 0, "http: responses in a request, at most"),
+    INT("retries", retries, "3", 0, 1000, 0,
+        "process: restarts in a step; http: repeats of a request that failed"),
+    REAL("timeout", timeout, "60", 0.01, 1e7, 0,
+         "seconds; process: for the scores of a step, http: for a request"),
+    { "clip", ROW_REALS, AT(clip), "", -1e30, 1e30, NULL, ROW_FIXED,
+      "[low, high]: bounds of the score, after normalise and before weight", "no bounds" },
+    WORD("normalise", normalise, "none", "none running fixed", ROW_FIXED,
+         "(score - mean) / std: of all scores so far, or the fixed ones below"),
+    REAL("mean", mean, "0", -1e30, 1e30, ROW_FIXED, "normalise = \"fixed\": the mean"),
+    REAL("std", std, "1", 1e-30, 1e30, ROW_FIXED, "normalise = \"fixed\": the standard deviation"),
+    WORD("on_failure", on_failure, "skip", "skip error", ROW_FIXED,
+         "a score that does not come or is not finite: leave the response out, or end the run"),
     { 0 },
 };
 
@@ -235,6 +260,8 @@ static void add_range(const struct row *row, struct text *out)
         text_adds(out, "true, false");
     else if (row->type == ROW_STRINGS)
         text_adds(out, "strings");
+    else if (row->type == ROW_REALS)
+        text_adds(out, "numbers");
     else if (row->type == ROW_STRING && !row->choices)
         text_adds(out, "string");
     else if (row->type == ROW_STRING)

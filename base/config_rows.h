@@ -7,7 +7,7 @@
 #include "base/config.h"
 
 enum row_type {
-    ROW_INT, ROW_REAL, ROW_BOOL, ROW_STRING, ROW_STRINGS,
+    ROW_INT, ROW_REAL, ROW_BOOL, ROW_STRING, ROW_STRINGS, ROW_REALS,
     ROW_ROLES,                  /* an unsigned, the sum of enum role */
     ROW_REWARDS, ROW_RANKS,     /* lists of groups, with tables of their own */
 };
@@ -20,7 +20,7 @@ struct row {
     enum row_type type;
     size_t offset;
     const char *standard;       /* the default, as text; "": not set */
-    double min, max;            /* numbers */
+    double min, max;            /* numbers, also those of a list */
     const char *choices;        /* strings: the words allowed, one space between; NULL: any */
     unsigned flags;
     const char *help;

@@ -99,7 +99,8 @@ static int set_integer(struct reader *r, const struct row *row, int64_t *out,
     return RL_OK;
 }
 
-static int set_real(struct reader *r, const struct row *row, double *out, const config_setting_t *s)
+static int read_real(struct reader *r, const struct row *row, double *out,
+                     const config_setting_t *s, const char *expected)
 {
     double value;
 
@@ -108,12 +109,17 @@ static int set_real(struct reader *r, const struct row *row, double *out, const 
     else if (config_setting_type(s) == CONFIG_TYPE_FLOAT)
         value = config_setting_get_float(s);
     else
-        return wrong_type(r, s, row->key, "a number");
+        return wrong_type(r, s, row->key, expected);
     if (!(value >= row->min && value <= row->max))
         return rl_error(RL_EINVAL, "%s: %s: %.10g is out of range (%.10g to %.10g)", where(r, s),
                         row->key, value, row->min, row->max);
     *out = value == 0 ? 0 : value;      /* -0 is 0 */
     return RL_OK;
+}
+
+static int set_real(struct reader *r, const struct row *row, double *out, const config_setting_t *s)
+{
+    return read_real(r, row, out, s, "a number");
 }
 
 /* A copy of s in place of *out; "" is NULL. */
@@ -146,14 +152,6 @@ static int set_string(struct reader *r, const struct row *row, char **out,
                   words.data);
     text_free(&words);
     return rc;
-}
-
-static void free_strings(struct strings *list)
-{
-    for (int i = 0; i < list->count; i++)
-        free(list->items[i]);
-    free(list->items);
-    memset(list, 0, sizeof *list);
 }
 
 static bool is_sequence(const config_setting_t *s)
@@ -195,11 +193,29 @@ static int set_strings(struct reader *r, const struct row *row, struct strings *
     }
 done:
     if (rc == RL_OK) {
-        free_strings(out);
+        config_free_strings(out);
         *out = list;
     } else {
-        free_strings(&list);
+        config_free_strings(&list);
     }
+    return rc;
+}
+
+static int set_reals(struct reader *r, const struct row *row, struct reals *out,
+                     const config_setting_t *s)
+{
+    int n = elements(s), rc = RL_OK;
+    double *items = calloc((size_t)n + 1, sizeof *items);
+
+    if (!items)
+        return config_no_memory();
+    for (int i = 0; i < n; i++)
+        TRY(read_real(r, row, &items[i], element(s, i), "a list of numbers"));
+    free(out->items);
+    *out = (struct reals){ items, n };
+    items = NULL;
+done:
+    free(items);
     return rc;
 }
 
@@ -247,6 +263,8 @@ static int set_value(struct reader *r, const struct row *row, void *base, const 
         return set_string(r, row, at, s);
     case ROW_STRINGS:
         return set_strings(r, row, at, s);
+    case ROW_REALS:
+        return set_reals(r, row, at, s);
     case ROW_ROLES:
         return set_roles(r, row, at, s);
     case ROW_REWARDS:
@@ -254,58 +272,6 @@ static int set_value(struct reader *r, const struct row *row, void *base, const 
     default:
         return set_ranks(r, row, s);
     }
-}
-
-/* ---- defaults, and freeing, by the rows ---- */
-
-static int set_default(const struct row *row, void *base)
-{
-    void *at = (char *)base + row->offset;
-
-    switch (row->type) {
-    case ROW_INT:
-        *(int64_t *)at = strtoll(row->standard, NULL, 10);
-        return RL_OK;
-    case ROW_REAL:
-        *(double *)at = strtod(row->standard, NULL);
-        return RL_OK;
-    case ROW_BOOL:
-        *(bool *)at = strcmp(row->standard, "true") == 0;
-        return RL_OK;
-    case ROW_STRING:
-        return config_set_word(at, row->standard);
-    default:
-        return RL_OK;           /* lists begin empty: the struct was zeroed */
-    }
-}
-
-int config_set_defaults(const struct row *rows, void *base)
-{
-    int rc = RL_OK;
-
-    for (; rows->help; rows++)
-        if (rows->key)
-            TRY(set_default(rows, base));
-done:
-    return rc;
-}
-
-void config_free_rows(const struct row *rows, void *base)
-{
-    for (; rows->help; rows++) {
-        void *at = (char *)base + rows->offset;
-        if (rows->key && rows->type == ROW_STRING)
-            free(*(char **)at);
-        if (rows->key && rows->type == ROW_STRINGS)
-            free_strings(at);
-    }
-}
-
-void config_free_rewards(struct config_reward *rewards, int n)
-{
-    for (int i = 0; i < n; i++)
-        config_free_rows(config_reward_rows, &rewards[i]);
-    free(rewards);
 }
 
 /* ---- lists of groups ---- */
@@ -352,12 +318,16 @@ static int check_reward(struct reader *r, const config_setting_t *s, struct conf
 
     reward->line = line_of(r, s);
     if (!reward->kind)
-        return rl_error(RL_EINVAL, "%s: rewards: a reward needs a kind (words, length or regex)",
-                        where(r, s));
+        return rl_error(RL_EINVAL, "%s: rewards: a reward needs a kind: %s", where(r, s),
+                        config_row(config_reward_rows, "kind")->help);
     if (!reward->name)
         TRY(config_set_word(&reward->name, reward->kind));
     if (!reward->unit)
         TRY(config_set_word(&reward->unit, "tokens"));
+    if (reward->clip.count != 0 &&
+        (reward->clip.count != 2 || reward->clip.items[0] > reward->clip.items[1]))
+        return rl_error(RL_EINVAL, "%s: rewards: clip: expected two numbers, [low, high]",
+                        where(r, s));
     if (strlen(reward->name) > NAME_LONGEST || reward->name[strspn(reward->name, allowed)])
         return rl_error(RL_EINVAL, "%s: rewards: the name '%s' is not of at most %d letters, "
                         "digits and _.-", where(r, s), reward->name, NAME_LONGEST);

@@ -39,10 +39,13 @@ static void add_roles(struct text *out, unsigned roles)
     text_adds(out, "]");
 }
 
-static void add_group(struct text *out, const struct row *rows, const void *base)
+/* Those of the rows that have all of `flags`. */
+static void add_group(struct text *out, const struct row *rows, const void *base, unsigned flags)
 {
     text_adds(out, "{");
     for (; rows->help; rows++) {
+        if ((rows->flags & flags) != flags)
+            continue;
         text_addf(out, " %s = ", rows->key);
         config_row_value(rows, base, out);
         text_adds(out, ";");
@@ -50,12 +53,12 @@ static void add_group(struct text *out, const struct row *rows, const void *base
     text_adds(out, " }");
 }
 
-static void add_rewards(struct text *out, const struct config *c)
+static void add_rewards(struct text *out, const struct config *c, unsigned flags)
 {
     text_adds(out, "(");
     for (int i = 0; i < c->n_rewards; i++) {
         text_adds(out, i ? ", " : "");
-        add_group(out, config_reward_rows, &c->rewards[i]);
+        add_group(out, config_reward_rows, &c->rewards[i], flags);
     }
     text_adds(out, ")");
 }
@@ -65,7 +68,7 @@ static void add_ranks(struct text *out, const struct config *c)
     text_adds(out, "(");
     for (int i = 0; i < c->n_ranks; i++) {
         text_adds(out, i ? ", " : "");
-        add_group(out, config_ranks_rows, &c->ranks[i]);
+        add_group(out, config_ranks_rows, &c->ranks[i], 0);
     }
     text_adds(out, ")");
 }
@@ -76,6 +79,20 @@ static void add_strings(struct text *out, const struct strings *list)
     for (int i = 0; i < list->count; i++) {
         text_adds(out, i ? ", " : "");
         add_quoted(out, list->items[i]);
+    }
+    text_adds(out, "]");
+}
+
+static void add_reals(struct text *out, const struct reals *list)
+{
+    text_adds(out, "[");
+    for (int i = 0; i < list->count; i++) {
+        size_t begin;
+        text_adds(out, i ? ", " : "");
+        begin = out->size;
+        json_add_number(out, list->items[i]);
+        if (!strpbrk(out->data + begin, ".e"))      /* an array has elements of one type */
+            text_adds(out, ".0");
     }
     text_adds(out, "]");
 }
@@ -100,11 +117,14 @@ void config_row_value(const struct row *row, const void *base, struct text *out)
     case ROW_STRINGS:
         add_strings(out, at);
         break;
+    case ROW_REALS:
+        add_reals(out, at);
+        break;
     case ROW_ROLES:
         add_roles(out, *(const unsigned *)at);
         break;
     case ROW_REWARDS:
-        add_rewards(out, base);
+        add_rewards(out, base, 0);
         break;
     case ROW_RANKS:
         add_ranks(out, base);
@@ -157,6 +177,22 @@ int config_save(const struct config *c, const char *path)
     return rc;
 }
 
+/* Do lists of rewards differ only in keys that may change, like the address of a server? */
+static bool same_numbers(const struct row *row, const struct config *a, const struct config *b)
+{
+    struct text one = {0}, other = {0};
+    bool same;
+
+    if (row->type != ROW_REWARDS)
+        return false;
+    add_rewards(&one, a, ROW_FIXED);
+    add_rewards(&other, b, ROW_FIXED);
+    same = strcmp(one.data, other.data) == 0;
+    text_free(&one);
+    text_free(&other);
+    return same;
+}
+
 /* One key of two runs.  `was` and `is` are scratch. */
 static int compare(const struct row *row, const struct config *earlier, const char *earlier_name,
                    const struct config *now, struct text *was, struct text *is)
@@ -167,7 +203,7 @@ static int compare(const struct row *row, const struct config *earlier, const ch
     config_row_value(row, now, is);
     if (strcmp(was->data, is->data) == 0)
         return RL_OK;
-    if (row->flags & ROW_FIXED)
+    if (row->flags & ROW_FIXED && !same_numbers(row, earlier, now))
         return rl_error(RL_EINVAL, "%s: %s is %s, but the run in %s has %s; it is fixed for the "
                         "life of a run: give that value or another output",
                         config_where(now, row->key), row->key, is->data, earlier_name, was->data);

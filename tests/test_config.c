@@ -317,6 +317,10 @@ static void test_reward_mistakes_are_named(void **state)
         { "{ kind = \"length\"; name = \"a/b\"; }", "the name 'a/b' is not of" },
         { "(\"words\")", "rewards: expected a list of groups" },
         { "{ kind = \"words\"; cap = -1; }", "cap: -1 is out of range" },
+        { "{ kind = \"words\"; clip = 5; }", "clip: expected two numbers, [low, high]" },
+        { "{ kind = \"words\"; clip = [2, 1]; }", "clip: expected two numbers, [low, high]" },
+        { "{ kind = \"words\"; clip = (0, \"x\"); }", "clip: expected a list of numbers" },
+        { "{ kind = \"words\"; clip = [-1e31, 0.0]; }", "clip: -1e+31 is out of range" },
     };
 
     (void)state;
@@ -401,11 +405,28 @@ static const char everything[] =
     "dpo = { loss = \"hinge\"; nll = 0.1; }; adam = { eps_mode = \"tf\"; };\n"
     "ranks = ( { count = 3; roles = [\"actor\", \"learner\"]; }, { roles = [\"reward\"]; } );\n";
 
+static char clipped[] = "rewards=({kind=\"words\";words=\"happy\";},{kind=\"regex\";pattern=\"a\";"
+                        "clip=(-1,2.5); servers=[\"http://a\",\"http://b\"];})";
+
 static void test_text_of_the_text_is_equal(void **state)
 {
     const char *path = support_path(support_folder(), "config.cfg");
-    struct config *c = read_more(everything), *again;
+    struct config *c = read_arguments(1, (char *[]){ clipped }), *again;
     struct text first = {0}, second = {0};
+
+    assert_non_null(c);
+    assert_true(c->rewards[0].clip.count == 0 && c->rewards[1].servers.count == 2);
+    assert_true(c->rewards[1].clip.items[0] == -1 && c->rewards[1].clip.items[1] == 2.5);
+    config_text(c, &first);
+    assert_ok(config_save(c, path));
+    config_close(c);
+    assert_ok(config_open(&again, path, none, 0));
+    config_text(again, &second);
+    assert_string_equal(first.data, second.data);
+    config_close(again);
+    text_clear(&first);
+    text_clear(&second);
+    c = read_more(everything);
 
     (void)state;
     assert_non_null(c);
@@ -430,6 +451,7 @@ static void test_a_run_keeps_what_is_part_of_the_numbers(void **state)
     static const struct { char *argument; const char *message; } changes[] = {
         { "steps=200", NULL }, { "threads=2", NULL }, { "output=elsewhere", NULL },
         { "ranks=({roles=\"actor\";})", NULL }, { "micro_rows=4", NULL },
+        { "rewards={kind=\"words\";words=[\"happy\",\"kind\"];timeout=5;}", NULL },
         { "lr=1e-5", "argument: lr is 1e-05, " EARLIER "5e-07; it is fixed" },
         { "seed=2", "seed is 2, " EARLIER "1" },
         { "dpo.loss=ipo", "dpo.loss is \"ipo\", " EARLIER "\"sigmoid\"" },

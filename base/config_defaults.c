@@ -1,0 +1,66 @@
+/* By the rows: the defaults of a struct, and the end of all that it owns. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config_reader.h"
+#include "base/status.h"
+
+static int set_default(const struct row *row, void *base)
+{
+    void *at = (char *)base + row->offset;
+
+    switch (row->type) {
+    case ROW_INT:
+        *(int64_t *)at = strtoll(row->standard, NULL, 10);
+        return RL_OK;
+    case ROW_REAL:
+        *(double *)at = strtod(row->standard, NULL);
+        return RL_OK;
+    case ROW_BOOL:
+        *(bool *)at = strcmp(row->standard, "true") == 0;
+        return RL_OK;
+    case ROW_STRING:
+        return config_set_word(at, row->standard);
+    default:
+        return RL_OK;           /* lists begin empty: the struct was zeroed */
+    }
+}
+
+int config_set_defaults(const struct row *rows, void *base)
+{
+    int rc = RL_OK;
+
+    for (; rows->help; rows++)
+        if (rows->key)
+            TRY(set_default(rows, base));
+done:
+    return rc;
+}
+
+void config_free_strings(struct strings *list)
+{
+    for (int i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    memset(list, 0, sizeof *list);
+}
+
+void config_free_rows(const struct row *rows, void *base)
+{
+    for (; rows->help; rows++) {
+        void *at = (char *)base + rows->offset;
+        if (rows->key && rows->type == ROW_STRING)
+            free(*(char **)at);
+        if (rows->key && rows->type == ROW_STRINGS)
+            config_free_strings(at);
+        if (rows->key && rows->type == ROW_REALS)
+            free(((struct reals *)at)->items);
+    }
+}
+
+void config_free_rewards(struct config_reward *rewards, int n)
+{
+    for (int i = 0; i < n; i++)
+        config_free_rows(config_reward_rows, &rewards[i]);
+    free(rewards);
+}
