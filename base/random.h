@@ -12,6 +12,7 @@ enum purpose {          /* numbers are part of the bit contract: append, never r
     PURPOSE_SHUFFLE = 3,/* order of prompts or rows in an epoch */
     PURPOSE_INIT = 4,   /* initial weights */
     PURPOSE_TEST = 5,
+    PURPOSE_COMBINE = 6,/* order in which objectives are projected */
 };
 
 struct counter {

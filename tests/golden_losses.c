@@ -5,6 +5,7 @@
 static const struct golden_op *const chapters[] = {
     golden_pairs,
     golden_policy,
+    golden_raco,
     NULL,
 };
 

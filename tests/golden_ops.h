@@ -44,5 +44,6 @@ struct golden_op { const char *op; void (*check)(struct one *c); };
 /* One table a chapter, ends with op NULL. */
 extern const struct golden_op golden_pairs[];           /* losses of pairs, labels, logits */
 extern const struct golden_op golden_policy[];          /* PPO and its relatives */
+extern const struct golden_op golden_raco[];            /* gradients of objectives combined */
 
 #endif
