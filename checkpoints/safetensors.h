@@ -33,6 +33,9 @@ int safetensors_read(struct safetensors *s, int i, float *out);
  * a tied model a lm_head.weight equal to the embedding; a tied embedding stored only as
  * lm_head.weight is found). */
 int safetensors_load(const char *path, const struct array *arrays, int n, bool tied);
+/* The same of files that may hold more: tensors named in `skip` (ends with NULL) stay there. */
+int safetensors_load_some(const char *path, const struct array *arrays, int n, bool tied,
+                          const char *const *skip);
 /* Write one file, dtype F32, BF16 or F16, tensors in the given order, metadata {"format": "pt"};
  * atomic.  The folder is made if need be.  Shards of at most shard_bytes with an index when the
  * whole is larger (0: never). */

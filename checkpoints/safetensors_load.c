@@ -124,19 +124,32 @@ static bool is_rotary(const char *name)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-/* Whatever the model did not ask for must be known to be harmless. */
-static int check_rest(const struct safetensors *s, const char *path, const struct array *arrays,
-                      int n, bool tied, const bool *used)
+static bool listed(const char *name, const char *const *list)
 {
-    const struct array *embedding = NULL;
-    int rc = RL_OK;
+    for (; *list; list++)
+        if (strcmp(name, *list) == 0)
+            return true;
+    return false;
+}
 
+static const struct array *find_embedding(const struct array *arrays, int n)
+{
     for (int i = 0; i < n; i++)
         if (strcmp(arrays[i].name, EMBEDDING) == 0)
-            embedding = &arrays[i];
+            return &arrays[i];
+    return NULL;
+}
+
+/* Whatever the model did not ask for must be known to be harmless: none of it is marked as used. */
+static int check_rest(const struct safetensors *s, const char *path,
+                      const struct array *embedding, bool tied, const bool *used,
+                      const char *const *skip)
+{
+    int rc = RL_OK;
+
     for (int i = 0; i < s->n; i++) {
         const char *name = s->tensors[i].array.name;
-        if (used[i] || is_rotary(name))
+        if (used[i] || is_rotary(name) || listed(name, skip))
             continue;
         if (!tied || !embedding || strcmp(name, HEAD) != 0)
             return rl_error(RL_EINVAL, "%s: tensor '%s' is not part of this model", path, name);
@@ -147,6 +160,14 @@ done:
 }
 
 int safetensors_load(const char *path, const struct array *arrays, int n, bool tied)
+{
+    static const char *const none[] = { NULL };
+
+    return safetensors_load_some(path, arrays, n, tied, none);
+}
+
+int safetensors_load_some(const char *path, const struct array *arrays, int n, bool tied,
+                          const char *const *skip)
 {
     struct safetensors *s = NULL;
     bool *used = NULL;
@@ -160,7 +181,7 @@ int safetensors_load(const char *path, const struct array *arrays, int n, bool t
     }
     for (int i = 0; i < n; i++)
         TRY(load_array(s, path, &arrays[i], tied, used));
-    TRY(check_rest(s, path, arrays, n, tied, used));
+    TRY(check_rest(s, path, find_embedding(arrays, n), tied, used, skip));
 done:
     free(used);
     safetensors_close(s);

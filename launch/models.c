@@ -6,6 +6,7 @@
  */
 #include "launch/models.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,8 @@ static int read_config(struct source *s)
     if (!config)
         return RL_EINVAL;
     TRY(model_shape_read(&s->shape, config, where));
+    s->stored_lm = s->shape.lm;
+    s->stored_scores = s->shape.scores;
     s->bos = (int)json_int(json_get(config, "bos_token_id"), -1);
     if (s->bos >= s->shape.V)
         s->bos = -1;
@@ -183,16 +186,27 @@ static bool same_shape(const struct array *a, const struct array *b)
     return same;
 }
 
-int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *folder,
-                           const struct array *arrays, int n, float *flat)
+/* Arrays in the folder, without those to be skipped. */
+static int count_arrays(struct checkpoint *c, const char *folder, const char *const *skip)
 {
     size_t prefix = strlen(folder);
-    int rc = RL_OK, there = 0;
+    int there = 0;
 
     for (int i = 0; i < checkpoint_count(c); i++) {
         const char *name = checkpoint_array(c, i)->name;
-        there += strncmp(name, folder, prefix) == 0 && name[prefix] == '/';
+        bool counts = strncmp(name, folder, prefix) == 0 && name[prefix] == '/';
+        for (const char *const *s = skip; s && *s && counts; s++)
+            counts = strcmp(name + prefix + 1, *s) != 0;
+        there += counts;
     }
+    return there;
+}
+
+int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *folder,
+                           const struct array *arrays, int n, const char *const *skip, float *flat)
+{
+    int rc = RL_OK, there = count_arrays(c, folder, skip);
+
     if (there != n)
         return rl_error(RL_EINVAL, "%s: %d arrays in '%s' where the model has %d: a checkpoint of "
                         "another model", path, there, folder, n);
@@ -213,18 +227,29 @@ done:
     return rc;
 }
 
+/* The trunk and the heads that the files hold as the model has them; a new score head starts. */
 static int load(const struct source *s, struct model *m)
 {
+    const char *skip[3] = { NULL };
     struct checkpoint *c = NULL;
-    int n, rc = RL_OK;
+    bool fresh = s->shape.scores != s->stored_scores;
+    int n, skips = 0, rc = RL_OK;
     const struct array *arrays = model_arrays(m, &n);
 
+    if (s->stored_lm && !s->shape.lm)
+        skip[skips++] = "lm_head.weight";
+    if (fresh)
+        skip[skips++] = SCORE_WEIGHT;
+    n -= fresh && s->shape.scores > 0;                  /* the score head is the last array */
     if (s->is_checkpoint) {
         TRY(checkpoint_open(&c, s->path));
-        TRY(checkpoint_load_arrays(c, s->path, "weights", arrays, n, model_weights(m)));
+        TRY(checkpoint_load_arrays(c, s->path, "weights", arrays, n, skip, model_weights(m)));
     } else {
-        TRY(safetensors_load(s->path, arrays, n, s->shape.tied));
+        TRY(safetensors_load_some(s->path, arrays, n, s->shape.tied, skip));
     }
+    if (fresh)
+        model_randomize_scores(m, s->heads.seed,
+                               s->heads.random ? 1 / sqrt(s->shape.C + 1.0) : 0);
     model_changed(m);
 done:
     checkpoint_close(c);

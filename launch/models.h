@@ -5,6 +5,8 @@
  *   TRY(source_open(&src, "path/to/folder"));      config.json, tokenizer.json, ...
  *   TRY(source_model(&m, &src, compute));          and the weights
  *   source_close(&src);
+ *
+ * The same trunk may get other heads: a critic's, a reward model's (heads.c).
  */
 #ifndef LAUNCH_MODELS_H
 #define LAUNCH_MODELS_H
@@ -23,10 +25,23 @@ struct source_file {
     struct text text;
 };
 
+/* The heads of a model made from a source.  A score head is the files' own where they hold one of
+ * as many outputs; else it starts at zero (a value head), or random: N(0, 1/sqrt(C+1)) by counter
+ * of the seed (a reward head). */
+struct heads {
+    bool lm;                     /* keep the vocabulary head */
+    int scores;                  /* outputs of a score head; 0: none */
+    bool random;
+    uint64_t seed;
+};
+
 struct source {
     char path[4096];             /* as resolved: the folder, or the checkpoint file */
     bool is_checkpoint;
-    struct model_shape shape;
+    struct model_shape shape;    /* of source_model */
+    struct heads heads;          /* and how its score head starts */
+    bool stored_lm;              /* which heads the files hold */
+    int stored_scores;
     struct tokenizer *tokenizer; /* NULL: the folder has none */
     int bos;                     /* -1: none */
     int eos[SOURCE_EOS], n_eos;  /* of config.json and generation_config.json */
@@ -39,9 +54,21 @@ void source_close(struct source *s);                             /* fine on a ze
  * of another shape than config.json says.  The caller destroys it. */
 int source_model(struct model **m, const struct source *s, struct compute *compute);
 
+/* From here on the source is a model with these heads: its shape, what source_model makes and its
+ * config.json, so that checkpoints and exports say what they hold.  RL_EINVAL: a vocabulary head
+ * that the files do not have. */
+int source_set_heads(struct source *s, const struct heads *heads);
+/* A model with these heads from the source, which stays what it is. */
+int source_model_with(struct model **m, const struct source *s, const struct heads *heads,
+                      struct compute *compute);
+/* RL_EINVAL unless the model has a vocabulary head: only such a model writes text. */
+int source_check_text(const struct source *s);
+
 /* Read "<folder>/<name>" of every array into flat + offset.  RL_EINVAL: missing or of another
- * shape; `path` is for messages. */
+ * shape, or more there than these and those named in `skip` (ends with NULL; or NULL: none);
+ * `path` is for messages. */
 int checkpoint_load_arrays(struct checkpoint *c, const char *path, const char *folder,
-                           const struct array *arrays, int n, float *flat);
+                           const struct array *arrays, int n, const char *const *skip,
+                           float *flat);
 
 #endif

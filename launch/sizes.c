@@ -20,9 +20,11 @@ static int open_sources(struct inputs *in, const struct config *c)
     int rc = RL_OK;
 
     TRY(source_open(&in->policy, c->model));
+    TRY(source_check_text(&in->policy));
     if (!in->rollouts)
         return RL_OK;
     TRY(source_open(&in->reference, given(c->refmodel) ? c->refmodel : c->model));
+    TRY(source_check_text(&in->reference));
     if (in->reference.shape.V != in->policy.shape.V)
         rc = rl_error(RL_EINVAL,
                       "%s: vocabulary of %d tokens, but the model's is %d: the reference model "

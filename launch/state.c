@@ -258,7 +258,8 @@ static int load_learner(struct run *r, struct checkpoint *c, const char *path)
     for (int f = 0; f < n_flats; f++) {
         int n;
         const struct array *arrays = model_arrays(flats[f].model, &n);
-        TRY(checkpoint_load_arrays(c, path, flats[f].folder, arrays, n, flats[f].data));
+        TRY(checkpoint_load_arrays(c, path, flats[f].folder, arrays, n, NULL,
+                                   flats[f].data));
     }
     for (int v = 0; v < n_values; v++)
         TRY(load_value(c, path, &values[v]));

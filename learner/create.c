@@ -71,7 +71,7 @@ static int setup(struct learner *ln, const struct learner_size *size)
     TRY(set_leaves(ln, size->ranks));
     ln->outputs = OUT_LOGP;
     ln->temperature = (float)algorithm_temperature(ln->algorithm, size->config);
-    ln->scores = 0;
+    ln->scores = size->critic ? size->critic->scores : size->policy->scores;
     ln->used_rows = ln->k;
     ln->passes = 1;
     TRY(ln->method->setup(ln));

@@ -202,6 +202,8 @@ int model_extend(struct cache *c, const int *tokens, const struct extend *given,
     struct pass p;
     int rc = RL_OK;
 
+    if (logits && !c->shape.lm)
+        return rl_error(RL_EBUG, "logits of a model without a vocabulary head");
     TRY(rows_check(c->model, tokens, given->start, given->position, given->N, c->max_rows,
                    c->max_tokens));
     TRY(pages_check(c, given));

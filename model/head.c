@@ -1,4 +1,5 @@
-/* The head: hidden states to the log-probability of the next token and the entropy, and back.
+/* The heads: the last norm, then hidden states to the log-probability of the next token and its
+ * entropy, or to scores; and back.
  *
  *           ids 0 .. HEAD_VOCAB      ...            V
  *         +-------------------+-------------------+----+
@@ -6,8 +7,8 @@
  *         +-------------------+-------------------+----+
  *
  * One tile of logits exists at a time, so no (tokens x vocabulary) array does; the backward pass
- * makes the tiles again.  A row's last token has no target and never comes here.  The backward
- * pass also leaves out positions whose gradient is zero (prompts): a zero adds nothing.
+ * makes the tiles again.  A row's last token has no target and no logits.  The backward pass also
+ * leaves out positions whose gradient is zero (prompts): a zero adds nothing.
  */
 #include <string.h>
 
@@ -21,13 +22,12 @@ static int least(int a, int b)
 void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T,
                  bool backward)
 {
-    size_t rows = (size_t)T * s->C * sizeof(float);
-
+    h->hidden = memory_take(memory, (size_t)T * s->C * sizeof(float));
+    h->rstd = memory_take(memory, (size_t)T * sizeof(float));
+    if (!s->lm)
+        return;
     h->from = memory_take(memory, (size_t)T * sizeof(int));
     h->targets = memory_take(memory, (size_t)T * sizeof(int));
-    h->last = memory_take(memory, rows);
-    h->hidden = memory_take(memory, rows);
-    h->rstd = memory_take(memory, (size_t)T * sizeof(float));
     h->state = memory_take(memory, (size_t)T * sizeof *h->state);
     h->target_logit = memory_take(memory, (size_t)T * sizeof(float));
     if (backward && s->tied)
@@ -39,16 +39,20 @@ void head_layout_scratch(struct head *h, struct memory *memory, const struct mod
 {
     size_t R = least(T, HEAD_ROWS), rows = R * s->C * sizeof(float);
 
-    h->logits = memory_take(memory, R * least(s->V, HEAD_VOCAB) * sizeof(float));
-    h->logp = memory_take(memory, R * sizeof(float));
-    h->entropy = memory_take(memory, R * sizeof(float));
+    h->rows = memory_take(memory, rows);
+    if (s->lm) {
+        h->logits = memory_take(memory, R * least(s->V, HEAD_VOCAB) * sizeof(float));
+        h->logp = memory_take(memory, R * sizeof(float));
+        h->entropy = memory_take(memory, R * sizeof(float));
+    }
     if (!backward)
         return;
-    h->dlast = memory_take(memory, (size_t)T * s->C * sizeof(float));
     h->dhidden = memory_take(memory, (size_t)T * s->C * sizeof(float));
-    h->rows = memory_take(memory, rows);
     h->drows = memory_take(memory, rows);
     h->pick = memory_take(memory, R * sizeof(int));
+    h->dscore = memory_take(memory, R * s->scores * sizeof(float));
+    if (!s->lm)
+        return;
     h->pick_targets = memory_take(memory, R * sizeof(int));
     h->pick_state = memory_take(memory, R * sizeof *h->pick_state);
     h->no_state = memory_take(memory, R * sizeof *h->no_state);
@@ -67,23 +71,45 @@ static void tile(const struct model *m, float *logits, const float *rows, int v0
                       w->in);
 }
 
-/* Gather chosen positions of x and norm them.  A gather is an embedding of its own. */
-static void last_norm(const struct model *m, const float *x, const int *chosen, int n, float *last,
-                      float *hidden, float *rstd)
+void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
+                 float *last, float *hidden, float *rstd)
 {
     const struct model_shape *s = &m->shape;
     struct compute *k = m->compute;
 
-    k->embedding_forward(k, last, x, chosen, n, s->C);
+    k->embedding_forward(k, last, x, chosen, n, s->C);      /* a gather is an embedding */
     k->rmsnorm_forward(k, hidden, rstd, last, model_at(m, m->norm), s->eps, n, s->C);
+    tile(m, logits, hidden, 0, s->V, n);
 }
 
-void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
-                 float *last, float *hidden, float *rstd)
+/* ---- the last norm */
+
+void head_norm_forward(struct head *h, const struct pass *p, const float *x)
 {
-    last_norm(m, x, chosen, n, last, hidden, rstd);
-    tile(m, logits, hidden, 0, m->shape.V, n);
+    const struct model *m = p->model;
+    struct compute *k = m->compute;
+
+    k->rmsnorm_forward(k, h->hidden, h->rstd, x, model_at(m, m->norm), m->shape.eps, p->T,
+                       m->shape.C);
+    h->P = 0;
 }
+
+void head_clear(struct head *h, const struct pass *p)
+{
+    memset(h->dhidden, 0, (size_t)p->T * p->model->shape.C * sizeof(float));
+}
+
+void head_norm_backward(struct head *h, const struct pass *p, const float *x, float *dx,
+                        float *grads)
+{
+    const struct model *m = p->model;
+    struct compute *k = m->compute;
+
+    k->rmsnorm_backward(k, dx, grads + m->norm, h->dhidden, x, model_at(m, m->norm), h->rstd, p->T,
+                        m->shape.C);
+}
+
+/* ---- log-probabilities */
 
 static void list_targets(struct head *h, const struct pass *p)
 {
@@ -95,8 +121,8 @@ static void list_targets(struct head *h, const struct pass *p)
         }
 }
 
-void head_forward(struct head *h, const struct pass *p, const float *x, float temperature,
-                  float *logp, float *entropy)
+void head_forward(struct head *h, const struct pass *p, float temperature, float *logp,
+                  float *entropy)
 {
     struct model *m = p->model;
     struct compute *k = m->compute;
@@ -107,14 +133,14 @@ void head_forward(struct head *h, const struct pass *p, const float *x, float te
         memset(entropy, 0, (size_t)p->T * sizeof *entropy);
     list_targets(h, p);
     h->temperature = temperature;
-    last_norm(m, x, h->from, h->P, h->last, h->hidden, h->rstd);
     for (int r = 0; r < h->P; r += HEAD_ROWS) {
         int R = least(HEAD_ROWS, h->P - r);
 
+        k->embedding_forward(k, h->rows, h->hidden, h->from + r, R, m->shape.C);
         for (int v = 0; v < V; v += HEAD_VOCAB) {
             int n = least(HEAD_VOCAB, V - v);
 
-            tile(m, h->logits, h->hidden + (size_t)r * m->shape.C, v, n, R);
+            tile(m, h->logits, h->rows, v, n, R);
             k->lse_forward(k, h->state + r, h->target_logit + r, h->logits, h->targets + r,
                            temperature, v, n, R);
         }
@@ -134,14 +160,14 @@ static int pick(struct head *h, const float *dlogp, const float *dentropy, int *
 
     for (; *next < h->P && R < HEAD_ROWS; ++*next) {
         int i = *next, t = h->from[i] + 1;
-        float of_entropy = dentropy ? dentropy[t] : 0.0f;
+        float of_logp = dlogp ? dlogp[t] : 0.0f, of_entropy = dentropy ? dentropy[t] : 0.0f;
 
-        if (dlogp[t] == 0.0f && of_entropy == 0.0f)
+        if (of_logp == 0.0f && of_entropy == 0.0f)
             continue;
-        h->pick[R] = i;
+        h->pick[R] = h->from[i];
         h->pick_targets[R] = h->targets[i];
         h->pick_state[R] = h->state[i];
-        h->dlogp[R] = dlogp[t];
+        h->dlogp[R] = of_logp;
         h->dentropy[R++] = of_entropy;
     }
     return R;
@@ -171,22 +197,57 @@ static void tiles_backward(struct head *h, const struct model *m, int R, bool wi
 }
 
 void head_backward(struct head *h, const struct pass *p, const float *dlogp,
-                   const float *dentropy, float *dx, float *grads)
+                   const float *dentropy, float *grads)
 {
     const struct model *m = p->model;
     struct compute *k = m->compute;
     float *dw = m->shape.tied ? h->grads : grads + m->head.offset;
     int C = m->shape.C, next = 0, R;
 
-    memset(h->dhidden, 0, (size_t)h->P * C * sizeof(float));
     while ((R = pick(h, dlogp, dentropy, &next)) > 0) {
         k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
         memset(h->drows, 0, (size_t)R * C * sizeof(float));
         tiles_backward(h, m, R, dentropy != NULL, dw);
         k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
     }
-    memset(h->dlast, 0, (size_t)h->P * C * sizeof(float));
-    k->rmsnorm_backward(k, h->dlast, grads + m->norm, h->dhidden, h->last, model_at(m, m->norm),
-                        h->rstd, h->P, C);
-    k->embedding_backward(k, dx, h->dlast, h->from, h->P, C);
+}
+
+/* ---- scores: one linear product, no bias */
+
+void score_forward(const struct head *h, const struct pass *p, float *score)
+{
+    matrix_forward(p->model, &p->model->score, score, h->hidden, p->T);
+}
+
+/* The next tokens with a gradient, as above. */
+static int pick_scored(struct head *h, const struct pass *p, const float *dscore, int *next)
+{
+    int S = p->model->shape.scores, R = 0;
+
+    for (; *next < p->T && R < HEAD_ROWS; ++*next) {
+        const float *d = dscore + (size_t)*next * S;
+        bool any = false;
+
+        for (int i = 0; i < S; i++)
+            any |= d[i] != 0.0f;
+        if (!any)
+            continue;
+        memcpy(h->dscore + (size_t)R * S, d, (size_t)S * sizeof *d);
+        h->pick[R++] = *next;
+    }
+    return R;
+}
+
+void score_backward(struct head *h, const struct pass *p, const float *dscore, float *grads)
+{
+    const struct model *m = p->model;
+    struct compute *k = m->compute;
+    int C = m->shape.C, next = 0, R;
+
+    while ((R = pick_scored(h, p, dscore, &next)) > 0) {
+        k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
+        memset(h->drows, 0, (size_t)R * C * sizeof(float));
+        matrix_backward(m, &m->score, h->drows, grads, h->dscore, h->rows, R);
+        k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
+    }
 }

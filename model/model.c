@@ -1,7 +1,8 @@
 /* The weights: one flat buffer, named views into it, and the packed copies the products read.
  *
- *   embed | layer 0: norm1 q k v o norm2 gate up down | layer 1 ... | norm | head unless tied
+ *   embed | layer 0: norm1 q k v o norm2 gate up down | layer 1 ... | norm | lm_head | score
  *
+ * A tied model has no lm_head of its own; a head that a model does not have takes no room.
  * Every array begins at a multiple of ALIGN floats; the gaps stay zero, so the whole buffer can be
  * hashed, summed and sharded as one vector.
  */
@@ -78,6 +79,7 @@ static struct walk walk(const struct model_shape *s, struct model *m, struct arr
 {
     struct walk w = {.array = arrays};
     struct matrix embed = {.out = s->V, .in = s->C}, head = embed;
+    struct matrix score = {.out = s->scores, .in = s->C};
     size_t norm;
 
     embed.offset = take(&w, "model.embed_tokens.weight", s->V, s->C);
@@ -88,10 +90,13 @@ static struct walk walk(const struct model_shape *s, struct model *m, struct arr
             m->layers[l] = layer;
     }
     norm = take(&w, "model.norm.weight", s->C, 0);
-    head.offset = s->tied ? embed.offset : take(&w, "lm_head.weight", s->V, s->C);
+    head.offset = s->tied || !s->lm ? embed.offset : take(&w, "lm_head.weight", s->V, s->C);
+    if (s->scores > 0)
+        score.offset = take(&w, SCORE_WEIGHT, s->scores, s->C);
     if (m) {
         m->embed = embed;
         m->head = head;
+        m->score = score;
         m->norm = norm;
     }
     return w;
@@ -127,7 +132,10 @@ static void layout(struct model *m, struct memory *memory)
     m->rotary = memory_take(memory, (size_t)s->context * s->D * sizeof(float));
     for (int l = 0; l < s->L; l++)
         layout_layer(&m->layers[l], m->compute, memory);
-    plan_packed(&m->head, m->compute, memory);          /* the embedding itself is only looked up */
+    if (s->lm)
+        plan_packed(&m->head, m->compute, memory);      /* the embedding itself is only looked up */
+    if (s->scores > 0)
+        plan_packed(&m->score, m->compute, memory);
 }
 
 size_t model_bytes(const struct model_shape *shape, struct compute *compute)
@@ -240,6 +248,15 @@ void model_randomize(struct model *m, uint64_t seed, double std)
     model_changed(m);
 }
 
+void model_randomize_scores(struct model *m, uint64_t seed, double std)
+{
+    int a = m->n_arrays - 1;
+
+    if (m->shape.scores > 0)
+        randomize(m->arrays[a].data, m->arrays[a].size, seed, a, std);
+    model_changed(m);
+}
+
 static void repack(const struct model *m, struct matrix *w)
 {
     if (w->packed)
@@ -256,6 +273,7 @@ void model_changed(struct model *m)
             repack(m, all[i]);
     }
     repack(m, &m->head);
+    repack(m, &m->score);
     m->version++;
 }
 

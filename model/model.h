@@ -32,18 +32,28 @@ struct model_shape {
     int context;                /* positions */
     float eps;
     double theta;               /* rotary base */
-    bool tied;                  /* the head is the embedding */
+    bool tied;                  /* the vocabulary head is the embedding */
+    bool lm;                    /* there is a vocabulary head */
+    int scores;                 /* outputs of a linear head on the last norm; 0: none */
 };
+
+/* A score head's array, (scores, C), no bias: Hugging Face's name of it.  A model with both heads
+ * says so in config.json by a key of our own. */
+#define SCORE_WEIGHT     "score.weight"
+#define MODEL_SCORES_KEY "rankwise_scores"
+#define MODEL_SCORES     4096           /* most outputs */
 
 /* A family is a row: its name in config.json and how to read that file.  families[] ends with
  * NULL. */
 struct family {
     const char *model_type;                 /* "llama" */
-    /* Fill shape from config.json.  RL_EINVAL names the file and the key that is missing, of the
-     * wrong type or not supported. */
+    const char *class_name;                 /* "Llama", of "LlamaForCausalLM" */
+    /* Fill shape, but for its heads, from config.json.  RL_EINVAL names the file and the key that
+     * is missing, of the wrong type or not supported. */
     int (*read)(struct model_shape *shape, const struct json *config, const char *path);
 };
 extern const struct family families[];
+const struct family *family_find(const char *model_type);   /* NULL: none of that name */
 
 /* Read a parsed config.json; `path` is for messages. */
 int model_shape_read(struct model_shape *shape, const struct json *config, const char *path);
@@ -61,11 +71,15 @@ float *model_weights(struct model *m);
 struct compute *model_compute(const struct model *m);
 
 /* The arrays in file order, Hugging Face names and (out, in) shapes; views into model_weights.  A
- * tied model has "model.embed_tokens.weight" only. */
+ * tied model, or one without a vocabulary head, has no "lm_head.weight".  "score.weight" is last,
+ * so that a score head moves nothing else. */
 const struct array *model_arrays(const struct model *m, int *count);
 
 /* Initial weights: normal(0, std) by counter for matrices, ones for norms. */
 void model_randomize(struct model *m, uint64_t seed, double std);
+
+/* The score head alone: normal(0, std) by counter; std 0: zeros.  */
+void model_randomize_scores(struct model *m, uint64_t seed, double std);
 
 /* To be called after the flat buffer changed: repacks.  */
 void model_changed(struct model *m);
@@ -80,35 +94,41 @@ int trainer_create(struct trainer **t, struct model *m, int max_rows, int max_to
                    bool recompute);
 size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max_rows,
                      int max_tokens, bool recompute);
-/* The same for log-probabilities only (no backward pass), in the least memory. */
+/* The same for forward passes only, in the least memory. */
 int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, int max_tokens);
 size_t trainer_bytes_scoring(const struct model_shape *shape, int max_rows, int max_tokens);
 void trainer_destroy(struct trainer *t);                /* NULL is fine */
 
-/* Row n is tokens start[n] .. start[n+1]; start[0] may be above 0 (a view of a larger batch), and
- * logp, entropy, dlogp and dentropy are then indexed as tokens is.
- *
- * logp[t] = log p(tokens[t] | the row's tokens before it) at `temperature`, entropy[t] that of the
- * same distribution; both 0 at each row's first token.  No (tokens x vocabulary) array is kept.
- * entropy may be NULL.  keep: keep what model_backward needs.  RL_EINVAL: a row longer than the
- * context, or a token id outside the vocabulary. */
-int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
-                   bool keep, float *logp, float *entropy);
-/* The outputs of a pass, or the gradients of them; NULL: not wanted. */
+/* The outputs of a pass, or gradients of them, one record a token; NULL: not wanted, or zero. */
 struct model_outputs {
-    float *logp, *entropy;      /* (T) */
+    float *logp, *entropy;      /* (T) of a model with a vocabulary head; entropy not alone */
     float *score;               /* (T, scores) */
 };
-/* model_logprobs for any outputs. */
+
+/* One forward pass.  Row n is tokens start[n] .. start[n+1]; start[0] may be above 0 (a view of a
+ * larger batch), and outputs and gradients are then indexed as tokens is.
+ *
+ * logp[t] = log p(tokens[t] | the row's tokens before it) at `temperature`, entropy[t] that of the
+ * same distribution; both 0 at each row's first token.  No (tokens x vocabulary) array is kept;
+ * without logp the vocabulary head is not run.  score[t] is that of the hidden state that has read
+ * tokens up to and including t: a reward model's verdict on a row is the score of its last token,
+ * the value before token t is score[t-1].
+ *
+ * keep: keep what model_run_backward needs.  RL_EINVAL: a row longer than the context, or a token
+ * id outside the vocabulary. */
 int model_run(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
               bool keep, const struct model_outputs *out);
-/* model_backward for any outputs. */
+
+/* Gradient of sum(d * outputs) for the rows of the last model_run(keep), added to grads (model_size
+ * floats).  Positions whose gradient is zero cost nothing in the heads.  Sums over tokens continue
+ * the chain that is in grads, so micro-batches cut at row ends give the bits of one batch.  May be
+ * called again for the same rows, into another grads; of a tied model only after
+ * model_backward_finish. */
 int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads);
 
-/* Gradient of sum(dlogp * logp + dentropy * entropy) for the rows of the last model_logprobs(keep),
- * added to grads (model_size floats); dentropy may be NULL.  Sums over tokens continue the chain
- * that is in grads, so micro-batches cut at row ends give the bits of one batch.  May be called
- * again for the same rows, into another grads; of a tied model only after model_backward_finish. */
+/* The same for log-probabilities only; entropy and dentropy may be NULL. */
+int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
+                   bool keep, float *logp, float *entropy);
 int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads);
 /* End of a leaf: folds what is summed apart (the head of a tied model) into grads. */
 int model_backward_finish(struct trainer *t, float *grads);

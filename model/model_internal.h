@@ -2,7 +2,7 @@
  *
  *   model.c    weights: one flat buffer, its views, their packed copies
  *   forward.c  one pass over packed rows, layer by layer          backward.c  the same, mirrored
- *   head.c     hidden states -> log-probabilities, and back
+ *   head.c     hidden states -> log-probabilities and scores, and back
  *   trainer.c  plans the activations and runs forward, head, backward
  *   cache.c    pages of keys and values, and the pass that extends rows
  */
@@ -34,6 +34,7 @@ struct model {
     struct layer *layers;        /* (L) */
     size_t norm;                 /* the last norm */
     struct matrix embed, head;   /* tied: head is embed's place in the flat buffer */
+    struct matrix score;         /* (scores, C) */
     uint64_t version;            /* counts model_changed */
 };
 
@@ -102,36 +103,46 @@ void embed_backward(const struct pass *p, const float *dx, float *grads);
 #define HEAD_VOCAB (4 * VOCAB_BLOCK)
 
 struct head {
-    /* kept from forward to backward; P positions have a target: every token but its row's last */
-    int P;
+    /* kept from forward to backward */
+    float *hidden, *rstd;        /* (T,C), (T): after the last norm */
+    int P;                       /* positions with a target: every token but its row's last;
+                                  * 0 when log-probabilities were not wanted */
     float temperature;
     int *from, *targets;         /* (P) the position and the token after it */
-    float *last, *hidden, *rstd; /* (P,C), (P,C), (P): before and after the last norm */
     struct lse *state;           /* (P) */
     float *target_logit;         /* (P) */
     float *grads;                /* (V,C) of a tied head, until the end of the leaf */
     /* scratch */
+    float *rows;                 /* (HEAD_ROWS, C) hidden states, gathered */
     float *logits;               /* (HEAD_ROWS, HEAD_VOCAB) */
     float *logp, *entropy;       /* (HEAD_ROWS) */
     /* scratch of the backward pass: positions that have a gradient, gathered */
-    float *dlast, *dhidden;      /* (P,C) */
-    float *rows, *drows;         /* (HEAD_ROWS, C) */
+    float *dhidden;              /* (T,C) */
+    float *drows;                /* (HEAD_ROWS, C) */
     int *pick, *pick_targets;    /* (HEAD_ROWS), and so the rest */
     struct lse *pick_state, *no_state;
     float *dlogp, *dentropy;
+    float *dscore;               /* (HEAD_ROWS, scores) */
 };
-/* backward: with what head_backward needs.  The scratch may share bytes with anything that does
- * not live during head_forward or head_backward. */
+/* backward: with what the backward pass needs.  The scratch may share bytes with anything that
+ * does not live during one of the functions below, nor, of a backward pass, between them. */
 void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T,
                  bool backward);
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
                          int T, bool backward);
-/* x(T,C), the last layer's output -> logp, entropy (T, entropy may be NULL). */
-void head_forward(struct head *h, const struct pass *p, const float *x, float temperature,
-                  float *logp, float *entropy);
-/* dx(T,C) += the gradient of the last layer's output. */
+/* x(T,C), the last layer's output -> hidden; then what is wanted of it: logp, entropy (T, entropy
+ * may be NULL), score (T, scores). */
+void head_norm_forward(struct head *h, const struct pass *p, const float *x);
+void head_forward(struct head *h, const struct pass *p, float temperature, float *logp,
+                  float *entropy);
+void score_forward(const struct head *h, const struct pass *p, float *score);
+/* dhidden = 0; what came of the hidden states is added; dx(T,C) += the gradient of x. */
+void head_clear(struct head *h, const struct pass *p);
 void head_backward(struct head *h, const struct pass *p, const float *dlogp,
-                   const float *dentropy, float *dx, float *grads);
+                   const float *dentropy, float *grads);
+void score_backward(struct head *h, const struct pass *p, const float *dscore, float *grads);
+void head_norm_backward(struct head *h, const struct pass *p, const float *x, float *dx,
+                        float *grads);
 /* Logits (n,V) of the chosen positions of x; last and hidden are (n,C), rstd (n). */
 void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
                  float *last, float *hidden, float *rstd);

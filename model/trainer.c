@@ -29,6 +29,7 @@ struct trainer {
     struct pass pass;            /* of the last forward */
     int first;                   /* its start[0]: where its rows lie in the caller's arrays */
     bool kept;                   /* a backward pass may follow */
+    bool kept_logp;              /* and take gradients of log-probabilities */
     uint64_t version;            /* of the weights then */
 };
 
@@ -178,18 +179,41 @@ static void begin(struct trainer *t, const int *tokens, const int *start, int N)
                             .start = t->start, .position = t->position};
 }
 
-int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N,
-                   float temperature, bool keep, float *logp, float *entropy)
+static int outputs_check(const struct trainer *t, const struct model_outputs *out)
+{
+    if ((out->logp || out->entropy) && !t->shape.lm)
+        return rl_error(RL_EBUG, "log-probabilities of a model without a vocabulary head");
+    if (out->score && t->shape.scores == 0)
+        return rl_error(RL_EBUG, "scores of a model without a score head");
+    return RL_OK;
+}
+
+static int run_check(const struct trainer *t, float temperature, bool keep,
+                     const struct model_outputs *out)
+{
+    if (keep && t->mode == KEEP_NOTHING)
+        return rl_error(RL_EBUG, "a trainer for scoring keeps nothing for a backward pass");
+    if (out->entropy && !out->logp)
+        return rl_error(RL_EBUG, "an entropy comes with log-probabilities");
+    if (out->logp && !(temperature > 0.0f))
+        return rl_error(RL_EINVAL, "log-probabilities need a temperature above 0, not %g",
+                        (double)temperature);
+    return outputs_check(t, out);
+}
+
+static size_t first_score(const struct trainer *t)
+{
+    return (size_t)t->first * t->shape.scores;
+}
+
+int model_run(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
+              bool keep, const struct model_outputs *out)
 {
     const struct pass *p = &t->pass;
     int rc = RL_OK, L = t->shape.L;
 
     t->kept = false;
-    if (keep && t->mode == KEEP_NOTHING)
-        return rl_error(RL_EBUG, "a trainer for scoring keeps nothing for a backward pass");
-    if (!(temperature > 0.0f))
-        return rl_error(RL_EINVAL, "log-probabilities need a temperature above 0, not %g",
-                        (double)temperature);
+    TRY(run_check(t, temperature, keep, out));
     TRY(rows_check(t->model, tokens, start, NULL, N, t->max_rows, t->max_tokens));
     begin(t, tokens, start, N);
 
@@ -200,26 +224,53 @@ int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N
         layer_inside(p, l, a, x_at(t, l));
         layer_close(p, l, a, x_at(t, l + 1));
     }
-    head_forward(&t->head, p, x_at(t, L), temperature, logp + t->first,
-                 entropy ? entropy + t->first : NULL);
+    head_norm_forward(&t->head, p, x_at(t, L));
+    if (out->logp)
+        head_forward(&t->head, p, temperature, out->logp + t->first,
+                     out->entropy ? out->entropy + t->first : NULL);
+    if (out->score)
+        score_forward(&t->head, p, out->score + first_score(t));
     TRY(compute_sync(t->model->compute));
     t->kept = keep;
+    t->kept_logp = out->logp != NULL;
 done:
     return rc;
 }
 
-int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads)
+int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N,
+                   float temperature, bool keep, float *logp, float *entropy)
 {
-    const struct pass *p = &t->pass;
+    struct model_outputs out = {.logp = logp, .entropy = entropy};
 
+    return model_run(t, tokens, start, N, temperature, keep, &out);
+}
+
+static int backward_check(const struct trainer *t, const struct model_outputs *d)
+{
     if (!t->kept)
         return rl_error(RL_EBUG, "a backward pass without a forward pass that was kept");
     if (t->version != t->model->version)
         return rl_error(RL_EBUG, "the weights changed between forward and backward pass");
+    if ((d->logp || d->entropy) && !t->kept_logp)
+        return rl_error(RL_EBUG, "gradients of log-probabilities that the forward pass left out");
+    return outputs_check(t, d);
+}
+
+int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads)
+{
+    const struct pass *p = &t->pass;
+    int rc = RL_OK, L = t->shape.L;
+
+    TRY(backward_check(t, d));
     memset(t->dx, 0, (size_t)p->T * t->shape.C * sizeof *t->dx);
-    head_backward(&t->head, p, dlogp + t->first, dentropy ? dentropy + t->first : NULL, t->dx,
-                  grads);
-    for (int l = t->shape.L - 1; l >= 0; l--) {
+    head_clear(&t->head, p);
+    if (d->logp || d->entropy)
+        head_backward(&t->head, p, d->logp ? d->logp + t->first : NULL,
+                      d->entropy ? d->entropy + t->first : NULL, grads);
+    if (d->score)
+        score_backward(&t->head, p, d->score + first_score(t), grads);
+    head_norm_backward(&t->head, p, x_at(t, L), t->dx, grads);
+    for (int l = L - 1; l >= 0; l--) {
         struct activations *a = &t->inside[t->mode == KEEP_ALL ? l : 0];
 
         if (t->mode == KEEP_INPUTS)
@@ -227,7 +278,16 @@ int model_backward(struct trainer *t, const float *dlogp, const float *dentropy,
         layer_backward(p, l, a, &t->d, x_at(t, l), t->dx, grads);
     }
     embed_backward(p, t->dx, grads);
-    return compute_sync(t->model->compute);
+    rc = compute_sync(t->model->compute);
+done:
+    return rc;
+}
+
+int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads)
+{
+    struct model_outputs d = {.logp = (float *)dlogp, .entropy = (float *)dentropy};
+
+    return model_run_backward(t, &d, grads);
 }
 
 int model_backward_finish(struct trainer *t, float *grads)
@@ -240,17 +300,4 @@ int model_backward_finish(struct trainer *t, float *grads)
     k->add(k, grads + t->model->head.offset, t->head.grads, n);
     memset(t->head.grads, 0, n * sizeof(float));
     return compute_sync(k);
-}
-
-int model_run(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
-              bool keep, const struct model_outputs *out)
-{
-    if (!out->logp || out->score)
-        return rl_error(RL_EBUG, "this model has no score head");
-    return model_logprobs(t, tokens, start, N, temperature, keep, out->logp, out->entropy);
-}
-
-int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads)
-{
-    return model_backward(t, d->logp, d->entropy, grads);
 }

@@ -24,7 +24,7 @@ static int setup(void **state)
 {
     const struct model_shape shape = {
         .family = "llama", .V = V, .C = C, .L = 2, .H = 4, .G = 2, .D = 4, .F = 24,
-        .context = CONTEXT, .eps = 1e-5f, .theta = 10000, .tied = false,
+        .context = CONTEXT, .eps = 1e-5f, .theta = 10000, .tied = false, .lm = true,
     };
 
     (void)state;

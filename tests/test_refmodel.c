@@ -46,7 +46,7 @@ static int setup(void **state)
 {
     const struct model_shape shape = {
         .family = "llama", .V = V, .C = 16, .L = 2, .H = 2, .G = 1, .D = 8, .F = 32,
-        .context = CONTEXT, .eps = 1e-5f, .theta = 10000, .tied = false,
+        .context = CONTEXT, .eps = 1e-5f, .theta = 10000, .tied = false, .lm = true,
     };
 
     (void)state;

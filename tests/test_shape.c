@@ -25,6 +25,8 @@ static const char *config(const char *without, const char *more)
     return out.data;
 }
 
+#define CLASSIFIER ", \"architectures\": [\"LlamaForSequenceClassification\"]"
+
 static int read(const char *text, struct model_shape *shape)
 {
     struct json *json = json_parse(text, strlen(text), "config.json");
@@ -66,6 +68,27 @@ static void test_what_is_given_is_taken(void **state)
     assert_ok(read(config("", ", \"rope_scaling\": {\"type\": \"default\"}"), &s));
 }
 
+static void test_heads_are_those_that_the_architecture_names(void **state)
+{
+    struct model_shape s;
+
+    (void)state;
+    assert_ok(read(config("", ""), &s));
+    assert_true(s.lm && s.scores == 0);
+    assert_ok(read(config("", ", \"architectures\": [\"LlamaForCausalLM\"], \"num_labels\": 7"),
+                   &s));
+    assert_true(s.lm && s.scores == 0);
+    assert_ok(read(config("", ", \"" MODEL_SCORES_KEY "\": 1"), &s));
+    assert_true(s.lm && s.scores == 1);
+    assert_ok(read(config("", CLASSIFIER), &s));
+    assert_true(!s.lm && s.scores == 2);
+    assert_ok(read(config("", CLASSIFIER ", \"num_labels\": 1"), &s));
+    assert_true(!s.lm && s.scores == 1);
+    assert_ok(read(config("", CLASSIFIER ", \"id2label\": {\"0\": \"a\", \"1\": \"b\", "
+                          "\"2\": \"c\"}"), &s));
+    assert_true(!s.lm && s.scores == 3);
+}
+
 /* A key with a bad value, and what the line must say besides the file's name. */
 static const struct { const char *key, *value, *says; } mistakes[] = {
     { "vocab_size", "0", "vocab_size must be an integer from 1 to" },
@@ -101,6 +124,9 @@ static const struct { const char *key, *value, *says; } mistakes[] = {
     { "mlp_bias", "true", "mlp_bias true is not supported" },
     { "mlp_bias", "1", "mlp_bias must be true or false" },
     { "tie_word_embeddings", "\"yes\"", "tie_word_embeddings must be" },
+    { MODEL_SCORES_KEY, "0.5", MODEL_SCORES_KEY " must be an integer from 1 to" },
+    { "architectures", "[\"LlamaForSequenceClassification\"], \"num_labels\": 0",
+      "num_labels must be" },
     { "hidden_act", "\"gelu\"", "hidden_act \"gelu\" is not supported (supported: \"silu\")" },
 };
 
@@ -209,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_absent_has_the_familys_defaults),
         cmocka_unit_test(test_what_is_given_is_taken),
+        cmocka_unit_test(test_heads_are_those_that_the_architecture_names),
         cmocka_unit_test(test_what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(test_arrays_have_the_names_and_shapes_of_the_file),
         cmocka_unit_test(test_random_weights_follow_from_the_seed),

@@ -12,11 +12,11 @@
 /* Heads that share keys, sizes that are no multiple of a lane, one tile of logits and several. */
 static const struct model_shape tiny_shapes[] = {
     { .family = "llama", .V = 70, .C = 16, .L = 2, .H = 4, .G = 2, .D = 6, .F = 20, .context = 96,
-      .eps = 1e-5f, .theta = 10000, .tied = true },
+      .eps = 1e-5f, .theta = 10000, .tied = true, .lm = true },
     { .family = "llama", .V = 1100, .C = 24, .L = 1, .H = 2, .G = 1, .D = 8, .F = 36,
-      .context = 400, .eps = 1e-6f, .theta = 500, .tied = false },
+      .context = 400, .eps = 1e-6f, .theta = 500, .tied = false, .lm = true },
     { .family = "llama", .V = 2100, .C = 12, .L = 1, .H = 1, .G = 1, .D = 10, .F = 16,
-      .context = 96, .eps = 1e-6f, .theta = 10000, .tied = true },
+      .context = 96, .eps = 1e-6f, .theta = 10000, .tied = true, .lm = true },
 };
 #define TINY_SHAPES ((int)(sizeof tiny_shapes / sizeof *tiny_shapes))
 
@@ -29,14 +29,19 @@ struct tiny {
     size_t size;                 /* floats in the flat buffer */
 };
 
-static inline struct tiny tiny_open(int shape, const char *compute)
+static inline struct tiny tiny_open_shape(const struct model_shape *shape, const char *compute)
 {
-    struct tiny t = { .shape = &tiny_shapes[shape], .size = model_size(&tiny_shapes[shape]) };
+    struct tiny t = { .shape = shape, .size = model_size(shape) };
 
     assert_ok(compute_open(&t.compute, compute, 1));
     assert_ok(model_create(&t.model, t.shape, t.compute));
     model_randomize(t.model, 7, 0.4);
     return t;
+}
+
+static inline struct tiny tiny_open(int shape, const char *compute)
+{
+    return tiny_open_shape(&tiny_shapes[shape], compute);
 }
 
 static inline void tiny_close(struct tiny *t)

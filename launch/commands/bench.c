@@ -43,8 +43,8 @@ static const struct {
     const char *name;
     struct model_shape shape;
 } random_models[] = {
-    { "15m", { "llama", 32000, 288, 6, 6, 6, 48, 768, 1024, 1e-5f, 10000, true } },
-    { "124m", { "llama", 50257, 768, 12, 12, 12, 64, 2048, 1024, 1e-5f, 10000, true } },
+    { "15m", { "llama", 32000, 288, 6, 6, 6, 48, 768, 1024, 1e-5f, 10000, true, true, 0 } },
+    { "124m", { "llama", 50257, 768, 12, 12, 12, 64, 2048, 1024, 1e-5f, 10000, true, true, 0 } },
 };
 
 /* The machine's ceilings and the model, opened once. */
@@ -61,6 +61,7 @@ static int load_model(struct bench *b)
 
     memset(&s, 0, sizeof s);
     TRY(source_open(&s, model_name));
+    TRY(source_check_text(&s));
     TRY(source_model(&b->model, &s, b->compute));
 done:
     source_close(&s);

@@ -85,6 +85,8 @@ int command_export(int argc, char **argv)
         return rl_error(RL_EINVAL, "export needs a run or checkpoint and --hf DIR");
     TRY(dtype_of(dtype, &type));
     TRY(source_open(&s, argv[0]));
+    if (s.shape.lm && s.shape.scores > 0)       /* a language model of theirs has no score head */
+        TRY(source_set_heads(&s, &(struct heads){ .lm = true }));
     TRY(export_model(&s, type));
 done:
     source_close(&s);

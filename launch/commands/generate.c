@@ -133,6 +133,7 @@ static int open_all(struct generation *g, const char *model)
     int longest, k = (int)n_samples, context, rc = RL_OK;
 
     TRY(source_open(&g->source, model));
+    TRY(source_check_text(&g->source));
     context = g->source.shape.context;
     if (prompts_file)
         TRY(prompts_open(&g->prompts, prompts_file, g->source.tokenizer, g->source.shape.V,

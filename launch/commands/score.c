@@ -51,6 +51,7 @@ static int open_all(struct scoring *s, const char *model)
     int rc = RL_OK;
 
     TRY(source_open(&s->source, model));
+    TRY(source_check_text(&s->source));
     TRY(compute_open(&s->compute, device, (int)threads));
     TRY(source_model(&s->model, &s->source, s->compute));
     TRY(trainer_create_scoring(&s->trainer, s->model, 1, shape->context));
