@@ -80,11 +80,15 @@ struct config {
     double clip_norm;           /* 0: no clipping */
     char *schedule;             /* "constant" | "linear" | "cosine" */
     struct {
-        char *loss;             /* "sigmoid" | "ipo" (token mean) | "ipo_sum" | "hinge" */
+        char *loss;             /* a row of losses[] that needs nothing but the pair */
         char *pairing;          /* "pair" | "best_worst" | "all" */
         char *tie_policy;       /* "drop" | "soft" | "first" */
+        char *nll_of;           /* "mean" | "sum" */
         double label_smoothing, tie_eps, missing_eos_penalty, nll;
+        double epsilon, gamma, lambda, margin, zeta, kappa, affine_eps;     /* of some losses */
     } dpo;
+    struct { double lambda_d, lambda_u; } kto;
+    struct { double sft, eta; } list;
     /* eps_mode "torch" | "tf" */
     struct { double beta1, beta2, eps, weight_decay; char *eps_mode; } adam;
 

@@ -33,4 +33,7 @@ int config_set_word(char **out, const char *s);     /* a copy of s in place of *
 char **config_place(const struct config *c, const struct row *row);    /* where its key was set */
 int config_no_memory(void);
 
+/* Defaults that depend on the method (config_methods.c), for keys that were not given. */
+void config_method_defaults(struct config *c);
+
 #endif

@@ -73,7 +73,9 @@ const struct row config_rows[] = {
          "sample from tokens at least this share as likely as the likeliest"),
 
     HEADING("Learning"),
-    REAL("beta", beta, "0.1", 1e-6, 1000, ROW_FIXED, "strength of the pull to the reference model"),
+    { "beta", ROW_REAL, AT(beta), "0.1", 1e-6, 1000, NULL, ROW_FIXED,
+      "strength of the pull to the reference model; scale of the margin in losses without one",
+      "0.1; simpo 2.5, ln_dpo 5" },
     REAL("lr", lr, "5e-7", 0, 10, ROW_FIXED, "learning rate"),
     REAL("lr_min", lr_min, "0", 0, 10, ROW_FIXED, "where the linear and cosine schedules end"),
     WORD("schedule", schedule, "constant", "constant linear cosine", ROW_FIXED,
@@ -82,8 +84,9 @@ const struct row config_rows[] = {
          "linear warm-up: below 1 a fraction of steps, else a number of steps"),
     REAL("clip_norm", clip_norm, "1", 0, 1e9, ROW_FIXED,
          "largest global norm of the gradient; 0: no clipping"),
-    WORD("dpo.loss", dpo.loss, "sigmoid", "sigmoid ipo ipo_sum hinge", ROW_FIXED,
-         "pairwise loss; ipo is the mean over tokens, ipo_sum the sum"),
+    WORD("dpo.loss", dpo.loss, "sigmoid",
+         "sigmoid ipo ipo_sum hinge rdpo ln_dpo simpo cpo orpo slic mapo nca sppo apo_zero "
+         "spce_affine", ROW_FIXED, "pairwise loss; ipo is the mean over tokens, ipo_sum the sum"),
     { "dpo.pairing", ROW_STRING, AT(dpo.pairing), "", 0, 0, "pair best_worst all", ROW_FIXED,
       "which responses become pairs", "best_worst; pair for 2 samples" },
     WORD("dpo.tie_policy", dpo.tie_policy, "drop", "drop soft first", ROW_FIXED,
@@ -94,8 +97,29 @@ const struct row config_rows[] = {
          "probability that a label is wrong; sigmoid only"),
     REAL("dpo.missing_eos_penalty", dpo.missing_eos_penalty, "0", 0, 1e9, ROW_FIXED,
          "taken from the score of a response cut at the limit"),
-    REAL("dpo.nll", dpo.nll, "0", 0, 1000, ROW_FIXED,
-         "weight of the chosen response's mean negative log-probability"),
+    { "dpo.nll", ROW_REAL, AT(dpo.nll), "0", 0, 1000, NULL, ROW_FIXED,
+      "weight of the chosen response's negative log-probability", "0; cpo 1, slic 0.5" },
+    WORD("dpo.nll_of", dpo.nll_of, "mean", "mean sum", ROW_FIXED,
+         "the mean over the chosen response's tokens, or their sum"),
+    REAL("dpo.epsilon", dpo.epsilon, "0.1", 0, 0.49, ROW_FIXED,
+         "rdpo: probability that a label is wrong"),
+    REAL("dpo.gamma", dpo.gamma, "1.375", 0, 1000, ROW_FIXED,
+         "simpo: margin to reach, in units of beta times the mean log-probability"),
+    REAL("dpo.lambda", dpo.lambda, "0.1", 0, 1000, ROW_FIXED, "orpo: weight of the odds ratio"),
+    REAL("dpo.margin", dpo.margin, "1", 0, 1e6, ROW_FIXED, "slic: margin to reach, in nats"),
+    REAL("dpo.zeta", dpo.zeta, "0.5", 1e-6, 1000, ROW_FIXED,
+         "mapo: how fast the amplifying weight falls with the loss of a token"),
+    REAL("dpo.kappa", dpo.kappa, "1", 0, 1e6, ROW_FIXED, "mapo: scale of the margin"),
+    REAL("dpo.affine_eps", dpo.affine_eps, "0.01", 1e-6, 0.49, ROW_FIXED,
+         "spce_affine: the policy's preference is kept this far from 0 and 1"),
+    REAL("kto.lambda_d", kto.lambda_d, "1", 0, 1000, ROW_FIXED,
+         "kto: weight of desirable responses"),
+    REAL("kto.lambda_u", kto.lambda_u, "1", 0, 1000, ROW_FIXED,
+         "kto: weight of undesirable responses; lambda_d n_d / (lambda_u n_u) of 1 to 4/3 is good"),
+    REAL("list.sft", list.sft, "0.05", 0, 1000, ROW_FIXED,
+         "pro: weight of the best response's likelihood"),
+    REAL("list.eta", list.eta, "1", 1e-6, 1e6, ROW_FIXED,
+         "gpo: log-ratio to the last policy for a preference score of 1"),
     REAL("adam.beta1", adam.beta1, "0.9", 0, 0.999999, ROW_FIXED, "decay of the first moment"),
     REAL("adam.beta2", adam.beta2, "0.95", 0, 0.999999, ROW_FIXED, "decay of the second moment"),
     REAL("adam.eps", adam.eps, "1e-8", 1e-16, 1, ROW_FIXED, "added to the root"),
@@ -276,6 +300,24 @@ static const char *shown_default(const struct row *row)
     return row->shown ? row->shown : row->standard[0] ? row->standard : "-";
 }
 
+/* Words of `text`, in lines that fit a terminal, all under the help. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    int column = 0;
+
+    while (*text) {
+        int n = (int)strcspn(text, " ");
+        if (column > 0 && column + 1 + n > 90) {
+            fputc('\n', out);
+            column = 0;
+        }
+        fprintf(out, "%*s%.*s", column == 0 ? 27 : 1, "", n, text);
+        column += 1 + n;
+        text += n + (text[n] == ' ');
+    }
+    fputc('\n', out);
+}
+
 static void help_rows(FILE *out, const struct row *rows)
 {
     struct text range = {0};
@@ -286,9 +328,11 @@ static void help_rows(FILE *out, const struct row *rows)
             continue;
         }
         text_clear(&range);
+        text_adds(&range, "[");
         add_range(rows, &range);
-        fprintf(out, "  %-24s %s\n  %-24s [%s] default: %s\n", rows->key, rows->help, "",
-                range.data, shown_default(rows));
+        text_addf(&range, "] default: %s", shown_default(rows));
+        fprintf(out, "  %-24s %s\n", rows->key, rows->help);
+        print_wrapped(out, range.data);
     }
     text_free(&range);
 }

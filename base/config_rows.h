@@ -27,7 +27,7 @@ struct row {
     const char *shown;          /* the default in words, when it depends on other keys; or NULL */
 };
 
-#define CONFIG_ROWS 128         /* room for what is kept per row */
+#define CONFIG_ROWS 256         /* room for what is kept per row */
 
 extern const struct row config_rows[], config_reward_rows[], config_ranks_rows[];
 

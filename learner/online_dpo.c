@@ -17,6 +17,7 @@ enum pair_term { PAIR_WEIGHT, PAIR_TIE, PAIR_SCORE_W, PAIR_SCORE_L, PAIR_VALUE, 
 
 struct dpo {
     const struct loss *loss;
+    struct loss_settings set;
     enum pairing pairing;
     enum tie_policy tie_policy;
     int pairs_per_group;
@@ -53,6 +54,7 @@ static int dpo_setup(struct learner *ln)
 
     TRY(pairing_parse(&d->pairing, c->dpo.pairing));
     TRY(tie_policy_parse(&d->tie_policy, c->dpo.tie_policy));
+    loss_settings_fill(&d->set, c);
     d->loss = loss_find(c->dpo.loss);
     d->pairs_per_group = label_pairs(d->pairing, ln->k);
     ln->used_rows = d->pairing == PAIRING_ALL ? ln->k : 2;
@@ -176,7 +178,6 @@ static void row_sums(struct learner *ln, const struct batch *b, int i)
 /* Value of one pair, its slopes added to its rows. */
 static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
 {
-    const struct config *c = ln->config;
     const struct dpo *d = ln->state;
     struct micro *micro = &ln->micro;
     size_t index = (size_t)g * d->pairs_per_group + p;
@@ -185,9 +186,8 @@ static int pair_terms(struct learner *ln, const struct batch *b, int g, int p)
     int row_w = g * b->k + pair->winner, row_l = g * b->k + pair->loser, from;
     int w = ln->place[row_w], l = ln->place[row_l];
     struct pair_input in = { .S_w = micro->S[w], .S_l = micro->S[l],
-                             .R_w = micro->R[w], .R_l = micro->R[l], .beta = c->beta,
-                             .label_smoothing = c->dpo.label_smoothing, .target = pair->target,
-                             .nll = c->dpo.nll };
+                             .R_w = micro->R[w], .R_l = micro->R[l], .target = pair->target,
+                             .set = &d->set };
     struct pair_output out;
 
     in.n_w = row_response(b, row_w, &from) - from;

@@ -6,6 +6,7 @@ static const struct golden_op *const chapters[] = {
     golden_pairs,
     golden_policy,
     golden_raco,
+    golden_preferences,
     NULL,
 };
 

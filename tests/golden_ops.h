@@ -41,9 +41,18 @@ static inline void near_f32(struct one *c, double got, const struct json *want, 
 
 struct golden_op { const char *op; void (*check)(struct one *c); };
 
+struct loss_settings;
+struct pair_input;
+
+/* The pair of a case: its inputs in `in`, what it sets of `set`, which is zeroed first.
+ * Its loss and slopes are those of the row `loss` of losses[]. */
+void golden_pair_of(const struct one *c, struct loss_settings *set, struct pair_input *in);
+void golden_check_pair(struct one *c, const char *loss, const struct pair_input *in);
+
 /* One table a chapter, ends with op NULL. */
 extern const struct golden_op golden_pairs[];           /* losses of pairs, labels, logits */
 extern const struct golden_op golden_policy[];          /* PPO and its relatives */
 extern const struct golden_op golden_raco[];            /* gradients of objectives combined */
+extern const struct golden_op golden_preferences[];     /* the other preference methods */
 
 #endif

@@ -19,18 +19,21 @@ static void check_log_sigmoid(struct one *c)
 
 /* ---- one pair */
 
-static struct pair_input pair_of(const struct one *c)
+void golden_pair_of(const struct one *c, struct loss_settings *set, struct pair_input *in)
 {
-    return (struct pair_input){
+    *set = (struct loss_settings){
+        .beta = number(c, "tau", number(c, "beta", NAN)), .base = loss_find("sigmoid"), .w_main = 1,
+        .label_smoothing = number(c, "label_smoothing", 0),
+    };
+    *in = (struct pair_input){
         .S_w = number(c, "logp_w", NAN), .S_l = number(c, "logp_l", NAN),
         .R_w = number(c, "ref_w", NAN), .R_l = number(c, "ref_l", NAN),
         .n_w = (int)number(c, "n_w", 0), .n_l = (int)number(c, "n_l", 0),
-        .beta = number(c, "tau", number(c, "beta", NAN)), .target = number(c, "p", 1),
-        .label_smoothing = number(c, "label_smoothing", 0),
+        .target = number(c, "p", 1), .set = set,
     };
 }
 
-static void check_pair(struct one *c, const char *loss, const struct pair_input *in)
+void golden_check_pair(struct one *c, const char *loss, const struct pair_input *in)
 {
     const struct json *grads = json_get(c->want, "grads");
     struct pair_output out;
@@ -41,43 +44,34 @@ static void check_pair(struct one *c, const char *loss, const struct pair_input 
     near(c, out.dS_l, json_get(grads, "logp_l"), "logp_l");
 }
 
+/* A loss that has nothing but beta. */
+static void check_plain(struct one *c, const char *loss)
+{
+    struct loss_settings set;
+    struct pair_input in;
+
+    golden_pair_of(c, &set, &in);
+    golden_check_pair(c, loss, &in);
+}
+
 static void check_sigmoid(struct one *c)
 {
-    struct pair_input in = pair_of(c);
-
-    check_pair(c, "sigmoid", &in);
+    check_plain(c, "sigmoid");
 }
 
 static void check_ipo_sum(struct one *c)
 {
-    struct pair_input in = pair_of(c);
-
-    check_pair(c, "ipo_sum", &in);
+    check_plain(c, "ipo_sum");
 }
 
 static void check_ipo(struct one *c)
 {
-    struct pair_input in = pair_of(c);
-
-    check_pair(c, "ipo", &in);
+    check_plain(c, "ipo");
 }
 
 static void check_hinge(struct one *c)
 {
-    struct pair_input in = pair_of(c);
-
-    check_pair(c, "hinge", &in);
-}
-
-/* CPO is DPO without a reference, with the likelihood of the chosen response added. */
-static void check_cpo(struct one *c)
-{
-    struct pair_input in = pair_of(c);
-    bool sum = strcmp(json_string(json_get(c->in, "nll_mode"), "mean"), "sum") == 0;
-
-    in.R_w = in.R_l = 0;
-    in.nll = number(c, "alpha_nll", 0) * (sum ? in.n_w : 1);
-    check_pair(c, "sigmoid", &in);
+    check_plain(c, "hinge");
 }
 
 /* ---- tokens: a batch of pairs, [pair][chosen, rejected][token] */
@@ -120,9 +114,10 @@ static void check_tokens(struct one *c)
     double loss = 0;
 
     for (size_t p = 0; p < pairs; p++) {
-        struct pair_input in = { .beta = number(c, "beta", NAN), .target = 1,
-                                 .label_smoothing = number(c, "label_smoothing", 0) };
+        struct loss_settings set;
+        struct pair_input in;
         struct pair_output out;
+        golden_pair_of(c, &set, &in);
         in.S_w = token_row(c, "logp", p, 0, NULL);
         in.S_l = token_row(c, "logp", p, 1, NULL);
         in.R_w = token_row(c, "ref", p, 0, NULL);
@@ -251,17 +246,19 @@ static void check_logits(struct one *c)
                                              { "logits_l", "tok_l", "ref_l" } };
     double temperature = number(c, "temperature", 1), S[2];
     struct logits l[2] = { { 0 }, { 0 } };
+    struct loss_settings set;
+    struct pair_input in;
     struct pair_output out;
 
+    golden_pair_of(c, &set, &in);
     for (int i = 0; i < 2; i++) {
         if (!logits_open(c, &l[i], json_get(c->in, sides[i][0]), json_get(c->in, sides[i][1]),
                          temperature))
             goto done;
         S[i] = row_sum(l[i].logp, 0, l[i].T);
     }
-    struct pair_input in = { .S_w = S[0], .S_l = S[1], .R_w = number(c, sides[0][2], NAN),
-                             .R_l = number(c, sides[1][2], NAN), .beta = number(c, "beta", NAN),
-                             .target = 1 };
+    in.S_w = S[0];
+    in.S_l = S[1];
     loss_eval(loss_find("sigmoid"), &in, &out);
     near_f32(c, out.value, json_get(c->want, "loss"), "loss");
     for (int i = 0; i < 2; i++) {
@@ -338,7 +335,6 @@ const struct golden_op golden_pairs[] = {
     { "log_sigmoid", check_log_sigmoid },
     { "dpo_sigmoid", check_sigmoid },
     { "spce", check_sigmoid },          /* a target p is a soft label */
-    { "cpo", check_cpo },
     { "ipo", check_ipo_sum },
     { "ipo_avg", check_ipo },
     { "dpo_hinge", check_hinge },

@@ -38,6 +38,8 @@ static void test_every_loss_falls_on_a_fixed_preference(void **state)
             struct config c = settings("online_dpo");
             struct run r;
             double first, last = 0;
+            if (l->needs & (LOSS_MARGIN | LOSS_SIGNS | LOSS_CONFIDENCE))
+                continue;           /* more than a pair of responses */
             c.dpo.loss = (char *)l->name;
             c.dpo.pairing = (char *)pairings[p];
             open_alone(&r, c, "cpu");
@@ -46,8 +48,10 @@ static void test_every_loss_falls_on_a_fixed_preference(void **state)
                 last = update(&r);
             if (!(last < 0.9 * first))
                 fail_msg("%s, %s: %g, after 20 updates %g", l->name, pairings[p], first, last);
-            assert_true(metrics_get(r.m, "dpo/rewards/margins", 0) > 0);
-            assert_true(metrics_get(r.m, "dpo/rewards/accuracies", 0) > 0.5);
+            if (l->needs & LOSS_REF) {      /* others may raise both by likelihood */
+                assert_true(metrics_get(r.m, "dpo/rewards/margins", 0) > 0);
+                assert_true(metrics_get(r.m, "dpo/rewards/accuracies", 0) > 0.5);
+            }
             assert_int_equal(learner_version(r.learner), 21);
             close_run(&r);
         }

@@ -22,6 +22,7 @@ static struct config settings(double beta)
     c.dpo.loss = "sigmoid";
     c.dpo.pairing = "pair";
     c.dpo.tie_policy = "drop";
+    c.dpo.nll_of = "mean";
     c.adam.beta1 = 0.9;
     c.adam.beta2 = 0.95;
     c.adam.eps = 1e-8;

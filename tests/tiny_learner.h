@@ -19,6 +19,11 @@ static inline struct config settings(const char *algorithm)
     c.dpo.loss = "sigmoid";
     c.dpo.pairing = "best_worst";
     c.dpo.tie_policy = "drop";
+    c.dpo.nll_of = "mean";
+    c.dpo.epsilon = c.dpo.lambda = 0.1;
+    c.dpo.margin = c.dpo.kappa = 1;
+    c.dpo.zeta = 0.5;
+    c.dpo.affine_eps = 0.01;
     c.dpo.tie_eps = 1e-6;
     c.adam.beta1 = 0.9;
     c.adam.beta2 = 0.95;

@@ -1,21 +1,36 @@
-/* DPO (Rafailov et al. 2023, eq. 7), with x = beta * Delta and p the probability that the label is
- * right:
+/* DPO (Rafailov et al. 2023, eq. 7), with x = beta * Delta:
  *
- *     L = p softplus(-x) + (1 - p) softplus(x)        dL/dx = sigmoid(x) - p
+ *     L = softplus(-x)                                        dL/dx = -sigmoid(-x)
  *
- * p = 1 is DPO, p = 1 - eps conservative DPO (label smoothing, of this loss only), and p = 0.5
- * pulls the margin of a tie to 0. */
+ * A target p < 1 makes it conservative DPO (p = 1 - eps, the note's eq. 3) or the soft-preference
+ * cross-entropy of OSP, SPA and LCPO; p = 0.5 pulls the margin of a tie to 0.
+ *
+ * Robust DPO (Chowdhury et al. 2024) removes the bias of labels that are wrong with probability
+ * eps; it can be negative:
+ *
+ *     L = ((1 - eps) softplus(-x) - eps softplus(x)) / (1 - 2 eps) */
 #include "learner/losses/loss.h"
+
+static double margin(const struct pair_input *in)
+{
+    return in->set->beta * ((in->S_w - in->R_w) - (in->S_l - in->R_l));
+}
 
 void loss_sigmoid(const struct pair_input *in, struct pair_output *out)
 {
-    double x = in->beta * ((in->S_w - in->R_w) - (in->S_l - in->R_l));
-    double eps = in->label_smoothing;
-    double p = in->target * (1 - eps) + (1 - in->target) * eps;
-    /* sigmoid(x) - p without cancellation for p near 1 and large x */
-    double slope = in->beta * ((1 - p) * sigmoid(x) - p * sigmoid(-x));
+    double x = margin(in), slope = -in->set->beta * sigmoid(-x);
 
-    out->value = p * softplus(-x) + (1 - p) * softplus(x);
+    out->value = softplus(-x);
+    out->dS_w = slope;
+    out->dS_l = -slope;
+}
+
+void loss_rdpo(const struct pair_input *in, struct pair_output *out)
+{
+    double x = margin(in), eps = in->set->epsilon, scale = 1 / (1 - 2 * eps);
+    double slope = -in->set->beta * scale * ((1 - eps) * sigmoid(-x) + eps * sigmoid(x));
+
+    out->value = scale * ((1 - eps) * softplus(-x) - eps * softplus(x));
     out->dS_w = slope;
     out->dS_l = -slope;
 }

@@ -1,20 +1,27 @@
-/* The hinge on log-ratios (after SLiC, Zhao et al. 2023), with x = beta * Delta:
+/* Hinges: no slope once the margin is reached, and at the corner.
  *
- *     L = p max(0, 1 - x) + (1 - p) max(0, 1 + x)     slope 0 at the corner */
+ *     hinge  L = max(0, 1 - beta Delta)           on log-ratios, the scale of DPO
+ *     slic   L = max(0, d - S_w + S_l)            SLiC-HF (Zhao et al. 2023): without a reference,
+ *                                                 d nats apart; its regulariser is the nll of the
+ *                                                 settings, on the chosen response */
 #include "learner/losses/loss.h"
+
+/* max(0, gap) falling by `slope` per nat of margin; a NaN stays one. */
+static void hinge(double gap, double slope, struct pair_output *out)
+{
+    out->value = gap <= 0 ? 0 : gap;
+    out->dS_w = gap <= 0 ? 0 : -slope;
+    out->dS_l = gap <= 0 ? 0 : slope;
+}
 
 void loss_hinge(const struct pair_input *in, struct pair_output *out)
 {
-    double x = in->beta * ((in->S_w - in->R_w) - (in->S_l - in->R_l));
-    double p = in->target;
-    double right = 1 - x > 0 ? 1 - x : 0, wrong = 1 + x > 0 ? 1 + x : 0;
-    double slope = 0;
+    double x = in->set->beta * ((in->S_w - in->R_w) - (in->S_l - in->R_l));
 
-    if (x < 1)
-        slope -= p * in->beta;
-    if (x > -1)
-        slope += (1 - p) * in->beta;
-    out->value = p * right + (1 - p) * wrong;
-    out->dS_w = slope;
-    out->dS_l = -slope;
+    hinge(1 - x, in->set->beta, out);
+}
+
+void loss_slic(const struct pair_input *in, struct pair_output *out)
+{
+    hinge(in->set->margin - in->S_w + in->S_l, 1, out);
 }
