@@ -269,12 +269,13 @@ static void linear_gradients(const struct one *c, struct linear *out)
 {
     for (int i = 0; i < out->K; i++)
         for (size_t b = 0; b < out->B; b++) {
-            struct pair_input in = { .S_w = delta_of(c, b, out->D), .beta = number(c, "beta", NAN),
-                                     .n_w = 1, .n_l = 1, .target = 1 };
+            const struct loss_settings set = { .beta = number(c, "beta", NAN) };
+            struct pair_input in = { .S_w = delta_of(c, b, out->D), .n_w = 1, .n_l = 1,
+                                     .target = 1, .set = &set };
             const struct json *signs = json_at(json_get(c->in, "sign"), (size_t)i);
             struct pair_output pair;
 
-            loss_signed(loss_find("sigmoid"), &in, (int)item(signs, b), &pair);
+            loss_signed(loss_find("sigmoid"), &in, item(signs, b), &pair);
             out->loss[i] += pair.value / (double)out->B;
             for (size_t d = 0; d < out->D; d++)
                 out->g[i][d] += (float)(pair.dS_w / (double)out->B *

@@ -558,29 +558,6 @@ static void test_sketches_are_linear_and_keep_lengths(void **state)
         assert_true(fabs(got[i] - H[i]) < 0.02 * sqrt(H[i / 3 * 4] * H[i % 3 * 4]));
 }
 
-static void test_a_sign_swaps_the_pair(void **state)
-{
-    struct pair_input in = { .S_w = -41.5, .S_l = -38.2, .R_w = -43.0, .R_l = -37.1, .n_w = 20,
-                             .n_l = 16, .beta = 0.1, .target = 1, .nll = 0.3 };
-    struct pair_input other = { .S_w = -38.2, .S_l = -41.5, .R_w = -37.1, .R_l = -43.0, .n_w = 16,
-                                .n_l = 20, .beta = 0.1, .target = 1, .nll = 0.3 };
-    struct pair_output a, b;
-
-    (void)state;
-    for (const struct loss *l = losses; l->name; l++) {
-        loss_signed(l, &in, 1, &a);
-        loss_eval(l, &in, &b);
-        assert_memory_equal(&a, &b, sizeof a);
-        loss_signed(l, &in, -1, &a);
-        loss_eval(l, &other, &b);
-        assert_true(a.value == b.value && a.dS_w == b.dS_l && a.dS_l == b.dS_w);
-        loss_signed(l, &in, 0, &a);
-        assert_true(a.dS_w == 0 && a.dS_l == 0 && isfinite(a.value));
-    }
-    loss_signed(loss_find("sigmoid"), &in, 0, &a);
-    assert_near(a.value, 0.69314718055994531, 1e-15);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -603,7 +580,6 @@ int main(void)
         cmocka_unit_test(test_pcgrad_draws_its_order_by_seed_and_step),
         cmocka_unit_test(test_gram_of_shards_has_the_same_bits),
         cmocka_unit_test(test_sketches_are_linear_and_keep_lengths),
-        cmocka_unit_test(test_a_sign_swaps_the_pair),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,12 +241,14 @@ static void test_an_objective_has_a_sign(void **state)
     for (const struct loss *l = losses; l->name; l++) {
         struct loss_settings set = plain;
         struct pair_input in = example(3.3, &set), mirror = pair_mirror(&in);
-        struct pair_output out;
+        struct pair_output out, other;
         choose_base(l, &set);
+        set.nll = 0.3;
         loss_signed(l, &in, 1, &out);
         assert_true(out.value == value(l, &in));
+        loss_eval(l, &mirror, &other);
         loss_signed(l, &in, -1, &out);
-        assert_true(out.value == value(l, &mirror));
+        assert_true(out.value == other.value && out.dS_w == other.dS_l && out.dS_l == other.dS_w);
         loss_signed(l, &in, 0, &out);
         assert_true(isfinite(out.value) && out.dS_w == 0 && out.dS_l == 0);
         if (strcmp(l->name, "sigmoid") == 0)

@@ -116,12 +116,4 @@ void sketch_add(double *sketch, size_t m, uint64_t seed, size_t first, const flo
 /* H (K,K) from K sketches (K, m). */
 void sketch_gram(const double *sketches, int K, size_t m, double *H);
 
-/* ---- signed.c */
-
-/* The loss of a pair for an objective that prefers the first response (sign > 0: `winner` of in),
- * the second (sign < 0), or neither: then the value at Delta = 0 and no slope.  dS_w and dS_l are
- * those of the first and the second. */
-void loss_signed(const struct loss *loss, const struct pair_input *in, int sign,
-                 struct pair_output *out);
-
 #endif

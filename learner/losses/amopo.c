@@ -8,6 +8,21 @@
 #include "learner/losses/loss.h"
 #include "learner/losses/multi.h"
 
+/* The base loss of an objective; without a side, its value for two equal responses of sum 0. */
+static void objective(const struct pair_input *in, double sign, struct pair_output *out)
+{
+    struct pair_input none = { .target = 1, .set = in->set };
+
+    if (sign > 0) {
+        in->set->base->eval(in, out);
+    } else if (sign < 0) {
+        loss_mirror(in->set->base, in, out);
+    } else {
+        in->set->base->eval(&none, out);
+        out->dS_w = out->dS_l = 0;
+    }
+}
+
 void loss_amopo(const struct pair_input *in, struct pair_output *out)
 {
     const struct loss_settings *set = in->set;
@@ -15,7 +30,7 @@ void loss_amopo(const struct pair_input *in, struct pair_output *out)
 
     *out = (struct pair_output){ 0 };
     for (int k = 0; k < set->K; k++) {
-        loss_signed(set->base, in, in->sign[k], &one);
+        objective(in, in->sign[k], &one);
         out->value += set->alpha[k] * one.value;
         out->dS_w += set->alpha[k] * one.dS_w;
         out->dS_l += set->alpha[k] * one.dS_l;

@@ -86,29 +86,32 @@ struct pair_input pair_mirror(const struct pair_input *in)
     return out;
 }
 
+static void exchange(struct pair_output *out)
+{
+    double dS_w = out->dS_l;
+
+    out->dS_l = out->dS_w;
+    out->dS_w = dS_w;
+}
+
 void loss_mirror(const struct loss *loss, const struct pair_input *in, struct pair_output *out)
 {
     struct pair_input mirror = pair_mirror(in);
-    double dS_w;
 
     loss->eval(&mirror, out);
-    dS_w = out->dS_l;
-    out->dS_l = out->dS_w;
-    out->dS_w = dS_w;
+    exchange(out);
 }
 
 void loss_signed(const struct loss *loss, const struct pair_input *in, double sign,
                  struct pair_output *out)
 {
-    struct pair_input none = *in;
+    struct pair_input pair = sign < 0 ? pair_mirror(in) : *in;
 
-    if (sign > 0) {
-        loss->eval(in, out);
-    } else if (sign < 0) {
-        loss_mirror(loss, in, out);
-    } else {
-        none.S_w = none.S_l = none.R_w = none.R_l = none.margin = 0;
-        loss->eval(&none, out);
+    if (sign == 0)
+        pair.S_w = pair.S_l = pair.R_w = pair.R_l = pair.margin = 0;
+    loss_eval(loss, &pair, out);
+    if (sign == 0)
         out->dS_w = out->dS_l = 0;
-    }
+    if (sign < 0)
+        exchange(out);
 }
