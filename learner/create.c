@@ -97,6 +97,7 @@ static void layout(struct learner *ln, struct memory *memory, const struct learn
     ln->place = memory_take(memory, (size_t)ln->P * ln->k * sizeof(int));
     ln->row_terms = memory_take(memory, (size_t)ln->P * ln->k * ROW_TERMS * sizeof(double));
     micro_layout(&ln->micro, memory, ln->outputs, ln->scores);
+    scores_layout(&ln->rewards, memory, ln->config->n_rewards);
     stats_layout(&ln->stats, memory, size->ranks, table_room(ln));
     ln->method->layout(ln, memory);
 }

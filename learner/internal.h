@@ -4,6 +4,7 @@
  *   algorithms.c    the table                            gradients.c    leaves, micro-batches
  *   online_dpo.c    a method                             lm.c           a method
  *   rows.c          actor, learner and reference compared, row by row
+ *   scores.c        reward columns -> one score a row
  *   targets.c       labels        losses/   losses       measure.c      means without a gradient
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
@@ -13,6 +14,7 @@
 
 #include "learner/learner.h"
 #include "learner/losses/loss.h"
+#include "learner/scores.h"
 #include "learner/stats.h"
 #include "learner/targets.h"
 
@@ -97,6 +99,7 @@ struct learner {
     int *place;                 /* (P, k) below 0: not marked; else the place in the micro-batch */
     double *row_terms;          /* (P, k, ROW_TERMS), rows.c */
     struct stats stats;
+    struct scores rewards;      /* what the method makes of the reward columns */
 
     /* set by the method's setup */
     unsigned outputs;           /* at first OUT_LOGP */
@@ -134,7 +137,6 @@ int micro_check(const struct batch *b, int max_row_tokens);
 int row_response(const struct batch *b, int n, int *from);
 double row_sum(const float *x, int from, int end);              /* in double, ascending */
 void row_fill(float *x, int from, int end, double value);
-double row_score(const struct config *c, const struct batch *b, int n);     /* weighted rewards */
 
 /* ---- rows.c: of each row, |learner - actor| log-probability where the versions are equal, and
  * |actor - reference| */

@@ -126,18 +126,17 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
 
     memset(ln->seconds, 0, sizeof ln->seconds);
     ln->pass = 0;
-    rc = check(ln, b);
-    if (rc == RL_OK) {
-        rows_begin(ln, b);
-        rc = ln->method->targets(ln, b);
-    }
-    TRY(stats_begin(&ln->stats, b, rc));
+    TRY(stats_begin(&ln->stats, b, check(ln, b)));
+    TRY(scores_begin(ln, b));
+    rows_begin(ln, b);
+    TRY(comm_agree(ln->team, ln->method->targets(ln, b)));
     TRY(prepare(ln, b));
     for (; ln->pass < ln->passes; ln->pass++)
         TRY(pass(ln, b, m, &steps));
     if (ln->method->finish)
         TRY(ln->method->finish(ln, b, m));
     report(ln, m, &steps);
+    scores_end(ln);
     ln->version++;
 done:
     if (rc != RL_OK)

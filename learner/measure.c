@@ -9,22 +9,13 @@ enum { SCORE, REWARDS };        /* then the reward columns, then these: */
 enum { LEN_PROMPT, LEN, CLIPPED, EOS, KL, ENTROPY, COUNT };
 _Static_assert(REWARDS + COUNT == MEASURE_TERMS, "the learner plans room for the table of a step");
 
-double row_score(const struct config *c, const struct batch *b, int n)
-{
-    double score = 0;
-
-    for (int r = 0; r < b->R; r++)
-        score += c->rewards[r].weight * b->reward[(size_t)n * b->R + r];
-    return score;
-}
-
 static void measure_row(const struct learner *ln, const struct batch *b, unsigned columns, int n,
                         double *out)
 {
     double *rest = out + REWARDS + b->R;
     int from, end = row_response(b, n, &from);
 
-    out[SCORE] = columns & COL_REWARD ? row_score(ln->config, b, n) : 0;
+    out[SCORE] = columns & COL_REWARD ? score_given(ln->config, b, n) : 0;
     for (int r = 0; r < b->R; r++)
         out[REWARDS + r] = columns & COL_REWARD ? b->reward[(size_t)n * b->R + r] : 0;
     rest[LEN_PROMPT] = b->prompt_len[n];
@@ -39,24 +30,27 @@ static void measure_row(const struct learner *ln, const struct batch *b, unsigne
             rest[KL] += (double)b->actor_logp[t] - (double)b->ref_logp[t];
 }
 
-/* Share of the groups whose responses all have the same score. */
+/* Share of the groups whose responses all have the same score (those that have one). */
 static double no_signal(const double *all, int groups, int k, int columns)
 {
     int same = 0;
 
     for (int g = 0; g < groups; g++) {
-        struct moments score = stats_moments(all + (size_t)g * k * columns, k, columns, SCORE);
+        struct moments score = stats_finite(all + (size_t)g * k * columns, k, columns, SCORE);
         same += score.min == score.max;
     }
     return (double)same / groups;
 }
 
-/* An evaluation has three numbers; a training step has all of them. */
-static void set_evaluation(struct metrics *m, const char *prefix, unsigned columns, double score,
-                           double kl, double length)
+/* An evaluation has three numbers, and the share of responses without a score if there are any;
+ * a training step has all of them. */
+static void set_evaluation(struct metrics *m, const char *prefix, unsigned columns,
+                           struct moments score, double kl, double length, int rows)
 {
-    if (columns & COL_REWARD)
-        metrics_setf(m, score, "%sscore", prefix);
+    if (columns & COL_REWARD && score.count > 0)
+        metrics_setf(m, score.mean, "%sscore", prefix);
+    if (columns & COL_REWARD && score.count < rows)
+        metrics_setf(m, 1 - (double)score.count / rows, "%sfailed_frac", prefix);
     if (columns & COL_ACTOR_LOGP && columns & COL_REF_LOGP)
         metrics_setf(m, kl, "%skl", prefix);
     metrics_setf(m, length, "%slen", prefix);
@@ -65,20 +59,25 @@ static void set_evaluation(struct metrics *m, const char *prefix, unsigned colum
 static void set_rewards(const struct learner *ln, const struct batch *b, struct metrics *m,
                         const double *all, int rows, int columns)
 {
-    struct moments score = stats_moments(all, rows, columns, SCORE);
+    struct moments score = stats_finite(all, rows, columns, SCORE);
     double correlation;
 
-    metrics_set(m, "reward/mean", score.mean);
-    metrics_set(m, "reward/std", score.std);
-    metrics_set(m, "reward/min", score.min);
-    metrics_set(m, "reward/max", score.max);
+    if (score.count > 0) {
+        metrics_set(m, "reward/mean", score.mean);
+        metrics_set(m, "reward/std", score.std);
+        metrics_set(m, "reward/min", score.min);
+        metrics_set(m, "reward/max", score.max);
+    }
     for (int r = 0; r < b->R; r++) {
-        struct moments one = stats_moments(all, rows, columns, REWARDS + r);
+        struct moments one = stats_finite(all, rows, columns, REWARDS + r);
+        if (one.count == 0)
+            continue;
         metrics_setf(m, one.mean, "reward/%s/mean", ln->config->rewards[r].name);
         metrics_setf(m, one.std, "reward/%s/std", ln->config->rewards[r].name);
     }
     if (stats_correlation(all, rows, columns, SCORE, REWARDS + b->R + LEN, &correlation))
         metrics_set(m, "reward/len_corr", correlation);
+    metrics_set(m, "reward/failed_frac", 1 - (double)score.count / rows);
     if (b->k > 1)
         metrics_set(m, "rollout/zero_std_frac", no_signal(all, b->P, b->k, columns));
 }
@@ -116,8 +115,8 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     all = ln->stats.all;
     kl = stats_moments(all, rows, columns, rest + KL).mean;
     if (prefix[0]) {
-        set_evaluation(m, prefix, have, stats_moments(all, rows, columns, SCORE).mean, kl,
-                       stats_moments(all, rows, columns, rest + LEN).mean);
+        set_evaluation(m, prefix, have, stats_finite(all, rows, columns, SCORE), kl,
+                       stats_moments(all, rows, columns, rest + LEN).mean, rows);
         return RL_OK;
     }
     if (have & COL_REWARD && b->R > 0)
@@ -125,7 +124,7 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     if (have & COL_ACTOR_LOGP && have & COL_REF_LOGP) {
         metrics_set(m, "kl/ref", kl);
         if (have & COL_REWARD && b->R > 0)
-            metrics_set(m, "reward/rlhf", stats_moments(all, rows, columns, SCORE).mean -
+            metrics_set(m, "reward/rlhf", stats_finite(all, rows, columns, SCORE).mean -
                         ln->config->beta * kl);
     }
     if (have & COL_ACTOR_LOGP)

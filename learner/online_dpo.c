@@ -89,7 +89,7 @@ static bool same_response(int i, int j, void *user)
 }
 
 /* Label group g of the batch held here, and mark the rows that its pairs need. */
-static int label(struct learner *ln, const struct batch *b, int g)
+static void label(struct learner *ln, const struct batch *b, int g)
 {
     const struct config *c = ln->config;
     struct dpo *d = ln->state;
@@ -99,13 +99,9 @@ static int label(struct learner *ln, const struct batch *b, int g)
 
     for (int s = 0; s < b->k; s++) {
         int n = rows.first + s;
-        d->scores[s] = row_score(c, b, n);
+        d->scores[s] = row_score(ln, b, n);
         d->has_eos[s] = b->finish[n] == FINISH_EOS;
         ln->place[n] = -1;
-        if (!isfinite(d->scores[s]))
-            return rl_error(RL_ENAN, "step %lld: the score of prompt %lld, response %d is %g",
-                            (long long)b->step + 1, (long long)b->prompt[n] + 1, s,
-                            d->scores[s]);
     }
     label_adjust(d->scores, d->has_eos, b->k, c->dpo.missing_eos_penalty);
     label_group(pairs, d->scores, b->k, d->pairing, d->tie_policy, c->dpo.tie_eps, same_response,
@@ -119,17 +115,13 @@ static int label(struct learner *ln, const struct batch *b, int g)
         if (pairs[p].weight > 0)
             ln->place[rows.first + pairs[p].winner] = ln->place[rows.first + pairs[p].loser] = 0;
     }
-    return RL_OK;
 }
 
 static int dpo_targets(struct learner *ln, const struct batch *b)
 {
-    int rc = RL_OK;
-
     for (int g = 0; g < b->groups; g++)
-        TRY(label(ln, b, g));
-done:
-    return rc;
+        label(ln, b, g);
+    return RL_OK;
 }
 
 /* No pair of the step is left: the first of each group is run all the same, with weight 0, so that

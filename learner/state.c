@@ -32,6 +32,9 @@ int learner_values(struct learner *ln, struct learner_value out[LEARNER_VALUES])
     if (ln->critic.model)
         out[n++] = (struct learner_value){ "critic_adam_powers",
                                            optimizer_powers(ln->critic.optimizer), 2 };
+    if (ln->rewards.R > 0)
+        out[n++] = (struct learner_value){ "rewards", &ln->rewards.kept->count,
+                                           3 * (size_t)ln->rewards.R };
     if (ln->method->values)
         n += ln->method->values(ln, out + n);
     return n;

@@ -81,37 +81,65 @@ done:
     return rc;
 }
 
-struct moments stats_moments(const double *table, int rows, int columns, int c)
+/* all: NaN and the infinities too. */
+static struct moments moments(const double *table, int rows, int columns, int c, bool all)
 {
     struct moments m = { 0 };
     double squares = 0;
 
     for (int r = 0; r < rows; r++) {
         double x = table[(size_t)r * columns + c];
+        if (!all && !isfinite(x))
+            continue;
         m.mean += x;
-        m.min = r == 0 || x < m.min ? x : m.min;
-        m.max = r == 0 || x > m.max ? x : m.max;
+        m.min = m.count == 0 || x < m.min ? x : m.min;
+        m.max = m.count == 0 || x > m.max ? x : m.max;
+        m.count++;
     }
-    m.mean = rows > 0 ? m.mean / rows : 0;
+    m.mean = m.count > 0 ? m.mean / m.count : 0;
     for (int r = 0; r < rows; r++) {
         double d = table[(size_t)r * columns + c] - m.mean;
-        squares += d * d;
+        if (all || isfinite(d))
+            squares += d * d;
     }
-    m.std = rows > 0 ? sqrt(squares / rows) : 0;
+    m.std = m.count > 0 ? sqrt(squares / m.count) : 0;
     return m;
+}
+
+struct moments stats_moments(const double *table, int rows, int columns, int c)
+{
+    return moments(table, rows, columns, c, true);
+}
+
+struct moments stats_finite(const double *table, int rows, int columns, int c)
+{
+    return moments(table, rows, columns, c, false);
 }
 
 bool stats_correlation(const double *table, int rows, int columns, int a, int b, double *out)
 {
-    struct moments x = stats_moments(table, rows, columns, a);
-    struct moments y = stats_moments(table, rows, columns, b);
-    double products = 0;
+    double x = 0, y = 0, xx = 0, yy = 0, xy = 0;
+    int n = 0;
 
-    if (!(x.std > 0) || !(y.std > 0))
+    for (int r = 0; r < rows; r++) {
+        const double *t = table + (size_t)r * columns;
+        if (!isfinite(t[a]) || !isfinite(t[b]))
+            continue;
+        x += t[a];
+        y += t[b];
+        n++;
+    }
+    for (int r = 0; r < rows; r++) {
+        double dx = table[(size_t)r * columns + a] - x / n;
+        double dy = table[(size_t)r * columns + b] - y / n;
+        if (!isfinite(dx) || !isfinite(dy))
+            continue;
+        xx += dx * dx;
+        yy += dy * dy;
+        xy += dx * dy;
+    }
+    if (!(xx > 0) || !(yy > 0))
         return false;
-    for (int r = 0; r < rows; r++)
-        products += (table[(size_t)r * columns + a] - x.mean) *
-                    (table[(size_t)r * columns + b] - y.mean);
-    *out = products / rows / (x.std * y.std);
+    *out = xy / (sqrt(xx) * sqrt(yy));
     return true;
 }

@@ -43,9 +43,12 @@ int stats_room(struct stats *s, size_t per_group);
 int stats_gather(struct stats *s, const double *mine, size_t per_group);
 
 /* Column c of a table (rows, columns): added in row order, the spread in a second pass. */
-struct moments { double mean, std, min, max; };
+struct moments { double mean, std, min, max; int count; };
 struct moments stats_moments(const double *table, int rows, int columns, int c);
-/* Pearson's correlation of two columns; false when one of them does not vary. */
+/* Of the finite elements only; count 0 and the rest 0 without any. */
+struct moments stats_finite(const double *table, int rows, int columns, int c);
+/* Pearson's correlation of two columns, over rows where both are finite; false when one of them
+ * does not vary. */
 bool stats_correlation(const double *table, int rows, int columns, int a, int b, double *out);
 
 #endif

@@ -52,7 +52,7 @@ int label_best(const double *scores, int k)
     int best = 0;
 
     for (int i = 1; i < k; i++)
-        if (scores[i] > scores[best])
+        if (scores[i] > scores[best] || (isnan(scores[best]) && !isnan(scores[i])))
             best = i;
     return best;
 }
@@ -62,7 +62,7 @@ int label_worst(const double *scores, int k)
     int worst = 0;
 
     for (int i = 1; i < k; i++)
-        if (scores[i] < scores[worst])
+        if (scores[i] < scores[worst] || (isnan(scores[worst]) && !isnan(scores[i])))
             worst = i;
     return worst;
 }
@@ -81,6 +81,8 @@ struct pair label_pair(const double *scores, int i, int j, enum tie_policy polic
         p.weight = 0;
     if (p.tie && policy == TIE_SOFT)
         p.target = 0.5;
+    if (isnan(scores[i]) || isnan(scores[j]))
+        p.weight = 0;
     if (identical)
         p.weight = 0;       /* its margin is 0 for ever: only the label would be noise */
     return p;
@@ -91,8 +93,10 @@ static void extremes(const double *scores, int k, int *i, int *j)
 {
     int best = label_best(scores, k), worst = label_worst(scores, k);
 
-    if (best == worst)          /* all equal: both are 0 */
+    if (best == worst) {        /* all that have a score are equal */
+        best = 0;
         worst = 1;
+    }
     *i = best < worst ? best : worst;
     *j = best < worst ? worst : best;
 }

@@ -30,11 +30,12 @@ int label_pairs(enum pairing pairing, int k);
 
 /* score -= penalty for responses without eos. */
 void label_adjust(double *scores, const bool *has_eos, int k, double penalty);
-int label_best(const double *scores, int k);        /* the first index wins equal values */
+/* The first index wins equal values; NaN, a score that did not come, never wins. */
+int label_best(const double *scores, int k);
 int label_worst(const double *scores, int k);
 /* One pair from two responses; without a tie the larger score wins.  A tie (|a - b| <= eps) keeps
  * the order (i, j) and gets weight 0 (drop), target 0.5 (soft) or nothing special (first).
- * Identical responses get weight 0 whatever their scores. */
+ * Identical responses get weight 0 whatever their scores, and so does a pair with a NaN. */
 struct pair label_pair(const double *scores, int i, int j, enum tie_policy policy, double eps,
                        bool identical);
 /* All pairs of a group of k >= 2 into pairs (room label_pairs); returns how many.  `pair` takes

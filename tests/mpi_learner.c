@@ -43,6 +43,7 @@ static void compare(struct run *one, struct run *team)
 
 /* f(the run of a team, the same run alone) for teams of 1 to all ranks. */
 static void each_team(struct comm *world, struct config c, int P,
+                      void (*train)(struct run *, struct config, struct comm *, int),
                       void (*f)(struct run *one, struct run *team))
 {
     struct comm *alone = comm_alone(), *team;
@@ -66,21 +67,45 @@ static void test_online_dpo(struct comm *world)
 {
     struct config c = settings("online_dpo");
 
-    each_team(world, c, TINY_P, compare);
+    each_team(world, c, TINY_P, train, compare);
     c.dpo.pairing = "all";
     c.dpo.tie_policy = "soft";
-    each_team(world, c, TINY_P, compare);
+    each_team(world, c, TINY_P, train, compare);
+}
+
+/* Scores that did not come, and a mean that goes on from step to step. */
+static void train_on_gaps(struct run *r, struct config config, struct comm *team, int P)
+{
+    open_run(r, config, "cpu", team, P);
+    for (int i = 0; i < UPDATES; i++) {
+        for (int n = 0; n < r->b->N; n++)
+            if ((r->b->group * r->b->k + n + i) % 5 == 0)
+                r->b->reward[n] = NAN;
+        update(r);
+    }
+    check_ok(learner_measure(r->learner, r->b, r->m, ""));
+    check(metrics_get(r->m, "reward/failed_frac", -1) > 0.2);
+}
+
+static void test_failed_scores(struct comm *world)
+{
+    struct config c = settings("online_dpo");
+    struct config_reward reward = *c.rewards;
+
+    reward.normalise = "running";
+    c.rewards = &reward;
+    each_team(world, c, TINY_P, train_on_gaps, compare);
 }
 
 /* Two prompts in four leaves: every other leaf, and with four ranks every other rank, is empty. */
 static void test_empty_ranks(struct comm *world)
 {
-    each_team(world, settings("online_dpo"), 2, compare);
+    each_team(world, settings("online_dpo"), 2, train, compare);
 }
 
 static void test_lm(struct comm *world)
 {
-    each_team(world, settings("lm"), TINY_P, compare);
+    each_team(world, settings("lm"), TINY_P, train, compare);
 }
 
 /* Without the fixed tree the sums are near each other, no more; ranks still agree to the bit. */
@@ -107,25 +132,26 @@ static void test_fast(struct comm *world)
 
     c.reduction = "fast";
     c.dpo.pairing = "all";
-    each_team(world, c, TINY_P, near);
+    each_team(world, c, TINY_P, train, near);
 }
 
 /* One rank cannot go on: all stop together, with its line, and the next step is sound. */
 static void test_one_bad_rank(struct comm *world)
 {
+    bool bad = comm_rank(world) == comm_size(world) - 1;
     struct run r;
     int rc;
 
     open_run(&r, settings("online_dpo"), "cpu", world, TINY_P);
     status_hold(true);
-    if (comm_rank(world) == comm_size(world) - 1)
-        r.b->reward[0] = NAN;
+    for (int t = 0; bad && t < r.b->T; t++)
+        r.b->ref_logp[t] = NAN;
     rc = learner_update(r.learner, r.b, r.m);
     check(rc == RL_ENAN);
     status_drop();
     status_hold(false);
-    if (comm_rank(world) == comm_size(world) - 1)
-        r.b->reward[0] = 1;
+    if (bad)
+        memcpy(r.b->ref_logp, r.b->actor_logp, (size_t)r.b->T * sizeof(float));
     check_ok(learner_update(r.learner, r.b, r.m));
     check(learner_version(r.learner) == 1);
     close_run(&r);
@@ -156,6 +182,7 @@ int main(int argc, char **argv)
     if (comm_start(&world, &argc, &argv) != RL_OK)
         return 1;
     fact(world, "online DPO: a team has the bits of one learner", test_online_dpo);
+    fact(world, "online DPO: the same with scores that did not come", test_failed_scores);
     fact(world, "leaves and ranks without a prompt", test_empty_ranks);
     fact(world, "language modelling: a team has the bits of one learner", test_lm);
     fact(world, "reduction = \"fast\" is near, and equal on all ranks", test_fast);

@@ -75,6 +75,26 @@ static void test_best_against_worst(void **state)
     assert_pair(pair, 1, 2, 1, 1, false);
 }
 
+static void test_a_score_that_did_not_come_makes_no_pair(void **state)
+{
+    const double scores[] = { NAN, 1, NAN, 3, 2 }, one[] = { NAN, 1, NAN }, none[] = { NAN, NAN };
+    struct pair pairs[10];
+
+    (void)state;
+    assert_int_equal(label_best(scores, 5), 3);
+    assert_int_equal(label_worst(scores, 5), 1);
+    group(pairs, scores, 5, PAIRING_BEST_WORST, TIE_DROP, "abcde");
+    assert_pair(pairs[0], 3, 1, 1, 1, false);
+    assert_int_equal(group(pairs, scores, 5, PAIRING_ALL, TIE_FIRST, "abcde"), 10);
+    for (int p = 0; p < 10; p++)
+        assert_true((pairs[p].weight > 0) ==
+                    !(isnan(scores[pairs[p].winner]) || isnan(scores[pairs[p].loser])));
+    group(pairs, one, 3, PAIRING_BEST_WORST, TIE_FIRST, "abc");
+    assert_true(pairs[0].weight == 0 && pairs[0].winner != pairs[0].loser);
+    group(pairs, none, 2, PAIRING_PAIR, TIE_SOFT, "ab");
+    assert_true(pairs[0].weight == 0 && !pairs[0].tie);
+}
+
 static void test_equal_scores_tie_the_first_two(void **state)
 {
     const double scores[] = { 2, 2, 2 };
@@ -151,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_ties_follow_the_policy),
         cmocka_unit_test(test_identical_responses_weigh_nothing),
         cmocka_unit_test(test_best_against_worst),
+        cmocka_unit_test(test_a_score_that_did_not_come_makes_no_pair),
         cmocka_unit_test(test_equal_scores_tie_the_first_two),
         cmocka_unit_test(test_first_is_the_lower_sample),
         cmocka_unit_test(test_all_pairs_share_the_weight_of_one),

@@ -1,0 +1,133 @@
+/* See scores.h.  What goes on from step to step is changed in scores_end only, so that a step that
+ * fails and is done again after a resume counts once. */
+#include "learner/scores.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "learner/internal.h"
+
+void scores_layout(struct scores *s, struct memory *memory, int R)
+{
+    size_t n = (size_t)(R > 0 ? R : 1);
+
+    s->R = R;
+    s->kept = memory_take(memory, n * sizeof *s->kept);
+    s->now = memory_take(memory, n * sizeof *s->now);
+    s->mean = memory_take(memory, n * sizeof *s->mean);
+    s->std = memory_take(memory, n * sizeof *s->std);
+}
+
+/* ---- scores of a row */
+
+double score_shape(const struct config_reward *c, double x, double mean, double std)
+{
+    double y = (x - mean) / std;
+
+    if (c->clip.count == 2 && y < c->clip.items[0])
+        y = c->clip.items[0];
+    if (c->clip.count == 2 && y > c->clip.items[1])
+        y = c->clip.items[1];
+    return y;
+}
+
+double score_given(const struct config *c, const struct batch *b, int n)
+{
+    double score = 0;
+
+    for (int r = 0; r < b->R; r++)
+        score += c->rewards[r].weight * b->reward[(size_t)n * b->R + r];
+    return isfinite(score) ? score : NAN;
+}
+
+double row_reward(const struct learner *ln, const struct batch *b, int n, int r)
+{
+    const struct scores *s = &ln->rewards;
+    double x = b->reward[(size_t)n * b->R + r];
+
+    return isfinite(x) ? score_shape(&ln->config->rewards[r], x, s->mean[r], s->std[r]) : NAN;
+}
+
+double row_score(const struct learner *ln, const struct batch *b, int n)
+{
+    double score = 0;
+
+    for (int r = 0; r < b->R; r++)
+        score += ln->config->rewards[r].weight * row_reward(ln, b, n, r);
+    return score;
+}
+
+/* ---- the whole step */
+
+/* Mean and spread that source r is measured by in this step. */
+static void set_scale(struct learner *ln, const struct batch *b, int r)
+{
+    const struct config_reward *c = &ln->config->rewards[r];
+    struct scores *s = &ln->rewards;
+
+    s->mean[r] = 0;
+    s->std[r] = 1;
+    s->now[r] = s->kept[r];
+    if (c->normalise && strcmp(c->normalise, "fixed") == 0) {
+        s->mean[r] = c->mean;
+        s->std[r] = c->std;
+    }
+    if (c->normalise && strcmp(c->normalise, "running") == 0) {
+        for (int n = 0; n < b->P * b->k; n++)
+            running_add(&s->now[r], ln->stats.all[(size_t)n * s->R + r]);
+        s->mean[r] = s->now[r].mean;
+        s->std[r] = running_std(&s->now[r]);
+    }
+}
+
+/* Is there a response with all its scores?  If not, a line names the source that failed most. */
+static int check_scores(const struct learner *ln, const struct batch *b)
+{
+    int rows = b->P * b->k, R = ln->rewards.R, whole = 0, worst = 0, most = -1;
+
+    for (int n = 0; n < rows; n++) {
+        bool failed = false;
+        for (int r = 0; r < R; r++)
+            failed |= !isfinite(ln->stats.all[(size_t)n * R + r]);
+        whole += !failed;
+    }
+    if (whole > 0)
+        return RL_OK;
+    for (int r = 0; r < R; r++) {
+        int missing = 0;
+        for (int n = 0; n < rows; n++)
+            missing += !isfinite(ln->stats.all[(size_t)n * R + r]);
+        if (missing > most) {
+            most = missing;
+            worst = r;
+        }
+    }
+    return rl_error(RL_ENAN, "step %lld: no response has all its scores; reward \"%s\" gave none "
+                    "or no finite number for %d of %d", (long long)b->step + 1,
+                    ln->config->rewards[worst].name, most, rows);
+}
+
+int scores_begin(struct learner *ln, const struct batch *b)
+{
+    struct scores *s = &ln->rewards;
+    int rc = RL_OK;
+
+    if (s->R == 0 || !(algorithm_columns(ln->algorithm, ln->config) & COL_REWARD))
+        return RL_OK;
+    if (b->groups > 0 && b->R != s->R)
+        rc = rl_error(RL_EBUG, "%d reward columns for %d rewards", b->R, s->R);
+    TRY(comm_agree(ln->team, rc));
+    TRY(stats_gather(&ln->stats, b->reward, (size_t)b->k * s->R));
+    for (int r = 0; r < s->R; r++)
+        set_scale(ln, b, r);
+    rc = check_scores(ln, b);
+done:
+    return rc;
+}
+
+void scores_end(struct learner *ln)
+{
+    for (int r = 0; r < ln->rewards.R; r++)
+        ln->rewards.kept[r] = ln->rewards.now[r];
+}
