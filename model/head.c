@@ -99,13 +99,12 @@ void head_clear(struct head *h, const struct pass *p)
     memset(h->dhidden, 0, (size_t)p->T * p->model->shape.C * sizeof(float));
 }
 
-void head_norm_backward(struct head *h, const struct pass *p, const float *x, float *dx,
-                        float *grads)
+void head_norm_backward(struct head *h, const struct pass *p, const float *x, float *dx, float *dw)
 {
     const struct model *m = p->model;
     struct compute *k = m->compute;
 
-    k->rmsnorm_backward(k, dx, grads + m->norm, h->dhidden, x, model_at(m, m->norm), h->rstd, p->T,
+    k->rmsnorm_backward(k, dx, dw, h->dhidden, x, model_at(m, m->norm), h->rstd, p->T,
                         m->shape.C);
 }
 
@@ -175,7 +174,7 @@ static int pick(struct head *h, const float *dlogp, const float *dentropy, int *
 
 /* The picked rows' tiles again, now as gradients: into drows and the head's weight. */
 static void tiles_backward(struct head *h, const struct model *m, int R, bool with_entropy,
-                           float *dw)
+                           bool drows, float *dw)
 {
     struct compute *k = m->compute;
     int V = m->shape.V, C = m->shape.C;
@@ -190,25 +189,27 @@ static void tiles_backward(struct head *h, const struct model *m, int R, bool wi
                            h->temperature, v, n, R);
         k->lse_backward(k, h->logits, h->pick_state, h->pick_targets, h->dlogp,
                         with_entropy ? h->dentropy : NULL, h->temperature, v, n, R);
-        k->matmul_backward_input(k, h->drows, h->logits,
-                                 matrix_weights(m, &m->head) + (size_t)v * C, R, n, C);
-        k->matmul_backward_weight(k, dw + (size_t)v * C, h->logits, h->rows, R, n, C);
+        if (drows)
+            k->matmul_backward_input(k, h->drows, h->logits,
+                                     matrix_weights(m, &m->head) + (size_t)v * C, R, n, C);
+        if (dw)
+            k->matmul_backward_weight(k, dw + (size_t)v * C, h->logits, h->rows, R, n, C);
     }
 }
 
 void head_backward(struct head *h, const struct pass *p, const float *dlogp,
-                   const float *dentropy, float *grads)
+                   const float *dentropy, bool dhidden, float *dw)
 {
     const struct model *m = p->model;
     struct compute *k = m->compute;
-    float *dw = m->shape.tied ? h->grads : grads + m->head.offset;
     int C = m->shape.C, next = 0, R;
 
     while ((R = pick(h, dlogp, dentropy, &next)) > 0) {
         k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
         memset(h->drows, 0, (size_t)R * C * sizeof(float));
-        tiles_backward(h, m, R, dentropy != NULL, dw);
-        k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
+        tiles_backward(h, m, R, dentropy != NULL, dhidden, dw);
+        if (dhidden)
+            k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
     }
 }
 
@@ -238,16 +239,21 @@ static int pick_scored(struct head *h, const struct pass *p, const float *dscore
     return R;
 }
 
-void score_backward(struct head *h, const struct pass *p, const float *dscore, float *grads)
+void score_backward(struct head *h, const struct pass *p, const float *dscore, bool dhidden,
+                    float *dw)
 {
     const struct model *m = p->model;
     struct compute *k = m->compute;
-    int C = m->shape.C, next = 0, R;
+    int C = m->shape.C, S = m->shape.scores, next = 0, R;
 
     while ((R = pick_scored(h, p, dscore, &next)) > 0) {
         k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
+        if (dw)
+            k->matmul_backward_weight(k, dw, h->dscore, h->rows, R, S, C);
+        if (!dhidden)
+            continue;
         memset(h->drows, 0, (size_t)R * C * sizeof(float));
-        matrix_backward(m, &m->score, h->drows, grads, h->dscore, h->rows, R);
+        k->matmul_backward_input(k, h->drows, h->dscore, matrix_weights(m, &m->score), R, S, C);
         k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
     }
 }

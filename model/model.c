@@ -285,12 +285,3 @@ void matrix_forward(const struct model *m, const struct matrix *w, float *y, con
 
     k->matmul_forward(k, y, x, matrix_weights(m, w), w->packed, T, w->out, w->in);
 }
-
-void matrix_backward(const struct model *m, const struct matrix *w, float *dx, float *grads,
-                     const float *dy, const float *x, int T)
-{
-    struct compute *k = m->compute;
-
-    k->matmul_backward_input(k, dx, dy, matrix_weights(m, w), T, w->out, w->in);
-    k->matmul_backward_weight(k, grads + w->offset, dy, x, T, w->out, w->in);
-}

@@ -133,6 +133,47 @@ int model_backward(struct trainer *t, const float *dlogp, const float *dentropy,
 /* End of a leaf: folds what is summed apart (the head of a tied model) into grads. */
 int model_backward_finish(struct trainer *t, float *grads);
 
+/* ---- a backward pass cut open: block by block, with a factor for each row
+ *
+ *   TRY(trainer_create_blocks(&t, m, max_rows, max_tokens, recompute));
+ *   TRY(model_run(t, tokens, start, N, 1.0f, true, &out));
+ *   TRY(model_backward_begin(t, &d));
+ *   for (int b = 0; b < model_blocks(m); b++) {
+ *       ... model_backward_block(t, b, first_row, end_row, scale, grads), as often as needed ...
+ *       TRY(model_backward_next(t));
+ *   }
+ *
+ * The pass is linear in d and rows do not meet, so the gradient of sum over rows of scale[n] times
+ * the row's share of sum(d * outputs) needs the pass over activations only once, for any number of
+ * objectives (RACO, spec/algorithms.md 4.5): objective i of a pairwise loss has d = 1 on the
+ * response's tokens and scale = d loss_i / d S of the row.  A block is a run of the flat buffer:
+ *
+ *   block 0   the last norm, with the score head and the vocabulary head that is not tied
+ *   1 .. L    layers L-1 .. 0
+ *   L + 1     the embedding, with the vocabulary head that is tied to it
+ */
+int model_blocks(const struct model *m);                            /* L + 2 */
+void model_block_range(const struct model *m, int block, size_t *offset, size_t *count);
+
+/* A trainer that can do so, and all that others can; it holds a layer's gradients of activations
+ * apart, and copies of d. */
+int trainer_create_blocks(struct trainer **t, struct model *m, int max_rows, int max_tokens,
+                          bool recompute);
+size_t trainer_bytes_blocks(const struct model_shape *shape, int max_rows, int max_tokens,
+                            bool recompute);
+
+/* After model_run(keep): d, indexed as outputs are, is copied.  Block 0 is at hand. */
+int model_backward_begin(struct trainer *t, const struct model_outputs *d);
+/* Add to grads (the block's count floats) the gradient of the rows [first_row, end_row) of the last
+ * model_run, row n times scale[n] (N; NULL: 1).  Rows of scale 0 add nothing, and cost nothing in
+ * the products.  Sums over tokens continue the chains that are in grads; only the head of a tied
+ * model is summed apart and added at the end of the call.  So scale 1, one call for the rows of a
+ * leaf, gives the bits of model_run_backward and model_backward_finish. */
+int model_backward_block(struct trainer *t, int block, int first_row, int end_row,
+                         const float *scale, float *grads);
+/* On to the next block: moves the gradient of activations one block down. */
+int model_backward_next(struct trainer *t);
+
 /* ---- generation: a paged cache of keys and values */
 struct cache;
 /* pages of KEY_BLOCK positions; a call of model_extend takes max_rows rows, max_tokens tokens. */

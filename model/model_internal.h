@@ -4,6 +4,7 @@
  *   forward.c  one pass over packed rows, layer by layer          backward.c  the same, mirrored
  *   head.c     hidden states -> log-probabilities and scores, and back
  *   trainer.c  plans the activations and runs forward, head, backward
+ *   blocks.c   the backward pass cut open, with a factor for each row
  *   cache.c    pages of keys and values, and the pass that extends rows
  */
 #ifndef MODEL_MODEL_INTERNAL_H
@@ -69,9 +70,6 @@ static inline const float *matrix_weights(const struct model *m, const struct ma
 }
 /* y(T,out) = x(T,in) w^T */
 void matrix_forward(const struct model *m, const struct matrix *w, float *y, const float *x, int T);
-/* dx += dy w, and the weight's gradient += dy^T x */
-void matrix_backward(const struct model *m, const struct matrix *w, float *dx, float *grads,
-                     const float *dy, const float *x, int T);
 /* keep: every array has bytes of its own until the backward pass; else the two halves share. */
 void activations_layout(struct activations *a, struct memory *memory, const struct model_shape *s,
                         int T, bool keep);
@@ -88,11 +86,31 @@ void layer_close(const struct pass *p, int l, const struct activations *a, float
 /* backward.c */
 struct gradients {               /* scratch of one layer's backward pass */
     float *act, *gate, *up;      /* (T,F) */
-    float *norm;                 /* (T,C) */
+    float *norm2, *norm1;        /* (T,C) of the norms' outputs */
     float *att, *q, *key, *value;
+    float *out, *mid;            /* (T,C) of the layer's output and its middle, kept: apart only */
 };
+/* A weight's gradient is dy^T x: (T, out) and (T, in). */
+struct product { const struct matrix *w; const float *dy, *x; };
+#define MLP_PRODUCTS 3
+#define ATTENTION_PRODUCTS 4
+
+/* apart: both halves of a layer stay until the next layer (blocks.c); else they share bytes. */
 void gradients_layout(struct gradients *d, struct memory *memory, const struct model_shape *s,
-                      int T);
+                      int T, bool apart);
+/* y = mid + down(silu(gate) * up), gate and up of norm2(mid): from dx, the gradient of y, to
+ * d->norm2; and the products of the weights' gradients. */
+void mlp_backward(const struct pass *p, int l, const struct activations *a, struct gradients *d,
+                  const float *dx);
+void mlp_products(const struct pass *p, int l, const struct activations *a,
+                  const struct gradients *d, const float *dx, struct product out[MLP_PRODUCTS]);
+/* mid = x + o(attention(rotary(q, k), v)), q, k and v of norm1(x): from dx, the gradient of mid, to
+ * d->norm1. */
+void attention_backward(const struct pass *p, int l, const struct activations *a,
+                        struct gradients *d, const float *dx);
+void attention_products(const struct pass *p, int l, const struct activations *a,
+                        const struct gradients *d, const float *dx,
+                        struct product out[ATTENTION_PRODUCTS]);
 /* dx: the gradient of the layer's output becomes that of its input x. */
 void layer_backward(const struct pass *p, int l, const struct activations *a, struct gradients *d,
                     const float *x, float *dx, float *grads);
@@ -136,16 +154,58 @@ void head_norm_forward(struct head *h, const struct pass *p, const float *x);
 void head_forward(struct head *h, const struct pass *p, float temperature, float *logp,
                   float *entropy);
 void score_forward(const struct head *h, const struct pass *p, float *score);
-/* dhidden = 0; what came of the hidden states is added; dx(T,C) += the gradient of x. */
+/* dhidden = 0; the gradients of outputs are added to it and to the head's weight, or to one of them
+ * (dhidden false; dw NULL); dx(T,C) += the gradient of x. */
 void head_clear(struct head *h, const struct pass *p);
 void head_backward(struct head *h, const struct pass *p, const float *dlogp,
-                   const float *dentropy, float *grads);
-void score_backward(struct head *h, const struct pass *p, const float *dscore, float *grads);
+                   const float *dentropy, bool dhidden, float *dw);
+void score_backward(struct head *h, const struct pass *p, const float *dscore, bool dhidden,
+                    float *dw);
 void head_norm_backward(struct head *h, const struct pass *p, const float *x, float *dx,
-                        float *grads);
+                        float *dw);
 /* Logits (n,V) of the chosen positions of x; last and hidden are (n,C), rstd (n). */
 void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
                  float *last, float *hidden, float *rstd);
+
+/* trainer.c */
+enum keep { KEEP_NOTHING, KEEP_INPUTS, KEEP_ALL };
+
+struct trainer {
+    struct model *model;         /* NULL in trainer_bytes */
+    struct model_shape shape;
+    enum keep mode;
+    bool apart;                  /* the backward pass can be cut into blocks */
+    int max_rows, max_tokens;
+    struct memory memory;        /* everything below lies in it */
+
+    int *tokens, *start, *position;      /* copies: (T), (N+1) from 0, (T) */
+    float *x;                    /* (L+1,T,C) layer inputs, or (2,T,C) */
+    struct activations *inside;  /* (L) or one */
+    struct head head;
+    struct gradients d;
+    float *dx;                   /* (T,C) */
+
+    struct pass pass;            /* of the last forward */
+    int first;                   /* its start[0]: where its rows lie in the caller's arrays */
+    bool kept;                   /* a backward pass may follow */
+    bool kept_logp;              /* and take gradients of log-probabilities */
+    uint64_t version;            /* of the weights then */
+
+    /* blocks.c, apart only */
+    int block;                   /* whose gradients may be asked for; -1: none */
+    struct model_outputs given;  /* what came in: logp, entropy (T), score (T, scores); or NULL */
+    struct model_outputs copies; /* room for it, */
+    struct model_outputs scaled; /* and for it times the rows' factors */
+    float *times;                /* (T, widest) a product's dy times the rows' factors */
+    float *nowhere;              /* (T,C) and (C): gradients that are not wanted */
+};
+/* Input of layer l; x_at(t, L) is the last layer's output. */
+float *x_at(const struct trainer *t, int l);
+struct activations *inside_at(const struct trainer *t, int l);      /* made again if not kept */
+int backward_check(const struct trainer *t, const struct model_outputs *d);
+
+/* blocks.c */
+void blocks_layout(struct trainer *t, struct memory *memory);
 
 /* families/ */
 int llama_read(struct model_shape *shape, const struct json *config, const char *path);

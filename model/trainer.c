@@ -10,40 +10,25 @@
 
 #include "model/model_internal.h"
 
-enum mode { KEEP_NOTHING, KEEP_INPUTS, KEEP_ALL };
-
-struct trainer {
-    struct model *model;         /* NULL in trainer_bytes */
-    struct model_shape shape;
-    enum mode mode;
-    int max_rows, max_tokens;
-    struct memory memory;        /* everything below lies in it */
-
-    int *tokens, *start, *position;      /* copies: (T), (N+1) from 0, (T) */
-    float *x;                    /* (L+1,T,C) layer inputs, or (2,T,C) */
-    struct activations *inside;  /* (L) or one */
-    struct head head;
-    struct gradients d;
-    float *dx;                   /* (T,C) */
-
-    struct pass pass;            /* of the last forward */
-    int first;                   /* its start[0]: where its rows lie in the caller's arrays */
-    bool kept;                   /* a backward pass may follow */
-    bool kept_logp;              /* and take gradients of log-probabilities */
-    uint64_t version;            /* of the weights then */
-};
-
 static size_t inside_count(const struct trainer *t)
 {
     return t->mode == KEEP_ALL ? (size_t)t->shape.L : 1;
 }
 
-/* Input of layer l; x_at(t, L) is the last layer's output. */
-static float *x_at(const struct trainer *t, int l)
+float *x_at(const struct trainer *t, int l)
 {
     size_t slot = t->mode == KEEP_NOTHING ? l % 2 : l;
 
     return t->x + slot * t->max_tokens * t->shape.C;
+}
+
+struct activations *inside_at(const struct trainer *t, int l)
+{
+    struct activations *a = &t->inside[t->mode == KEEP_ALL ? l : 0];
+
+    if (t->mode == KEEP_INPUTS)
+        layer_inside(&t->pass, l, a, x_at(t, l));
+    return a;
 }
 
 static void layout(struct trainer *t, struct memory *m)
@@ -63,6 +48,8 @@ static void layout(struct trainer *t, struct memory *m)
         t->dx = memory_take(m, T * s->C * sizeof(float));
     for (size_t l = 0; t->mode == KEEP_ALL && l < inside_count(t); l++)
         activations_layout(&t->inside[l], m, s, t->max_tokens, true);
+    if (t->apart)
+        blocks_layout(t, m);
 
     mark = memory_mark(m);              /* the head's scratch, then that of the layers */
     head_layout_scratch(&t->head, m, s, t->max_tokens, backward);
@@ -70,11 +57,11 @@ static void layout(struct trainer *t, struct memory *m)
     if (t->mode != KEEP_ALL)
         activations_layout(&t->inside[0], m, s, t->max_tokens, backward);
     if (backward)
-        gradients_layout(&t->d, m, s, t->max_tokens);
+        gradients_layout(&t->d, m, s, t->max_tokens, t->apart);
 }
 
-static int plan(struct trainer **out, const struct model_shape *s, struct model *m, enum mode mode,
-                int max_rows, int max_tokens)
+static int plan(struct trainer **out, const struct model_shape *s, struct model *m, enum keep mode,
+                bool apart, int max_rows, int max_tokens)
 {
     struct trainer *t;
 
@@ -87,6 +74,8 @@ static int plan(struct trainer **out, const struct model_shape *s, struct model 
     t->model = m;
     t->shape = *s;
     t->mode = mode;
+    t->apart = apart;
+    t->block = -1;
     t->max_rows = max_rows;
     t->max_tokens = max_tokens;
     t->inside = calloc(inside_count(t), sizeof *t->inside);
@@ -98,12 +87,12 @@ static int plan(struct trainer **out, const struct model_shape *s, struct model 
     return RL_OK;
 }
 
-static int create(struct trainer **out, struct model *m, enum mode mode, int max_rows,
+static int create(struct trainer **out, struct model *m, enum keep mode, bool apart, int max_rows,
                   int max_tokens)
 {
     int rc = RL_OK;
 
-    TRY(plan(out, &m->shape, m, mode, max_rows, max_tokens));
+    TRY(plan(out, &m->shape, m, mode, apart, max_rows, max_tokens));
     memory_count(&(*out)->memory);
     layout(*out, &(*out)->memory);
     TRY(memory_open(&(*out)->memory));
@@ -119,20 +108,27 @@ done:
 int trainer_create(struct trainer **t, struct model *m, int max_rows, int max_tokens,
                    bool recompute)
 {
-    return create(t, m, recompute ? KEEP_INPUTS : KEEP_ALL, max_rows, max_tokens);
+    return create(t, m, recompute ? KEEP_INPUTS : KEEP_ALL, false, max_rows, max_tokens);
+}
+
+int trainer_create_blocks(struct trainer **t, struct model *m, int max_rows, int max_tokens,
+                          bool recompute)
+{
+    return create(t, m, recompute ? KEEP_INPUTS : KEEP_ALL, true, max_rows, max_tokens);
 }
 
 int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, int max_tokens)
 {
-    return create(t, m, KEEP_NOTHING, max_rows, max_tokens);
+    return create(t, m, KEEP_NOTHING, false, max_rows, max_tokens);
 }
 
-static size_t bytes(const struct model_shape *s, enum mode mode, int max_rows, int max_tokens)
+static size_t bytes(const struct model_shape *s, enum keep mode, bool apart, int max_rows,
+                    int max_tokens)
 {
     struct memory memory;
     struct trainer *t;
 
-    if (plan(&t, s, NULL, mode, max_rows, max_tokens) != RL_OK)
+    if (plan(&t, s, NULL, mode, apart, max_rows, max_tokens) != RL_OK)
         return 0;
     memory_count(&memory);
     layout(t, &memory);
@@ -144,12 +140,18 @@ size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max
                      int max_tokens, bool recompute)
 {
     (void)k;                            /* activations are the same for every backend */
-    return bytes(shape, recompute ? KEEP_INPUTS : KEEP_ALL, max_rows, max_tokens);
+    return bytes(shape, recompute ? KEEP_INPUTS : KEEP_ALL, false, max_rows, max_tokens);
+}
+
+size_t trainer_bytes_blocks(const struct model_shape *shape, int max_rows, int max_tokens,
+                            bool recompute)
+{
+    return bytes(shape, recompute ? KEEP_INPUTS : KEEP_ALL, true, max_rows, max_tokens);
 }
 
 size_t trainer_bytes_scoring(const struct model_shape *shape, int max_rows, int max_tokens)
 {
-    return bytes(shape, KEEP_NOTHING, max_rows, max_tokens);
+    return bytes(shape, KEEP_NOTHING, false, max_rows, max_tokens);
 }
 
 void trainer_destroy(struct trainer *t)
@@ -213,6 +215,7 @@ int model_run(struct trainer *t, const int *tokens, const int *start, int N, flo
     int rc = RL_OK, L = t->shape.L;
 
     t->kept = false;
+    t->block = -1;
     TRY(run_check(t, temperature, keep, out));
     TRY(rows_check(t->model, tokens, start, NULL, N, t->max_rows, t->max_tokens));
     begin(t, tokens, start, N);
@@ -245,7 +248,7 @@ int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N
     return model_run(t, tokens, start, N, temperature, keep, &out);
 }
 
-static int backward_check(const struct trainer *t, const struct model_outputs *d)
+int backward_check(const struct trainer *t, const struct model_outputs *d)
 {
     if (!t->kept)
         return rl_error(RL_EBUG, "a backward pass without a forward pass that was kept");
@@ -256,29 +259,32 @@ static int backward_check(const struct trainer *t, const struct model_outputs *d
     return outputs_check(t, d);
 }
 
+/* Where the vocabulary head's gradient gathers: in a buffer of its own when the head is tied. */
+static float *head_grads(const struct trainer *t, float *grads)
+{
+    return t->shape.tied ? t->head.grads : grads + t->model->head.offset;
+}
+
 int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads)
 {
     const struct pass *p = &t->pass;
+    const struct model *m = t->model;
     int rc = RL_OK, L = t->shape.L;
 
     TRY(backward_check(t, d));
+    t->block = -1;
     memset(t->dx, 0, (size_t)p->T * t->shape.C * sizeof *t->dx);
     head_clear(&t->head, p);
     if (d->logp || d->entropy)
         head_backward(&t->head, p, d->logp ? d->logp + t->first : NULL,
-                      d->entropy ? d->entropy + t->first : NULL, grads);
+                      d->entropy ? d->entropy + t->first : NULL, true, head_grads(t, grads));
     if (d->score)
-        score_backward(&t->head, p, d->score + first_score(t), grads);
-    head_norm_backward(&t->head, p, x_at(t, L), t->dx, grads);
-    for (int l = L - 1; l >= 0; l--) {
-        struct activations *a = &t->inside[t->mode == KEEP_ALL ? l : 0];
-
-        if (t->mode == KEEP_INPUTS)
-            layer_inside(p, l, a, x_at(t, l));
-        layer_backward(p, l, a, &t->d, x_at(t, l), t->dx, grads);
-    }
+        score_backward(&t->head, p, d->score + first_score(t), true, grads + m->score.offset);
+    head_norm_backward(&t->head, p, x_at(t, L), t->dx, grads + m->norm);
+    for (int l = L - 1; l >= 0; l--)
+        layer_backward(p, l, inside_at(t, l), &t->d, x_at(t, l), t->dx, grads);
     embed_backward(p, t->dx, grads);
-    rc = compute_sync(t->model->compute);
+    rc = compute_sync(m->compute);
 done:
     return rc;
 }
