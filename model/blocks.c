@@ -1,5 +1,5 @@
-/* The backward pass cut open.  model_backward_next moves dx down by one block and leaves that block's
- * gradients of activations (dy of each product) in t->d; model_backward_block makes weight
+/* The backward pass cut open.  model_backward_next moves dx down by one block and leaves that
+ * block's gradients of activations (dy of each product) in t->d; model_backward_block makes weight
  * gradients of them, for some rows times a factor each:
  *
  *   dW += sum over rows n of scale[n] * dy(n)^T x(n)        one chain over tokens, in order
