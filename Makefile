@@ -54,6 +54,7 @@ FOLDERS_test_compute_math = compute base
 FOLDERS_test_compute_slope = compute base
 FOLDERS_test_data       = data base
 FOLDERS_test_prompts    = data base
+FOLDERS_test_records    = data base
 FOLDERS_test_tokenizer  = data base
 FOLDERS_test_tokenizer_files = data base
 FOLDERS_test_comm       = comm data compute base

@@ -13,6 +13,7 @@ enum purpose {          /* numbers are part of the bit contract: append, never r
     PURPOSE_INIT = 4,   /* initial weights */
     PURPOSE_TEST = 5,
     PURPOSE_COMBINE = 6,/* order in which objectives are projected */
+    PURPOSE_JUDGE = 7,  /* which answer a judge prompt shows as A */
 };
 
 struct counter {

@@ -17,7 +17,12 @@
 #include "base/array.h"
 #include "base/memory.h"
 
-enum column { COL_TOKENS = 1, COL_ACTOR_LOGP = 2, COL_REF_LOGP = 4, COL_REWARD = 8, COL_ALL = 15 };
+enum column {
+    COL_TOKENS = 1, COL_ACTOR_LOGP = 2, COL_REF_LOGP = 4, COL_REWARD = 8,
+    COL_LABEL = 16,             /* what a record of a file says of a row */
+    COL_ROLLOUT = 15,           /* what rollouts have */
+    COL_ALL = 31
+};
 enum finish { FINISH_NONE = 0, FINISH_EOS = 1, FINISH_STOP = 2, FINISH_LENGTH = 3 };
 
 struct batch {
@@ -40,7 +45,11 @@ struct batch {
     int64_t *version;           /* (N) of the weights that sampled it       }            */
     float *actor_logp;          /* (T) 0 on the prompt.  COL_ACTOR_LOGP */
     float *ref_logp;            /* (T) 0 on the prompt.  COL_REF_LOGP */
-    double *reward;             /* (N,R).  COL_REWARD */
+    double *reward;             /* (N,R).  COL_REWARD: scores, or labels of a file (records.h) */
+    double *weight;             /* (N) 0: the row is there to fill, or a mismatched twin } LABEL */
+    double *margin;             /* (N) of the row's pair, 0 when not given               }       */
+    int *annotator;             /* (N) who labelled it, from 0                           }       */
+    int *objective;             /* (N) the data set of its group; -1: all of them        }       */
 };
 
 /* One part of a column: where its elements are.  The table batch_parts[] ends with name NULL; links

@@ -58,6 +58,8 @@ int queue_read(struct checkpoint *c, const char *path, int q, struct batch *b)
     for (const struct batch_part *part = batch_parts; part->name; part++) {
         void *to = batch_part_at(b, part, 0, b->N, &elements);
         size_t first = (size_t)b->group * (size_t)b->k;
+        if (!(part->column & COL_ROLLOUT))
+            continue;
         if (part->extent == PER_TOKEN)
             first = first_token;
         else if (part->extent == PER_REWARD)

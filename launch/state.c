@@ -79,11 +79,13 @@ static int gather_batch(struct run *r, int64_t step, int q, struct stored *out, 
     TRY(comm_agree(r->team, ring_collect(r, &r->train, step)));
     snprintf(out[*n].array.name, ARRAY_NAME, "queue/%d/lengths", q);
     TRY(gather_lengths(r->team, b, &out[(*n)++]));
-    for (const struct batch_part *part = batch_parts; part->name; part++, (*n)++) {
+    for (const struct batch_part *part = batch_parts; part->name; part++) {
         size_t elements;
         const void *mine = batch_part_at(b, part, 0, b->N, &elements);
+        if (!(part->column & COL_ROLLOUT))
+            continue;
         snprintf(out[*n].array.name, ARRAY_NAME, "queue/%d/%s", q, part->name);
-        TRY(gather_array(r->team, mine, elements, part->dtype, &out[*n]));
+        TRY(gather_array(r->team, mine, elements, part->dtype, &out[(*n)++]));
     }
 done:
     return rc;

@@ -1,0 +1,215 @@
+/* Judge prompts; see judge.h. */
+#include "data/judge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/status.h"
+
+enum { PROMPT, A, B, NAMES };
+static const char *const names[NAMES] = { "{prompt}", "{a}", "{b}" };
+
+struct judge {
+    struct ids text;            /* of all pieces, one after the other */
+    struct ids front;           /* what the tokenizer puts before a text */
+    int pieces;                 /* piece i ends at end[i]; between i and i + 1 stands name[i] */
+    int end[NAMES + 1], name[NAMES];
+    int answer[2];
+};
+
+struct parse {
+    const char *path;
+    struct tokenizer *tokenizer;
+    int vocabulary;
+    bool seen[NAMES];
+};
+
+/* The name that begins at `at`, or -1. */
+static int name_at(const char *at, const char *end)
+{
+    for (int i = 0; i < NAMES; i++)
+        if ((size_t)(end - at) >= strlen(names[i]) && memcmp(at, names[i], strlen(names[i])) == 0)
+            return i;
+    return -1;
+}
+
+static int piece_add(struct judge *j, const struct parse *p, const char *text, size_t bytes)
+{
+    int rc = RL_OK;
+
+    TRY(tokenizer_encode(p->tokenizer, text, bytes, false, &j->text));
+    j->end[j->pieces++] = j->text.count;
+done:
+    return rc;
+}
+
+static int name_add(struct judge *j, struct parse *p, int name)
+{
+    if (p->seen[name])
+        return rl_error(RL_EINVAL, "%s: %s is there twice; a judge template has it once", p->path,
+                        names[name]);
+    p->seen[name] = true;
+    j->name[j->pieces - 1] = name;
+    return RL_OK;
+}
+
+/* The token of an answer behind the last piece, which is tokenized with it. */
+static int find_answer(struct judge *j, const struct parse *p, const char *tail, size_t bytes,
+                       int which)
+{
+    int first = j->pieces > 1 ? j->end[j->pieces - 2] : 0, own = j->text.count - first;
+    struct text with = { 0 };
+    struct ids ids = { 0 };
+    int rc = RL_OK;
+
+    text_add(&with, tail, bytes);
+    text_adds(&with, which ? "B" : "A");
+    TRY(tokenizer_encode(p->tokenizer, with.data, with.size, false, &ids));
+    if (ids.count != own + 1 ||
+        (own > 0 && memcmp(ids.data, j->text.data + first, (size_t)own * sizeof(int)) != 0))
+        rc = rl_error(RL_EINVAL, "%s: the answer \"%c\" is not one token behind the last character "
+                      "of the template; end it %s a space", p->path, which ? 'B' : 'A',
+                      bytes > 0 && tail[bytes - 1] == ' ' ? "without" : "with");
+    else
+        j->answer[which] = ids.data[own];
+done:
+    text_free(&with);
+    ids_free(&ids);
+    return rc;
+}
+
+/* Text up to the next name, the name, and so on; the rest is the last piece. */
+static int read_pieces(struct judge *j, struct parse *p, const char *text, size_t bytes)
+{
+    const char *end = text + bytes, *from = text;
+    int rc = RL_OK;
+
+    for (const char *at = text; at < end; at++) {
+        int name = *at == '{' ? name_at(at, end) : -1;
+        if (name < 0)
+            continue;
+        TRY(piece_add(j, p, from, (size_t)(at - from)));
+        TRY(name_add(j, p, name));
+        from = at + strlen(names[name]);
+        at = from - 1;
+    }
+    TRY(piece_add(j, p, from, (size_t)(end - from)));
+    for (int i = A; i <= B; i++)
+        if (!p->seen[i])
+            TRY(rl_error(RL_EINVAL, "%s: no %s: a judge template shows {prompt} and the answers "
+                         "{a} and {b}", p->path, names[i]));
+    for (int i = 0; i < 2; i++)
+        TRY(find_answer(j, p, from, (size_t)(end - from), i));
+done:
+    return rc;
+}
+
+static int check_vocabulary(const struct judge *j, const struct parse *p)
+{
+    int highest = j->answer[0] > j->answer[1] ? j->answer[0] : j->answer[1];
+
+    for (int i = 0; i < j->text.count; i++)
+        highest = j->text.data[i] > highest ? j->text.data[i] : highest;
+    if (j->answer[0] == j->answer[1])
+        return rl_error(RL_EINVAL, "%s: the tokenizer has one token for the answers \"A\" and "
+                        "\"B\"", p->path);
+    if (highest >= p->vocabulary)
+        return rl_error(RL_EINVAL, "%s: the tokenizer gives id %d and the model's vocabulary ends "
+                        "at %d: they do not belong together", p->path, highest, p->vocabulary - 1);
+    return RL_OK;
+}
+
+int judge_parse(struct judge **out, const char *text, size_t bytes, const char *path,
+                struct tokenizer *tokenizer, int vocabulary)
+{
+    struct parse p = { .path = path, .tokenizer = tokenizer, .vocabulary = vocabulary };
+    struct judge *j = calloc(1, sizeof *j);
+    int rc = RL_OK;
+
+    *out = NULL;
+    if (!j)
+        return rl_error(RL_ENOFIT, "no memory for a judge template");
+    if (!tokenizer)
+        TRY(rl_error(RL_EINVAL, "%s: a judge template needs a tokenizer.json beside the model, "
+                     "which has none", path));
+    TRY(tokenizer_encode(tokenizer, "", 0, true, &j->front));
+    TRY(read_pieces(j, &p, text, bytes));
+    TRY(check_vocabulary(j, &p));
+    *out = j;
+done:
+    if (rc != RL_OK)
+        judge_close(j);
+    return rc;
+}
+
+/* A line end behind the last line is the editor's, not the template's. */
+int judge_open(struct judge **j, const char *path, struct tokenizer *tokenizer, int vocabulary)
+{
+    struct text text = { 0 };
+    int rc = RL_OK;
+
+    *j = NULL;
+    TRY(file_read(path, &text));
+    if (text.size > 0 && text.data[text.size - 1] == '\n')
+        text.data[--text.size] = 0;
+    rc = judge_parse(j, text.size > 0 ? text.data : "", text.size, path, tokenizer, vocabulary);
+done:
+    text_free(&text);
+    return rc;
+}
+
+void judge_close(struct judge *j)
+{
+    if (!j)
+        return;
+    ids_free(&j->text);
+    ids_free(&j->front);
+    free(j);
+}
+
+int judge_answer(const struct judge *j, int which)
+{
+    return j->answer[which];
+}
+
+int judge_length(const struct judge *j, int prompt, int a, int b)
+{
+    const int n[NAMES] = { prompt, a, b };
+    int length = j->front.count + j->text.count;
+
+    for (int i = 0; i < j->pieces - 1; i++)
+        length += n[j->name[i]];
+    return length;
+}
+
+static int *append(int *to, const int *ids, int n)
+{
+    if (n > 0)
+        memcpy(to, ids, (size_t)n * sizeof *to);
+    return to + n;
+}
+
+int judge_write(const struct judge *j, struct slice prompt, struct slice a, struct slice b,
+                int *out)
+{
+    const struct slice part[NAMES] = { prompt, a, b };
+    int *to = append(out, j->front.data, j->front.count), from = 0;
+
+    for (int i = 0; i < j->pieces; i++) {
+        to = append(to, j->text.data ? j->text.data + from : NULL, j->end[i] - from);
+        from = j->end[i];
+        if (i < j->pieces - 1)
+            to = append(to, part[j->name[i]].data, part[j->name[i]].n);
+    }
+    return (int)(to - out);
+}
+
+struct slice judge_strip(const struct judge *j, struct slice prompt)
+{
+    int n = j->front.count;
+
+    if (n > 0 && prompt.n >= n && memcmp(prompt.data, j->front.data, (size_t)n * sizeof(int)) == 0)
+        return (struct slice){ prompt.data + n, prompt.n - n };
+    return prompt;
+}
