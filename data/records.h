@@ -1,8 +1,8 @@
 /* Records: what people or programs said of answers.  JSONL, plain or gzip; a file is a data set.
  *
  *   pair     {"prompt", "chosen", "rejected"}      optional: "score_chosen", "score_rejected",
- *            "rejected_prompt" (the rejected answer's own prompt), "margin", "signs": {name: -1|0|1}
- *            or "raco_s_<name>" (1: chosen is better by this objective)
+ *            "rejected_prompt" (the rejected answer's own), "margin", "signs": {name: -1|0|1} or
+ *            "raco_s_<name>" (1: chosen is better by this objective)
  *   list     {"prompt", "responses": [..], "scores": [..]}
  *   single   {"prompt", "completion", "label": true|false|1|0}
  *
