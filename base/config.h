@@ -89,6 +89,27 @@ struct config {
     } dpo;
     struct { double lambda_d, lambda_u; } kto;
     struct { double sft, eta; } list;
+    /* What is not set (NULL, below 0, 0 for counts) is as the algorithm's row has it: see
+     * learner/policy/rules.h. */
+    struct {
+        char *advantage, *agg, *ratio;
+        double clip_low, clip_high, dual_clip;
+        int64_t epochs, minibatches;
+        double gamma, lambda; bool bootstrap_truncated;
+        char *critic;           /* "own" | "shared" | a model to start from */
+        double critic_lr, value_clip, vf_coef;
+        char *whiten, *variance, *group_std;
+        bool whiten_rewards;
+        char *kl_in, *kl, *kl_control;
+        double kl_coef, kl_target, kl_horizon;
+        double entropy_coef;
+        char *reward_norm; int64_t reward_rows;
+        double reward_clip, missing_eos_penalty, missing_eos_score;
+        double overlong; int64_t overlong_cache; char *overlong_filter;
+        double ptx_coef;
+        char *tis; double tis_max;
+        int64_t max_resample;
+    } ppo;
     /* eps_mode "torch" | "tf" */
     struct { double beta1, beta2, eps, weight_decay; char *eps_mode; } adam;
 

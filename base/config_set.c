@@ -144,7 +144,7 @@ static int set_string(struct reader *r, const struct row *row, char **out,
     if (config_setting_type(s) != CONFIG_TYPE_STRING)
         return wrong_type(r, s, row->key, "a string");
     value = config_setting_get_string(s);
-    if (config_row_allows(row, value))
+    if (config_row_allows(row, value) || (!value[0] && !row->standard[0]))    /* not set */
         return config_set_word(out, value);
     for (const char *p = row->choices; *p; p++)
         text_addf(&words, "%s%c", *p == ' ' ? "," : "", *p);

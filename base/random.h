@@ -14,6 +14,7 @@ enum purpose {          /* numbers are part of the bit contract: append, never r
     PURPOSE_TEST = 5,
     PURPOSE_COMBINE = 6,/* order in which objectives are projected */
     PURPOSE_JUDGE = 7,  /* which answer a judge prompt shows as A */
+    PURPOSE_MINIBATCH = 8, /* which rows of a step are trained on together */
 };
 
 struct counter {

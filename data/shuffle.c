@@ -47,7 +47,7 @@ static void sift(struct shuffled *x, int64_t at, int64_t n)
     x[at] = moved;
 }
 
-static void sort(struct shuffled *x, int64_t n)
+void shuffle_sort(struct shuffled *x, int64_t n)
 {
     for (int64_t at = n / 2 - 1; at >= 0; at--)
         sift(x, at, n);
@@ -69,7 +69,7 @@ static void order_make(struct shuffled *items, int64_t n, uint64_t seed, int64_t
         items[i].key = (uint64_t)words[0] << 32 | words[1];
         items[i].item = i;
     }
-    sort(items, n);
+    shuffle_sort(items, n);
 }
 
 int64_t shuffle_draw(struct shuffle *s, bool shuffle, uint64_t seed, int64_t draw)

@@ -24,6 +24,8 @@ struct shuffle {
 
 int shuffle_open(struct shuffle *s, int64_t n);          /* n > 0; everything is allocated here */
 void shuffle_close(struct shuffle *s);                   /* fine on a zeroed struct */
+/* By (key, item), in place; allocates nothing. */
+void shuffle_sort(struct shuffled *items, int64_t n);
 int64_t shuffle_draw(struct shuffle *s, bool shuffle, uint64_t seed, int64_t draw);
 
 #endif

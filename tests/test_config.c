@@ -248,7 +248,7 @@ static const struct { const char *text, *message; } mistakes[] = {
     { "dpo = {\n los = \"ipo\"; };", "run.cfg:7: unknown key 'dpo.los'; did you mean 'dpo.loss'?" },
     { "adam = { zzzzzzzzzz = 1; };", "the keys of adam are beta1 beta2 eps weight_decay eps_mode" },
     { "adma = { beta1 = 0.5; };", "unknown key 'adma'; did you mean 'adam'?" },
-    { "ppo = { clip = 0.2; };", "unknown key 'ppo'; did you mean 'dpo'?" },
+    { "dqo = { clip = 0.2; };", "unknown key 'dqo'; did you mean 'dpo'?" },
     { "schedule = \"\";", "schedule: '' is not one of" },
     { "qqqqqqqqqqqqq = 4;", "see rankwise train --help" },
     { "steps = \"ten\";", "run.cfg:6: steps: expected an integer, got \"ten\"" },
