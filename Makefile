@@ -78,6 +78,7 @@ FOLDERS_test_refmodel   = refmodel actor model comm data compute base
 FOLDERS_test_algorithms = learner model comm data compute base
 FOLDERS_test_loss       = learner model comm data compute base
 FOLDERS_test_policy     = learner model comm data compute base
+FOLDERS_test_policy_learner = learner model comm data compute base
 FOLDERS_test_combine    = learner model comm data compute base
 FOLDERS_test_targets    = learner model comm data compute base
 FOLDERS_test_score_shaping = learner model comm data compute base

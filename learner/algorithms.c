@@ -7,10 +7,19 @@
 #define ROLLOUTS (COL_TOKENS | COL_ACTOR_LOGP | COL_REF_LOGP | COL_REWARD)
 
 const struct algorithm algorithms[] = {
-    /* name         method       rows from       columns     variant */
-    { "online_dpo", &method_dpo, SOURCE_PROMPTS, ROLLOUTS,   NULL },
-    { "lm",         &method_lm,  SOURCE_TEXT,    COL_TOKENS, NULL },
-    { NULL,         NULL,        SOURCE_PROMPTS, 0,          NULL },
+    /* name                     method          rows from       columns     variant */
+    { "online_dpo",            &method_dpo,    SOURCE_PROMPTS, ROLLOUTS,   NULL },
+    { "ppo",                   &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "ppo" },
+    { "rloo",                  &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "rloo" },
+    { "grpo",                  &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "grpo" },
+    { "dr_grpo",               &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "dr_grpo" },
+    { "dapo",                  &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "dapo" },
+    { "reinforce_pp",          &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "reinforce_pp" },
+    { "reinforce_pp_baseline", &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "reinforce_pp_baseline" },
+    { "gspo",                  &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "gspo" },
+    { "opo",                   &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "opo" },
+    { "lm",                    &method_lm,     SOURCE_TEXT,    COL_TOKENS, NULL },
+    { NULL,                    NULL,           SOURCE_PROMPTS, 0,          NULL },
 };
 
 const struct algorithm *algorithm_find(const char *name)

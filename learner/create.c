@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "comm/link.h"
 #include "learner/internal.h"
 
 /* Leaves of the tree: of the configuration, or as few as the ranks need. */
@@ -61,7 +62,7 @@ static int set_micro(struct learner *ln)
 /* Sizes and settings, before any memory.  ln->stats.team is not needed yet. */
 static int setup(struct learner *ln, const struct learner_size *size)
 {
-    int rc = RL_OK;
+    int first, groups, rc = RL_OK;
 
     ln->config = size->config;
     ln->P = size->P;
@@ -69,11 +70,15 @@ static int setup(struct learner *ln, const struct learner_size *size)
     ln->max_row_tokens = size->max_row_tokens;
     TRY(find_method(ln));
     TRY(set_leaves(ln, size->ranks));
+    share_of(ln->P, (int)ln->config->reduction_leaves, size->ranks, size->rank, &first, &groups);
+    ln->rows = groups * ln->k;
+    ln->kl_coef = ln->config->beta;
     ln->outputs = OUT_LOGP;
     ln->temperature = (float)algorithm_temperature(ln->algorithm, size->config);
     ln->scores = size->critic ? size->critic->scores : size->policy->scores;
     ln->used_rows = ln->k;
     ln->passes = 1;
+    ln->critic_lr = ln->config->lr;
     TRY(ln->method->setup(ln));
     TRY(set_micro(ln));
 done:
@@ -145,7 +150,7 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
     layout(ln, &ln->memory, &size);
     TRY(open_trainee(ln, &ln->policy, parts->policy, parts->config->lr));
     if (parts->critic)
-        TRY(open_trainee(ln, &ln->critic, parts->critic, parts->config->lr));
+        TRY(open_trainee(ln, &ln->critic, parts->critic, ln->critic_lr));
 done:
     if (rc == RL_OK)
         *out = ln;

@@ -266,6 +266,7 @@ int gradients_look(struct learner *ln, const struct batch *b)
         group = pack(ln, b, group, b->groups);
         if (ln->micro.N == 0)
             continue;
+        ln->looked = true;
         TRY(micro_forward(ln, false));
         TRY(ln->method->look(ln, b));
     }

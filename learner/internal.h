@@ -5,6 +5,7 @@
  *   online_dpo.c    a method                             lm.c           a method
  *   rows.c          actor, learner and reference compared, row by row
  *   scores.c        reward columns -> one score a row
+ *   policy/         a method, in several pages
  *   targets.c       labels        losses/   losses       measure.c      means without a gradient
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
@@ -50,7 +51,7 @@ struct method {
     int (*report)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
     int (*finish)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
 };
-extern const struct method method_dpo, method_lm;
+extern const struct method method_dpo, method_lm, method_policy;
 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */
@@ -90,6 +91,7 @@ struct learner {
     void *state;                /* the method's own */
     struct comm *team;
     int P, k, max_row_tokens;   /* the largest batch */
+    int rows;                   /* held here, at most */
     int leaves;
     bool fast;                  /* one leaf a rank: bits depend on the number of ranks */
 
@@ -108,8 +110,12 @@ struct learner {
     int used_rows;              /* of a group that are ever marked at once; at first k */
     size_t group_terms;         /* doubles that it gathers for a group, at most */
     int passes;                 /* over the batch in an update; at first 1 */
+    double critic_lr;           /* at first lr */
 
+    double kl_coef;             /* strength of the pull to the reference now; at first beta */
     int pass;                   /* the one under way */
+    bool looked;                /* in this update, at a row of this rank */
+    bool torn;                  /* an update failed when it had changed the weights */
     double total;               /* what divides the loss, over all ranks; 0: nothing to learn */
     int64_t counted[2];         /* of the rows run, over all ranks: tokens predicted, tokens */
     int64_t version, tokens;

@@ -115,7 +115,7 @@ static void report(struct learner *ln, struct metrics *m, const struct steps *st
     }
     metrics_set(m, "optim/skipped", ln->passes - steps->done);
     for (int i = 0; i < SECONDS; i++)
-        if (i != SECONDS_LOOK || ln->method->look)
+        if (i != SECONDS_LOOK || ln->looked)
             metrics_set(m, names[i], ln->seconds[i]);
 }
 
@@ -126,6 +126,7 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
 
     memset(ln->seconds, 0, sizeof ln->seconds);
     ln->pass = 0;
+    ln->looked = false;
     TRY(stats_begin(&ln->stats, b, check(ln, b)));
     TRY(scores_begin(ln, b));
     rows_begin(ln, b);
@@ -139,7 +140,9 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
     scores_end(ln);
     ln->version++;
 done:
-    if (rc != RL_OK)
+    if (rc != RL_OK) {
         forget_leaves(ln);          /* leaves of an update that did not come to its end */
+        ln->torn = ln->torn || steps.done > 0;
+    }
     return rc;
 }

@@ -79,8 +79,8 @@ int64_t learner_bytes(const struct learner_size *size);
 /* One update from the share b of the step.  Collective.  Sets the metrics of the update on every
  * rank (equal values, but for time/forward, backward, reduce, optimizer, which are this rank's).
  * A failed batch (status) on any rank fails on all.  When every pair is dropped, weights and
- * moments stay and optim/skipped is 1; the version counts on.  RL_ENAN: the weights are untouched,
- * the line names the tensor or the prompt. */
+ * moments stay and optim/skipped counts it; the version counts on.  RL_ENAN: the weights are
+ * untouched (or learner_whole is false), the line names the tensor or the prompt. */
 int learner_update(struct learner *ln, struct batch *b, struct metrics *m);
 
 /* Means over the rows of all ranks that need no gradient, from the columns that are filled.
@@ -104,6 +104,10 @@ struct learner_value { const char *name; double *x; size_t n; };
 int learner_flats(struct learner *ln, struct learner_flat out[LEARNER_FLATS]);
 int learner_values(struct learner *ln, struct learner_value out[LEARNER_VALUES]);
 void learner_restored(struct learner *ln);
+
+/* Are the weights those of a whole number of updates?  Not after an update of several passes that
+ * failed in a later one: then they must not be saved. */
+bool learner_whole(const struct learner *ln);
 
 struct optimizer *learner_optimizer(struct learner *ln);        /* the policy's */
 int64_t learner_version(const struct learner *ln);      /* updates done */

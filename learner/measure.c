@@ -125,7 +125,7 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
         metrics_set(m, "kl/ref", kl);
         if (have & COL_REWARD && b->R > 0)
             metrics_set(m, "reward/rlhf", stats_finite(all, rows, columns, SCORE).mean -
-                        ln->config->beta * kl);
+                        ln->kl_coef * kl);
     }
     if (have & COL_ACTOR_LOGP)
         metrics_set(m, "policy/entropy", stats_moments(all, rows, columns, rest + ENTROPY).mean);

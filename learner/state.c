@@ -47,6 +47,11 @@ void learner_restored(struct learner *ln)
         model_changed(ln->critic.model);
 }
 
+bool learner_whole(const struct learner *ln)
+{
+    return !ln->torn;
+}
+
 struct optimizer *learner_optimizer(struct learner *ln)
 {
     return ln->policy.optimizer;

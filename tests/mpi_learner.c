@@ -103,6 +103,47 @@ static void test_empty_ranks(struct comm *world)
     each_team(world, settings("online_dpo"), 2, train, compare);
 }
 
+/* Policy gradients: epochs, mini-batches, a critic, whitening; a controller that moves. */
+static void train_policy(struct run *r, struct config config, struct comm *team, int P)
+{
+    open_run(r, config, "cpu", team, P);
+    for (int i = 0; i < UPDATES; i++)
+        update(r);
+    check_ok(learner_measure(r->learner, r->b, r->m, ""));
+}
+
+static void compare_policy(struct run *one, struct run *team)
+{
+    static const char *const names[] = {
+        "policy/loss", "policy/clipfrac", "policy/ratio/var", "kl/approx", "kl/coef", "adv/std",
+        "return/mean", "value/loss", "value/explained_var", "optim/skipped",
+    };
+
+    compare(one, team);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check(metrics_get(one->m, names[i], -1e9) == metrics_get(team->m, names[i], -1e9));
+    if (one->critic.model)
+        check(memcmp(model_weights(one->critic.model), model_weights(team->critic.model),
+                     one->critic.size * sizeof(float)) == 0);
+}
+
+static void test_policy(struct comm *world)
+{
+    for (const struct algorithm *a = algorithms; a->name; a++) {
+        struct config c = settings(a->name);
+        c.model = "tiny";
+        c.prompts_per_step = TINY_P;
+        if (!policy_wants(&c).policy)
+            continue;
+        c.ppo.epochs = 2;
+        c.ppo.minibatches = 3;
+        c.ppo.entropy_coef = 0.01;
+        c.ppo.kl_control = policy_wants(&c).critic ? "adaptive" : "fixed";
+        c.ppo.kl_horizon = 50;
+        each_team(world, c, TINY_P, train_policy, compare_policy);
+    }
+}
+
 static void test_lm(struct comm *world)
 {
     each_team(world, settings("lm"), TINY_P, train, compare);
@@ -184,6 +225,7 @@ int main(int argc, char **argv)
     fact(world, "online DPO: a team has the bits of one learner", test_online_dpo);
     fact(world, "online DPO: the same with scores that did not come", test_failed_scores);
     fact(world, "leaves and ranks without a prompt", test_empty_ranks);
+    fact(world, "policy gradients: a team has the bits of one learner", test_policy);
     fact(world, "language modelling: a team has the bits of one learner", test_lm);
     fact(world, "reduction = \"fast\" is near, and equal on all ranks", test_fast);
     fact(world, "a bad number on one rank stops all", test_one_bad_rank);

@@ -4,9 +4,33 @@
 
 #include "comm/link.h"
 #include "learner/learner.h"
+#include "learner/policy/rules.h"
 #include "tests/tiny_batch.h"
 
 static struct config_reward one_reward = { .kind = "length", .name = "len", .weight = 2 };
+
+/* Policy gradients: what is not set is the algorithm's. */
+static inline void policy_settings(struct config *c)
+{
+    c->max_new = TINY_ROW;
+    c->ppo.clip_low = c->ppo.clip_high = c->ppo.dual_clip = c->ppo.kl_coef = -1;
+    c->ppo.critic_lr = c->ppo.overlong = -1;
+    c->ppo.max_resample = -1;
+    c->ppo.gamma = 1;
+    c->ppo.lambda = 0.95;
+    c->ppo.critic = "own";
+    c->ppo.value_clip = 0.2;
+    c->ppo.vf_coef = 0.1;
+    c->ppo.variance = "population";
+    c->ppo.group_std = "unbiased";
+    c->ppo.kl_control = "fixed";
+    c->ppo.kl_target = 6;
+    c->ppo.kl_horizon = 10000;
+    c->ppo.reward_norm = "none";
+    c->ppo.missing_eos_score = -1e30;
+    c->ppo.tis = "off";
+    c->ppo.tis_max = 2;
+}
 
 static inline struct config settings(const char *algorithm)
 {
@@ -29,13 +53,15 @@ static inline struct config settings(const char *algorithm)
     c.adam.beta2 = 0.95;
     c.adam.eps = 1e-8;
     c.adam.eps_mode = "torch";
+    policy_settings(&c);
     if (strcmp(algorithm, "lm") == 0)
         c.n_rewards = 0;
     return c;
 }
 
 struct run {
-    struct tiny tiny;
+    struct tiny tiny, critic;   /* a critic of its own: else its model is NULL */
+    struct model_shape shapes[2];
     struct config config;
     struct comm *team;
     struct tiny_batch batch;
@@ -43,6 +69,22 @@ struct run {
     struct learner *learner;
     struct metrics *m;
 };
+
+/* A model of scores beside the policy, or a score head on it, where the algorithm wants one. */
+static inline void open_models(struct run *r, const char *compute)
+{
+    struct policy_wants wants = policy_wants(&r->config);
+
+    memset(&r->critic, 0, sizeof r->critic);
+    r->shapes[0] = r->shapes[1] = tiny_shapes[0];
+    r->shapes[0].scores = wants.shared;
+    r->tiny = tiny_open_shape(&r->shapes[0], compute);
+    if (!wants.critic_from)
+        return;
+    r->shapes[1].lm = false;
+    r->shapes[1].scores = 1;
+    r->critic = tiny_open_shape(&r->shapes[1], compute);
+}
 
 /* The share of this rank of the team in a step of P prompts. */
 static inline void open_run(struct run *r, struct config config, const char *compute,
@@ -52,16 +94,18 @@ static inline void open_run(struct run *r, struct config config, const char *com
 
     if (strcmp(config.dpo.pairing, "pair") == 0)
         k = 2;
-    r->tiny = tiny_open(0, compute);
     r->config = config;
+    r->config.model = "tiny";
+    r->config.prompts_per_step = P;
     r->config.samples_per_prompt = k;
+    open_models(r, compute);
     r->team = team;
     share_of(P, (int)config.reduction_leaves, comm_size(team), comm_rank(team), &group, &groups);
     r->b = tiny_batch_open(&r->batch, r->tiny.model, P, k, group, groups);
     assert_ok(metrics_create(&r->m));
     assert_ok(learner_create(&r->learner, &(struct learner_parts){
-        .config = &r->config, .policy = r->tiny.model, .team = team, .P = P, .k = k,
-        .max_row_tokens = TINY_ROW }));
+        .config = &r->config, .policy = r->tiny.model, .critic = r->critic.model, .team = team,
+        .P = P, .k = k, .max_row_tokens = TINY_ROW }));
 }
 
 static inline void close_run(struct run *r)
@@ -70,6 +114,8 @@ static inline void close_run(struct run *r)
     metrics_destroy(r->m);
     tiny_batch_close(&r->batch);
     tiny_close(&r->tiny);
+    if (r->critic.model)
+        tiny_close(&r->critic);
 }
 
 static inline double update(struct run *r)
