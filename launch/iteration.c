@@ -195,11 +195,12 @@ done:
     return rc;
 }
 
-/* Are the batches that wait in the queue whole?  A failed one cannot be saved.  Collective. */
-static bool queue_is_sound(struct run *r)
+/* Are the weights and the batches that wait in the queue whole?  Else they cannot be saved.
+ * Collective. */
+static bool state_is_sound(struct run *r)
 {
     int64_t ahead = run_rolls(r) ? r->config->max_lag : 0;
-    int rc = RL_OK;
+    int rc = !r->learner || learner_whole(r->learner) ? RL_OK : RL_ENAN;
 
     for (int64_t q = 0; q < ahead; q++)
         rc = status_worse(rc, ring_collect(r, &r->train, r->step + q));
@@ -213,7 +214,7 @@ int run_end(struct run *r, int rc)
     bool save = rc == RL_OK || rc == RL_ESTOP || (rc == RL_ENAN && r->step > 0);
     int saved;
 
-    if (!save || (rc == RL_ENAN && !queue_is_sound(r)))
+    if (!save || (rc == RL_ENAN && !state_is_sound(r)))
         return rc;
     saved = comm_agree(r->world, state_save(r));
     return saved == RL_OK ? rc : saved;

@@ -23,8 +23,25 @@ static int open_policy(struct run *r)
     if (run_holds(r, ROLE_LEARNER) && !random)
         return source_model(&r->policy, &r->inputs.policy, r->compute);
     TRY(model_create(&r->policy, &r->inputs.policy.shape, r->compute));
-    if (random)
+    if (random) {
         model_randomize(r->policy, (uint64_t)r->config->seed, 0.02);
+        model_randomize_scores(r->policy, 0, 0);        /* a value head starts at zero */
+    }
+done:
+    return rc;
+}
+
+/* A random policy's critic starts from the same trunk. */
+static int open_critic(struct run *r)
+{
+    int rc = RL_OK;
+
+    if (strcmp(r->config->model_init, "random") != 0 ||
+        strcmp(r->config->ppo.critic, "own") != 0)
+        return source_model(&r->critic, &r->inputs.critic, r->compute);
+    TRY(model_create(&r->critic, &r->inputs.critic.shape, r->compute));
+    model_randomize(r->critic, (uint64_t)r->config->seed, 0.02);
+    model_randomize_scores(r->critic, 0, 0);
 done:
     return rc;
 }
@@ -37,6 +54,8 @@ static int open_models(struct run *r)
         TRY(open_policy(r));
     if (run_holds(r, ROLE_REFMODEL))
         TRY(source_model(&r->reference, &r->inputs.reference, r->compute));
+    if (run_holds(r, ROLE_LEARNER) && r->inputs.has_critic)
+        TRY(open_critic(r));
 done:
     return rc;
 }
@@ -93,8 +112,8 @@ static int open_roles(struct run *r)
                             (float)algorithm_temperature(r->algorithm, c)));
     if (run_holds(r, ROLE_LEARNER))
         TRY(learner_create(&r->learner, &(struct learner_parts){
-                .config = c, .policy = r->policy, .team = r->team, .P = in->train.P,
-                .k = in->train.k, .max_row_tokens = in->row_tokens }));
+                .config = c, .policy = r->policy, .critic = r->critic, .team = r->team,
+                .P = in->train.P, .k = in->train.k, .max_row_tokens = in->row_tokens }));
 done:
     return rc;
 }
@@ -181,6 +200,7 @@ void run_close(struct run *r)
     free(r->eval_rows);
     model_destroy(r->policy);
     model_destroy(r->reference);
+    model_destroy(r->critic);
     inputs_close(&r->inputs);
     metrics_destroy(r->metrics);
     compute_close(r->compute);

@@ -44,7 +44,7 @@ struct run {
     struct compute *compute;
 
     struct inputs inputs;               /* prompts, texts, models' small files; sizes */
-    struct model *policy, *reference;
+    struct model *policy, *reference, *critic;
     struct actor *actor;
     struct reward *reward;
     struct refmodel *refmodel;

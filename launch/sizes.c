@@ -15,21 +15,44 @@ static bool given(const char *word)
 
 /* ---- models' small files, prompts, text */
 
+static int same_vocabulary(const struct inputs *in, const struct source *s, const char *what)
+{
+    if (s->shape.V == in->policy.shape.V)
+        return RL_OK;
+    return rl_error(RL_EINVAL, "%s: vocabulary of %d tokens, but the model's is %d: the %s must "
+                    "share the tokenizer", s->path, s->shape.V, in->policy.shape.V, what);
+}
+
+/* A head for values: the policy's own, or of a model beside it that starts where it is told to. */
+static int open_critic(struct inputs *in, const struct config *c)
+{
+    struct policy_wants wants = policy_wants(c);
+    int rc = RL_OK;
+
+    if (wants.policy && in->policy.shape.scores != wants.shared)
+        TRY(source_set_heads(&in->policy, &(struct heads){ .lm = true, .scores = wants.shared }));
+    if (!wants.critic_from)
+        return RL_OK;
+    TRY(source_open(&in->critic, wants.critic_from));
+    TRY(same_vocabulary(in, &in->critic, "critic"));
+    TRY(source_set_heads(&in->critic, &(struct heads){ .scores = 1 }));
+    in->has_critic = true;
+done:
+    return rc;
+}
+
 static int open_sources(struct inputs *in, const struct config *c)
 {
     int rc = RL_OK;
 
     TRY(source_open(&in->policy, c->model));
     TRY(source_check_text(&in->policy));
+    TRY(open_critic(in, c));
     if (!in->rollouts)
         return RL_OK;
     TRY(source_open(&in->reference, given(c->refmodel) ? c->refmodel : c->model));
     TRY(source_check_text(&in->reference));
-    if (in->reference.shape.V != in->policy.shape.V)
-        rc = rl_error(RL_EINVAL,
-                      "%s: vocabulary of %d tokens, but the model's is %d: the reference model "
-                      "must share the tokenizer",
-                      c->refmodel, in->reference.shape.V, in->policy.shape.V);
+    TRY(same_vocabulary(in, &in->reference, "reference model"));
 done:
     return rc;
 }
@@ -159,6 +182,7 @@ void inputs_close(struct inputs *in)
     corpus_close(in->corpus);
     prompts_close(in->eval_prompts);
     prompts_close(in->prompts);
+    source_close(&in->critic);
     source_close(&in->reference);
     source_close(&in->policy);
     memset(in, 0, sizeof *in);
@@ -231,10 +255,12 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
     if (learner >= 0) {
         struct learner_size size = {
             .config = c, .policy = policy, .compute = compute,
+            .critic = in->has_critic ? &in->critic.shape : NULL,
             .ranks = placement_of(p, ROLE_LEARNER)->count, .rank = learner,
             .P = in->train.P, .k = in->train.k, .max_row_tokens = in->row_tokens,
         };
         int64_t bytes = learner_bytes(&size);
+        b->critic = in->has_critic ? model_bytes(&in->critic.shape, compute) : 0;
         if (bytes < 0)
             return (int)bytes;
         b->learner = (size_t)bytes;
@@ -244,6 +270,7 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         b->batches += ring_bytes(p, rank, leaves, &in->eval);
     for (int i = 0; i < in->n_eval_text; i++)
         b->batches += ring_bytes(p, rank, leaves, &in->eval_rows[i]);
-    b->total = b->weights + b->reference + b->actor + b->refmodel + b->learner + b->batches;
+    b->total = b->weights + b->reference + b->critic + b->actor + b->refmodel + b->learner +
+               b->batches;
     return RL_OK;
 }

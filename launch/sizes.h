@@ -19,6 +19,7 @@
 #include "launch/placement.h"
 #include "launch/ring.h"
 #include "learner/learner.h"
+#include "learner/policy/rules.h"
 
 #define ACTOR_ROWS 64                   /* rows decoded at once by an actor, at most */
 
@@ -26,6 +27,8 @@ struct inputs {
     const struct algorithm *algorithm;
     bool rollouts;                      /* rows come from an actor */
     struct source policy, reference;    /* reference: only with rollouts */
+    bool has_critic;
+    struct source critic;               /* of its own: a trunk with one score a token */
     struct prompts *prompts, *eval_prompts;
     struct corpus *corpus;              /* lm: rows to train on */
     int n_eval_text;                    /* 0 without evaluations */
@@ -53,7 +56,7 @@ struct actor_settings rank_actor(const struct inputs *in, const struct config *c
                                  const struct placement *p, int rank);
 
 /* The memory a rank of the run takes, by what takes it. */
-struct bytes { size_t weights, reference, actor, refmodel, learner, batches, total; };
+struct bytes { size_t weights, reference, critic, actor, refmodel, learner, batches, total; };
 
 /* The negative code of learner_create when the learner cannot be made, with its line. */
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
