@@ -22,7 +22,7 @@ static void class_name(const struct source *s, const struct json *config, char *
 static bool about_heads(const char *key)
 {
     static const char *const keys[] = { "architectures", "num_labels", "id2label", "label2id",
-                                        "problem_type", MODEL_SCORES_KEY };
+                                        "problem_type", MODEL_SCORES_KEY, VERDICT_KEY };
 
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0)
@@ -39,6 +39,12 @@ static void add_labels(struct text *t, int n)
     for (int i = 0; i < n; i++)
         text_addf(t, "%s\"LABEL_%d\": %d", i ? ", " : "", i, i);
     text_adds(t, "}");
+}
+
+static void add_verdict(struct text *t, const struct verdict *v)
+{
+    text_addf(t, ",\n  \"%s\": ", VERDICT_KEY);
+    verdict_write(v, t);
 }
 
 /* config.json again, with other heads. */
@@ -60,24 +66,32 @@ static void write_config(const struct source *s, const struct json *config, stru
         text_adds(t, ": ");
         json_add(t, value);
     }
-    if (!s->shape.lm)
+    if (!s->shape.lm) {
         add_labels(t, s->shape.scores);
-    else if (s->shape.scores > 0)
+        add_verdict(t, &s->shape.verdict);
+    } else if (s->shape.scores > 0) {
         text_addf(t, ",\n  \"%s\": %d", MODEL_SCORES_KEY, s->shape.scores);
+    }
     text_adds(t, "\n}\n");
 }
 
 static int set_shape(struct source *s, const struct heads *heads)
 {
-    if (heads->lm && !s->stored_lm)
+    if (heads->lm && !s->stored.lm)
         return rl_error(RL_EINVAL, "%s: a model of scores has no vocabulary head; give a language "
                         "model", s->path);
+    if (!heads->lm && verdict_outputs(&heads->verdict, heads->scores) != heads->scores)
+        return rl_error(RL_EBUG, "a verdict of %d outputs on %d scores",
+                        verdict_outputs(&heads->verdict, heads->scores), heads->scores);
     if (heads->scores < 0 || heads->scores > MODEL_SCORES || (!heads->lm && heads->scores == 0))
         return rl_error(RL_EBUG, "a model with %d scores%s", heads->scores,
                         heads->lm ? "" : " and no vocabulary head");
     s->heads = *heads;
     s->shape.lm = heads->lm;
     s->shape.scores = heads->scores;
+    s->shape.verdict = heads->verdict;
+    if (heads->scores == s->stored.scores && verdict_same(&heads->verdict, &s->stored.verdict))
+        s->shape.verdict.temperature = s->stored.verdict.temperature;
     return RL_OK;
 }
 

@@ -115,8 +115,8 @@ static int read_config(struct source *s)
     if (!config)
         return RL_EINVAL;
     TRY(model_shape_read(&s->shape, config, where));
-    s->stored_lm = s->shape.lm;
-    s->stored_scores = s->shape.scores;
+    s->stored = (struct heads){ .lm = s->shape.lm, .scores = s->shape.scores,
+                                .verdict = s->shape.verdict };
     s->bos = (int)json_int(json_get(config, "bos_token_id"), -1);
     if (s->bos >= s->shape.V)
         s->bos = -1;
@@ -227,32 +227,75 @@ done:
     return rc;
 }
 
+/* Does the model have the score head that the files hold? */
+static bool same_scores(const struct source *s)
+{
+    return s->shape.scores == s->stored.scores &&
+           verdict_same(&s->shape.verdict, &s->stored.verdict);
+}
+
+/* The arrays to be read, into list (n): of a score head that the files do not have none.  New users
+ * follow those of the files, who are read into the first rows. */
+static int list_arrays(const struct source *s, const struct model *m, struct array *list)
+{
+    int n, kept = 0;
+    const struct array *arrays = model_arrays(m, &n);
+
+    for (int i = 0; i < n; i++) {
+        if (model_is_score(arrays[i].name) && !same_scores(s))
+            continue;
+        list[kept] = arrays[i];
+        if (strcmp(arrays[i].name, PAL_USERS) == 0 &&
+            s->stored.verdict.users < s->shape.verdict.users) {
+            list[kept].shape[0] = (size_t)s->stored.verdict.users;
+            list[kept].size = list[kept].shape[0] * list[kept].shape[1];
+        }
+        kept++;
+    }
+    return kept;
+}
+
+/* Tensors of the files that the model has no use for. */
+static void list_skipped(const struct source *s, const char *skip[6])
+{
+    int n = 0;
+
+    if (s->stored.lm && !s->shape.lm)
+        skip[n++] = "lm_head.weight";
+    if (!same_scores(s)) {
+        skip[n++] = SCORE_WEIGHT;
+        skip[n++] = PAL_PROTOTYPES;
+        skip[n++] = PAL_USERS;
+        skip[n++] = GPM_SCALE;
+    }
+    skip[n] = NULL;
+}
+
 /* The trunk and the heads that the files hold as the model has them; a new score head starts. */
 static int load(const struct source *s, struct model *m)
 {
-    const char *skip[3] = { NULL };
+    const char *skip[6];
     struct checkpoint *c = NULL;
-    bool fresh = s->shape.scores != s->stored_scores;
-    int n, skips = 0, rc = RL_OK;
-    const struct array *arrays = model_arrays(m, &n);
+    struct array *list;
+    int n, rc = RL_OK;
 
-    if (s->stored_lm && !s->shape.lm)
-        skip[skips++] = "lm_head.weight";
-    if (fresh)
-        skip[skips++] = SCORE_WEIGHT;
-    n -= fresh && s->shape.scores > 0;                  /* the score head is the last array */
+    model_arrays(m, &n);
+    list = calloc((size_t)n, sizeof *list);
+    if (!list)
+        return rl_error(RL_ENOFIT, "no memory for the list of %d arrays", n);
+    n = list_arrays(s, m, list);
+    list_skipped(s, skip);
+    model_randomize_scores(m, s->heads.seed, s->heads.random ? 1 / sqrt(s->shape.C + 1.0) : 0);
     if (s->is_checkpoint) {
         TRY(checkpoint_open(&c, s->path));
-        TRY(checkpoint_load_arrays(c, s->path, "weights", arrays, n, skip, model_weights(m)));
+        TRY(checkpoint_load_arrays(c, s->path, "weights", list, n, skip, model_weights(m)));
     } else {
-        TRY(safetensors_load_some(s->path, arrays, n, s->shape.tied, skip));
+        TRY(safetensors_load_some(s->path, list, n, s->shape.tied, skip));
     }
-    if (fresh)
-        model_randomize_scores(m, s->heads.seed,
-                               s->heads.random ? 1 / sqrt(s->shape.C + 1.0) : 0);
     model_changed(m);
 done:
     checkpoint_close(c);
+    free(list);
     return rc;
 }
 

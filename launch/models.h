@@ -25,12 +25,14 @@ struct source_file {
     struct text text;
 };
 
-/* The heads of a model made from a source.  A score head is the files' own where they hold one of
- * as many outputs; else it starts at zero (a value head), or random: N(0, 1/sqrt(C+1)) by counter
- * of the seed (a reward head). */
+/* The heads of a model made from a source.  A score head is the files' own where they hold one that
+ * says the same (PAL: new users follow the files'); else it starts at zero (a value head), or
+ * random: N(0, 1/sqrt(C+1)) by counter of the seed (a reward head). */
 struct heads {
     bool lm;                     /* keep the vocabulary head */
     int scores;                  /* outputs of a score head; 0: none */
+    struct verdict verdict;      /* of a model without a vocabulary head; its temperature is the
+                                  * files' where the head is */
     bool random;
     uint64_t seed;
 };
@@ -40,8 +42,7 @@ struct source {
     bool is_checkpoint;
     struct model_shape shape;    /* of source_model */
     struct heads heads;          /* and how its score head starts */
-    bool stored_lm;              /* which heads the files hold */
-    int stored_scores;
+    struct heads stored;         /* what the files hold */
     struct tokenizer *tokenizer; /* NULL: the folder has none */
     int bos;                     /* -1: none */
     int eos[SOURCE_EOS], n_eos;  /* of config.json and generation_config.json */

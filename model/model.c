@@ -1,8 +1,8 @@
 /* The weights: one flat buffer, named views into it, and the packed copies the products read.
  *
- *   embed | layer 0: norm1 q k v o norm2 gate up down | layer 1 ... | norm | lm_head | score
+ *   embed | layer 0: norm1 q k v o norm2 gate up down | layer 1 ... | norm | lm_head | score ...
  *
- * A tied model has no lm_head of its own; a head that a model does not have takes no room.
+ * Behind score.weight lie the parameters of its verdict.  A tied model has no lm_head of its own; a head that a model does not have takes no room.
  * Every array begins at a multiple of ALIGN floats; the gaps stay zero, so the whole buffer can be
  * hashed, summed and sharded as one vector.
  */
@@ -58,6 +58,16 @@ static struct matrix take_matrix(struct walk *w, int l, const char *name, int ou
     return (struct matrix){.offset = take_layer(w, l, name, out, in), .out = out, .in = in};
 }
 
+static void take_verdict(struct walk *w, const struct verdict *v)
+{
+    if (v->kind == VERDICT_POINT && !v->of_prompt)
+        take(w, PAL_PROTOTYPES, v->prototypes, v->dim);
+    if (v->kind == VERDICT_POINT)
+        take(w, PAL_USERS, v->users, v->prototypes);
+    if (v->kind == VERDICT_GENERAL && v->scale == GPM_LEARNED)
+        take(w, GPM_SCALE, v->planes, 0);
+}
+
 static struct layer walk_layer(struct walk *w, const struct model_shape *s, int l)
 {
     struct layer y;
@@ -93,6 +103,7 @@ static struct walk walk(const struct model_shape *s, struct model *m, struct arr
     head.offset = s->tied || !s->lm ? embed.offset : take(&w, "lm_head.weight", s->V, s->C);
     if (s->scores > 0)
         score.offset = take(&w, SCORE_WEIGHT, s->scores, s->C);
+    take_verdict(&w, &s->verdict);
     if (m) {
         m->embed = embed;
         m->head = head;
@@ -220,6 +231,20 @@ const struct array *model_arrays(const struct model *m, int *count)
     return m->arrays;
 }
 
+const struct array *model_array(const struct model *m, const char *name)
+{
+    for (int i = 0; i < m->n_arrays; i++)
+        if (strcmp(m->arrays[i].name, name) == 0)
+            return &m->arrays[i];
+    return NULL;
+}
+
+bool model_is_score(const char *name)
+{
+    return strcmp(name, SCORE_WEIGHT) == 0 || strcmp(name, PAL_PROTOTYPES) == 0 ||
+           strcmp(name, PAL_USERS) == 0 || strcmp(name, GPM_SCALE) == 0;
+}
+
 /* Elements e and e + 1 (e even) of array a are the normals of counter (seed, init, a, e / 2). */
 static void randomize(float *w, size_t n, uint64_t seed, int a, double std)
 {
@@ -250,10 +275,19 @@ void model_randomize(struct model *m, uint64_t seed, double std)
 
 void model_randomize_scores(struct model *m, uint64_t seed, double std)
 {
-    int a = m->n_arrays - 1;
+    for (int a = 0; a < m->n_arrays; a++) {
+        const struct array *x = &m->arrays[a];
+        float *w = x->data;
 
-    if (m->shape.scores > 0)
-        randomize(m->arrays[a].data, m->arrays[a].size, seed, a, std);
+        if (strcmp(x->name, SCORE_WEIGHT) == 0)
+            randomize(w, x->size, seed, a, std);
+        if (strcmp(x->name, PAL_PROTOTYPES) == 0)
+            randomize(w, x->size, seed, a, 1);
+        if (strcmp(x->name, PAL_USERS) == 0)
+            memset(w, 0, x->size * sizeof *w);
+        for (size_t e = 0; strcmp(x->name, GPM_SCALE) == 0 && e < x->size; e++)
+            w[e] = 1.0f;
+    }
     model_changed(m);
 }
 

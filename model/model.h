@@ -23,6 +23,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "compute/compute.h"
+#include "model/verdict.h"
 
 struct model_shape {
     char family[32];            /* row of families[] */
@@ -35,6 +36,7 @@ struct model_shape {
     bool tied;                  /* the vocabulary head is the embedding */
     bool lm;                    /* there is a vocabulary head */
     int scores;                 /* outputs of a linear head on the last norm; 0: none */
+    struct verdict verdict;     /* what they say, of a model without a vocabulary head */
 };
 
 /* A score head's array, (scores, C), no bias: Hugging Face's name of it.  A model with both heads
@@ -71,14 +73,19 @@ float *model_weights(struct model *m);
 struct compute *model_compute(const struct model *m);
 
 /* The arrays in file order, Hugging Face names and (out, in) shapes; views into model_weights.  A
- * tied model, or one without a vocabulary head, has no "lm_head.weight".  "score.weight" is last,
- * so that a score head moves nothing else. */
+ * tied model, or one without a vocabulary head, has no "lm_head.weight".  "score.weight" is
+ * behind all of them, so that a score head moves nothing else, and then come the parameters of its
+ * verdict. */
 const struct array *model_arrays(const struct model *m, int *count);
+const struct array *model_array(const struct model *m, const char *name);   /* NULL: none */
+/* Is it one of "score.weight" and the parameters of verdicts? */
+bool model_is_score(const char *name);
 
 /* Initial weights: normal(0, std) by counter for matrices, ones for norms. */
 void model_randomize(struct model *m, uint64_t seed, double std);
 
-/* The score head alone: normal(0, std) by counter; std 0: zeros.  */
+/* The score head alone: normal(0, std) by counter; std 0: zeros.  Of a verdict's parameters,
+ * prototypes are normal(0, 1), users know none better than another, and scales are 1. */
 void model_randomize_scores(struct model *m, uint64_t seed, double std);
 
 /* To be called after the flat buffer changed: repacks.  */
@@ -130,6 +137,9 @@ int model_run_backward(struct trainer *t, const struct model_outputs *d, float *
 int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
                    bool keep, float *logp, float *entropy);
 int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads);
+/* The hidden states (T, C) behind the last norm of the last pass: token 0 is its first.  Good until
+ * the next pass. */
+const float *model_hidden(const struct trainer *t);
 /* End of a leaf: folds what is summed apart (the head of a tied model) into grads. */
 int model_backward_finish(struct trainer *t, float *grads);
 

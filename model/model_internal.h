@@ -5,6 +5,7 @@
  *   head.c     hidden states -> log-probabilities and scores, and back
  *   trainer.c  plans the activations and runs forward, head, backward
  *   blocks.c   the backward pass cut open, with a factor for each row
+ *   verdict.c  what scores say
  *   cache.c    pages of keys and values, and the pass that extends rows
  */
 #ifndef MODEL_MODEL_INTERNAL_H

@@ -4,6 +4,7 @@
  *   architectures ["LlamaForCausalLM"], or none       vocabulary head
  *   architectures ["LlamaForSequenceClassification"]  score head of num_labels outputs, no other
  *   "rankwise_scores": n                              a score head beside the vocabulary head
+ *   "rankwise_reward": {"kind": ..}                   what the scores say (verdict.h)
  */
 #include <math.h>
 #include <stdio.h>
@@ -53,6 +54,20 @@ static int read_labels(struct model_shape *s, const struct json *config, const c
     return RL_OK;
 }
 
+/* The labels, and what they say together. */
+static int read_verdict(struct model_shape *s, const struct json *config, const char *path)
+{
+    int rc = RL_OK;
+
+    TRY(read_labels(s, config, path));
+    TRY(verdict_read(&s->verdict, config, path));
+    if (verdict_outputs(&s->verdict, s->scores) != s->scores)
+        rc = rl_error(RL_EINVAL, "%s: " VERDICT_KEY " is of %d outputs, but there are %d labels",
+                      path, verdict_outputs(&s->verdict, s->scores), s->scores);
+done:
+    return rc;
+}
+
 static int read_heads(struct model_shape *s, const struct json *config, const char *path)
 {
     static const char end[] = "ForSequenceClassification";
@@ -63,7 +78,7 @@ static int read_heads(struct model_shape *s, const struct json *config, const ch
 
     s->lm = n < m || strcmp(name + n - m, end) != 0;
     if (!s->lm)
-        return read_labels(s, config, path);
+        return read_verdict(s, config, path);
     if (!json_is_null(own) && !(scores >= 1 && scores <= MODEL_SCORES && scores == floor(scores)))
         return refuse(path, MODEL_SCORES_KEY, own);
     s->scores = (int)scores;

@@ -296,6 +296,11 @@ int model_backward(struct trainer *t, const float *dlogp, const float *dentropy,
     return model_run_backward(t, &d, grads);
 }
 
+const float *model_hidden(const struct trainer *t)
+{
+    return t->head.hidden;
+}
+
 int model_backward_finish(struct trainer *t, float *grads)
 {
     struct compute *k = t->model->compute;

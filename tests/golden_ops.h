@@ -54,5 +54,6 @@ extern const struct golden_op golden_pairs[];           /* losses of pairs, labe
 extern const struct golden_op golden_policy[];          /* PPO and its relatives */
 extern const struct golden_op golden_raco[];            /* gradients of objectives combined */
 extern const struct golden_op golden_preferences[];     /* the other preference methods */
+extern const struct golden_op golden_rewardmodel[];     /* reward models */
 
 #endif

@@ -43,8 +43,11 @@ static const struct {
     const char *name;
     struct model_shape shape;
 } random_models[] = {
-    { "15m", { "llama", 32000, 288, 6, 6, 6, 48, 768, 1024, 1e-5f, 10000, true, true, 0 } },
-    { "124m", { "llama", 50257, 768, 12, 12, 12, 64, 2048, 1024, 1e-5f, 10000, true, true, 0 } },
+    { "15m", { .family = "llama", .V = 32000, .C = 288, .L = 6, .H = 6, .G = 6, .D = 48, .F = 768,
+               .context = 1024, .eps = 1e-5f, .theta = 10000, .tied = true, .lm = true } },
+    { "124m", { .family = "llama", .V = 50257, .C = 768, .L = 12, .H = 12, .G = 12, .D = 64,
+                .F = 2048, .context = 1024, .eps = 1e-5f, .theta = 10000, .tied = true,
+                .lm = true } },
 };
 
 /* The machine's ceilings and the model, opened once. */
