@@ -186,6 +186,12 @@ void tree_destroy(struct tree *t)
     free(t);
 }
 
+void tree_narrow(struct tree *t, size_t n)
+{
+    t->n = n;
+    t->piece = find_piece(t);           /* no longer than before: no slice is */
+}
+
 int tree_first(const struct tree *t)
 {
     return t->first;

@@ -27,6 +27,9 @@ struct tree;
  * receive into.  Nothing is allocated later.  Not collective; the caller keeps the team. */
 int tree_create(struct tree **tree, struct comm *team, size_t n, int leaves);
 void tree_destroy(struct tree *tree);
+/* From here on n floats, at most as many as it was made for; the same on every rank, between sums.
+ * One tree then serves the parts of a buffer, of any sizes, one after another. */
+void tree_narrow(struct tree *tree, size_t n);
 size_t tree_bytes(size_t n, int leaves, int ranks, int rank);       /* for plan */
 int tree_first(const struct tree *tree);
 int tree_end(const struct tree *tree);

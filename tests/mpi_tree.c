@@ -114,6 +114,28 @@ static void test_pieces(struct comm *world)
     world->world->piece = PIECE_BYTES;
 }
 
+/* One tree for parts of any size: what a tree of that size gives. */
+static void test_narrow(struct comm *world)
+{
+    static const size_t parts[] = { 3 * HASH_CHUNK + 5, 7, HASH_CHUNK + 1, 3 * HASH_CHUNK + 5 };
+    static float grads[3 * HASH_CHUNK + 5];
+    size_t wrong = 0;
+    struct tree *tree;
+
+    check_ok(tree_create(&tree, world, parts[0], 8));
+    for (int p = 0; p < 4; p++) {
+        tree_narrow(tree, parts[p]);
+        push_leaves(tree, p, parts[p]);
+        check_ok(comm_tree_sum(tree, grads));
+        for (size_t i = 0; i < parts[p]; i++) {
+            float expected = serial(p, 3, 0, i);
+            wrong += memcmp(&grads[i], &expected, sizeof expected) != 0;
+        }
+    }
+    check(wrong == 0);
+    tree_destroy(tree);
+}
+
 int main(int argc, char **argv)
 {
     struct comm *world;
@@ -123,5 +145,6 @@ int main(int argc, char **argv)
     fact(world, "buffers shorter than a chunk", test_short);
     fact(world, "buffers of several chunks", test_chunks);
     fact(world, "slices of several messages", test_pieces);
+    fact(world, "parts of any size", test_narrow);
     return facts_end(world);
 }
