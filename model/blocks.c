@@ -19,29 +19,6 @@ struct part {
     size_t offset;               /* of the block in the flat buffer */
 };
 
-int model_blocks(const struct model *m)
-{
-    return m->shape.L + 2;
-}
-
-void model_block_range(const struct model *m, int block, size_t *offset, size_t *count)
-{
-    int L = m->shape.L;
-    size_t end;
-
-    if (block == 0) {
-        *offset = m->norm;
-        end = model_size(&m->shape);
-    } else if (block <= L) {
-        *offset = m->layers[L - block].norm1;
-        end = block == 1 ? m->norm : m->layers[L - block + 1].norm1;
-    } else {
-        *offset = m->embed.offset;
-        end = L > 0 ? m->layers[0].norm1 : m->norm;
-    }
-    *count = end - *offset;
-}
-
 static int widest(const struct model_shape *s)
 {
     int w = s->C > s->F ? s->C : s->F;
@@ -230,7 +207,7 @@ int model_backward_block(struct trainer *t, int block, int first_row, int end_ro
     size_t count;
 
     TRY(part_check(t, block, first_row, end_row));
-    model_block_range(t->model, block, &w.offset, &count);
+    model_block_range(&t->shape, block, &w.offset, &count);
     if (block == 0)
         head_part(&w);
     else if (block <= L)

@@ -118,6 +118,27 @@ size_t model_size(const struct model_shape *shape)
     return walk(shape, NULL, NULL).offset;
 }
 
+int model_blocks(const struct model_shape *shape)
+{
+    return shape->L + 2;
+}
+
+/* The walk goes over the blocks from the last to the first: embedding, layers, heads. */
+void model_block_range(const struct model_shape *shape, int block, size_t *offset, size_t *count)
+{
+    struct walk first = {0}, layer = {0};
+    int L = shape->L, l = L - block;
+
+    take(&first, "", shape->V, shape->C);
+    walk_layer(&layer, shape, 0);
+    *offset = block == L + 1 ? 0 : first.offset + (size_t)l * layer.offset;
+    *count = layer.offset;
+    if (block == L + 1)
+        *count = first.offset;
+    if (block == 0)
+        *count = model_size(shape) - *offset;
+}
+
 /* ---- memory */
 
 static void plan_packed(struct matrix *w, struct compute *k, struct memory *m)

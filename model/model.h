@@ -148,7 +148,7 @@ int model_backward_finish(struct trainer *t, float *grads);
  *   TRY(trainer_create_blocks(&t, m, max_rows, max_tokens, recompute));
  *   TRY(model_run(t, tokens, start, N, 1.0f, true, &out));
  *   TRY(model_backward_begin(t, &d));
- *   for (int b = 0; b < model_blocks(m); b++) {
+ *   for (int b = 0; b < model_blocks(shape); b++) {
  *       ... model_backward_block(t, b, first_row, end_row, scale, grads), as often as needed ...
  *       TRY(model_backward_next(t));
  *   }
@@ -162,8 +162,8 @@ int model_backward_finish(struct trainer *t, float *grads);
  *   1 .. L    layers L-1 .. 0
  *   L + 1     the embedding, with the vocabulary head that is tied to it
  */
-int model_blocks(const struct model *m);                            /* L + 2 */
-void model_block_range(const struct model *m, int block, size_t *offset, size_t *count);
+int model_blocks(const struct model_shape *shape);                  /* L + 2 */
+void model_block_range(const struct model_shape *shape, int block, size_t *offset, size_t *count);
 
 /* A trainer that can do so, and all that others can; it holds a layer's gradients of activations
  * apart, and copies of d. */

@@ -89,8 +89,8 @@ static void by_blocks(struct opened *o, const float *scale, int rows, float *gra
 
     memset(grads, 0, o->t.size * sizeof *grads);
     assert_ok(model_backward_begin(o->trainer, &d));
-    for (int b = 0; b < model_blocks(o->t.model); b++) {
-        model_block_range(o->t.model, b, &offset, &count);
+    for (int b = 0; b < model_blocks(model_shape(o->t.model)); b++) {
+        model_block_range(model_shape(o->t.model), b, &offset, &count);
         for (int n = 0; n < o->r.N; n += rows)
             assert_ok(model_backward_block(o->trainer, b, n, n + rows < o->r.N ? n + rows : o->r.N,
                                            scale, grads + offset));
@@ -189,9 +189,9 @@ static void test_ranges_of_blocks_are_the_flat_buffer(void **state)
         struct tiny t = tiny_open(s, "ref");
         size_t end = t.size, offset, count;
 
-        assert_int_equal(model_blocks(t.model), t.shape->L + 2);
-        for (int b = 0; b < model_blocks(t.model); b++) {
-            model_block_range(t.model, b, &offset, &count);
+        assert_int_equal(model_blocks(model_shape(t.model)), t.shape->L + 2);
+        for (int b = 0; b < model_blocks(model_shape(t.model)); b++) {
+            model_block_range(model_shape(t.model), b, &offset, &count);
             assert_int_equal(offset + count, end);
             assert_true(count > 0);
             end = offset;
@@ -225,7 +225,7 @@ static void test_blocks_out_of_order_are_refused(void **state)
     assert_ok(model_backward_begin(o.trainer, &d));
     expect(model_backward_block(o.trainer, 1, 0, 1, NULL, grads), "block 1 ");
     expect(model_backward_block(o.trainer, 0, 0, o.r.N + 1, NULL, grads), "rows 0 to");
-    for (int b = 0; b < model_blocks(o.t.model); b++)
+    for (int b = 0; b < model_blocks(model_shape(o.t.model)); b++)
         assert_ok(model_backward_next(o.trainer));
     expect(model_backward_next(o.trainer), "not under way");
     assert_ok(model_backward_begin(o.trainer, &d));
