@@ -88,6 +88,18 @@ struct config {
         double epsilon, gamma, lambda, margin, zeta, kappa, affine_eps;     /* of some losses */
     } dpo;
     struct { double lambda_d, lambda_u; } kto;
+    struct {
+        struct reals weights;   /* one an objective, of sum 1 */
+        double c;               /* radius of the correction over |g0| */
+        bool clip, guard, skip_empty, k1_is_dpo;
+        char *combine;          /* a row of combines[]; NULL: of the algorithm */
+        char *rescale;          /* "none" | "linear" | "square" */
+        char *pcgrad;           /* "weighted" | "mean" | "sum" */
+        char *mode;             /* "store" | "two_pass" | "sketch" */
+        char *gram_scope;       /* "all" | "last" | "head" */
+        int64_t refresh;        /* steps from one solve to the next */
+        int64_t buckets;        /* of a sketch */
+    } raco;
     struct { double sft, eta; } list;
     /* What is not set (NULL, below 0, 0 for counts) is as the algorithm's row has it: see
      * learner/policy/rules.h. */

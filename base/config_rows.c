@@ -1,5 +1,5 @@
 /* The keys of the configuration: one row each, and what the table alone can answer: which key was
- * meant, --help, docs/config.md. */
+ * meant. */
 #include "base/config_rows.h"
 
 #include <stdio.h>
@@ -128,6 +128,32 @@ const struct row config_rows[] = {
          "pro: weight of the best response's likelihood"),
     REAL("list.eta", list.eta, "1", 1e-6, 1e6, ROW_FIXED,
          "gpo: log-ratio to the last policy for a preference score of 1"),
+    { "raco.weights", ROW_REALS, AT(raco.weights), "", 0, 1, NULL, ROW_FIXED,
+      "raco and its like: the weight of each reward's objective; they sum to 1", NULL },
+    REAL("raco.c", raco.c, "0.4", 0, 0.999, ROW_FIXED,
+         "radius of the correction over the length of the weighted gradient; 0: none"),
+    BOOL("raco.clip", raco.clip, "true", ROW_FIXED,
+         "raco: an objective weighs no more in the correction than in raco.weights"),
+    BOOL("raco.guard", raco.guard, "false", ROW_FIXED,
+         "no clipping where it turns the correction away from the weighted gradient"),
+    WORD("raco.rescale", raco.rescale, "none", "none linear square", ROW_FIXED,
+         "divide the corrected gradient by 1 + c or 1 + c^2"),
+    BOOL("raco.skip_empty", raco.skip_empty, "true", ROW_FIXED,
+         "objectives without a gradient do not take part in the minimum"),
+    BOOL("raco.k1_is_dpo", raco.k1_is_dpo, "true", ROW_FIXED,
+         "one objective: no correction, rather than a gradient 1 + c times as long"),
+    WORD("raco.combine", raco.combine, "", "raco cagrad mgda pcgrad weighted_sum", ROW_FIXED,
+         "algorithm \"raco\": another rule that makes one gradient of all"),
+    WORD("raco.pcgrad", raco.pcgrad, "weighted", "weighted mean sum", ROW_FIXED,
+         "pcgrad: how the projected gradients are added"),
+    WORD("raco.mode", raco.mode, "store", "store two_pass sketch", ROW_FIXED,
+         "all gradients at once, block by block, or as random projections of them"),
+    WORD("raco.gram_scope", raco.gram_scope, "all", "all last head", ROW_FIXED,
+         "weights whose gradients are compared: all, the last layer, the vocabulary head"),
+    INT("raco.refresh", raco.refresh, "1", 1, STEPS, ROW_FIXED,
+        "steps from one solve to the next; its coefficients serve in between"),
+    INT("raco.buckets", raco.buckets, "65536", 16, 1073741824, ROW_FIXED,
+        "sketch: length of a projection"),
     REAL("adam.beta1", adam.beta1, "0.9", 0, 0.999999, ROW_FIXED, "decay of the first moment"),
     REAL("adam.beta2", adam.beta2, "0.95", 0, 0.999999, ROW_FIXED, "decay of the second moment"),
     REAL("adam.eps", adam.eps, "1e-8", 1e-16, 1, ROW_FIXED, "added to the root"),
@@ -352,133 +378,4 @@ void config_row_hint(const struct row *rows, const char *group, const char *key,
     for (const struct row *row = rows; row->help; row++)
         if (row->key && (rows != config_rows || strncmp(row->key, group, strlen(group)) == 0))
             text_addf(out, " %s", last_part(row->key));
-}
-
-/* ---- the table as text ---- */
-
-static void add_range(const struct row *row, struct text *out)
-{
-    if (row->type == ROW_INT)
-        text_addf(out, "%.0f to %.0f", row->min, row->max);
-    else if (row->type == ROW_REAL)
-        text_addf(out, "%.10g to %.10g", row->min, row->max);
-    else if (row->type == ROW_BOOL)
-        text_adds(out, "true, false");
-    else if (row->type == ROW_STRINGS)
-        text_adds(out, "strings");
-    else if (row->type == ROW_REALS)
-        text_adds(out, "numbers");
-    else if (row->type == ROW_STRING && !row->choices)
-        text_adds(out, "string");
-    else if (row->type == ROW_STRING)
-        for (const char *p = row->choices; *p; p++)
-            text_addf(out, "%s%c", *p == ' ' ? "," : "", *p);
-    else
-        text_adds(out, row->type == ROW_ROLES ? "roles" : "groups");
-}
-
-static const char *shown_default(const struct row *row)
-{
-    return row->shown ? row->shown : row->standard[0] ? row->standard : "-";
-}
-
-/* Words of `text`, in lines that fit a terminal, all under the help. */
-static void print_wrapped(FILE *out, const char *text)
-{
-    int column = 0;
-
-    while (*text) {
-        int n = (int)strcspn(text, " ");
-        if (column > 0 && column + 1 + n > 90) {
-            fputc('\n', out);
-            column = 0;
-        }
-        fprintf(out, "%*s%.*s", column == 0 ? 27 : 1, "", n, text);
-        column += 1 + n;
-        text += n + (text[n] == ' ');
-    }
-    fputc('\n', out);
-}
-
-static void help_rows(FILE *out, const struct row *rows)
-{
-    struct text range = {0};
-
-    for (; rows->help; rows++) {
-        if (!rows->key) {
-            fprintf(out, "\n%s\n", rows->help);
-            continue;
-        }
-        text_clear(&range);
-        text_adds(&range, "[");
-        add_range(rows, &range);
-        text_addf(&range, "] default: %s", shown_default(rows));
-        fprintf(out, "  %-24s %s\n", rows->key, rows->help);
-        print_wrapped(out, range.data);
-    }
-    text_free(&range);
-}
-
-void config_help(FILE *out)
-{
-    fputs("Keys of the configuration file, and of key=value on the command line:\n", out);
-    help_rows(out, config_rows);
-    fputs("\nA group of rewards\n", out);
-    help_rows(out, config_reward_rows);
-    fputs("\nA group of ranks\n", out);
-    help_rows(out, config_ranks_rows);
-}
-
-static void markdown_head(FILE *out, const char *heading)
-{
-    fprintf(out, "\n## %s\n\n| key | values | default | fixed | meaning |\n"
-                 "|---|---|---|---|---|\n", heading);
-}
-
-static void markdown_rows(FILE *out, const struct row *rows)
-{
-    struct text line = {0};
-
-    for (; rows->help; rows++) {
-        if (!rows->key) {
-            markdown_head(out, rows->help);
-            continue;
-        }
-        text_clear(&line);
-        text_addf(&line, "| `%s` | ", rows->key);
-        add_range(rows, &line);
-        text_addf(&line, " | %s | %s | ", shown_default(rows),
-                  rows->flags & ROW_FIXED ? "yes" : "");
-        for (const char *p = rows->help; *p; p++)
-            text_addf(&line, *p == '|' ? "\\%c" : "%c", *p);
-        fprintf(out, "%s |\n", line.data);
-    }
-    text_free(&line);
-}
-
-void config_markdown(FILE *out)
-{
-    fputs("# Configuration\n\n"
-          "Made from the table in `base/config_rows.c` (`REGENERATE=1 build/tests/test_config`).\n"
-          "Files are libconfig: `key = value;`, groups `dpo = { loss = \"ipo\"; };`, lists\n"
-          "`text = (\"a.txt\", \"b.txt\");`, comments `#`, `//` and `/* */`. A line\n"
-          "`@include \"base.cfg\"` stands for the lines of that file. Paths are relative to the\n"
-          "working directory. On the command line: `key=value`, `group.key=value`, in the same\n"
-          "syntax; a bare word is a string. The smallest file:\n\n"
-          "```\n"
-          "algorithm = \"online_dpo\";\n"
-          "model     = \"models/llama\";\n"
-          "prompts   = \"prompts.jsonl\";\n"
-          "rewards   = { kind = \"words\"; words = [\"happy\", \"kind\"]; };\n"
-          "output    = \"runs/first\";\n"
-          "```\n\n"
-          "Required: `algorithm`, `model`, `output`; then `prompts` and `rewards`, `pairs` or\n"
-          "`text`, as docs/algorithms.md says of each. A string set to `\"\"` is not set. *Fixed*\n"
-          "keys are part of the\n"
-          "numbers: a run that is resumed must have the same ones.\n", out);
-    markdown_rows(out, config_rows);
-    markdown_head(out, "A group of `rewards`");
-    markdown_rows(out, config_reward_rows);
-    markdown_head(out, "A group of `ranks`");
-    markdown_rows(out, config_ranks_rows);
 }
