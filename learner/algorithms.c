@@ -19,6 +19,11 @@ const struct algorithm algorithms[] = {
       "reinforce_pp_baseline" },
     { "gspo",                  &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "gspo" },
     { "opo",                   &method_policy, SOURCE_PROMPTS, ROLLOUTS,   "opo" },
+    { "raco",                    &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "raco" },
+    { "cagrad",                  &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "cagrad" },
+    { "mgda",                    &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "mgda" },
+    { "pcgrad",                  &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "pcgrad" },
+    { "weighted_sum",            &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "weighted_sum" },
     { "lm",                    &method_lm,     SOURCE_TEXT,    COL_TOKENS, NULL },
     { NULL,                    NULL,           SOURCE_PROMPTS, 0,          NULL },
 };

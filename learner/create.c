@@ -50,6 +50,7 @@ static int set_micro(struct learner *ln)
     group = ln->group_terms > group ? ln->group_terms : group;
     micro = micro < used ? used : micro;
     micro = micro < (int64_t)ln->P * used ? micro : (int64_t)ln->P * used;
+    micro = micro < ln->pass_rows ? ln->pass_rows : micro;
     if (group > (size_t)INT_MAX / (size_t)ln->P || micro > INT_MAX / ln->max_row_tokens)
         return rl_error(RL_ENOFIT, "micro_rows: %lld rows of %d tokens and %d prompts of %d rows "
                         "are too many for one learner", (long long)micro, ln->max_row_tokens,
@@ -68,6 +69,9 @@ static int setup(struct learner *ln, const struct learner_size *size)
     ln->P = size->P;
     ln->k = size->k;
     ln->max_row_tokens = size->max_row_tokens;
+    ln->shape = *size->policy;
+    ln->ranks = size->ranks;
+    ln->rank = size->rank;
     TRY(find_method(ln));
     TRY(set_leaves(ln, size->ranks));
     share_of(ln->P, (int)ln->config->reduction_leaves, size->ranks, size->rank, &first, &groups);
@@ -107,13 +111,23 @@ static void layout(struct learner *ln, struct memory *memory, const struct learn
     ln->method->layout(ln, memory);
 }
 
+static int open_trainer(struct learner *ln, struct trainee *t)
+{
+    const struct micro *m = &ln->micro;
+
+    if (ln->blocks && t == &ln->policy)
+        return trainer_create_blocks(&t->trainer, t->model, m->max_rows, m->max_tokens,
+                                     ln->config->recompute);
+    return trainer_create(&t->trainer, t->model, m->max_rows, m->max_tokens,
+                          ln->config->recompute);
+}
+
 static int open_trainee(struct learner *ln, struct trainee *t, struct model *model, double lr)
 {
     int rc = RL_OK;
 
     t->model = model;
-    TRY(trainer_create(&t->trainer, model, ln->micro.max_rows, ln->micro.max_tokens,
-                       ln->config->recompute));
+    TRY(open_trainer(ln, t));
     TRY(tree_create(&t->tree, ln->team, model_size(model_shape(model)), ln->leaves));
     TRY(optimizer_create(&t->optimizer, ln->config, model, lr));
 done:
@@ -151,6 +165,8 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
     TRY(open_trainee(ln, &ln->policy, parts->policy, parts->config->lr));
     if (parts->critic)
         TRY(open_trainee(ln, &ln->critic, parts->critic, ln->critic_lr));
+    if (ln->method->open)
+        TRY(ln->method->open(ln));
 done:
     if (rc == RL_OK)
         *out = ln;
@@ -163,6 +179,8 @@ void learner_destroy(struct learner *ln)
 {
     if (!ln)
         return;
+    if (ln->method && ln->method->close)
+        ln->method->close(ln);
     close_trainee(&ln->critic);
     close_trainee(&ln->policy);
     stats_free(&ln->stats);
@@ -172,11 +190,15 @@ void learner_destroy(struct learner *ln)
 }
 
 static size_t trainee_bytes(const struct learner *ln, const struct model_shape *shape,
-                            const struct learner_size *size)
+                            const struct learner_size *size, bool blocks)
 {
-    return tree_bytes(model_size(shape), ln->leaves, size->ranks, size->rank) +
-           trainer_bytes(shape, size->compute, ln->micro.max_rows, ln->micro.max_tokens,
-                         ln->config->recompute) + optimizer_bytes(shape);
+    const struct micro *m = &ln->micro;
+    bool again = ln->config->recompute;
+    size_t passes = blocks ? trainer_bytes_blocks(shape, m->max_rows, m->max_tokens, again)
+                           : trainer_bytes(shape, size->compute, m->max_rows, m->max_tokens, again);
+
+    return tree_bytes(model_size(shape), ln->leaves, size->ranks, size->rank) + passes +
+           optimizer_bytes(shape);
 }
 
 int64_t learner_bytes(const struct learner_size *size)
@@ -189,9 +211,11 @@ int64_t learner_bytes(const struct learner_size *size)
     TRY(setup(&ln, size));
     memory_count(&memory);
     layout(&ln, &memory, size);
-    bytes = memory.peak + trainee_bytes(&ln, size->policy, size);
+    bytes = memory.peak + trainee_bytes(&ln, size->policy, size, ln.blocks);
     if (size->critic)
-        bytes += trainee_bytes(&ln, size->critic, size);
+        bytes += trainee_bytes(&ln, size->critic, size, false);
+    if (ln.method->bytes)
+        bytes += ln.method->bytes(&ln, size);
 done:
     free(ln.state);
     return rc == RL_OK ? (int64_t)bytes : rc;

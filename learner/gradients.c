@@ -101,8 +101,7 @@ void micro_add(struct micro *micro, const struct batch *b, int n)
     micro->start[micro->N] = micro->T;
 }
 
-/* Pack the groups from `group` on, up to `end`; returns the first that found no room. */
-static int pack(struct learner *ln, const struct batch *b, int group, int end)
+int micro_pack(struct learner *ln, const struct batch *b, int group, int end, int rows)
 {
     struct micro *micro = &ln->micro;
 
@@ -112,7 +111,7 @@ static int pack(struct learner *ln, const struct batch *b, int group, int end)
         int used = 0;
         for (int n = group * b->k; n < (group + 1) * b->k; n++)
             used += ln->place[n] >= 0;
-        if (micro->N > 0 && micro->N + used > ln->config->micro_rows)
+        if (micro->N > 0 && micro->N + used > rows)
             break;
         for (int n = group * b->k; n < (group + 1) * b->k; n++)
             if (ln->place[n] >= 0) {
@@ -176,6 +175,17 @@ static void clear_gradients(struct learner *ln)
         memset(m->dscore, 0, T * (size_t)ln->scores * sizeof(float));
 }
 
+int micro_backward(struct learner *ln, const struct batch *b, float *grads)
+{
+    int rc = RL_OK;
+
+    clear_gradients(ln);
+    TRY(ln->method->loss(ln, b));
+    TRY(backward_one(ln, &ln->policy, grads));
+done:
+    return rc;
+}
+
 /* A leaf under way: its buffers, NULL before its first row. */
 struct slots { float *policy, *critic; };
 
@@ -224,9 +234,7 @@ done:
     return rc;
 }
 
-/* The groups of a leaf, counted from the first that is held here. */
-static void leaf_groups(const struct learner *ln, const struct batch *b, int leaf, int *first,
-                        int *end)
+void leaf_groups(const struct learner *ln, const struct batch *b, int leaf, int *first, int *end)
 {
     if (ln->fast) {
         *first = 0;
@@ -235,6 +243,13 @@ static void leaf_groups(const struct learner *ln, const struct batch *b, int lea
         *first = (int)((int64_t)leaf * b->P / ln->leaves) - b->group;
         *end = (int)((int64_t)(leaf + 1) * b->P / ln->leaves) - b->group;
     }
+}
+
+int micro_rows(const struct learner *ln)
+{
+    int64_t rows = ln->config->micro_rows;
+
+    return rows < ln->micro.max_rows ? (int)rows : ln->micro.max_rows;
 }
 
 int gradients_add(struct learner *ln, const struct batch *b)
@@ -246,7 +261,7 @@ int gradients_add(struct learner *ln, const struct batch *b)
         int group, end;
         leaf_groups(ln, b, leaf, &group, &end);
         while (group < end) {
-            group = pack(ln, b, group, end);
+            group = micro_pack(ln, b, group, end, micro_rows(ln));
             if (ln->micro.N == 0)
                 continue;           /* no row of these groups is marked */
             TRY(slots_take(ln, leaf, &slots));
@@ -263,7 +278,7 @@ int gradients_look(struct learner *ln, const struct batch *b)
     int rc = RL_OK;
 
     for (int group = 0; group < b->groups;) {
-        group = pack(ln, b, group, b->groups);
+        group = micro_pack(ln, b, group, b->groups, micro_rows(ln));
         if (ln->micro.N == 0)
             continue;
         ln->looked = true;

@@ -5,7 +5,7 @@
  *   online_dpo.c    a method                             lm.c           a method
  *   rows.c          actor, learner and reference compared, row by row
  *   scores.c        reward columns -> one score a row
- *   policy/         a method, in several pages
+ *   policy/, raco/  methods, in several pages            combine/       gradients of objectives
  *   targets.c       labels        losses/   losses       measure.c      means without a gradient
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
@@ -31,8 +31,12 @@
  *     report                    metrics, and a last check before the weights change
  *   finish                      metrics of the whole step, controllers
  *
+ *
+ * open, close, bytes: what it holds besides ln->memory.  gradients: instead of one backward pass
+ * of each micro-batch into the tree and the tree's sum, the method fills ln->policy.grads.
+ *
  * NULL where a method has nothing to say: look (then no such pass is made), prepare, select,
- * finish, values, columns, check. */
+ * finish, values, columns, check, gradients, open, close, bytes. */
 struct method {
     size_t state;               /* bytes of the method's own struct: ln->state, zeroed */
     bool sampling_temperature;  /* log-probabilities at `temperature` of the configuration, not 1 */
@@ -41,6 +45,9 @@ struct method {
     int (*check)(const struct config *c, const struct algorithm *a);
     int (*setup)(struct learner *ln);           /* settings and sizes; there is no memory yet */
     void (*layout)(struct learner *ln, struct memory *memory);
+    int (*open)(struct learner *ln);            /* memory and model are there */
+    void (*close)(struct learner *ln);          /* also after an open that failed */
+    size_t (*bytes)(const struct learner *ln, const struct learner_size *size);
     int (*values)(struct learner *ln, struct learner_value *out);   /* of a checkpoint; how many */
     int (*targets)(struct learner *ln, const struct batch *b);      /* Not collective. */
     int (*look)(struct learner *ln, const struct batch *b);         /* Not collective. */
@@ -48,10 +55,11 @@ struct method {
     int (*select)(struct learner *ln, const struct batch *b);       /* Not collective. */
     int (*count)(struct learner *ln, const struct batch *b);        /* Collective. */
     int (*loss)(struct learner *ln, const struct batch *b);         /* Not collective. */
+    int (*gradients)(struct learner *ln, const struct batch *b);    /* Collective. */
     int (*report)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
     int (*finish)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
 };
-extern const struct method method_dpo, method_lm, method_policy;
+extern const struct method method_dpo, method_lm, method_policy, method_raco;
 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */
@@ -92,6 +100,8 @@ struct learner {
     struct comm *team;
     int P, k, max_row_tokens;   /* the largest batch */
     int rows;                   /* held here, at most */
+    struct model_shape shape;   /* of the policy */
+    int ranks, rank;            /* of the team */
     int leaves;
     bool fast;                  /* one leaf a rank: bits depend on the number of ranks */
 
@@ -106,6 +116,8 @@ struct learner {
     /* set by the method's setup */
     unsigned outputs;           /* at first OUT_LOGP */
     float temperature;          /* of the log-probabilities */
+    bool blocks;                /* backward passes of the policy block by block */
+    int pass_rows;              /* rows of one pass; at first 0: about micro_rows */
     int scores;                 /* outputs of the score head in use */
     int used_rows;              /* of a group that are ever marked at once; at first k */
     size_t group_terms;         /* doubles that it gathers for a group, at most */
@@ -126,6 +138,15 @@ struct learner {
 void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, int scores);
 void micro_clear(struct micro *micro);
 void micro_add(struct micro *micro, const struct batch *b, int n);
+/* The groups of a leaf [*first, *end), counted from the first that is held here. */
+void leaf_groups(const struct learner *ln, const struct batch *b, int leaf, int *first, int *end);
+/* Pack the marked rows of groups from `group` on, up to `end`, at most `rows` unless the first
+ * group has more; returns the first group that found no room. */
+int micro_rows(const struct learner *ln);       /* of the configuration, and no more than fit */
+int micro_pack(struct learner *ln, const struct batch *b, int group, int end, int rows);
+/* Gradients of the outputs = 0; then what the method's loss makes of them, and the backward pass of
+ * the policy alone, added to grads. */
+int micro_backward(struct learner *ln, const struct batch *b, float *grads);
 /* Forward pass over the packed rows: the outputs that the method wants, kept for a backward pass or
  * not. */
 int micro_forward(struct learner *ln, bool keep);

@@ -46,9 +46,11 @@ done:
     return rc;
 }
 
-static int reduce(struct trainee *t)
+static int reduce(const struct learner *ln, struct trainee *t)
 {
-    return t->model ? comm_tree_sum(t->tree, t->grads) : RL_OK;
+    if (!t->model || ln->method->gradients)
+        return RL_OK;               /* there is none, or its sum is there already */
+    return comm_tree_sum(t->tree, t->grads);
 }
 
 /* The sum over all ranks, then new weights. */
@@ -57,8 +59,8 @@ static int step(struct learner *ln, double *norm, double *lr)
     double t = clock_now(), critic_norm, critic_lr;
     int rc = RL_OK;
 
-    TRY(reduce(&ln->policy));
-    TRY(reduce(&ln->critic));
+    TRY(reduce(ln, &ln->policy));
+    TRY(reduce(ln, &ln->critic));
     ln->seconds[SECONDS_REDUCE] += clock_now() - t;
     t = clock_now();
     if (ln->critic.model)           /* before the policy's weights change */
@@ -90,7 +92,10 @@ static int pass(struct learner *ln, const struct batch *b, struct metrics *m, st
 
     TRY(comm_agree(ln->team, rc));
     TRY(ln->method->count(ln, b));
-    TRY(comm_agree(ln->team, gradients_add(ln, b)));
+    if (ln->method->gradients)
+        TRY(ln->method->gradients(ln, b));
+    else
+        TRY(comm_agree(ln->team, gradients_add(ln, b)));
     TRY(ln->method->report(ln, b, m));
     if (ln->total > 0) {
         TRY(step(ln, &norm, &steps->lr));

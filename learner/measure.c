@@ -42,8 +42,20 @@ static double no_signal(const double *all, int groups, int k, int columns)
     return (double)same / groups;
 }
 
-/* An evaluation has three numbers, and the share of responses without a score if there are any;
- * a training step has all of them. */
+/* The mean of each reward, where there are several. */
+static void set_objectives(const struct learner *ln, const struct batch *b, struct metrics *m,
+                           const char *prefix, const double *all, int rows, int columns)
+{
+    for (int r = 0; r < b->R && b->R > 1; r++) {
+        struct moments one = stats_finite(all, rows, columns, REWARDS + r);
+
+        if (one.count > 0)
+            metrics_setf(m, one.mean, "%sreward/%s", prefix, ln->config->rewards[r].name);
+    }
+}
+
+/* An evaluation has few numbers, and the share of responses without a score if there are any; a
+ * training step has all of them. */
 static void set_evaluation(struct metrics *m, const char *prefix, unsigned columns,
                            struct moments score, double kl, double length, int rows)
 {
@@ -117,6 +129,8 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     if (prefix[0]) {
         set_evaluation(m, prefix, have, stats_finite(all, rows, columns, SCORE), kl,
                        stats_moments(all, rows, columns, rest + LEN).mean, rows);
+        if (have & COL_REWARD)
+            set_objectives(ln, b, m, prefix, all, rows, columns);
         return RL_OK;
     }
     if (have & COL_REWARD && b->R > 0)

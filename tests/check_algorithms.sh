@@ -43,24 +43,37 @@ resumed() {
     fi
 }
 
+# whole NAME: all of it for $config
+whole() {
+    rm -rf "$WORK/one"
+    if said=$(run 1 "$config" $short output="$WORK/one" 2>&1); then
+        pass "$1: one rank"
+    else
+        fail "$1: one rank" "$(printf '%s' "$said" | tail -n 3)"
+        return
+    fi
+    another "$1: 3 ranks" 3 micro_rows=3
+    if grep -q '"version"' "$WORK/one/samples.jsonl" 2>/dev/null; then
+        another "$1: roles apart" 3 "$apart"
+    fi
+    resumed "$1: resumed on 4 ranks"
+    moved=$(hashes "$WORK/one" | cut -d' ' -f2 | sort -u | wc -l)
+    [ "$moved" -ge 2 ] && pass "$1: the weights moved" || fail "$1: the weights moved" \
+        "$moved hashes in 4 steps"
+}
+
 for config in ${ALGORITHMS:-launch/configs/*.cfg}; do
     name=$(basename "$config" .cfg)
     case $name in stories-*) continue ;; esac       # those need ../shared and minutes
-    rm -rf "$WORK/one"
-    if said=$(run 1 "$config" $short output="$WORK/one" 2>&1); then
-        pass "$name: one rank"
-    else
-        fail "$name: one rank" "$(printf '%s' "$said" | tail -n 3)"
-        continue
-    fi
-    another "$name: 3 ranks" 3 micro_rows=3
-    if grep -q '"version"' "$WORK/one/samples.jsonl" 2>/dev/null; then
-        another "$name: roles apart" 3 "$apart"
-    fi
-    resumed "$name: resumed on 4 ranks"
-    moved=$(hashes "$WORK/one" | cut -d' ' -f2 | sort -u | wc -l)
-    [ "$moved" -ge 2 ] && pass "$name: the weights moved" || fail "$name: the weights moved" \
-        "$moved hashes in 4 steps"
+    whole "$name"
+done
+
+# What RACO does without K gradients at once, and between two solves.
+plain=$short
+for mode in two_pass sketch; do
+    config=launch/configs/raco.cfg
+    short="$plain raco.mode=$mode raco.refresh=3"
+    case ${ALGORITHMS:-$config} in *"$config"*) whole "raco, $mode" ;; esac
 done
 
 # Each row of the table has its configuration.

@@ -4,6 +4,7 @@
 . tests/lib.sh
 cfg=tests/bits.cfg
 out="$WORK/run"
+two='rewards=({kind="length";name="a";},{kind="length";name="b";weight=-1.0;})'
 
 # bad CODE PATTERN NAME key=value...: on one rank and on three
 bad() {
@@ -38,6 +39,17 @@ says 1 'needs a configuration' "no configuration" "$RANKWISE" train
 says 1 "no command 'trian'" "an unknown command" "$RANKWISE" trian
 says 1 "unknown option '--promt'" \
     "an unknown option" "$RANKWISE" generate launch/demo/model --promt x
+
+bad 1 "missing key 'raco.weights': raco needs a weight for each reward .2." \
+    "objectives without weights" algorithm=raco "$two"
+bad 1 'raco.weights: they sum to 0.9 and must sum to 1' \
+    "weights that do not sum to one" algorithm=raco "$two" raco.weights=[0.5,0.4]
+bad 1 'raco.weights: 3 weights for 2 rewards' \
+    "weights of other objectives" algorithm=mgda "$two" raco.weights=[0.5,0.3,0.2]
+bad 1 'raco.weights: -0.5 is out of range' \
+    "a negative weight" algorithm=pcgrad "$two" raco.weights=[-0.5,1]
+bad 1 'raco.combine: .mgda. does not go with algorithm .cagrad.' \
+    "a rule for another algorithm" algorithm=cagrad "$two" raco.weights=[0.5,0.5] raco.combine=mgda
 
 # ---- files
 bad 1 '/nowhere: no such model folder or checkpoint' "a missing model" model="$WORK/nowhere"

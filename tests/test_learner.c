@@ -298,7 +298,7 @@ static void test_measure_grows(void **state)
 
     (void)state;
     open_alone(&r, settings("online_dpo"), "ref");
-    b = tiny_batch_open(&large, r.tiny.model, 50, 3, 0, 50);
+    b = tiny_batch_open(&large, r.tiny.model, 50, 3, 1, 0, 50);
     for (int n = 0; n < b->N; n++)
         mean += 2 * b->reward[n] / b->N;
     assert_ok(learner_measure(r.learner, b, r.m, "eval/x/"));

@@ -12,19 +12,19 @@
 
 struct tiny_batch { struct batch b; struct memory memory; };
 
-/* The share [group, group + groups) of P prompts of k rows; k = 1 is text (prompt_len 1, no
- * scores). */
+/* The share [group, group + groups) of P prompts of k rows with R scores; k = 1 is text (prompt_len
+ * 1, no scores). */
 static inline struct batch *tiny_batch_open(struct tiny_batch *t, struct model *model, int P, int k,
-                                            int group, int groups)
+                                            int R, int group, int groups)
 {
     struct batch *b = &t->b;
     struct trainer *trainer;
 
     memset(t, 0, sizeof *t);
     memory_count(&t->memory);
-    batch_layout(b, &t->memory, groups * k + 1, (groups * k + 1) * TINY_ROW, 1);
+    batch_layout(b, &t->memory, groups * k + 1, (groups * k + 1) * TINY_ROW, R);
     assert_ok(memory_open(&t->memory));
-    batch_layout(b, &t->memory, groups * k + 1, (groups * k + 1) * TINY_ROW, 1);
+    batch_layout(b, &t->memory, groups * k + 1, (groups * k + 1) * TINY_ROW, R);
     batch_clear(b);
     b->P = P, b->k = k, b->group = group, b->groups = groups, b->N = groups * k;
     b->filled = k == 1 ? COL_TOKENS : COL_ALL & ~COL_LABEL;
@@ -42,7 +42,8 @@ static inline struct batch *tiny_batch_open(struct tiny_batch *t, struct model *
         b->finish[n] = row % 5 ? FINISH_EOS : FINISH_LENGTH;
         b->prompt[n] = prompt;
         b->version[n] = 0;
-        b->reward[n] = (double)(tiny_word(row + 77) % 7);
+        for (int r = 0; r < R; r++)
+            b->reward[n * R + r] = (double)(tiny_word(row + 77 + 1000 * (uint32_t)r) % 7);
     }
     assert_ok(trainer_create(&trainer, model, b->N + 1, b->T + 1, false));
     if (b->N > 0)

@@ -101,7 +101,8 @@ static inline void open_run(struct run *r, struct config config, const char *com
     open_models(r, compute);
     r->team = team;
     share_of(P, (int)config.reduction_leaves, comm_size(team), comm_rank(team), &group, &groups);
-    r->b = tiny_batch_open(&r->batch, r->tiny.model, P, k, group, groups);
+    r->b = tiny_batch_open(&r->batch, r->tiny.model, P, k,
+                           r->config.n_rewards > 0 ? r->config.n_rewards : 1, group, groups);
     assert_ok(metrics_create(&r->m));
     assert_ok(learner_create(&r->learner, &(struct learner_parts){
         .config = &r->config, .policy = r->tiny.model, .critic = r->critic.model, .team = team,
