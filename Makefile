@@ -87,6 +87,7 @@ FOLDERS_test_score_shaping = learner model comm data compute base
 FOLDERS_test_optimizer  = learner model comm data compute base
 FOLDERS_test_learner    = learner model comm data compute base
 FOLDERS_test_reward_model = learner model comm data compute base
+FOLDERS_test_rm_learner = learner model comm data compute base
 FOLDERS_mpi_learner     = learner model comm data compute base
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/mpi_*.c) tests/golden.c)

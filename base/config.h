@@ -122,6 +122,23 @@ struct config {
         char *tis; double tis_max;
         int64_t max_resample;
     } ppo;
+    struct {
+        char *heads;            /* "one" | "objectives" */
+        char *link;             /* "logistic" | "hinge" */
+        char *margin;           /* "given" | "scores" | "none" */
+        double margin_scale, center;
+        char *train;            /* "all" | "head" */
+    } reward_model;
+    struct { double decay; char *normalise; } more;     /* "none" | "norm" | "loss" */
+    struct {
+        int64_t dim, prototypes;
+        char *model;            /* "a" | "b" */
+        char *distance;         /* "euclidean" | "cosine" */
+        double factor;
+        char *fit;              /* "all" | "users" */
+    } pal;
+    /* scale "fixed" | "learned" | "prompt" */
+    struct { int64_t dim; double tau; char *scale; bool unit; } gpm;
     /* eps_mode "torch" | "tf" */
     struct { double beta1, beta2, eps, weight_decay; char *eps_mode; } adam;
 

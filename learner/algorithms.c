@@ -5,6 +5,7 @@
 #include "learner/internal.h"
 
 #define ROLLOUTS (COL_TOKENS | COL_ACTOR_LOGP | COL_REF_LOGP | COL_REWARD)
+#define RECORDS (COL_TOKENS | COL_REWARD | COL_LABEL)
 
 const struct algorithm algorithms[] = {
     /* name                     method          rows from       columns     variant */
@@ -24,6 +25,10 @@ const struct algorithm algorithms[] = {
     { "mgda",                    &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "mgda" },
     { "pcgrad",                  &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "pcgrad" },
     { "weighted_sum",            &method_raco,   SOURCE_PROMPTS, ROLLOUTS,   "weighted_sum" },
+    { "reward_model",          &method_reward_model, SOURCE_PAIRS, RECORDS, "reward_model" },
+    { "more",                  &method_more,         SOURCE_PAIRS, RECORDS, "more" },
+    { "pal",                   &method_reward_model, SOURCE_PAIRS, RECORDS, "pal" },
+    { "gpm",                   &method_reward_model, SOURCE_PAIRS, RECORDS, "gpm" },
     { "lm",                    &method_lm,     SOURCE_TEXT,    COL_TOKENS, NULL },
     { NULL,                    NULL,           SOURCE_PROMPTS, 0,          NULL },
 };

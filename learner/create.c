@@ -77,6 +77,7 @@ static int setup(struct learner *ln, const struct learner_size *size)
     share_of(ln->P, (int)ln->config->reduction_leaves, size->ranks, size->rank, &first, &groups);
     ln->rows = groups * ln->k;
     ln->kl_coef = ln->config->beta;
+    ln->objectives = size->objectives > 1 ? size->objectives : 1;
     ln->outputs = OUT_LOGP;
     ln->temperature = (float)algorithm_temperature(ln->algorithm, size->config);
     ln->scores = size->critic ? size->critic->scores : size->policy->scores;
@@ -149,7 +150,7 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
         .critic = parts->critic ? model_shape(parts->critic) : NULL,
         .compute = model_compute(parts->policy), .ranks = comm_size(parts->team),
         .rank = comm_rank(parts->team), .P = parts->P, .k = parts->k,
-        .max_row_tokens = parts->max_row_tokens,
+        .max_row_tokens = parts->max_row_tokens, .objectives = parts->objectives,
     };
     int rc = RL_OK;
 

@@ -206,12 +206,14 @@ static int pass(struct learner *ln, const struct batch *b, const struct slots *s
     double t = clock_now();
     int rc = RL_OK;
 
-    TRY(micro_forward(ln, true));
+    TRY(micro_forward(ln, !ln->parameters_only));
     clear_gradients(ln);
+    ln->leaf_grads = slots->policy;
     TRY(ln->method->loss(ln, b));
     ln->seconds[SECONDS_FORWARD] += clock_now() - t;
     t = clock_now();
-    TRY(backward_one(ln, &ln->policy, slots->policy));
+    if (!ln->parameters_only)
+        TRY(backward_one(ln, &ln->policy, slots->policy));
     if (ln->critic.model)
         TRY(backward_one(ln, &ln->critic, slots->critic));
     ln->seconds[SECONDS_BACKWARD] += clock_now() - t;

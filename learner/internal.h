@@ -5,7 +5,8 @@
  *   online_dpo.c    a method                             lm.c           a method
  *   rows.c          actor, learner and reference compared, row by row
  *   scores.c        reward columns -> one score a row
- *   policy/, raco/  methods, in several pages            combine/       gradients of objectives
+ *   policy/, raco/, reward_model/   methods, in several pages
+ *   combine/        gradients of objectives
  *   targets.c       labels        losses/   losses       measure.c      means without a gradient
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
@@ -36,7 +37,7 @@
  * of each micro-batch into the tree and the tree's sum, the method fills ln->policy.grads.
  *
  * NULL where a method has nothing to say: look (then no such pass is made), prepare, select,
- * finish, values, columns, check, gradients, open, close, bytes. */
+ * finish, values, columns, check, gradients, open, close, bytes, held_out. */
 struct method {
     size_t state;               /* bytes of the method's own struct: ln->state, zeroed */
     bool sampling_temperature;  /* log-probabilities at `temperature` of the configuration, not 1 */
@@ -58,8 +59,12 @@ struct method {
     int (*gradients)(struct learner *ln, const struct batch *b);    /* Collective. */
     int (*report)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
     int (*finish)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
+    /* learner_held_out, when the method has its own measure.  Collective. */
+    int (*held_out)(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
+                    const char *prefix);
 };
-extern const struct method method_dpo, method_lm, method_policy, method_raco;
+extern const struct method method_dpo, method_lm, method_policy, method_raco, method_reward_model,
+                           method_more;
 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */
@@ -118,6 +123,7 @@ struct learner {
     float temperature;          /* of the log-probabilities */
     bool blocks;                /* backward passes of the policy block by block */
     int pass_rows;              /* rows of one pass; at first 0: about micro_rows */
+    int objectives;             /* data sets or signs of the records, at least 1 */
     int scores;                 /* outputs of the score head in use */
     int used_rows;              /* of a group that are ever marked at once; at first k */
     size_t group_terms;         /* doubles that it gathers for a group, at most */
@@ -126,6 +132,9 @@ struct learner {
 
     double kl_coef;             /* strength of the pull to the reference now; at first beta */
     int pass;                   /* the one under way */
+    float *leaf_grads;          /* the policy's, of the leaf under way: for parameters that no
+                                 * forward pass reads */
+    bool parameters_only;       /* no other weights are trained: no backward pass */
     bool looked;                /* in this update, at a row of this rank */
     bool torn;                  /* an update failed when it had changed the weights */
     double total;               /* what divides the loss, over all ranks; 0: nothing to learn */

@@ -53,6 +53,11 @@ enum rows_from algorithm_source(const struct algorithm *a, const struct config *
 unsigned algorithm_columns(const struct algorithm *a, const struct config *c);
 double algorithm_temperature(const struct algorithm *a, const struct config *c);
 
+/* The score head that the algorithm trains on the policy's trunk in place of the vocabulary head,
+ * from the configuration and what the records hold; false: none. */
+bool algorithm_scores(const struct algorithm *a, const struct config *c, int objectives,
+                      int annotators, struct verdict *verdict, int *scores);
+
 /* What a learner works on; the caller keeps all of it and destroys it after the learner. */
 struct learner_parts {
     const struct config *config;
@@ -61,6 +66,7 @@ struct learner_parts {
     struct comm *team;
     int P, k;                   /* groups and rows a group of a step, over all ranks */
     int max_row_tokens;         /* tokens in the longest row */
+    int objectives;             /* of the records (records_objectives); 0, 1: none to tell apart */
 };
 /* RL_EINVAL names a key; RL_ENOFIT. */
 int learner_create(struct learner **ln, const struct learner_parts *parts);
@@ -72,7 +78,7 @@ struct learner_size {
     const struct config *config;
     const struct model_shape *policy, *critic;          /* critic: NULL without one */
     struct compute *compute;
-    int ranks, rank, P, k, max_row_tokens;
+    int ranks, rank, P, k, max_row_tokens, objectives;
 };
 int64_t learner_bytes(const struct learner_size *size);
 
@@ -89,6 +95,12 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m);
  * Collective. */
 int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m,
                     const char *prefix);
+/* Held-out records of a batch of any size.  A reward model: <prefix>accuracy of this batch; then
+ * rm/accuracy, rm/ece and rm/temperature over it and those before it, from the last one that was
+ * `first`; the temperature is kept with the model.  Does nothing for a method without a measure of
+ * its own.  Collective. */
+int learner_held_out(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
+                     const char *prefix);
 /* Evaluation on text: summed negative log-likelihood of the rows of a batch of any size, and the
  * tokens predicted, over all ranks.  RL_EBUG: a row is longer than max_row_tokens.  Collective. */
 int learner_nll(struct learner *ln, const struct batch *b, double *sum, int64_t *count);

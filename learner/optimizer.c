@@ -19,6 +19,7 @@ struct optimizer {
     struct model *model;
     struct memory memory;
     size_t n;                   /* floats in the flat buffer */
+    size_t first, count;        /* of them: those that are trained */
     float *m, *v;
     double lr;                  /* the peak of the schedule */
     double power[2];            /* beta1^t, beta2^t after t updates */
@@ -41,7 +42,7 @@ int optimizer_create(struct optimizer **out, const struct config *config, struct
         return rl_error(RL_ENOFIT, "no memory for the optimizer");
     o->config = config;
     o->model = model;
-    o->n = model_size(model_shape(model));
+    o->n = o->count = model_size(model_shape(model));
     o->lr = lr;
     o->power[0] = o->power[1] = 1;
     if (!(config->adam.eps > 0)) {      /* 0 / 0 at weights that never had a gradient */
@@ -66,6 +67,12 @@ void optimizer_destroy(struct optimizer *o)
         return;
     memory_close(&o->memory);
     free(o);
+}
+
+void optimizer_only(struct optimizer *o, size_t offset, size_t count)
+{
+    o->first = offset;
+    o->count = count;
 }
 
 size_t optimizer_bytes(const struct model_shape *shape)
@@ -155,6 +162,8 @@ int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_no
     struct adamw a = { 0 };
     int rc = RL_OK;
 
+    memset(grads, 0, o->first * sizeof *grads);
+    memset(grads + o->first + o->count, 0, (o->n - o->first - o->count) * sizeof *grads);
     TRY(optimizer_norm(o->model, grads, grad_norm));
     *lr = optimizer_rate(c, o->lr, t);
     a.lr = (float)*lr;
@@ -172,7 +181,8 @@ int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_no
     if (c->clip_norm > 0 && *grad_norm > c->clip_norm)
         a.scale = (float)(c->clip_norm / *grad_norm);
 
-    k->adamw(k, model_weights(o->model), o->m, o->v, grads, o->n, &a);
+    k->adamw(k, model_weights(o->model) + o->first, o->m + o->first, o->v + o->first,
+             grads + o->first, o->count, &a);
     TRY(compute_sync(k));
     model_changed(o->model);
 done:

@@ -18,6 +18,8 @@ struct optimizer;
 int optimizer_create(struct optimizer **o, const struct config *config, struct model *model,
                      double lr);
 void optimizer_destroy(struct optimizer *o);    /* NULL is fine */
+/* Only these weights are trained: the rest stays, and its gradient counts as 0. */
+void optimizer_only(struct optimizer *o, size_t offset, size_t count);
 size_t optimizer_bytes(const struct model_shape *shape);        /* what create takes, for plan */
 float *optimizer_m(struct optimizer *o);        /* first moments, model_size floats */
 float *optimizer_v(struct optimizer *o);        /* second moments */

@@ -2,9 +2,9 @@
  *
  *   embed | layer 0: norm1 q k v o norm2 gate up down | layer 1 ... | norm | lm_head | score ...
  *
- * Behind score.weight lie the parameters of its verdict.  A tied model has no lm_head of its own; a head that a model does not have takes no room.
- * Every array begins at a multiple of ALIGN floats; the gaps stay zero, so the whole buffer can be
- * hashed, summed and sharded as one vector.
+ * Behind score.weight lie the parameters of its verdict.  A tied model has no lm_head of its own; a
+ * head that a model does not have takes no room.  Every array begins at a multiple of ALIGN floats;
+ * the gaps stay zero, so the whole buffer can be hashed, summed and sharded as one vector.
  */
 #include <stdio.h>
 #include <stdlib.h>

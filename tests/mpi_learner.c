@@ -144,6 +144,48 @@ static void test_policy(struct comm *world)
     }
 }
 
+/* Reward models of every verdict, and what they say of held-out pairs. */
+static void train_reward_model(struct run *r, struct config config, struct comm *team, int P)
+{
+    open_run(r, config, "cpu", team, P);
+    for (int i = 0; i < UPDATES; i++)
+        update(r);
+    check_ok(learner_held_out(r->learner, r->b, true, r->m, "eval/a/"));
+    check_ok(learner_held_out(r->learner, r->b, false, r->m, "eval/b/"));
+}
+
+static void compare_reward_model(struct run *one, struct run *team)
+{
+    static const char *const names[] = {
+        "loss", "optim/grad_norm", "rm/train_accuracy", "rm/train_margin", "rm/accuracy", "rm/ece",
+        "rm/ece_fitted", "rm/temperature", "eval/b/accuracy", "more/lambda/0", "more/g_norm/1",
+    };
+
+    check(memcmp(model_weights(one->tiny.model), model_weights(team->tiny.model),
+                 one->tiny.size * sizeof(float)) == 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check(metrics_get(one->m, names[i], -1e9) == metrics_get(team->m, names[i], -1e9));
+    check(metrics_has(one->m, "rm/temperature"));
+}
+
+static void test_reward_models(struct comm *world)
+{
+    struct config c = settings("reward_model");
+
+    c.reward_model.heads = "objectives";
+    each_team(world, c, TINY_P, train_reward_model, compare_reward_model);
+    c = settings("more");
+    each_team(world, c, TINY_P, train_reward_model, compare_reward_model);
+    each_team(world, c, 2, train_reward_model, compare_reward_model);   /* empty ranks */
+    c = settings("pal");
+    each_team(world, c, TINY_P, train_reward_model, compare_reward_model);
+    c.pal.fit = "users";
+    each_team(world, c, TINY_P, train_reward_model, compare_reward_model);
+    c = settings("gpm");
+    c.gpm.scale = "learned";
+    each_team(world, c, TINY_P, train_reward_model, compare_reward_model);
+}
+
 static void test_lm(struct comm *world)
 {
     each_team(world, settings("lm"), TINY_P, train, compare);
@@ -227,6 +269,7 @@ int main(int argc, char **argv)
     fact(world, "leaves and ranks without a prompt", test_empty_ranks);
     fact(world, "policy gradients: a team has the bits of one learner", test_policy);
     fact(world, "language modelling: a team has the bits of one learner", test_lm);
+    fact(world, "reward models: a team has the bits of one learner", test_reward_models);
     fact(world, "reduction = \"fast\" is near, and equal on all ranks", test_fast);
     fact(world, "a bad number on one rank stops all", test_one_bad_rank);
     fact(world, "more ranks than leaves are refused", test_too_many_ranks);

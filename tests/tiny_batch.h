@@ -9,6 +9,8 @@
 #define TINY_P 6
 #define TINY_K 4
 #define TINY_ROW 16             /* tokens in the longest row */
+#define TINY_USERS 3            /* annotators of records */
+#define TINY_OBJECTIVES 2       /* data sets of records */
 
 struct tiny_batch { struct batch b; struct memory memory; };
 
@@ -44,6 +46,14 @@ static inline struct batch *tiny_batch_open(struct tiny_batch *t, struct model *
         b->version[n] = 0;
         for (int r = 0; r < R; r++)
             b->reward[n * R + r] = (double)(tiny_word(row + 77 + 1000 * (uint32_t)r) % 7);
+        b->weight[n] = 1;
+        b->margin[n] = prompt % 2 * 0.25;
+        b->annotator[n] = (int)(prompt % TINY_USERS);
+        b->objective[n] = (int)(prompt % TINY_OBJECTIVES);
+    }
+    if (!model_shape(model)->lm) {              /* records for a reward model */
+        b->filled = COL_TOKENS | COL_REWARD | COL_LABEL;
+        return b;
     }
     assert_ok(trainer_create(&trainer, model, b->N + 1, b->T + 1, false));
     if (b->N > 0)

@@ -32,6 +32,28 @@ static inline void policy_settings(struct config *c)
     c->ppo.tis_max = 2;
 }
 
+static inline void reward_model_settings(struct config *c)
+{
+    c->reward_model.heads = "one";
+    c->reward_model.link = "logistic";
+    c->reward_model.margin = "given";
+    c->reward_model.margin_scale = 1;
+    c->reward_model.center = 0.01;
+    c->reward_model.train = "all";
+    c->more.decay = 0.5;
+    c->more.normalise = "none";
+    c->pal.dim = 4;
+    c->pal.prototypes = 3;
+    c->pal.model = "a";
+    c->pal.distance = "euclidean";
+    c->pal.factor = 2;
+    c->pal.fit = "all";
+    c->gpm.dim = 4;
+    c->gpm.tau = 0.5;
+    c->gpm.scale = "fixed";
+    c->gpm.unit = true;
+}
+
 static inline struct config settings(const char *algorithm)
 {
     struct config c = { .algorithm = (char *)algorithm, .rewards = &one_reward, .n_rewards = 1,
@@ -54,6 +76,7 @@ static inline struct config settings(const char *algorithm)
     c.adam.eps = 1e-8;
     c.adam.eps_mode = "torch";
     policy_settings(&c);
+    reward_model_settings(&c);
     if (strcmp(algorithm, "lm") == 0)
         c.n_rewards = 0;
     return c;
@@ -70,14 +93,19 @@ struct run {
     struct metrics *m;
 };
 
-/* A model of scores beside the policy, or a score head on it, where the algorithm wants one. */
+/* A reward model in place of the policy; or a model of scores beside it, or a score head on it,
+ * where the algorithm wants one. */
 static inline void open_models(struct run *r, const char *compute)
 {
     struct policy_wants wants = policy_wants(&r->config);
+    struct model_shape *shape = &r->shapes[0];
 
     memset(&r->critic, 0, sizeof r->critic);
     r->shapes[0] = r->shapes[1] = tiny_shapes[0];
-    r->shapes[0].scores = wants.shared;
+    shape->scores = wants.shared;
+    if (algorithm_scores(algorithm_find(r->config.algorithm), &r->config, TINY_OBJECTIVES,
+                         TINY_USERS, &shape->verdict, &shape->scores))
+        shape->lm = false;
     r->tiny = tiny_open_shape(&r->shapes[0], compute);
     if (!wants.critic_from)
         return;
@@ -106,7 +134,7 @@ static inline void open_run(struct run *r, struct config config, const char *com
     assert_ok(metrics_create(&r->m));
     assert_ok(learner_create(&r->learner, &(struct learner_parts){
         .config = &r->config, .policy = r->tiny.model, .critic = r->critic.model, .team = team,
-        .P = P, .k = k, .max_row_tokens = TINY_ROW }));
+        .P = P, .k = k, .max_row_tokens = TINY_ROW, .objectives = TINY_OBJECTIVES }));
 }
 
 static inline void close_run(struct run *r)

@@ -2,7 +2,7 @@
  * winner over the loser, sigmoid of it being the probability that was said.
  *
  *   accuracy = share of gaps above 0                                      (a gap of 0 is wrong)
- *   ece = sum over bins (n_b / n) |mean confidence - accuracy|, confidence sigmoid(|gap|) in [0.5, 1]
+ *   ece = sum over bins (n_b / n) |mean confidence - accuracy|        (confidence: sigmoid(|gap|))
  *   temperature = argmin over tau of the mean of softplus(-gap / tau)     (Guo et al. 2017)
  */
 #ifndef LEARNER_REWARD_MODEL_CALIBRATION_H
