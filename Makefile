@@ -15,7 +15,7 @@ STD     = -std=c11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -pthread
 ifeq ($(SAN),1)
 CFLAGS  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DSANITIZED
 endif
-PKGS    = hdf5-openmpi libconfig jansson libxxhash libutf8proc zlib
+PKGS    = hdf5-openmpi libconfig jansson libxxhash libutf8proc zlib libcurl
 INCLUDE = -I. -I$(BUILD) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
@@ -23,7 +23,7 @@ LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 say     = $(if $(V),,@echo '  $(1)'; )
 
 LEVELS  = base compute data comm checkpoints model actor reward refmodel learner launch
-sources = $(shell find $(1) -name '*.c' ! -name 'main.c' ! -path '*/demo/*' | sort)
+sources = $(shell find $(1) -name '*.c' ! -name 'main.c' ! -path '*/demo/*' ! -path '*/example/*' | sort)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
 
 all: $(BUILD)/rankwise
@@ -74,6 +74,8 @@ FOLDERS_test_shape      = model comm data compute base
 FOLDERS_test_actor      = actor model comm data compute base
 FOLDERS_test_sample     = actor model comm data compute base
 FOLDERS_test_reward     = reward comm data compute base
+FOLDERS_test_reward_rules = reward comm data compute base
+FOLDERS_test_reward_outside = reward comm data compute base
 FOLDERS_test_refmodel   = refmodel actor model comm data compute base
 FOLDERS_test_algorithms = learner model comm data compute base
 FOLDERS_test_loss       = learner model comm data compute base
@@ -95,12 +97,20 @@ define test
 $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call archives,$(or $(FOLDERS_$(1)),$(HIGH_TO_LOW)))
 	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
-$(foreach t,$(filter-out golden,$(TESTS)),$(eval $(call test,$(t),)))
+$(foreach t,$(filter-out golden test_reward_outside,$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
+
+# Rewards from outside: what answers, and shared objects that are loaded.
+$(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))
+$(BUILD)/tests/test_reward_outside: $(BUILD)/reward/example/vowels.so $(BUILD)/tests/plugin_flush.so
+$(BUILD)/%.so: %.c reward/plugin.h
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) $(CFLAGS) $(STD) $(WARN) -I. -fPIC -shared -o $@ $<
 
 # ---- what people type
 DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
-       libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcmocka-dev procps
+       libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcurl4-openssl-dev libcmocka-dev \
+       procps
 
 # Debian packages, only those that are missing; says what it does, asks for sudo when not root.
 deps:

@@ -39,6 +39,14 @@ static bool names_a_line(const char *where)
     return p < end && p > where && p[-1] == ':';
 }
 
+struct json *json_try(const char *text, size_t bytes)
+{
+    json_error_t error;
+
+    return (struct json *)json_loadb(text ? text : "", bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                                     &error);
+}
+
 struct json *json_parse(const char *text, size_t bytes, const char *where)
 {
     size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;

@@ -19,6 +19,9 @@ struct json;
 /* NULL on bad JSON: rl_error has been called with `where`, line and reason (one line).  A `where`
  * that ends in ":number" names the line already (JSONL), so no second number is put after it. */
 struct json *json_parse(const char *text, size_t bytes, const char *where);
+/* NULL on bad JSON, without a word; of a key given twice the last value counts.  For what other
+ * programs said. */
+struct json *json_try(const char *text, size_t bytes);
 struct json *json_read(const char *path);
 void json_free(struct json *root);
 

@@ -57,6 +57,36 @@ bool unicode_is_space(uint32_t c)
         || c == 0x205f || c == 0x3000;
 }
 
+void unicode_lowercase_any(const char *s, size_t n, struct text *out)
+{
+    for (size_t i = 0; i < n;) {
+        size_t valid = utf8_valid(s + i, n - i);
+        unicode_lowercase(s + i, valid, out);
+        i += valid;
+        if (i++ < n)
+            text_adds(out, "\xef\xbf\xbd");
+    }
+}
+
+bool unicode_is_upper(uint32_t c)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+
+    return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LT;
+}
+
+bool unicode_is_lower(uint32_t c)
+{
+    return utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_LL;
+}
+
+bool unicode_is_letter(uint32_t c)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+
+    return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+}
+
 bool unicode_is_word(uint32_t c)
 {
     switch (utf8proc_category((utf8proc_int32_t)c)) {

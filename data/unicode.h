@@ -14,8 +14,13 @@ enum form { FORM_NFC, FORM_NFD, FORM_NFKC, FORM_NFKD };
 int unicode_normalize(enum form form, const char *s, size_t n, struct text *out);
 /* Append the text in lower case, character by character, whatever the neighbours are. */
 int unicode_lowercase(const char *s, size_t n, struct text *out);
+/* The same for any bytes: those that are not UTF-8 become U+FFFD. */
+void unicode_lowercase_any(const char *s, size_t n, struct text *out);
 
 bool unicode_is_space(uint32_t c);   /* \s: White_Space */
+bool unicode_is_upper(uint32_t c);   /* capital letters, title case included */
+bool unicode_is_lower(uint32_t c);
+bool unicode_is_letter(uint32_t c);
 bool unicode_is_word(uint32_t c);    /* \w: letters, marks, decimal digits, connectors, joiners */
 
 #endif

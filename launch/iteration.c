@@ -44,7 +44,7 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
         rc = status_worse(rc, link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT));
         t = clock_now();
         if (b->status == RL_OK && rc == RL_OK)
-            b->status = reward_fill(r->reward, b, prompts);
+            b->status = reward_fill(r->reward, b, prompts, purpose);
         rc = status_worse(rc, link_send(ring->rewards, b, COL_REWARD, PHASE_REWARD));
         r->spans[SPAN_REWARD] += clock_now() - t;
     }

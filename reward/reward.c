@@ -1,6 +1,8 @@
 /* The reward role: decode each response once, ask every kind, one column each.
  *
  *   row n:  prompt ids | response ids  --decode-->  text  --kind r-->  reward[n * R + r]
+ *
+ * A kind that answers a batch at once gets all of its responses that have no score on record.
  */
 #include "reward/reward.h"
 
@@ -8,39 +10,63 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/status.h"
+#include "reward/record.h"
+
+#define COMPLAINTS 10           /* lines about missing scores of a source, at most */
 
 struct source {                  /* one group of `rewards` */
     const struct reward_kind *kind;
-    const char *name;            /* the config's */
+    const struct config_reward *config;
     void *state;
+    int complaints;
 };
 
 struct reward {
+    const struct config *config;
     struct tokenizer *tokenizer;
     struct source *sources;
     int count;
     bool needs_text;
-    struct text text;            /* of one response; its room is kept */
+    struct record *record;       /* NULL: nothing to replay */
+
+    /* of the batch at hand; their room is kept */
+    struct text text, trouble;
+    struct response *rows, *asked;      /* (room) all rows; those that a kind is asked for */
+    int *row_of;                 /* (room) of an asked one */
+    double *scores;              /* (room) of the asked ones */
+    int room;
 };
 
 /* ---- opening */
+
+const struct reward_kind *reward_kind_find(const char *name)
+{
+    for (const struct reward_kind *kind = reward_kinds; kind->name; kind++)
+        if (strcmp(kind->name, name) == 0)
+            return kind;
+    return NULL;
+}
 
 /* The row of the table, or one line that offers the nearest. */
 static int kind_find(const struct reward_kind **found, const char *name, const char *where)
 {
     const struct reward_kind *nearest = reward_kinds;
 
-    for (const struct reward_kind *kind = reward_kinds; kind->name; kind++) {
-        if (strcmp(kind->name, name) == 0) {
-            *found = kind;
-            return RL_OK;
-        }
+    *found = reward_kind_find(name);
+    if (*found)
+        return RL_OK;
+    for (const struct reward_kind *kind = reward_kinds; kind->name; kind++)
         if (text_edits(name, kind->name) < text_edits(name, nearest->name))
             nearest = kind;
-    }
     return rl_error(RL_EINVAL, "%s: kind: there is no reward \"%s\"; the nearest is \"%s\"", where,
                     name, nearest->name);
+}
+
+static const char *name_of(const struct config_reward *c)
+{
+    return c->name ? c->name : c->kind;
 }
 
 static int source_add(struct reward *reward, const struct config_reward *c, const char *where)
@@ -51,11 +77,11 @@ static int source_add(struct reward *reward, const struct config_reward *c, cons
     if (!c->kind || !c->kind[0])
         return rl_error(RL_EINVAL, "%s: kind: missing", where);
     TRY(kind_find(&s->kind, c->kind, where));
-    s->name = c->name ? c->name : c->kind;
+    s->config = c;
     for (int i = 0; i < reward->count; i++)
-        if (strcmp(reward->sources[i].name, s->name) == 0)
+        if (strcmp(name_of(reward->sources[i].config), name_of(c)) == 0)
             return rl_error(RL_EINVAL, "%s: name: two rewards are named \"%s\"; name one of them "
-                            "differently", where, s->name);
+                            "differently", where, name_of(c));
     TRY(s->kind->open(&s->state, c, where));
     reward->count++;                        /* from here on reward_destroy closes it */
     if (!s->kind->needs_text || s->kind->needs_text(c)) {
@@ -88,6 +114,7 @@ int reward_create(struct reward **out, const struct config *config, struct token
     *out = NULL;
     if (!reward)
         return rl_error(RL_ENOFIT, "no memory for the rewards");
+    reward->config = config;
     reward->tokenizer = tokenizer;
     reward->sources = calloc((size_t)config->n_rewards + 1, sizeof *reward->sources);
     if (!reward->sources)
@@ -103,65 +130,180 @@ done:
     return rc;
 }
 
+static void free_rooms(struct reward *reward)
+{
+    free(reward->rows);
+    free(reward->asked);
+    free(reward->row_of);
+    free(reward->scores);
+    reward->rows = reward->asked = NULL;
+    reward->row_of = NULL;
+    reward->scores = NULL;
+    reward->room = 0;
+}
+
 void reward_destroy(struct reward *reward)
 {
     if (!reward)
         return;
     for (int i = 0; i < reward->count; i++)
         reward->sources[i].kind->close(reward->sources[i].state);
+    free_rooms(reward);
     text_free(&reward->text);
+    text_free(&reward->trouble);
+    record_free(reward->record);
     free(reward->sources);
     free(reward);
 }
 
-/* ---- scoring */
-
-/* What the kinds see of row n.  The text is good until the next row. */
-static int response_of(struct reward *reward, const struct batch *b, const struct prompts *prompts,
-                       int n, struct response *r)
+int reward_replay(struct reward *reward, const char *lines, size_t bytes)
 {
-    int begin = b->start[n] + b->prompt_len[n], rc = RL_OK;
-
-    *r = (struct response){
-        .text = "",
-        .ids = b->tokens + begin,
-        .count = b->start[n + 1] - begin,
-        .finish = b->finish[n],
-    };
-    if (reward->needs_text) {
-        text_clear(&reward->text);
-        TRY(tokenizer_decode(reward->tokenizer, r->ids, r->count, true, &reward->text));
-        if (reward->text.size > 0)
-            r->text = reward->text.data;
-        r->bytes = reward->text.size;
-    }
-    if (prompts && b->prompt[n] >= 0 && b->prompt[n] < prompts_count(prompts)) {
-        r->prompt = prompts_text(prompts, b->prompt[n]);
-        r->fields = prompts_fields(prompts, b->prompt[n]);
-    }
-done:
-    return rc;
+    record_free(reward->record);
+    return record_read(&reward->record, reward->config, lines, bytes);
 }
 
-static int score_row(struct reward *reward, struct batch *b, const struct prompts *prompts, int n)
+/* ---- what the kinds see */
+
+static int take_rooms(struct reward *reward, int N)
 {
-    struct response r;
+    size_t n = (size_t)N + 1;
+
+    if (N <= reward->room && reward->rows)
+        return RL_OK;
+    free_rooms(reward);
+    reward->rows = malloc(n * sizeof *reward->rows);
+    reward->asked = malloc(n * sizeof *reward->asked);
+    reward->row_of = malloc(n * sizeof *reward->row_of);
+    reward->scores = malloc(n * sizeof *reward->scores);
+    if (!reward->rows || !reward->asked || !reward->row_of || !reward->scores)
+        return rl_error(RL_ENOFIT, "no memory for the rewards of %d rows", N);
+    reward->room = N;
+    return RL_OK;
+}
+
+/* Decode all rows.  Texts lie one behind the other, each with a zero byte behind it; where they are
+ * is known only when the last has come. */
+static int decode_rows(struct reward *reward, const struct batch *b)
+{
+    struct response *rows = reward->rows;
+    size_t at = 0;
     int rc = RL_OK;
 
-    TRY(response_of(reward, b, prompts, n, &r));
-    for (int i = 0; i < reward->count; i++) {
-        struct source *s = &reward->sources[i];
-        double *score = &b->reward[(size_t)n * (size_t)b->R + (size_t)i];
-        TRY(s->kind->score(s->state, &r, score));
-        if (!isfinite(*score))
-            TRY(rl_error(RL_ENAN, "reward \"%s\": the score of step %lld, row %d is not a finite "
-                         "number", s->name, (long long)b->step + 1, b->group * b->k + n));
+    text_clear(&reward->text);
+    for (int n = 0; n < b->N; n++) {
+        size_t before = reward->text.size;
+        TRY(tokenizer_decode(reward->tokenizer, rows[n].ids, rows[n].count, true, &reward->text));
+        rows[n].bytes = reward->text.size - before;
+        text_add(&reward->text, "", 1);
     }
+    for (int n = 0; n < b->N; at += rows[n++].bytes + 1)
+        rows[n].text = reward->text.data + at;
 done:
     return rc;
 }
 
-int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts)
+static int see_rows(struct reward *reward, const struct batch *b, const struct prompts *prompts)
+{
+    int rc = RL_OK;
+
+    TRY(take_rooms(reward, b->N));
+    for (int n = 0; n < b->N; n++) {
+        int begin = b->start[n] + b->prompt_len[n];
+        struct response *r = &reward->rows[n];
+        *r = (struct response){ .text = "", .ids = b->tokens + begin,
+                                .count = b->start[n + 1] - begin, .finish = b->finish[n] };
+        if (prompts && b->prompt[n] >= 0 && b->prompt[n] < prompts_count(prompts)) {
+            r->prompt = prompts_text(prompts, b->prompt[n]);
+            r->fields = prompts_fields(prompts, b->prompt[n]);
+            r->line = prompts_line(prompts, b->prompt[n]);
+        }
+    }
+    if (reward->needs_text)
+        TRY(decode_rows(reward, b));
+done:
+    return rc;
+}
+
+/* ---- scoring */
+
+static double *score_at(const struct batch *b, int n, int i)
+{
+    return &b->reward[(size_t)n * (size_t)b->R + (size_t)i];
+}
+
+/* Scores on record go into the column; the other rows are to be asked.  Returns how many. */
+static int replay(struct reward *reward, struct batch *b, int i, enum purpose purpose)
+{
+    bool recorded = reward->record && purpose == PURPOSE_SAMPLE && reward->sources[i].kind->outside;
+    int asked = 0;
+
+    for (int n = 0; n < b->N; n++) {
+        if (recorded && record_find(reward->record, b->step, b->group * b->k + n,
+                                    record_hash(b, n), i, score_at(b, n, i)))
+            continue;
+        reward->asked[asked] = reward->rows[n];
+        reward->row_of[asked++] = n;
+    }
+    return asked;
+}
+
+static int ask(struct reward *reward, struct source *s, int asked)
+{
+    int rc = RL_OK;
+
+    text_clear(&reward->trouble);
+    for (int a = 0; a < asked; a++)
+        reward->scores[a] = NAN;
+    if (s->kind->score_many)
+        return asked ? s->kind->score_many(s->state, reward->asked, asked, reward->scores,
+                                           &reward->trouble) : RL_OK;
+    for (int a = 0; a < asked; a++)
+        TRY(s->kind->score(s->state, &reward->asked[a], &reward->scores[a]));
+done:
+    return rc;
+}
+
+/* Scores that are missing or not finite: said, and an error if the configuration wants that. */
+static int check(struct reward *reward, struct source *s, const struct batch *b, int i)
+{
+    const char *why = reward->trouble.size ? reward->trouble.data : "not a finite number";
+    const char *name = name_of(s->config);
+    bool fatal = s->config->on_failure && strcmp(s->config->on_failure, "error") == 0;
+    int missing = 0, first = 0;
+
+    for (int n = b->N; n-- > 0;)
+        if (!isfinite(*score_at(b, n, i))) {
+            *score_at(b, n, i) = NAN;
+            missing++;
+            first = n;
+        }
+    if (missing == 0)
+        return RL_OK;
+    if (fatal)
+        return rl_error(RL_ENAN, "reward \"%s\": step %lld, row %d has no score: %s", name,
+                        (long long)b->step + 1, b->group * b->k + first, why);
+    if (s->complaints++ < COMPLAINTS)
+        log_error("reward \"%s\": step %lld: %d of %d responses have no score and are left out: "
+                  "%s%s", name, (long long)b->step + 1, missing, b->N, why,
+                  s->complaints == COMPLAINTS ? " (not said again)" : "");
+    return RL_OK;
+}
+
+static int fill_column(struct reward *reward, struct batch *b, int i, enum purpose purpose)
+{
+    struct source *s = &reward->sources[i];
+    int asked = replay(reward, b, i, purpose), rc = RL_OK;
+
+    TRY(ask(reward, s, asked));
+    for (int a = 0; a < asked; a++)
+        *score_at(b, reward->row_of[a], i) = reward->scores[a];
+    rc = check(reward, s, b, i);
+done:
+    return rc;
+}
+
+int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts,
+                enum purpose purpose)
 {
     int rc = RL_OK;
 
@@ -169,8 +311,9 @@ int reward_fill(struct reward *reward, struct batch *b, const struct prompts *pr
         return RL_OK;
     if (b->R != reward->count)
         TRY(rl_error(RL_EBUG, "reward: %d columns for %d rewards", b->R, reward->count));
-    for (int n = 0; n < b->N; n++)
-        TRY(score_row(reward, b, prompts, n));
+    TRY(see_rows(reward, b, prompts));
+    for (int i = 0; i < reward->count; i++)
+        TRY(fill_column(reward, b, i, purpose));
     b->filled |= COL_REWARD;
 done:
     if (rc != RL_OK)

@@ -1,8 +1,12 @@
 /* Rewards: a table of kinds, several per run, one column of the batch each.
  *
  *   TRY(reward_create(&reward, config, tokenizer));
- *   TRY(reward_fill(reward, batch, prompts));      reads tokens, fills reward(N,R)
+ *   TRY(reward_fill(reward, batch, prompts, purpose));     reads tokens, fills reward(N,R)
  *   reward_destroy(reward);
+ *
+ * A score that does not come, or is not finite, is NaN in the column: learners leave the response
+ * out.  Scores from outside (a process, a server, a plug-in) are no function of the response; a run
+ * records them (record.h) and hands them back after a resume.
  */
 #ifndef REWARD_REWARD_H
 #define REWARD_REWARD_H
@@ -10,6 +14,7 @@
 #include <stdbool.h>
 
 #include "base/config.h"
+#include "base/random.h"
 #include "data/batch.h"
 #include "data/prompts.h"
 #include "data/tokenizer.h"
@@ -21,20 +26,27 @@ struct response {
     int finish;
     const char *prompt;                 /* text or NULL */
     const struct json *fields;          /* of the prompt's line, may be NULL */
+    int64_t line;                       /* of the prompt in its file, from 1; 0: unknown */
 };
 
-/* A kind is a row of reward_kinds[] (ends with name NULL). */
+/* A kind is a row of reward_kinds[] (ends with name NULL).  It has score or score_many. */
 struct reward_kind {
     const char *name;
-    /* RL_EINVAL names the key that is wrong; `where` begins the line. */
+    /* RL_EINVAL names the key that is wrong; `where` begins the line.  c outlives the state. */
     int (*open)(void **state, const struct config_reward *c, const char *where);
-    /* Fills *score.  Errors call rl_error, as everywhere. */
+    /* Fills *score; NaN: there is none.  Errors call rl_error, as everywhere, and end the run. */
     int (*score)(void *state, const struct response *r, double *score);
+    /* Fills n scores at once.  When some are NaN, why goes to `trouble` (one line). */
+    int (*score_many)(void *state, const struct response *r, int n, double *scores,
+                      struct text *trouble);
     void (*close)(void *state);         /* NULL is fine */
     /* Does it read the response's text?  NULL: always. */
     bool (*needs_text)(const struct config_reward *c);
+    bool outside;                       /* scores come from outside: they are recorded */
 };
 extern const struct reward_kind reward_kinds[];
+/* NULL: there is none of this name. */
+const struct reward_kind *reward_kind_find(const char *name);
 
 struct reward;                          /* defined in reward.c */
 
@@ -44,10 +56,15 @@ struct reward;                          /* defined in reward.c */
 int reward_create(struct reward **reward, const struct config *config, struct tokenizer *tokenizer);
 void reward_destroy(struct reward *reward);             /* NULL is fine */
 
+/* Scores of training steps that are on record (lines of record.h): reward_fill takes them and asks
+ * nobody, as long as the response is the same. */
+int reward_replay(struct reward *reward, const char *lines, size_t bytes);
+
 /* Fill b->reward (N,R) with unweighted scores.  prompts: the file the batch's prompts came from,
  * for their text and fields (training and evaluation differ); NULL is fine.  A batch that failed
- * upstream is left as it is; on failure b gets the code as its status.  RL_ENAN: a score is not a
- * finite number; the line names the reward and the row.  Not collective. */
-int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts);
+ * upstream is left as it is; on failure b gets the code as its status.  RL_ENAN: a score is missing
+ * and on_failure is "error"; the line names the reward and the row.  Not collective. */
+int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts,
+                enum purpose purpose);
 
 #endif

@@ -8,6 +8,7 @@ static const struct golden_op *const chapters[] = {
     golden_raco,
     golden_preferences,
     golden_rewardmodel,
+    golden_rewards,
     NULL,
 };
 

@@ -53,6 +53,7 @@ void golden_check_pair(struct one *c, const char *loss, const struct pair_input 
 extern const struct golden_op golden_pairs[];           /* losses of pairs, labels, logits */
 extern const struct golden_op golden_policy[];          /* PPO and its relatives */
 extern const struct golden_op golden_raco[];            /* gradients of objectives combined */
+extern const struct golden_op golden_rewards[];         /* rewards that are arithmetic */
 extern const struct golden_op golden_preferences[];     /* the other preference methods */
 extern const struct golden_op golden_rewardmodel[];     /* reward models */
 

@@ -273,7 +273,7 @@ static void test_each_reward_fills_its_column(void **state)
     (void)state;
     batch_make(&b, &memory, 4);
     assert_ok(reward_create(&reward, &config, tokenizer));
-    assert_ok(reward_fill(reward, &b, NULL));
+    assert_ok(reward_fill(reward, &b, NULL, PURPOSE_SAMPLE));
     assert_int_equal(b.filled, COL_TOKENS | COL_ACTOR_LOGP | COL_REWARD);
     for (int row = 0; row < 4; row++)
         for (int r = 0; r < 4; r++)
@@ -283,12 +283,12 @@ static void test_each_reward_fills_its_column(void **state)
 
     b.R = 3;
     status_hold(true);
-    assert_int_equal(reward_fill(reward, &b, NULL), RL_EBUG);
+    assert_int_equal(reward_fill(reward, &b, NULL, PURPOSE_SAMPLE), RL_EBUG);
     status_hold(false);
     assert_int_equal(b.status, RL_EBUG);
     b.R = 4;
     b.reward[0] = 77;                   /* the batch has failed: hands off */
-    assert_ok(reward_fill(reward, &b, NULL));
+    assert_ok(reward_fill(reward, &b, NULL, PURPOSE_SAMPLE));
     assert_true(b.reward[0] == 77);
     reward_destroy(reward);
     tokenizer_close(tokenizer);

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "reward/reward.h"
 
+/* One response at a time. */
 int words_open(void **state, const struct config_reward *c, const char *where);
 int words_score(void *state, const struct response *r, double *score);
 void words_close(void *state);
@@ -17,5 +18,32 @@ bool length_needs_text(const struct config_reward *c);
 int regex_open(void **state, const struct config_reward *c, const char *where);
 int regex_score(void *state, const struct response *r, double *score);
 void regex_close(void *state);
+
+int math_answer_open(void **state, const struct config_reward *c, const char *where);
+int math_answer_score(void *state, const struct response *r, double *score);
+void math_answer_close(void *state);
+
+int instruction_open(void **state, const struct config_reward *c, const char *where);
+int instruction_score(void *state, const struct response *r, double *score);
+void instruction_close(void *state);
+
+int r3_open(void **state, const struct config_reward *c, const char *where);
+int r3_score(void *state, const struct response *r, double *score);
+void r3_close(void *state);
+
+/* A batch at once. */
+int plugin_open(void **state, const struct config_reward *c, const char *where);
+int plugin_score(void *state, const struct response *r, int n, double *scores,
+                 struct text *trouble);
+void plugin_close(void *state);
+
+int process_open(void **state, const struct config_reward *c, const char *where);
+int process_score(void *state, const struct response *r, int n, double *scores,
+                  struct text *trouble);
+void process_close(void *state);
+
+int http_open(void **state, const struct config_reward *c, const char *where);
+int http_score(void *state, const struct response *r, int n, double *scores, struct text *trouble);
+void http_close(void *state);
 
 #endif

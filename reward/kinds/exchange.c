@@ -1,0 +1,142 @@
+/* See exchange.h. */
+#include "reward/kinds/exchange.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+int exchange_begin(struct exchange *e, const struct response *responses, int n, double *scores)
+{
+    e->first += e->n;
+    e->n = 0;
+    if (n > e->room) {
+        free(e->answered);
+        e->answered = malloc((size_t)n * sizeof *e->answered);
+        e->room = e->answered ? n : 0;
+        if (!e->answered)
+            return rl_error(RL_ENOFIT, "no memory for the scores of %d responses", n);
+    }
+    e->responses = responses;
+    e->scores = scores;
+    e->n = e->left = n;
+    for (int i = 0; i < n; i++) {
+        e->answered[i] = false;
+        scores[i] = NAN;
+    }
+    return RL_OK;
+}
+
+void exchange_free(struct exchange *e)
+{
+    free(e->answered);
+    memset(e, 0, sizeof *e);
+}
+
+static void add_text(struct text *out, const char *key, const char *s, size_t n)
+{
+    text_addf(out, ",\"%s\":", key);
+    if (s)
+        json_add_string(out, s, n);
+    else
+        text_adds(out, "null");
+}
+
+void exchange_ask(const struct exchange *e, int i, int left, struct text *out)
+{
+    static const char *const finish[] = { "", "eos", "stop", "length" };
+    const struct response *r = &e->responses[i];
+
+    text_addf(out, "{\"id\":%lld,\"left\":%d", (long long)(e->first + i), left);
+    add_text(out, "prompt", r->prompt, r->prompt ? strlen(r->prompt) : 0);
+    add_text(out, "completion", r->text, r->bytes);
+    text_addf(out, ",\"finish\":\"%s\",\"tokens\":%d",
+              r->finish >= 0 && r->finish < 4 ? finish[r->finish] : "", r->count);
+    if (r->fields) {
+        text_adds(out, ",\"fields\":");
+        json_add(out, r->fields);
+    }
+    text_adds(out, "}");
+}
+
+int exchange_next(const struct exchange *e, int i)
+{
+    while (i < e->n && e->answered[i])
+        i++;
+    return i;
+}
+
+void exchange_answer(struct exchange *e, int i, double score)
+{
+    e->left -= !e->answered[i];
+    e->answered[i] = true;
+    e->scores[i] = score;
+}
+
+/* JSON has no NaN and no infinity, but other writers do: outside strings they become null. */
+static void mend(const char *s, size_t n, struct text *out)
+{
+    static const char *const words[] = { "NaN", "-NaN", "Infinity", "-Infinity" };
+    bool quoted = false;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t word = 0;
+        for (int k = 0; k < 4 && !quoted; k++)
+            if (n - i >= strlen(words[k]) && memcmp(s + i, words[k], strlen(words[k])) == 0)
+                word = strlen(words[k]);
+        if (word) {
+            text_adds(out, "null");
+            i += word - 1;
+            continue;
+        }
+        if (s[i] == '\\' && quoted && i + 1 < n)
+            text_add(out, s + i++, 1);
+        else if (s[i] == '"')
+            quoted = !quoted;
+        text_add(out, s + i, 1);
+    }
+}
+
+/* {"id", "score"}. */
+static bool take_one(struct exchange *e, const struct json *reply, int from, int to)
+{
+    int64_t i = json_int(json_get(reply, "id"), -1) - e->first;
+    const struct json *score = json_get(reply, "score");
+
+    if (!json_is_object(reply) || i < from || i >= to || e->answered[i] ||
+        !(json_is_number(score) || json_is_null(score)))
+        return false;
+    exchange_answer(e, (int)i, json_number(score, NAN));
+    return true;
+}
+
+static bool take_list(struct exchange *e, const struct json *list, int from, int to)
+{
+    int i = exchange_next(e, from);
+
+    if (json_size(list) == 0)
+        return false;
+    for (size_t k = 0; k < json_size(list); k++, i = exchange_next(e, i)) {
+        const struct json *score = json_at(list, k);
+        if (i >= to || !(json_is_number(score) || json_is_null(score)))
+            return false;
+        exchange_answer(e, i, json_number(score, NAN));
+    }
+    return true;
+}
+
+bool exchange_reply(struct exchange *e, const char *reply, size_t bytes, int from, int to)
+{
+    struct text mended = {0};
+    struct json *root;
+    bool taken;
+
+    mend(reply, bytes, &mended);
+    root = json_try(mended.data, mended.size);
+    taken = json_is_array(json_get(root, "scores"))
+                ? take_list(e, json_get(root, "scores"), from, to) : take_one(e, root, from, to);
+    json_free(root);
+    text_free(&mended);
+    return taken;
+}

@@ -1,0 +1,595 @@
+/* Rewards from outside: shared objects, programs on pipes, servers; what happens when they fail. */
+#include <fenv.h>
+#include <float.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "reward/record.h"
+#include "reward/reward.h"
+#include "tests/letters.h"
+#include "tests/scorer.h"
+#include "tests/support.h"
+
+#define MANY 3000
+
+static char self[4000];         /* this program, which is the scorer too */
+
+static const char *beside(const char *name)
+{
+    char folder[4000];
+
+    strcpy(folder, self);
+    *strrchr(folder, '/') = 0;
+    return support_path(folder, name);
+}
+
+/* "self scorer MODE" */
+static char *command_of(const char *mode)
+{
+    static char command[4100];
+
+    snprintf(command, sizeof command, "exec '%s' scorer %s", self, mode);
+    return command;
+}
+
+static struct config_reward process_of(const char *mode)
+{
+    return (struct config_reward){ .kind = "process", .name = "p", .command = command_of(mode),
+                                   .timeout = 20, .retries = 3, .weight = 1 };
+}
+
+static struct response texts[MANY];
+static double scores[MANY];
+
+/* n responses of 10, 11, ... bytes; the k-th (if any) is `odd`. */
+static const struct response *responses(int n, int k, const char *odd)
+{
+    static char room[MANY + 64];
+
+    memset(room, 'x', sizeof room - 1);
+    for (int i = 0; i < n; i++)
+        texts[i] = (struct response){ .text = room + MANY + 53 - i, .bytes = (size_t)(10 + i),
+                                      .count = i, .finish = FINISH_EOS, .prompt = "so\n" };
+    if (k >= 0)
+        texts[k].text = odd, texts[k].bytes = strlen(odd);
+    return texts;
+}
+
+/* Scores of n responses, `rounds` times; *trouble is of the last. */
+static void score_rounds(const struct config_reward *c, int n, int rounds, int k, const char *odd,
+                         struct text *trouble)
+{
+    const struct reward_kind *kind = reward_kind_find(c->kind);
+    void *state;
+
+    assert_ok(kind->open(&state, c, "here"));
+    for (int i = 0; i < rounds; i++) {
+        text_clear(trouble);
+        assert_ok(kind->score_many(state, responses(n, k, odd), n, scores, trouble));
+    }
+    kind->close(state);
+}
+
+static void assert_lengths(int from, int to)
+{
+    for (int i = from; i < to; i++)
+        if (scores[i] != 10 + i)
+            fail_msg("score %d is %g", i, scores[i]);
+}
+
+static void assert_says(const struct text *trouble, const char *part)
+{
+    if (!trouble->data || !strstr(trouble->data, part))
+        fail_msg("\"%s\" does not say \"%s\"", trouble->data ? trouble->data : "", part);
+}
+
+static void assert_unopened(const struct config_reward *c, const char *part)
+{
+    void *opened = (void *)c;
+
+    status_hold(true);
+    assert_int_equal(reward_kind_find(c->kind)->open(&opened, c, "run.cfg:3"), RL_EINVAL);
+    if (!strstr(status_message(), part) || strncmp(status_message(), "run.cfg:3: ", 11) != 0)
+        fail_msg("\"%s\" does not say \"%s\"", status_message(), part);
+    status_drop();
+    status_hold(false);
+    assert_null(opened);
+}
+
+/* ---- plug-ins */
+
+static void test_the_example_plugin_scores(void **state)
+{
+    struct config_reward c = { .kind = "plugin", .path = (char *)beside("../reward/example/"
+                                                                       "vowels.so") };
+    struct response two[2] = { { .text = "banana", .bytes = 6 }, { .text = "" } };
+    const struct reward_kind *kind = reward_kind_find("plugin");
+    struct text trouble = {0};
+    void *opened;
+
+    (void)state;
+    assert_ok(kind->open(&opened, &c, "here"));
+    assert_ok(kind->score_many(opened, two, 2, scores, &trouble));
+    assert_true(scores[0] == 0.5 && isnan(scores[1]));
+    kind->close(opened);
+    c.settings = "n";
+    assert_ok(kind->open(&opened, &c, "here"));
+    assert_ok(kind->score_many(opened, two, 1, scores, &trouble));
+    assert_true(scores[0] == 2.0 / 6);
+    kind->close(opened);
+}
+
+static void assert_numbers_are_whole(void)
+{
+    volatile double small = DBL_MIN;
+
+    assert_int_equal(fegetround(), FE_TONEAREST);
+    assert_true(small / 4 > 0);
+}
+
+static void test_a_plugin_cannot_change_the_arithmetic(void **state)
+{
+    struct config_reward c = { .kind = "plugin", .path = (char *)beside("plugin_flush.so") };
+    const struct reward_kind *kind = reward_kind_find("plugin");
+    struct text trouble = {0};
+    void *opened;
+
+    (void)state;
+    assert_ok(kind->open(&opened, &c, "here"));
+    assert_numbers_are_whole();
+    assert_ok(kind->score_many(opened, responses(4, -1, NULL), 4, scores, &trouble));
+    assert_numbers_are_whole();
+    assert_true(scores[3] == 3);
+    kind->close(opened);
+    assert_numbers_are_whole();
+    c.settings = "later";
+    score_rounds(&c, 2, 1, -1, NULL, &trouble);
+    assert_true(isnan(scores[0]) && isnan(scores[1]));
+    assert_says(&trouble, "out of sorts");
+    c.settings = "no";
+    assert_unopened(&c, "does not open: the settings say no");
+    assert_numbers_are_whole();
+    text_free(&trouble);
+}
+
+static void test_objects_that_are_no_plugins_are_named(void **state)
+{
+    struct config_reward c = { .kind = "plugin" };
+
+    (void)state;
+    assert_unopened(&c, "path: missing");
+    c.path = "no-such.so";
+    assert_unopened(&c, "no-such.so");
+    c.path = "/lib/x86_64-linux-gnu/libm.so.6";
+    if (access(c.path, R_OK) == 0)
+        assert_unopened(&c, "has no variable rankwise_plugin");
+}
+
+/* ---- programs on pipes */
+
+static void test_a_program_scores_one_by_one_or_all_at_once(void **state)
+{
+    struct config_reward one = process_of("plain"), all;
+    struct text trouble = {0};
+
+    (void)state;
+    score_rounds(&one, 7, 3, -1, NULL, &trouble);
+    assert_lengths(0, 7);
+    assert_true(trouble.size == 0);
+    all = process_of("once");
+    all.timeout = 20;
+    score_rounds(&all, 7, 1, -1, NULL, &trouble);
+    assert_lengths(0, 7);
+    text_free(&trouble);
+}
+
+/* Megabytes each way: whoever writes all before it reads would wait for ever. */
+static void test_full_pipes_do_not_block(void **state)
+{
+    struct config_reward c = process_of("noise");
+    struct text trouble = {0};
+
+    (void)state;
+    score_rounds(&c, 20, 1, -1, NULL, &trouble);
+    assert_lengths(0, 20);
+    c = process_of("plain");
+    score_rounds(&c, MANY, 1, -1, NULL, &trouble);
+    assert_lengths(0, MANY);
+    text_free(&trouble);
+}
+
+static void test_a_program_that_dies_is_started_again(void **state)
+{
+    struct config_reward c = process_of("die");
+    struct text trouble = {0};
+
+    (void)state;
+    signal(SIGPIPE, SIG_DFL);                   /* a pipe without a reader must not end us */
+    c.retries = 5;
+    score_rounds(&c, 9, 2, -1, NULL, &trouble);         /* two answers a life */
+    assert_lengths(0, 9);
+    c.retries = 1;
+    score_rounds(&c, 9, 1, -1, NULL, &trouble);
+    assert_lengths(0, 4);
+    assert_true(isnan(scores[4]) && isnan(scores[8]));
+    assert_says(&trouble, "ended with exit status 3");
+    text_free(&trouble);
+}
+
+static void test_a_response_that_kills_is_left_out(void **state)
+{
+    struct config_reward c = process_of("poison 2>/dev/null");
+    struct text trouble = {0};
+
+    (void)state;
+    score_rounds(&c, 9, 1, 4, "a poisoned one", &trouble);
+    assert_lengths(0, 4);
+    assert_true(isnan(scores[4]));
+    assert_lengths(5, 9);
+    assert_says(&trouble, "was killed by signal 6");
+    text_free(&trouble);
+}
+
+static void test_a_late_program_is_ended_and_started_again(void **state)
+{
+    struct config_reward c = process_of("sleep");
+    struct text trouble = {0};
+    double t = clock_now();
+
+    (void)state;
+    c.timeout = 0.2;
+    score_rounds(&c, 5, 2, -1, NULL, &trouble);         /* it answers one, then sleeps */
+    assert_true(scores[0] == 10 && isnan(scores[1]) && isnan(scores[4]));
+    assert_says(&trouble, "gave 1 of 5 scores in 0.2 seconds");
+    assert_true(clock_now() - t < 10);
+    text_free(&trouble);
+}
+
+static void test_what_is_no_reply_is_passed_over(void **state)
+{
+    struct config_reward c = process_of("garbage");
+    struct text trouble = {0};
+
+    (void)state;
+    score_rounds(&c, 5, 1, -1, NULL, &trouble);
+    assert_lengths(0, 5);
+    c = process_of("plain");
+    c.command = "while read line; do echo hello; done";
+    c.timeout = 0.3;
+    score_rounds(&c, 2, 1, -1, NULL, &trouble);
+    assert_says(&trouble, "its last line that is no reply: hello");
+    text_free(&trouble);
+}
+
+static void test_nan_is_no_score(void **state)
+{
+    struct config_reward c = process_of("nan");
+    struct text trouble = {0};
+
+    (void)state;
+    score_rounds(&c, 2, 1, -1, NULL, &trouble);
+    assert_true(isnan(scores[0]) && isnan(scores[1]));
+    text_free(&trouble);
+}
+
+static void test_commands_that_cannot_run_are_named(void **state)
+{
+    struct config_reward c = { .kind = "process", .timeout = 1 };
+
+    (void)state;
+    assert_unopened(&c, "command: missing");
+    c.command = "/no/such/program 2>/dev/null";
+    assert_unopened(&c, "\"/no/such/program 2>/dev/null\" ended with exit status 127");
+}
+
+/* ---- servers */
+
+static struct config_reward http_of(char **urls, int n)
+{
+    return (struct config_reward){ .kind = "http", .name = "h", .servers = { urls, n },
+                                   .timeout = 5, .retries = 3, .batch = 4, .weight = 1 };
+}
+
+static void test_servers_share_the_batches(void **state)
+{
+    struct scorer a, b;
+    char *urls[2] = { a.url, b.url };
+    struct config_reward c = http_of(urls, 2);
+    struct text trouble = {0};
+
+    (void)state;
+    scorer_start(&a, "o");
+    scorer_start(&b, "o");
+    setenv("http_proxy", "http://127.0.0.1:1", 1);      /* not asked */
+    score_rounds(&c, 30, 2, -1, NULL, &trouble);
+    unsetenv("http_proxy");
+    assert_lengths(0, 30);
+    assert_true(trouble.size == 0);
+    assert_int_equal(a.counts->requests + b.counts->requests, 16);
+    assert_true(a.counts->requests > 2 && b.counts->requests > 2);
+    assert_int_equal(a.counts->most, 4);
+    scorer_stop(&a);
+    scorer_stop(&b);
+    text_free(&trouble);
+}
+
+static void test_a_request_that_fails_is_repeated(void **state)
+{
+    static const char *const plans[] = { "5o", "ho", "go", "so" };
+    struct text trouble = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+        struct scorer s;
+        char *urls[1] = { s.url };
+        struct config_reward c = http_of(urls, 1);
+        scorer_start(&s, plans[i]);
+        score_rounds(&c, 6, 1, -1, NULL, &trouble);
+        assert_lengths(0, 6);
+        assert_true(trouble.size == 0);
+        assert_int_equal(s.counts->requests, 3);
+        scorer_stop(&s);
+    }
+    text_free(&trouble);
+}
+
+static void test_a_dead_server_leaves_its_work_to_the_other(void **state)
+{
+    struct scorer s;
+    char *urls[2] = { "http://127.0.0.1:1/", s.url };
+    struct config_reward c = http_of(urls, 2);
+    struct text trouble = {0};
+
+    (void)state;
+    scorer_start(&s, "o");
+    score_rounds(&c, 30, 1, -1, NULL, &trouble);
+    assert_lengths(0, 30);
+    scorer_stop(&s);
+    text_free(&trouble);
+}
+
+static void test_servers_that_fail_are_named(void **state)
+{
+    static const struct { const char *plan, *says; } cases[] = {
+        { "5", "answers with status 500" }, { "g", "gave 0 scores for 4 responses: <html>" },
+        { "s", "scores for" }, { "h", "(asked 2 times)" },
+    };
+    struct text trouble = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct scorer s;
+        char *urls[1] = { s.url };
+        struct config_reward c = http_of(urls, 1);
+        scorer_start(&s, cases[i].plan);
+        c.retries = 1;
+        score_rounds(&c, 4, 1, -1, NULL, &trouble);
+        assert_true(isnan(scores[3]));
+        assert_says(&trouble, s.url);
+        assert_says(&trouble, cases[i].says);
+        scorer_stop(&s);
+    }
+    text_free(&trouble);
+}
+
+static void test_a_late_server_is_not_waited_for(void **state)
+{
+    struct scorer s;
+    char *urls[1] = { s.url };
+    struct config_reward c = http_of(urls, 1);
+    struct text trouble = {0};
+    double t = clock_now();
+
+    (void)state;
+    scorer_start(&s, "w");
+    c.timeout = 0.2;
+    c.retries = 0;
+    score_rounds(&c, 2, 1, -1, NULL, &trouble);
+    assert_true(isnan(scores[0]) && clock_now() - t < 1.5);
+    assert_says(&trouble, "(asked 1 times)");
+    scorer_stop(&s);
+    text_free(&trouble);
+}
+
+static void test_null_from_a_server_is_no_score(void **state)
+{
+    struct scorer s;
+    char *urls[1] = { s.url };
+    struct config_reward c = http_of(urls, 1);
+    struct text trouble = {0};
+
+    (void)state;
+    scorer_start(&s, "n");
+    score_rounds(&c, 3, 1, -1, NULL, &trouble);
+    assert_true(isnan(scores[0]) && isnan(scores[2]));
+    assert_int_equal(s.counts->requests, 1);
+    scorer_stop(&s);
+    text_free(&trouble);
+}
+
+static void test_addresses_that_are_none_are_named(void **state)
+{
+    char *urls[1] = { "ftp://127.0.0.1/" };
+    struct config_reward c = http_of(urls, 1);
+
+    (void)state;
+    assert_unopened(&c, "\"ftp://127.0.0.1/\" begins with neither");
+    c.servers.count = 0;
+    assert_unopened(&c, "servers: missing");
+}
+
+/* ---- batches, failures and records */
+
+static void batch_make(struct batch *b, struct memory *m, int R)
+{
+    memset(b, 0, sizeof *b);
+    memory_count(m);
+    batch_layout(b, m, 4, 100, R);
+    assert_ok(memory_open(m));
+    batch_layout(b, m, 4, 100, R);
+    b->step = 11, b->P = 4, b->k = 2, b->group = 2, b->groups = 2, b->N = 4;
+    for (int n = 0; n < 4; n++) {
+        for (int i = 0; i < 3 + n; i++)
+            b->tokens[b->T++] = 2 + (n + i) % 4;
+        b->prompt_len[n] = 1;
+        b->finish[n] = FINISH_EOS;
+        b->start[n + 1] = b->T;
+    }
+    b->filled = COL_TOKENS;
+}
+
+struct setting {
+    struct config_reward rewards[2];
+    struct config config;
+    struct tokenizer *tokenizer;
+    struct reward *reward;
+    struct memory memory;
+    struct batch b;
+};
+
+/* A reward of ours and one from outside. */
+static void setting_open(struct setting *s, const char *mode)
+{
+    s->rewards[0] = (struct config_reward){ .kind = "length", .name = "len", .target = -1 };
+    s->rewards[1] = process_of(mode);
+    s->config = (struct config){ .rewards = s->rewards, .n_rewards = 2 };
+    assert_ok(tokenizer_parse(&s->tokenizer, letters, strlen(letters), "letters"));
+    batch_make(&s->b, &s->memory, 2);
+    assert_ok(reward_create(&s->reward, &s->config, s->tokenizer));
+}
+
+static void setting_close(struct setting *s)
+{
+    reward_destroy(s->reward);
+    tokenizer_close(s->tokenizer);
+    memory_close(&s->memory);
+}
+
+static void test_missing_scores_are_skipped_or_an_error(void **state)
+{
+    struct setting s;
+
+    (void)state;
+    setting_open(&s, "nan");
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    for (int n = 0; n < 4; n++)
+        assert_true(s.b.reward[2 * n] == 2 + n && isnan(s.b.reward[2 * n + 1]));
+    s.rewards[1].on_failure = "error";
+    status_hold(true);
+    assert_int_equal(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE), RL_ENAN);
+    assert_int_equal(s.b.status, RL_ENAN);
+    if (!strstr(status_message(), "reward \"p\": step 12, row 4 has no score"))
+        fail_msg("%s", status_message());
+    status_drop();
+    status_hold(false);
+    setting_close(&s);
+}
+
+/* The record of a step, as a run writes it: rows 0 to 3 of another rank, then those of b. */
+static void record_of(struct setting *s, struct text *line)
+{
+    struct text rows = {0};
+
+    for (int n = 0; n < 4; n++)
+        text_addf(&rows, "[\"%016x\",%d],", n, -n);
+    record_rows(&s->config, &s->b, &rows);
+    record_line(&s->config, s->b.step, rows.data, rows.size, line);
+    text_free(&rows);
+}
+
+static void test_scores_on_record_are_not_asked_again(void **state)
+{
+    struct text line = {0};
+    struct setting s;
+
+    (void)state;
+    setting_open(&s, "plain");
+    assert_int_equal(record_columns(&s.config), 1);
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    assert_true(s.b.reward[1] == 3 && s.b.reward[7] == 9);      /* "a b" */
+    s.b.reward[1] = 0.1;                        /* what another day would have said */
+    s.b.reward[3] = NAN;
+    record_of(&s, &line);
+    assert_ok(reward_replay(s.reward, line.data, line.size));
+    memset(s.b.reward, 0, 8 * sizeof *s.b.reward);
+    s.b.tokens[s.b.start[3]]++;                 /* another response: it is asked */
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    assert_true(s.b.reward[1] == 0.1 && isnan(s.b.reward[3]));
+    assert_true(s.b.reward[5] == 7 && s.b.reward[7] == 9 && s.b.reward[0] == 2);
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_EVAL));
+    assert_true(s.b.reward[1] == 3);            /* no evaluation is on record */
+    s.b.step = 12;
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    assert_true(s.b.reward[1] == 3);
+    setting_close(&s);
+    text_free(&line);
+}
+
+static void test_records_are_read_or_refused(void **state)
+{
+    struct setting s;
+    struct record *record;
+    struct text lines = {0};
+    double score;
+
+    (void)state;
+    setting_open(&s, "plain");
+    text_adds(&lines, "{\"step\":1,\"rewards\":[\"other\"],\"rows\":[[\"0000000000000001\",1]]}\n"
+                      "{\"step\":2,\"rewards\":[\"p\"],\"rows\":[[\"0000000000000001\",1]]}\n"
+                      "{\"step\":2,\"rewards\":[\"p\"],\"rows\":[[\"00000000000000aF\",0.25]]}\n");
+    assert_ok(record_read(&record, &s.config, lines.data, lines.size));
+    assert_false(record_find(record, 0, 0, 1, 1, &score));
+    assert_false(record_find(record, 1, 0, 1, 1, &score));
+    assert_false(record_find(record, 1, 1, 0xaf, 1, &score));
+    assert_true(record_find(record, 1, 0, 0xaf, 1, &score) && score == 0.25);
+    record_free(record);
+    text_adds(&lines, "{\"step\":3,\"rewards\":[\"p\"],\"rows\":[[\"xyz\",1]]}\n");
+    status_hold(true);
+    assert_int_equal(record_read(&record, &s.config, lines.data, lines.size), RL_EINVAL);
+    assert_null(record);
+    assert_non_null(strstr(status_message(), "line 4"));
+    status_drop();
+    status_hold(false);
+    setting_close(&s);
+    text_free(&lines);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_example_plugin_scores),
+        cmocka_unit_test(test_a_plugin_cannot_change_the_arithmetic),
+        cmocka_unit_test(test_objects_that_are_no_plugins_are_named),
+        cmocka_unit_test(test_a_program_scores_one_by_one_or_all_at_once),
+        cmocka_unit_test(test_full_pipes_do_not_block),
+        cmocka_unit_test(test_a_program_that_dies_is_started_again),
+        cmocka_unit_test(test_a_response_that_kills_is_left_out),
+        cmocka_unit_test(test_a_late_program_is_ended_and_started_again),
+        cmocka_unit_test(test_what_is_no_reply_is_passed_over),
+        cmocka_unit_test(test_nan_is_no_score),
+        cmocka_unit_test(test_commands_that_cannot_run_are_named),
+        cmocka_unit_test(test_servers_share_the_batches),
+        cmocka_unit_test(test_a_request_that_fails_is_repeated),
+        cmocka_unit_test(test_a_dead_server_leaves_its_work_to_the_other),
+        cmocka_unit_test(test_servers_that_fail_are_named),
+        cmocka_unit_test(test_a_late_server_is_not_waited_for),
+        cmocka_unit_test(test_null_from_a_server_is_no_score),
+        cmocka_unit_test(test_addresses_that_are_none_are_named),
+        cmocka_unit_test(test_missing_scores_are_skipped_or_an_error),
+        cmocka_unit_test(test_scores_on_record_are_not_asked_again),
+        cmocka_unit_test(test_records_are_read_or_refused),
+    };
+
+    if (argc == 3 && strcmp(argv[1], "scorer") == 0)
+        return scorer_main(argv[2]);
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 1)
+        return 1;
+    log_quiet(true);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
