@@ -118,8 +118,53 @@ done:
     return rc;
 }
 
+/* The lines of steps behind `step`; *bytes: of all whole lines. */
+static void later_lines(const char *path, const struct text *all, int64_t step, struct text *later,
+                        size_t *bytes)
+{
+    const char *line = all->data, *end = line + all->size, *next;
+
+    for (; line < end && (next = memchr(line, '\n', (size_t)(end - line))); line = next + 1) {
+        struct json *row = json_try(line, (size_t)(next - line));
+        int64_t of = json_int(json_get(row, "step"), -1);
+        json_free(row);
+        if (of < 1)
+            break;
+        if (of > step)
+            text_add(later, line, (size_t)(next + 1 - line));
+    }
+    *bytes = (size_t)(line - all->data);
+    if (line < end)
+        log_info("%s: %zu damaged bytes at its end are left out", path, (size_t)(end - line));
+}
+
+int folder_scores(struct folder *f, int64_t step, bool fresh, struct text *later)
+{
+    char path[4200];
+    struct text all = {0};
+    size_t bytes = 0;
+    int rc = RL_OK;
+
+    TRY(path_join(path, sizeof path, f->path, "scores.jsonl"));
+    if (file_exists(path)) {
+        TRY(file_read(path, &all));
+        if (!fresh && all.size > 0)
+            later_lines(path, &all, step, later, &bytes);
+        TRY(file_cut(path, bytes));
+    }
+    f->scores = fopen(path, "a");
+    if (!f->scores)
+        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+done:
+    text_free(&all);
+    return rc;
+}
+
 void folder_close(struct folder *f)
 {
+    if (f->scores)
+        fclose(f->scores);
+    f->scores = NULL;
     if (f->metrics)
         fclose(f->metrics);
     if (f->samples)

@@ -12,6 +12,7 @@
 struct folder {
     char path[4096], checkpoints[4200];
     FILE *metrics, *samples;
+    FILE *scores;               /* scores.jsonl; NULL: no reward is from outside */
     int lock;                   /* descriptor of .lock, 0: none */
 };
 
@@ -20,6 +21,9 @@ int folder_create(struct folder *f, const char *path);
 /* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start
  * empty), write config.cfg, open the files for appending. */
 int folder_begin(struct folder *f, const struct config *c, int64_t step);
+/* Open scores.jsonl for appending, and put its lines of steps behind `step` into `later`; a line
+ * that was torn is cut off.  fresh: it starts empty. */
+int folder_scores(struct folder *f, int64_t step, bool fresh, struct text *later);
 void folder_close(struct folder *f);
 /* Is there a file `stop` in it?  It is removed when found. */
 bool folder_stop(const struct folder *f);

@@ -91,6 +91,7 @@ static int learn(struct run *r)
     int rc = ring_collect(r, &r->train, r->step);
 
     TRY(comm_agree(r->team, rc));
+    TRY(scores_record(r, b));
     t = clock_now();
     TRY(learner_update(r->learner, b, r->metrics));
     r->spans[SPAN_UPDATE] += clock_now() - t;

@@ -188,6 +188,7 @@ done:
 void run_close(struct run *r)
 {
     folder_close(&r->folder);
+    text_free(&r->scored);
     learner_destroy(r->learner);
     refmodel_destroy(r->refmodel);
     reward_destroy(r->reward);

@@ -41,6 +41,7 @@ struct run {
     unsigned roles;
     int recorder; /* world rank of the first learner, who writes the run folder */
     struct folder folder;               /* open on the recorder only */
+    struct text scored;                 /* recorder: scores on record of steps yet to be done */
     struct compute *compute;
 
     struct inputs inputs;               /* prompts, texts, models' small files; sizes */
@@ -100,6 +101,13 @@ int state_resume(struct run *r, bool fresh);
 /* ---- record.c: the step's lines in metrics.jsonl and samples.jsonl, and on the terminal */
 int record_step(struct run *r);
 int record_samples(struct run *r, const struct batch *b);
+
+/* ---- scores.c: scores from outside on record, in scores.jsonl
+ * Those of a step about to be trained.  Collective over the learners. */
+int scores_record(struct run *r, const struct batch *b);
+/* After state_resume: hand back what is on record of steps yet to be done.  Collective over
+ * world. */
+int scores_resume(struct run *r, bool fresh);
 
 /* Batch of `step` around the ring up to the learners (iteration.c; evaluate.c uses it too). */
 int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose);

@@ -167,6 +167,15 @@ says 4 'gradient of model.embed_tokens.weight' "numbers gone bad stop the run" "
     adam.weight_decay=1 clip_norm=0 eval_every=0 output="$WORK/nan"
 [ -n "$(ls "$WORK/nan/checkpoints")" ] && pass "and the last good state is saved" ||
     fail "and the last good state is saved"
+dead='rewards=({kind="process";name="mine";command="sleep 0.2; exit 3";retries=1'
+says 4 'reward "mine": step 1, row 0 has no score: .* ended with exit status 3' \
+    "a reward program that dies" "$RANKWISE" train $cfg "$dead;on_failure=\"error\";})" \
+    eval_every=0 output="$WORK/dead"
+"$RANKWISE" train $cfg "$dead;})" eval_every=0 output="$WORK/dead" > "$WORK/said" 2>&1
+[ $? -eq 4 ] && grep -q 'no response has all its scores; reward "mine" gave none' "$WORK/said" &&
+    pass "a step without any score" || fail "a step without any score" "$(tail -n 2 "$WORK/said")"
+says 1 'command: "/no/such" ended with exit status 12[67]' "a reward program that is not there" \
+    "$RANKWISE" train $cfg 'rewards={kind="process";command="/no/such";}' output="$WORK/dead"
 apart='ranks=({count=1;roles=["actor"];},{count=1;roles=["learner"];},
     {count=1;roles=["reward","refmodel"];})'
 norm=$((8 + 3016 + 122880))      # header, embeddings; the first weight of the first norm follows

@@ -84,6 +84,37 @@ for lag in 0 1; do
         fail "lag $lag: no half checkpoint is left"
 done
 
+# ---- scores that nobody can give twice: what is on record is replayed, not asked again
+cat > "$WORK/dice" <<'END'
+#!/bin/sh
+while read -r line; do
+    id=${line#*:}; id=${id%%,*}
+    echo "{\"id\": $id, \"score\": $(od -An -N2 -tu2 /dev/urandom)}"
+done
+END
+dice="rewards=({kind=\"process\"; command=\"sh $WORK/dice\"; normalise=\"running\";})"
+keys="steps=24 eval_every=0 checkpoint_every=9 max_lag=1 prompts_per_step=9 max_new=12"
+out="$WORK/dice-run"
+hits=0
+for n in 2 3 1; do
+    draw 1 12
+    hashes "$out" > "$WORK/dice-before" 2>/dev/null
+    killed $n "$out" $drawn $keys "$dice"
+    $landed && hits=$((hits + 1))
+done
+hashes "$out" > "$WORK/dice-before"
+ok "scores from outside: finished on 2 ranks after $hits kills" run 2 tests/bits.cfg $keys "$dice" \
+    output="$out"
+hashes "$out" > "$WORK/dice-after"
+[ "$(grep -cxFf "$WORK/dice-after" "$WORK/dice-before")" -eq "$(lines "$WORK/dice-before")" ] &&
+    [ "$(lines "$WORK/dice-after")" -eq 24 ] &&
+    pass "scores from outside: the steps before the kill came again to the bit" ||
+    fail "scores from outside: the steps before the kill came again to the bit"
+[ "$(lines "$out/scores.jsonl")" -eq 24 ] &&
+    [ "$(sed 's/,.*//' "$out/scores.jsonl" | sort -u | wc -l)" -eq 24 ] &&
+    pass "scores from outside: each step is on record once" ||
+    fail "scores from outside: each step is on record once" "$(lines "$out/scores.jsonl") lines"
+
 # ---- asked to stop: the state is saved, and the same line goes on
 
 keys="steps=400 eval_every=0 checkpoint_every=0 $small"    # what is saved is saved for the stop

@@ -32,6 +32,7 @@ static int train(struct run *r, const struct config *config, struct comm *world)
     TRY(run_open(r, config, world));
     log_quiet(comm_rank(world) != r->recorder);
     TRY(state_resume(r, fresh));
+    TRY(scores_resume(r, fresh));
     TRY(run_begin(r));
     while (rc == RL_OK && r->step < config->steps)
         rc = iteration(r);
