@@ -166,7 +166,7 @@ static void measure(struct records *r)
 {
     static const int rows[] = { [VIEW_PAIRS] = 2, [VIEW_LISTS] = 1, [VIEW_SINGLES] = 1,
                                 [VIEW_KTO] = 2, [VIEW_SFT] = 1, [VIEW_JUDGE] = 2,
-                                [VIEW_AUGMENTED] = 2 };
+                                [VIEW_JOINT] = 2, [VIEW_AUGMENTED] = 2 };
     int prompt = 0, answer = 0;
 
     r->k = rows[r->settings.view];

@@ -38,6 +38,7 @@ enum view {
                                  * with label false are left out */
     VIEW_JUDGE,                 /* k 2: a pair as a judge prompt, its answers in drawn order, the
                                  * answer token as response; and the chosen answer */
+    VIEW_JOINT,                 /* k 2: a pair whose prompts are learned too: prompt_len 0 (DOVE) */
     VIEW_AUGMENTED,             /* k 2: reward-augmented pairs (2410.08067): behind "target score
                                  * r_w" chosen beats rejected, behind "target score r_l" rejected
                                  * beats chosen.  Two groups a pair */

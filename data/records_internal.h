@@ -14,7 +14,7 @@
 
 #define RECORD_SIGNS 16         /* objectives by sign, at most */
 #define RECORD_NAME 64          /* bytes of the name of an objective */
-#define RECORD_ANNOTATORS 1000000
+#define RECORD_ANNOTATORS 64
 
 struct span { int at, n; };     /* n ids of records.ids */
 

@@ -315,7 +315,7 @@ static int pair(struct reading *in)
     TRY(pair_scores(in, &scores));
     if (view == VIEW_AUGMENTED)
         return augmented(in, item, &scores);
-    if (view == VIEW_PAIRS)
+    if (view == VIEW_PAIRS || view == VIEW_JOINT)
         TRY(signs(in, &item));
     TRY(add_pair(in, "", &scores));
     rc = keep(in->r, item);

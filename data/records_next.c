@@ -122,6 +122,16 @@ done:
     return rc;
 }
 
+/* Everything is response. */
+static int add_joint(const struct group *g)
+{
+    int rc = add_pair(g);
+
+    if (rc == RL_OK)
+        g->b->prompt_len[g->b->N - 2] = g->b->prompt_len[g->b->N - 1] = 0;
+    return rc;
+}
+
 static int add_list(const struct group *g)
 {
     int rc = RL_OK;
@@ -218,7 +228,7 @@ static int add_first(const struct group *g)
 static int (*const add_group[])(const struct group *g) = {
     [VIEW_PAIRS] = add_pair, [VIEW_LISTS] = add_list, [VIEW_SINGLES] = add_first,
     [VIEW_KTO] = add_kto, [VIEW_SFT] = add_first, [VIEW_JUDGE] = add_judged,
-    [VIEW_AUGMENTED] = add_pair,
+    [VIEW_JOINT] = add_joint, [VIEW_AUGMENTED] = add_pair,
 };
 
 int records_next(struct records *r, bool shuffle, uint64_t seed, int64_t draw0, struct batch *b)

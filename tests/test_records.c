@@ -120,6 +120,20 @@ static void test_pairs_are_rows_of_chosen_and_rejected(void **state)
     records_close(NULL);
 }
 
+static void test_prompts_can_be_learned_too(void **state)
+{
+    struct records_settings s = settings(VIEW_JOINT);
+    struct records *r = open_text(pairs, &s);
+    struct held h;
+    struct batch *b = next(&h, r, false, 1, 1, 0, 1);
+
+    (void)state;
+    ROW(b, 0, 0, 9, 0.5, 1, 5, 2, 7);
+    ROW(b, 1, 0, 6, 0.5, 1, 5, 3, 7);
+    memory_close(&h.memory);
+    records_close(r);
+}
+
 /* "a" + "b" would be one token: then the answer is tokenized by itself. */
 static void test_a_token_across_the_border_belongs_to_nobody(void **state)
 {
@@ -494,7 +508,7 @@ static const struct hostile { enum view view; const char *line, *named; } hostil
     { VIEW_PAIRS, "{" CR ",\"weight\":-1}", "`weight` below 0" },
     { VIEW_PAIRS, "{" CR ",\"weight\":true}", "`weight` that is not a number" },
     { VIEW_PAIRS, "{" CR ",\"annotator\":-1}", "`annotator`" },
-    { VIEW_PAIRS, "{" CR ",\"annotator\":1e7}", "`annotator`" },
+    { VIEW_PAIRS, "{" CR ",\"annotator\":64}", "`annotator`" },
     { VIEW_PAIRS, "{" CR ",\"signs\":[1]}", "`signs` that are not an object" },
     { VIEW_PAIRS, "{" CR ",\"signs\":{\"x\":2}}", "sign of `x` that is not -1, 0 or 1" },
     { VIEW_PAIRS, "{" CR ",\"raco_s_x\":\"1\"}", "sign of `x` that is not -1, 0 or 1" },
@@ -694,6 +708,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pairs_are_rows_of_chosen_and_rejected),
+        cmocka_unit_test(test_prompts_can_be_learned_too),
         cmocka_unit_test(test_a_token_across_the_border_belongs_to_nobody),
         cmocka_unit_test(test_signs_are_columns),
         cmocka_unit_test(test_the_rejected_answer_may_have_its_own_prompt),
