@@ -56,7 +56,9 @@ struct config {
     char *model;                /* a Hugging Face folder, a checkpoint file or a run folder */
     char *model_init;           /* "load" | "random": only config.json and tokenizer.json needed */
     char *refmodel;             /* default: model */
+    char *source;               /* "prompts" | "pairs"; NULL: what the algorithm's row says */
     char *prompts, *eval_prompts;
+    struct strings pairs, eval_pairs;   /* files of records (data/records.h) */
     struct strings text, eval_text;     /* lm: files of text */
     char *output;               /* the run folder */
     struct config_reward *rewards; int n_rewards;
@@ -70,6 +72,13 @@ struct config {
     int64_t max_lag;
     bool shuffle;               /* prompts or rows in a new order every epoch */
     char *long_prompts;         /* "error" | "skip" */
+
+    /* records of pairs and eval_pairs */
+    char *bad_records;          /* "error" | "drop" */
+    char *mix;                  /* "all" | "in_turn" */
+    char *join;                 /* between prompt and answer; NULL: nothing */
+    bool append_eos;
+    char *target_text;          /* before augmented prompts; {score} in it */
 
     /* sampling */
     double temperature, top_p, min_p; int64_t top_k;

@@ -30,6 +30,7 @@ const struct algorithm algorithms[] = {
     { "pal",                   &method_reward_model, SOURCE_PAIRS, RECORDS, "pal" },
     { "gpm",                   &method_reward_model, SOURCE_PAIRS, RECORDS, "gpm" },
     { "lm",                    &method_lm,     SOURCE_TEXT,    COL_TOKENS, NULL },
+    { "sft",                   &method_lm,     SOURCE_PAIRS,   COL_TOKENS, NULL },
     { NULL,                    NULL,           SOURCE_PROMPTS, 0,          NULL },
 };
 
@@ -72,6 +73,17 @@ static int check_rollouts(const struct config *c, unsigned columns)
     return RL_OK;
 }
 
+/* Is `source` one that the algorithm can learn from? */
+static int check_source(const struct config *c, const struct algorithm *a)
+{
+    enum rows_from from = algorithm_source(a, c);
+
+    if (from == a->source || a->method->sources & 1u << from)
+        return RL_OK;
+    return rl_error(RL_EINVAL, "%s: source: %s cannot learn from %s", config_where(c, "source"),
+                    a->name, from == SOURCE_PAIRS ? "pairs" : "prompts");
+}
+
 int algorithm_check(const struct config *c)
 {
     const struct algorithm *a = algorithm_find(c->algorithm);
@@ -81,6 +93,9 @@ int algorithm_check(const struct config *c)
     if (!a)
         return unknown(c);
     from = algorithm_source(a, c);
+    TRY(check_source(c, a));
+    if (from == SOURCE_PAIRS && c->pairs.count == 0)
+        return config_missing(c, "pairs");
     if (from == SOURCE_TEXT && c->text.count == 0)
         return config_missing(c, "text");
     if (from == SOURCE_PROMPTS)
@@ -93,13 +108,28 @@ done:
 
 enum rows_from algorithm_source(const struct algorithm *a, const struct config *c)
 {
-    (void)c;
-    return a->source;
+    if (!c->source)
+        return a->source;
+    return strcmp(c->source, "pairs") == 0 ? SOURCE_PAIRS : SOURCE_PROMPTS;
 }
 
 unsigned algorithm_columns(const struct algorithm *a, const struct config *c)
 {
-    return a->method->columns ? a->method->columns(c, a) : a->columns;
+    unsigned columns = a->method->columns ? a->method->columns(c, a) : a->columns;
+
+    if (algorithm_source(a, c) == SOURCE_PAIRS)         /* no actor, but a label */
+        columns = (columns & ~(unsigned)COL_ACTOR_LOGP) | COL_LABEL;
+    return columns;
+}
+
+enum view algorithm_view(const struct algorithm *a, const struct config *c)
+{
+    return a->method->view ? a->method->view(c, a) : VIEW_PAIRS;
+}
+
+enum view algorithm_held_out_view(const struct algorithm *a, const struct config *c)
+{
+    return a->method->held_out ? algorithm_view(a, c) : VIEW_PAIRS;
 }
 
 double algorithm_temperature(const struct algorithm *a, const struct config *c)

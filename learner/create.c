@@ -66,6 +66,7 @@ static int setup(struct learner *ln, const struct learner_size *size)
     int first, groups, rc = RL_OK;
 
     ln->config = size->config;
+    ln->records = size->records;
     ln->P = size->P;
     ln->k = size->k;
     ln->max_row_tokens = size->max_row_tokens;
@@ -148,7 +149,8 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
     struct learner_size size = {
         .config = parts->config, .policy = model_shape(parts->policy),
         .critic = parts->critic ? model_shape(parts->critic) : NULL,
-        .compute = model_compute(parts->policy), .ranks = comm_size(parts->team),
+        .compute = model_compute(parts->policy), .records = parts->records,
+        .ranks = comm_size(parts->team),
         .rank = comm_rank(parts->team), .P = parts->P, .k = parts->k,
         .max_row_tokens = parts->max_row_tokens, .objectives = parts->objectives,
     };

@@ -10,6 +10,7 @@
  *   targets.c       labels        losses/   losses       measure.c      means without a gradient
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
+ *   pairs.c         evaluation on pairs
  */
 #ifndef LEARNER_INTERNAL_H
 #define LEARNER_INTERNAL_H
@@ -32,14 +33,16 @@
  *     report                    metrics, and a last check before the weights change
  *   finish                      metrics of the whole step, controllers
  *
- *
  * open, close, bytes: what it holds besides ln->memory.  gradients: instead of one backward pass
  * of each micro-batch into the tree and the tree's sum, the method fills ln->policy.grads.
  *
  * NULL where a method has nothing to say: look (then no such pass is made), prepare, select,
- * finish, values, columns, check, gradients, open, close, bytes, held_out. */
+ * finish, values, view, columns, check, gradients, open, close, bytes, held_out. */
 struct method {
     size_t state;               /* bytes of the method's own struct: ln->state, zeroed */
+    unsigned sources;           /* 1 << enum rows_from that `source` may choose; else the row's */
+    /* How records become rows; NULL: VIEW_PAIRS. */
+    enum view (*view)(const struct config *c, const struct algorithm *a);
     bool sampling_temperature;  /* log-probabilities at `temperature` of the configuration, not 1 */
     unsigned (*columns)(const struct config *c, const struct algorithm *a);
     /* Keys that do not go together; one line names file, line and key. */
@@ -103,6 +106,7 @@ struct learner {
     const struct method *method;
     void *state;                /* the method's own */
     struct comm *team;
+    struct records *records;    /* NULL: rollouts, text */
     int P, k, max_row_tokens;   /* the largest batch */
     int rows;                   /* held here, at most */
     struct model_shape shape;   /* of the policy */

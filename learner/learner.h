@@ -19,6 +19,7 @@
 #include "comm/comm.h"
 #include "comm/tree.h"
 #include "data/batch.h"
+#include "data/records.h"
 #include "learner/optimizer.h"
 #include "model/model.h"
 
@@ -47,10 +48,13 @@ void algorithm_names(struct text *out, const char *between);
  * that names file, line and key. */
 int algorithm_check(const struct config *c);
 
-/* What a run of this configuration needs: rows from where, which columns of the batch, and
- * log-probabilities at which temperature (the sampling one for policy gradients, else 1). */
+/* What a run of this configuration needs: rows from where (`source`, else the row's), which columns
+ * of the batch, records of pairs in which view, and log-probabilities at which temperature (the
+ * sampling one for policy gradients, else 1). */
 enum rows_from algorithm_source(const struct algorithm *a, const struct config *c);
 unsigned algorithm_columns(const struct algorithm *a, const struct config *c);
+enum view algorithm_view(const struct algorithm *a, const struct config *c);
+enum view algorithm_held_out_view(const struct algorithm *a, const struct config *c);
 double algorithm_temperature(const struct algorithm *a, const struct config *c);
 
 /* The score head that the algorithm trains on the policy's trunk in place of the vocabulary head,
@@ -64,6 +68,7 @@ struct learner_parts {
     struct model *policy;
     struct model *critic;       /* a model of its own with a score head; NULL: none */
     struct comm *team;
+    struct records *records;    /* what the steps are drawn from; NULL: rollouts, text */
     int P, k;                   /* groups and rows a group of a step, over all ranks */
     int max_row_tokens;         /* tokens in the longest row */
     int objectives;             /* of the records (records_objectives); 0, 1: none to tell apart */
@@ -78,6 +83,7 @@ struct learner_size {
     const struct config *config;
     const struct model_shape *policy, *critic;          /* critic: NULL without one */
     struct compute *compute;
+    struct records *records;
     int ranks, rank, P, k, max_row_tokens, objectives;
 };
 int64_t learner_bytes(const struct learner_size *size);
@@ -90,7 +96,8 @@ int64_t learner_bytes(const struct learner_size *size);
 int learner_update(struct learner *ln, struct batch *b, struct metrics *m);
 
 /* Means over the rows of all ranks that need no gradient, from the columns that are filled.
- * Prefix "": reward/, kl/ref, policy/entropy, len/, rollout/ of a training batch.  Another prefix
+ * Prefix "": reward/, kl/ref, policy/entropy, len/, rollout/ of a training batch; of records the
+ * lengths only.  Another prefix
  * ("eval/stories.eval/"): <prefix>score, <prefix>kl, <prefix>len.  The batch may be of any size.
  * Collective. */
 int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m,
@@ -101,6 +108,15 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
  * its own.  Collective. */
 int learner_held_out(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
                      const char *prefix);
+/* Evaluation on pairs (VIEW_PAIRS): <prefix>ranking_accuracy (S_w >= S_l, no reference),
+ * <prefix>ranking_accuracy_per_token, <prefix>perplexity of the chosen, and with a reference
+ * <prefix>accuracy and margin.  With several reward columns each has its own, "/name" of
+ * objectives[] at the end; pairs that are equal in a column are left out of it.  Nothing for a
+ * policy without a vocabulary head.  The batch may be of any size.  Collective. */
+int learner_measure_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
+                          const char *prefix, const char *const *objectives);
+bool ranked_raw(double S_w, double S_l);                        /* 5.9: 1[S_w >= S_l] */
+bool ranked_per_token(double S_w, int n_w, double S_l, int n_l);
 /* Evaluation on text: summed negative log-likelihood of the rows of a batch of any size, and the
  * tokens predicted, over all ranks.  RL_EBUG: a row is longer than max_row_tokens.  Collective. */
 int learner_nll(struct learner *ln, const struct batch *b, double *sum, int64_t *count);

@@ -1,6 +1,7 @@
 /* Means over rows that need no gradient: scores, distance to the reference, entropy, lengths.
  * One record of doubles a row, gathered and added in global order. */
 #include <limits.h>
+#include <math.h>
 
 #include "base/status.h"
 #include "learner/internal.h"
@@ -106,6 +107,34 @@ static void set_lengths(struct metrics *m, const double *all, int rows, int colu
     metrics_set(m, "rollout/eos_ratio", stats_moments(all, rows, columns, rest + EOS).mean);
 }
 
+/* Lengths of the rows of records that count. */
+static int measure_records(struct learner *ln, const struct batch *b, struct metrics *m, int rc)
+{
+    enum { PROMPT, RESPONSE, RECORD };
+    struct moments prompt, response;
+    int rows = b->P * b->k;
+
+    TRY(stats_begin(&ln->stats, b, rc));
+    TRY(stats_room(&ln->stats, (size_t)b->k * RECORD));
+    for (int n = 0; n < b->N; n++) {
+        double *row = ln->stats.mine + (size_t)n * RECORD;
+        bool counts = b->weight[n] > 0;
+        row[PROMPT] = counts ? b->prompt_len[n] : NAN;
+        row[RESPONSE] = counts ? b->start[n + 1] - b->start[n] - b->prompt_len[n] : NAN;
+    }
+    TRY(stats_gather(&ln->stats, ln->stats.mine, (size_t)b->k * RECORD));
+    prompt = stats_finite(ln->stats.all, rows, RECORD, PROMPT);
+    response = stats_finite(ln->stats.all, rows, RECORD, RESPONSE);
+    if (prompt.count == 0)
+        return RL_OK;
+    metrics_set(m, "len/prompt/mean", prompt.mean);
+    metrics_set(m, "len/response/mean", response.mean);
+    metrics_set(m, "len/response/min", response.min);
+    metrics_set(m, "len/response/max", response.max);
+done:
+    return rc;
+}
+
 int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m,
                     const char *prefix)
 {
@@ -115,6 +144,8 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     unsigned have;
     int rc = b->status == RL_OK ? micro_check(b, INT_MAX) : b->status;
 
+    if (b->filled & COL_LABEL)
+        return measure_records(ln, b, m, rc);
     if (rc == RL_OK && (b->R != ln->config->n_rewards && b->filled & COL_REWARD))
         rc = rl_error(RL_EBUG, "%d reward columns for %d rewards", b->R, ln->config->n_rewards);
     TRY(stats_begin(&ln->stats, b, rc));

@@ -32,6 +32,12 @@ static int dpo_check(const struct config *c, const struct algorithm *a)
     if (!loss_find(c->dpo.loss))
         return rl_error(RL_EINVAL, "%s: dpo.loss: there is no '%s'", config_where(c, "dpo.loss"),
                         c->dpo.loss);
+    if (c->dpo.label_smoothing > 0 && strcmp(c->dpo.loss, "sigmoid") != 0)
+        return rl_error(RL_EINVAL, "%s: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; "
+                        "it is \"%s\" (%s)", config_where(c, "dpo.label_smoothing"),
+                        c->dpo.loss, config_where(c, "dpo.loss"));
+    if (algorithm_source(a, c) == SOURCE_PAIRS)
+        return RL_OK;
     if (c->samples_per_prompt < 2)
         return rl_error(RL_EINVAL, "%s: samples_per_prompt: %s compares responses and needs 2 or "
                         "more", config_where(c, "samples_per_prompt"), a->name);
@@ -39,10 +45,6 @@ static int dpo_check(const struct config *c, const struct algorithm *a)
         return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
                         "is %lld (%s)", config_where(c, "dpo.pairing"),
                         (long long)c->samples_per_prompt, config_where(c, "samples_per_prompt"));
-    if (c->dpo.label_smoothing > 0 && strcmp(c->dpo.loss, "sigmoid") != 0)
-        return rl_error(RL_EINVAL, "%s: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; "
-                        "it is \"%s\" (%s)", config_where(c, "dpo.label_smoothing"),
-                        c->dpo.loss, config_where(c, "dpo.loss"));
     return RL_OK;
 }
 
@@ -296,7 +298,8 @@ done:
 }
 
 const struct method method_dpo = {
-    .state = sizeof(struct dpo), .check = dpo_check, .setup = dpo_setup, .layout = dpo_layout,
+    .state = sizeof(struct dpo), .sources = 1u << SOURCE_PAIRS,
+    .check = dpo_check, .setup = dpo_setup, .layout = dpo_layout,
     .targets = dpo_targets,
     .count = dpo_count, .loss = dpo_loss, .report = dpo_report,
 };

@@ -53,6 +53,10 @@ double row_score(const struct learner *ln, const struct batch *b, int n)
 {
     double score = 0;
 
+    for (int r = 0; r < b->R && b->filled & COL_LABEL; r++)
+        score += b->reward[(size_t)n * b->R + r];
+    if (b->filled & COL_LABEL)
+        return score;
     for (int r = 0; r < b->R; r++)
         score += ln->config->rewards[r].weight * row_reward(ln, b, n, r);
     return score;
@@ -113,6 +117,8 @@ int scores_begin(struct learner *ln, const struct batch *b)
     struct scores *s = &ln->rewards;
     int rc = RL_OK;
 
+    if (algorithm_source(ln->algorithm, ln->config) != SOURCE_PROMPTS)
+        return RL_OK;                   /* labels of records are as they are */
     if (s->R == 0 || !(algorithm_columns(ln->algorithm, ln->config) & COL_REWARD))
         return RL_OK;
     if (b->groups > 0 && b->R != s->R)

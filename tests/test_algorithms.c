@@ -23,6 +23,7 @@ static int check(const char *lines)
     return rc;
 }
 
+#define SFT "algorithm = \"sft\"; pairs = [\"p\"];\n"
 #define DPO "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = { kind = \"words\"; };\n"
 
 static const struct { const char *lines, *message; } mistakes[] = {
@@ -35,6 +36,11 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { DPO "samples_per_prompt = 1;", "run.cfg:4: samples_per_prompt: online_dpo compares" },
     { DPO "dpo = { pairing = \"pair\"; };", "run.cfg:4: dpo.pairing: \"pair\" needs "
                                             "samples_per_prompt = 2, which is 4 (default)" },
+    { DPO "source = \"pairs\";", "run.cfg: missing key 'pairs'" },
+    { "algorithm = \"sft\";", "run.cfg: missing key 'pairs'" },
+    { SFT "source = \"prompts\";", "run.cfg:4: source: sft cannot learn from prompts" },
+    { "algorithm = \"lm\"; source = \"pairs\"; text = \"t\";", "source: lm cannot learn from "
+      "pairs" },
     { DPO "temperature = 0;", "run.cfg:4: temperature: online_dpo samples" },
     { DPO "dpo = { loss = \"ipo\"; label_smoothing = 0.1; };",
       "run.cfg:4: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; it is \"ipo\"" },
@@ -57,6 +63,8 @@ static void test_what_is_needed_is_enough(void **state)
 {
     (void)state;
     assert_ok(check(DPO));
+    assert_ok(check(SFT));
+    assert_ok(check("algorithm = \"online_dpo\"; source = \"pairs\"; pairs = [\"p\"];"));
     assert_ok(check("algorithm = \"lm\"; text = \"a.txt\";"));
 }
 

@@ -502,7 +502,7 @@ static void test_help_names_every_key_within_a_line(void **state)
     struct text text = {0};
 
     (void)state;
-    assert_has(help, "  prompts_per_step         prompts sampled a step\n");
+    assert_has(help, "  prompts_per_step         prompts sampled a step, or records read\n");
     assert_has(help, "[constant, linear, cosine] default: constant");
     config_text(c, &text);
     for (char *line = strtok(help, "\n"); line; line = strtok(NULL, "\n"))
