@@ -90,6 +90,7 @@ FOLDERS_test_optimizer  = learner model comm data compute base
 FOLDERS_test_learner    = learner model comm data compute base
 FOLDERS_test_reward_model = learner model comm data compute base
 FOLDERS_test_rm_learner = learner model comm data compute base
+FOLDERS_test_preference = learner model comm data compute base
 FOLDERS_mpi_learner     = learner model comm data compute base
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/mpi_*.c) tests/golden.c)
@@ -143,6 +144,10 @@ install: all
 demo-model: $(BUILD)/rankwise $(BUILD)/demo/stories $(BUILD)/demo/bpe
 	BUILD=$(BUILD) sh launch/demo/make-model.sh
 
+# Small files of preferences from samples of that model.
+demo-preferences: $(BUILD)/rankwise $(BUILD)/demo/preferences
+	BUILD=$(BUILD) sh launch/demo/make-preferences.sh
+
 $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(STD) -o $@ $^ $(LIBS)
@@ -150,6 +155,6 @@ $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all deps demo check check-unit tests lint install demo-model clean
+.PHONY: all deps demo check check-unit tests lint install demo-model demo-preferences clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -137,7 +137,7 @@ static int fill_dependent(struct config *c)
         TRY(config_set_word(&c->refmodel, c->model));
     if (!c->dpo.pairing)
         TRY(config_set_word(&c->dpo.pairing, c->samples_per_prompt == 2 ? "pair" : "best_worst"));
-    config_method_defaults(c);
+    TRY(config_method_defaults(c));
 done:
     return rc;
 }

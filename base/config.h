@@ -96,7 +96,11 @@ struct config {
         double label_smoothing, tie_eps, missing_eos_penalty, nll;
         double epsilon, gamma, lambda, margin, zeta, kappa, affine_eps;     /* of some losses */
     } dpo;
-    struct { double lambda_d, lambda_u; } kto;
+    struct { char *labels; double lambda_d, lambda_u, threshold; } kto;
+    struct { char *delta; bool udm; int64_t udm_rows; double udm_min, udm_max; } bco;
+    struct { char *preference; double sft, eta, temperature; } list;
+    struct { double eta, rate; int64_t annotators; } lcpo;
+    struct { double alpha, quantile, after, lambda; int64_t window; } spa;
     struct {
         struct reals weights;   /* one an objective, of sum 1 */
         double c;               /* radius of the correction over |g0| */
@@ -109,7 +113,6 @@ struct config {
         int64_t refresh;        /* steps from one solve to the next */
         int64_t buckets;        /* of a sketch */
     } raco;
-    struct { double sft, eta; } list;
     /* What is not set (NULL, below 0, 0 for counts) is as the algorithm's row has it: see
      * learner/policy/rules.h. */
     struct {

@@ -1,23 +1,43 @@
 /* Defaults that depend on the method: what its authors use, where one number does not fit all. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/config_reader.h"
+#include "base/status.h"
 
-/* method: an algorithm or a dpo.loss. */
-static const struct { const char *method, *key; double standard; } defaults[] = {
-    { "simpo", "beta", 2.5 },
-    { "ln_dpo", "beta", 5 },
-    { "cpo", "dpo.nll", 1 },
-    { "slic", "dpo.nll", 0.5 },
+/* method: an algorithm or a dpo.loss.  An algorithm that has the name of a loss has that loss. */
+static const struct { const char *method, *key, *standard; } defaults[] = {
+    { "apo", "dpo.loss", "apo_zero" },
+    { "cdpo", "dpo.label_smoothing", "0.1" },
+    { "simpo", "beta", "2.5" },
+    { "ln_dpo", "beta", "5" },
+    { "cpo", "dpo.nll", "1" },
+    { "slic", "dpo.nll", "0.5" },
 };
 
-void config_method_defaults(struct config *c)
+static int fill(struct config *c, const char *key, const char *standard)
 {
-    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) {
-        const struct row *row = config_row(config_rows, defaults[i].key);
-        const char *method = defaults[i].method;
-        if (*config_place(c, row) == NULL &&
-            (strcmp(method, c->algorithm) == 0 || strcmp(method, c->dpo.loss) == 0))
-            *(double *)((char *)c + row->offset) = defaults[i].standard;
-    }
+    const struct row *row = config_row(config_rows, key);
+    void *at = (char *)c + row->offset;
+
+    if (*config_place(c, row))
+        return RL_OK;               /* given */
+    if (row->type == ROW_STRING)
+        return config_set_word(at, standard);
+    *(double *)at = strtod(standard, NULL);
+    return RL_OK;
+}
+
+int config_method_defaults(struct config *c)
+{
+    int rc = RL_OK;
+
+    if (config_row_allows(config_row(config_rows, "dpo.loss"), c->algorithm))
+        TRY(fill(c, "dpo.loss", c->algorithm));
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (strcmp(defaults[i].method, c->algorithm) == 0 ||
+            strcmp(defaults[i].method, c->dpo.loss) == 0)
+            TRY(fill(c, defaults[i].key, defaults[i].standard));
+done:
+    return rc;
 }

@@ -34,6 +34,6 @@ char **config_place(const struct config *c, const struct row *row);    /* where 
 int config_no_memory(void);
 
 /* Defaults that depend on the method (config_methods.c), for keys that were not given. */
-void config_method_defaults(struct config *c);
+int config_method_defaults(struct config *c);
 
 #endif

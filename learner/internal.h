@@ -2,7 +2,7 @@
  *
  *   learner.c       the story of an update               create.c       what a learner is made of
  *   algorithms.c    the table                            gradients.c    leaves, micro-batches
- *   online_dpo.c    a method                             lm.c           a method
+ *   preference/     methods of pairs, lists, singles     lm.c           a method
  *   rows.c          actor, learner and reference compared, row by row
  *   scores.c        reward columns -> one score a row
  *   policy/, raco/, reward_model/   methods, in several pages
@@ -37,7 +37,7 @@
  * of each micro-batch into the tree and the tree's sum, the method fills ln->policy.grads.
  *
  * NULL where a method has nothing to say: look (then no such pass is made), prepare, select,
- * finish, values, view, columns, check, gradients, open, close, bytes, held_out. */
+ * finish, values, view, columns, check, gradients, open, close, bytes, held_out, preview. */
 struct method {
     size_t state;               /* bytes of the method's own struct: ln->state, zeroed */
     unsigned sources;           /* 1 << enum rows_from that `source` may choose; else the row's */
@@ -65,9 +65,13 @@ struct method {
     /* learner_held_out, when the method has its own measure.  Collective. */
     int (*held_out)(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
                     const char *prefix);
+    /* A look at the records before the first update: see learner_preview. */
+    int64_t (*preview)(struct learner *ln);
+    int (*preview_add)(struct learner *ln, const struct batch *b);                  /* Collective */
+    int (*preview_end)(struct learner *ln);                                         /* Collective */
 };
-extern const struct method method_dpo, method_lm, method_policy, method_raco, method_reward_model,
-                           method_more;
+extern const struct method method_dpo, method_lists, method_singles, method_lm, method_policy,
+                           method_raco, method_reward_model, method_more;
 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */

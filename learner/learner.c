@@ -151,3 +151,20 @@ done:
     }
     return rc;
 }
+
+/* ---- before the first update */
+
+int64_t learner_preview(struct learner *ln)
+{
+    return ln->method->preview ? ln->method->preview(ln) : 0;
+}
+
+int learner_preview_add(struct learner *ln, const struct batch *b)
+{
+    return ln->method->preview_add(ln, b);
+}
+
+int learner_preview_end(struct learner *ln)
+{
+    return ln->method->preview_end(ln);
+}

@@ -88,6 +88,13 @@ struct learner_size {
 };
 int64_t learner_bytes(const struct learner_size *size);
 
+/* Before the first update of a run, some methods look at the records: learner_preview says how many
+ * (0: none, or they have, in the run that is resumed), add takes a batch of them in file order, end
+ * makes of them what goes on in checkpoints.  add and end: Collective, the same on every rank. */
+int64_t learner_preview(struct learner *ln);
+int learner_preview_add(struct learner *ln, const struct batch *b);
+int learner_preview_end(struct learner *ln);
+
 /* One update from the share b of the step.  Collective.  Sets the metrics of the update on every
  * rank (equal values, but for time/forward, backward, reduce, optimizer, which are this rank's).
  * A failed batch (status) on any rank fails on all.  When every pair is dropped, weights and
@@ -115,8 +122,6 @@ int learner_held_out(struct learner *ln, const struct batch *b, bool first, stru
  * policy without a vocabulary head.  The batch may be of any size.  Collective. */
 int learner_measure_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
                           const char *prefix, const char *const *objectives);
-bool ranked_raw(double S_w, double S_l);                        /* 5.9: 1[S_w >= S_l] */
-bool ranked_per_token(double S_w, int n_w, double S_l, int n_l);
 /* Evaluation on text: summed negative log-likelihood of the rows of a batch of any size, and the
  * tokens predicted, over all ranks.  RL_EBUG: a row is longer than max_row_tokens.  Collective. */
 int learner_nll(struct learner *ln, const struct batch *b, double *sum, int64_t *count);

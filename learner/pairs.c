@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "compute/math.h"
 #include "learner/internal.h"
+#include "learner/losses/ranking.h"
 
 enum { SUM, SUM_REF, LENGTH, COUNT };       /* then the reward columns */
 
@@ -49,16 +50,6 @@ done:
     return rc;
 }
 
-bool ranked_raw(double S_w, double S_l)
-{
-    return S_w >= S_l;
-}
-
-bool ranked_per_token(double S_w, int n_w, double S_l, int n_l)
-{
-    return S_w / n_w >= S_l / n_l;
-}
-
 /* Sums over the pairs of one objective. */
 struct ranking { double raw, per_token, accuracy, margin; int pairs; };
 
@@ -83,8 +74,8 @@ static struct ranking rank_pairs(const double *all, int pairs, int columns, int 
         if (!order(all + (size_t)2 * p * columns, columns, r, &w, &l))
             continue;
         margin = beta * ((w[SUM] - w[SUM_REF]) - (l[SUM] - l[SUM_REF]));
-        sum.raw += ranked_raw(w[SUM], l[SUM]);
-        sum.per_token += ranked_per_token(w[SUM], (int)w[LENGTH], l[SUM], (int)l[LENGTH]);
+        sum.raw += ranks_right(w[SUM], l[SUM]);
+        sum.per_token += ranks_right_by_token(w[SUM], l[SUM], (int)w[LENGTH], (int)l[LENGTH]);
         sum.accuracy += margin > 0;
         sum.margin += margin;
         sum.pairs++;

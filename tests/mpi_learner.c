@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "tests/mpi_check.h"
-#include "tests/tiny_learner.h"
+#include "tests/tiny_records.h"
 
 #define UPDATES 3
 
@@ -11,6 +11,8 @@ static const char *const compared[] = {
     "loss", "optim/grad_norm", "dpo/rewards/margins", "dpo/scores_margin", "dpo/tie_frac",
     "data/dropped_frac", "mismatch/logp_abs_mean", "async/lag/mean", "reward/mean", "reward/std",
     "reward/len_corr", "kl/ref", "policy/entropy", "len/response/mean", "rollout/zero_std_frac",
+    "lcpo/confidence", "lcpo/eta/0", "spa/smoothed_frac", "spce/kl", "list/rewards/best",
+    "kto/z0", "bco/delta",
 };
 
 static void train(struct run *r, struct config config, struct comm *team, int P)
@@ -19,6 +21,33 @@ static void train(struct run *r, struct config config, struct comm *team, int P)
     for (int i = 0; i < UPDATES; i++)
         update(r);
     check_ok(learner_measure(r->learner, r->b, r->m, ""));
+}
+
+static void train_records(struct run *r, struct config config, struct comm *team, int P)
+{
+    const struct tiny_records *t = tiny_records;
+
+    while (strcmp(t->algorithm, config.algorithm) != 0)
+        t++;
+    open_groups(r, config, "cpu", team, P, t->k);
+    label_records(r);
+    if (config.bco.udm) {
+        check_ok(learner_preview_add(r->learner, r->b));
+        check_ok(learner_preview_end(r->learner));
+    }
+    for (int i = 0; i < UPDATES; i++)
+        update(r);
+}
+
+/* What goes on in checkpoints is the same too. */
+static void compare_values(struct run *one, struct run *team)
+{
+    struct learner_value a[LEARNER_VALUES], b[LEARNER_VALUES];
+    int n = learner_values(one->learner, a);
+
+    check(learner_values(team->learner, b) == n);
+    for (int i = 0; i < n; i++)
+        check(a[i].n == b[i].n && memcmp(a[i].x, b[i].x, a[i].n * sizeof(double)) == 0);
 }
 
 static void compare(struct run *one, struct run *team)
@@ -35,6 +64,7 @@ static void compare(struct run *one, struct run *team)
             fprintf(stderr, "%s: %.17g alone, %.17g in the team\n", compared[i], a, b);
         check(a == b);
     }
+    compare_values(one, team);
     check(learner_tokens(one->learner) == learner_tokens(team->learner));
     check_ok(learner_nll(one->learner, one->b, &sums[0], &counts[0]));
     check_ok(learner_nll(team->learner, team->b, &sums[1], &counts[1]));
@@ -186,6 +216,17 @@ static void test_reward_models(struct comm *world)
     each_team(world, c, TINY_P, train_reward_model, compare_reward_model);
 }
 
+static void test_records(struct comm *world)
+{
+    for (const struct tiny_records *t = tiny_records; t->algorithm; t++) {
+        struct config c = record_settings(t);
+        each_team(world, c, TINY_P, train_records, compare);
+        c.bco.udm = strcmp(t->algorithm, "bco") == 0;
+        if (c.bco.udm)
+            each_team(world, c, TINY_P, train_records, compare);
+    }
+}
+
 static void test_lm(struct comm *world)
 {
     each_team(world, settings("lm"), TINY_P, train, compare);
@@ -268,6 +309,7 @@ int main(int argc, char **argv)
     fact(world, "online DPO: the same with scores that did not come", test_failed_scores);
     fact(world, "leaves and ranks without a prompt", test_empty_ranks);
     fact(world, "policy gradients: a team has the bits of one learner", test_policy);
+    fact(world, "every method of records: a team has the bits of one learner", test_records);
     fact(world, "language modelling: a team has the bits of one learner", test_lm);
     fact(world, "reward models: a team has the bits of one learner", test_reward_models);
     fact(world, "reduction = \"fast\" is near, and equal on all ranks", test_fast);

@@ -70,6 +70,22 @@ static inline struct config settings(const char *algorithm)
     c.dpo.margin = c.dpo.kappa = 1;
     c.dpo.zeta = 0.5;
     c.dpo.affine_eps = 0.01;
+    c.dpo.gamma = 0.5;
+    c.kto.labels = "group_mean";
+    c.kto.lambda_d = c.kto.lambda_u = 1;
+    c.bco.delta = "running";
+    c.bco.udm_rows = 40;
+    c.bco.udm_min = 0.5;
+    c.bco.udm_max = 10;
+    c.list.preference = "score";
+    c.list.eta = c.list.temperature = 1;
+    c.list.sft = 0.05;
+    c.lcpo.eta = 0.9;
+    c.lcpo.rate = 0.1;
+    c.lcpo.annotators = 4;
+    c.spa.alpha = c.spa.quantile = 0.1;
+    c.spa.lambda = 0.5;
+    c.spa.window = 16;
     c.dpo.tie_eps = 1e-6;
     c.adam.beta1 = 0.9;
     c.adam.beta2 = 0.95;
@@ -114,14 +130,12 @@ static inline void open_models(struct run *r, const char *compute)
     r->critic = tiny_open_shape(&r->shapes[1], compute);
 }
 
-/* The share of this rank of the team in a step of P prompts. */
-static inline void open_run(struct run *r, struct config config, const char *compute,
-                            struct comm *team, int P)
+/* The share of this rank of the team in a step of P groups of k rows. */
+static inline void open_groups(struct run *r, struct config config, const char *compute,
+                               struct comm *team, int P, int k)
 {
-    int k = strcmp(config.algorithm, "lm") == 0 ? 1 : TINY_K, group, groups;
+    int group, groups;
 
-    if (strcmp(config.dpo.pairing, "pair") == 0)
-        k = 2;
     r->config = config;
     r->config.model = "tiny";
     r->config.prompts_per_step = P;
@@ -135,6 +149,16 @@ static inline void open_run(struct run *r, struct config config, const char *com
     assert_ok(learner_create(&r->learner, &(struct learner_parts){
         .config = &r->config, .policy = r->tiny.model, .critic = r->critic.model, .team = team,
         .P = P, .k = k, .max_row_tokens = TINY_ROW, .objectives = TINY_OBJECTIVES }));
+}
+
+/* The same for rollouts and rows of text. */
+static inline void open_run(struct run *r, struct config config, const char *compute,
+                            struct comm *team, int P)
+{
+    int k = strcmp(config.algorithm, "lm") == 0         ? 1
+            : strcmp(config.dpo.pairing, "pair") == 0 ? 2 : TINY_K;
+
+    open_groups(r, config, compute, team, P, k);
 }
 
 static inline void close_run(struct run *r)
