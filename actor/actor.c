@@ -70,11 +70,12 @@ done:
 static int draw(struct actor *a, int row, const float *z)
 {
     const struct batch *b = a->batch;
+    int group = row / b->k;
     struct counter c = {
         .seed = a->set.seed,
         .purpose = a->purpose,
         .step = (uint32_t)b->step,
-        .prompt = (uint32_t)(b->group + row / b->k),
+        .prompt = (uint32_t)(a->number ? a->number[group] : b->group + group),
         .sample = (uint32_t)(row % b->k),
         .position = (uint32_t)(a->length[row] - (b->start[row + 1] - b->start[row])),
     };
@@ -290,10 +291,17 @@ static void rows_pack(const struct actor *a, struct batch *b, int64_t version)
 
 int actor_fill(struct actor *a, struct batch *b, enum purpose purpose, int64_t version)
 {
+    return actor_fill_groups(a, b, purpose, version, NULL);
+}
+
+int actor_fill_groups(struct actor *a, struct batch *b, enum purpose purpose, int64_t version,
+                      const int *number)
+{
     int rc = RL_OK;
 
     if (b->status != RL_OK)
         return RL_OK;
+    a->number = number;
     TRY(rows_begin(a, b, purpose));
     while (a->next < b->N || a->active > 0) {
         TRY(rows_admit(a));

@@ -51,6 +51,9 @@ void actor_set_temperature(struct actor *a, float temperature);
  * and gets the code as its status.  RL_ENAN: the line names the row and the position.
  * Not collective. */
 int actor_fill(struct actor *a, struct batch *b, enum purpose purpose, int64_t version);
+/* The same for chosen groups of a step: number[g] stands for group g of b in the counter. */
+int actor_fill_groups(struct actor *a, struct batch *b, enum purpose purpose, int64_t version,
+                      const int *number);
 
 /* Of the last fill: tokens made, and rows decoded at once (mean over the forward passes). */
 void actor_stats(const struct actor *a, int64_t *tokens, double *mean_rows);

@@ -35,6 +35,7 @@ struct actor {
     /* The batch being made. */
     const struct batch *batch;
     enum purpose purpose;
+    const int *number;           /* (groups) in the counter; NULL: where they are in the step */
     int next;                    /* the first row that has not had its place */
     int *tokens;                 /* (max_rows, room) */
     float *logp;                 /* (max_rows, room) */

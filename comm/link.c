@@ -218,6 +218,16 @@ int link_ready(struct link *link)
     return comm_wait(link->world, &slot->requests, slot->phase);
 }
 
+int link_flush(struct link *link)
+{
+    int rc = RL_OK;
+
+    for (int i = 0; link && link->sender >= 0 && i < link->depth; i++)
+        TRY(comm_wait(link->world, &link->slots[i].requests, link->slots[i].phase));
+done:
+    return rc;
+}
+
 int link_send(struct link *link, const struct batch *b, unsigned columns, enum phase phase)
 {
     struct slot *slot = &link->slots[link->sent % link->depth];

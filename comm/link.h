@@ -44,6 +44,10 @@ int link_recv(struct link *link, struct batch *b, unsigned columns, enum phase p
  * or for NULL. */
 int link_ready(struct link *link);
 
+/* Not collective.  Waits until everything sent has left: before a batch is written again that was
+ * sent fewer than `depth` sends ago. */
+int link_flush(struct link *link);
+
 /* ---- weights, learner -> actors (and any other rank that needs them) */
 struct feed;
 /* Collective over the world.  n floats.  Ranks in both lists share the model, receive nothing. */

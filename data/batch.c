@@ -83,3 +83,38 @@ void *batch_part_at(const struct batch *b, const struct batch_part *p, int first
     *elements = elements_before(b, p, first + n) - begin;
     return pointer ? pointer + begin * p->bytes : NULL;
 }
+
+void batch_append(struct batch *to, const struct batch *from, int first, int n, unsigned columns)
+{
+    int row = to->N;
+
+    for (int i = 0; i < n; i++)
+        to->start[row + i + 1] = to->start[row + i] + from->start[first + i + 1] -
+                                 from->start[first + i];
+    to->N += n;
+    to->T = to->start[to->N];
+    for (const struct batch_part *p = batch_parts; p->name; p++) {
+        size_t elements;
+        const void *source = batch_part_at(from, p, first, n, &elements);
+        if (p->column & columns && elements > 0)
+            memcpy(batch_part_at(to, p, row, n, &elements), source, elements * p->bytes);
+    }
+}
+
+/* Tokens stay where they are: start[0] of a view may be above 0. */
+struct batch batch_view(const struct batch *b, int first, int groups)
+{
+    struct batch view = *b;
+    int row = first * b->k;
+
+    view.group += first;
+    view.groups = groups;
+    view.N = groups * b->k;
+    view.start += row;
+    view.T = view.start[view.N] - view.start[0];
+    for (const struct batch_part *p = batch_parts; p->name; p++)
+        if (p->extent != PER_TOKEN && part_pointer(b, p))
+            part_set(&view, p, part_pointer(b, p) + (size_t)row * p->bytes *
+                     (p->extent == PER_REWARD ? (size_t)b->R : 1));
+    return view;
+}

@@ -70,6 +70,11 @@ extern const struct batch_part batch_parts[];
 void batch_layout(struct batch *b, struct memory *m, int max_rows, int max_tokens, int R);
 /* N = T = 0, nothing filled, status RL_OK; step, P, k and the share stay. */
 void batch_clear(struct batch *b);
+/* Append rows [first, first + n) of another batch: these columns.  There is room, and k and R are
+ * the same; nothing is said of what `to` holds (filled). */
+void batch_append(struct batch *to, const struct batch *from, int first, int n, unsigned columns);
+/* Groups [first, first + groups) of those held in b, as a batch of their own: a view, no copy. */
+struct batch batch_view(const struct batch *b, int first, int groups);
 /* Elements of a part in n rows beginning at `first`, and the address of the first. */
 void *batch_part_at(const struct batch *b, const struct batch_part *p, int first, int n,
                     size_t *elements);

@@ -230,26 +230,48 @@ int64_t prompts_draw(struct prompts *p, bool shuffle, uint64_t seed, int64_t dra
     return shuffle_draw(&p->order, shuffle, seed, draw);
 }
 
+/* The k rows of the next group: prompt i. */
+static int add_group(const struct prompts *p, int64_t i, struct batch *b)
+{
+    const struct prompt *item = &p->items[i];
+
+    for (int sample = 0; sample < b->k; sample++) {
+        if (b->N == b->max_rows || item->tokens > b->max_tokens - b->T)
+            return rl_error(RL_EBUG, "the batch has room for %d rows and %d tokens, too little for "
+                            "the prompts of step %lld", b->max_rows, b->max_tokens,
+                            (long long)b->step);
+        memcpy(b->tokens + b->T, p->ids.data + item->at, (size_t)item->tokens * sizeof(int));
+        b->prompt_len[b->N] = item->tokens;
+        b->finish[b->N] = FINISH_NONE;
+        b->prompt[b->N] = i;
+        b->version[b->N] = 0;
+        b->T += item->tokens;
+        b->start[++b->N] = b->T;
+    }
+    return RL_OK;
+}
+
 int prompts_next(struct prompts *p, bool shuffle, uint64_t seed, int64_t draw0, struct batch *b)
 {
+    int rc = RL_OK;
+
     batch_clear(b);
-    for (int g = b->group; g < b->group + b->groups; g++) {
-        int64_t i = prompts_draw(p, shuffle, seed, draw0 + g);
-        const struct prompt *item = &p->items[i];
-        for (int sample = 0; sample < b->k; sample++) {
-            if (b->N == b->max_rows || item->tokens > b->max_tokens - b->T)
-                return rl_error(RL_EBUG, "the batch has room for %d rows and %d tokens, too little "
-                                "for the prompts of step %lld", b->max_rows, b->max_tokens,
-                                (long long)b->step);
-            memcpy(b->tokens + b->T, p->ids.data + item->at, (size_t)item->tokens * sizeof(int));
-            b->prompt_len[b->N] = item->tokens;
-            b->finish[b->N] = FINISH_NONE;
-            b->prompt[b->N] = i;
-            b->version[b->N] = 0;
-            b->T += item->tokens;
-            b->start[++b->N] = b->T;
-        }
-    }
+    for (int g = b->group; g < b->group + b->groups; g++)
+        TRY(add_group(p, prompts_draw(p, shuffle, seed, draw0 + g), b));
     b->filled = COL_TOKENS;
-    return RL_OK;
+done:
+    return rc;
+}
+
+int prompts_groups(struct prompts *p, bool shuffle, uint64_t seed, const int64_t *draws,
+                   struct batch *b)
+{
+    int rc = RL_OK;
+
+    batch_clear(b);
+    for (int g = 0; g < b->groups; g++)
+        TRY(add_group(p, prompts_draw(p, shuffle, seed, draws[g]), b));
+    b->filled = COL_TOKENS;
+done:
+    return rc;
 }

@@ -42,6 +42,9 @@ int64_t prompts_draw(struct prompts *p, bool shuffle, uint64_t seed, int64_t dra
  * is draw draw0 + g (in training draw0 is step * P); its k rows are equal.  version is 0 and finish
  * FINISH_NONE until the actor sets them.  Allocates nothing. */
 int prompts_next(struct prompts *p, bool shuffle, uint64_t seed, int64_t draw0, struct batch *b);
+/* The same for any groups: group g of b is draw draws[g]. */
+int prompts_groups(struct prompts *p, bool shuffle, uint64_t seed, const int64_t *draws,
+                   struct batch *b);
 
 /* ---- text, packed
  *

@@ -226,6 +226,36 @@ static void test_shares_of_a_step_are_parts_of_the_whole(void **state)
     drop(&whole);
 }
 
+/* Chosen groups, by the numbers they have in the step, are what they are in the whole. */
+static void test_chosen_groups_are_those_of_the_whole(void **state)
+{
+    const int number[] = { 1, 4 };
+    struct actor_settings set = settings();
+    struct held whole, prompts, chosen;
+    struct actor *actor;
+
+    (void)state;
+    fill_with(&whole, &set, 0, GROUPS);
+    prompts_make(&prompts, 0, GROUPS, SAMPLES);
+    prompts_make(&chosen, 0, 0, SAMPLES);
+    for (int i = 0; i < 2; i++)
+        batch_append(&chosen.b, &prompts.b, number[i] * SAMPLES, SAMPLES, COL_TOKENS);
+    chosen.b.groups = 2;
+    assert_ok(actor_create(&actor, model, &set));
+    assert_ok(actor_fill_groups(actor, &chosen.b, PURPOSE_SAMPLE, 42, number));
+    for (int i = 0; i < 2; i++) {
+        struct batch view = batch_view(&chosen.b, i, 1);
+        assert_int_equal(view.N, SAMPLES);
+        assert_int_equal(view.T, view.start[SAMPLES] - view.start[0]);
+        assert_int_equal(view.prompt[0], number[i]);
+        assert_same_rows(&view, &whole.b, number[i] * SAMPLES);
+    }
+    actor_destroy(actor);
+    drop(&whole);
+    drop(&prompts);
+    drop(&chosen);
+}
+
 static void test_seed_step_purpose_and_sample_give_other_tokens(void **state)
 {
     struct actor_settings set = settings();
@@ -487,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_actor_logp_is_that_of_the_training_pass_to_the_bit),
         cmocka_unit_test(test_rows_at_once_do_not_change_a_bit),
         cmocka_unit_test(test_shares_of_a_step_are_parts_of_the_whole),
+        cmocka_unit_test(test_chosen_groups_are_those_of_the_whole),
         cmocka_unit_test(test_seed_step_purpose_and_sample_give_other_tokens),
         cmocka_unit_test(test_greedy_takes_the_most_likely_token),
         cmocka_unit_test(test_a_row_ends_with_the_context),
