@@ -13,6 +13,15 @@
 #include "base/status.h"
 #include "launch/run.h"
 
+/* What the rewards need to know first they have already. */
+static int send_rollouts(struct ring *ring, const struct batch *b)
+{
+    int rc = link_send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT);
+
+    return status_worse(rc, link_send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP,
+                                      PHASE_ROLLOUT));
+}
+
 /* One batch around the ring, up to the learners' door.  A failure travels with the batch, so that
  * every rank keeps its appointments and all stop together at the iteration's agreement. */
 int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose)
@@ -20,7 +29,8 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
     const struct inputs *in = &r->inputs;
     struct prompts *prompts = purpose == PURPOSE_EVAL ? in->eval_prompts : in->prompts;
     struct batch *b;
-    int64_t draw = purpose == PURPOSE_EVAL ? 0 : step * ring->P;
+    int rounds = purpose == PURPOSE_SAMPLE ? r->resample.rounds : 0;
+    int64_t draw = purpose == PURPOSE_EVAL ? 0 : step * resample_stride(rounds, ring->P);
     bool shuffle = purpose != PURPOSE_EVAL && r->config->shuffle;
     double t = clock_now();
     int rc = ring_ready(ring);
@@ -35,9 +45,8 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
         actor_stats(r->actor, &made, &rows);
         r->made += made;
         rc = status_worse(rc, link_send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT));
-        rc = status_worse(rc, link_send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT));
-        rc = status_worse(rc,
-                          link_send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
+        if (rounds == 0)
+            rc = status_worse(rc, send_rollouts(ring, b));
         r->spans[SPAN_GENERATE] += clock_now() - t;
     }
     if ((b = ring_batch(ring, ROLE_REWARD, step))) {
@@ -45,9 +54,15 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
         t = clock_now();
         if (b->status == RL_OK && rc == RL_OK)
             b->status = reward_fill(r->reward, b, prompts, purpose);
-        rc = status_worse(rc, link_send(ring->rewards, b, COL_REWARD, PHASE_REWARD));
         r->spans[SPAN_REWARD] += clock_now() - t;
     }
+    if (rounds > 0) {
+        rc = status_worse(rc, resample_rounds(r, ring, step));
+        if ((b = ring_batch(ring, ROLE_ACTOR, step)))
+            rc = status_worse(rc, send_rollouts(ring, b));
+    }
+    if ((b = ring_batch(ring, ROLE_REWARD, step)))
+        rc = status_worse(rc, link_send(ring->rewards, b, COL_REWARD, PHASE_REWARD));
     if ((b = ring_batch(ring, ROLE_REFMODEL, step))) {
         rc = status_worse(rc, link_recv(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT));
         t = clock_now();
@@ -84,13 +99,26 @@ done:
     return rc;
 }
 
+/* Rows of text beside the batch: the same step's, wherever it resumes. */
+static int collect_text(struct run *r)
+{
+    struct batch *b = r->text.P > 0 ? ring_batch(&r->text, ROLE_LEARNER, r->step) : NULL;
+
+    if (!b)
+        return RL_OK;
+    ring_begin(&r->text, r->step);
+    learner_set_text(r->learner, b);
+    return corpus_next(r->inputs.corpus, r->config->shuffle, (uint64_t)r->config->seed,
+                       r->step * r->text.P, b);
+}
+
 static int learn(struct run *r)
 {
     struct batch *b = ring_batch(&r->train, ROLE_LEARNER, r->step);
     double t;
     int rc = ring_collect(r, &r->train, r->step);
 
-    TRY(comm_agree(r->team, rc));
+    TRY(comm_agree(r->team, status_worse(rc, collect_text(r))));
     TRY(scores_record(r, b));
     t = clock_now();
     TRY(learner_update(r->learner, b, r->metrics));
@@ -146,6 +174,26 @@ static void begin_step(struct run *r)
     comm_set_step(r->world, r->step);
 }
 
+/* Responses of the weights at the start, which no step trains on: the learners look at their
+ * scores. */
+static int observe(struct run *r)
+{
+    int64_t rows = (int64_t)r->train.P * r->train.k, wanted = r->inputs.wants.reference_rows;
+    int rc = RL_OK;
+
+    for (int64_t q = 0; q * rows < wanted; q++) {
+        rc = ring_roll(r, &r->train, q, PURPOSE_REFERENCE);
+        if (run_holds(r, ROLE_LEARNER)) {
+            rc = comm_agree(r->team, status_worse(rc, ring_collect(r, &r->train, q)));
+            if (rc == RL_OK)
+                rc = learner_observe(r->learner, ring_batch(&r->train, ROLE_LEARNER, q));
+        }
+        TRY(comm_agree(r->world, rc));
+    }
+done:
+    return rc;
+}
+
 int run_begin(struct run *r)
 {
     int64_t ahead = run_rolls(r) ? r->config->max_lag : 0;
@@ -155,6 +203,7 @@ int run_begin(struct run *r)
     TRY(comm_agree(r->world, exchange_weights(r)));
     if (r->step > 0)
         return RL_OK;                   /* the queue came with the checkpoint */
+    TRY(observe(r));
     rc = evaluate_if_due(r);
     TRY(comm_agree(r->world, rc));
     if (evaluation_due(r))

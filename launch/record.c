@@ -95,7 +95,8 @@ static void set_progress(struct run *r)
 
     metrics_set(m, "train/step", (double)r->step);
     metrics_set(m, "train/episode", (double)(drawn * r->train.k));
-    metrics_set(m, "train/epoch", (double)drawn / (double)count);
+    metrics_set(m, "train/epoch", (double)(r->step * resample_stride(r->resample.rounds,
+                                                                     r->train.P)) / (double)count);
     metrics_set(m, "train/tokens", (double)learner_tokens(r->learner));
     metrics_set_hash(m, "train/weights_hash", hash_floats(model_weights(r->policy),
                                                           model_size(model_shape(r->policy))));

@@ -71,6 +71,10 @@ static int open_rings(struct run *r)
     if (!r->eval_rows)
         return rl_error(RL_ENOFIT, "no memory for %d evaluation texts", in->n_eval_text);
     TRY(ring_open(&r->train, r->world, &r->placement, leaves, &in->train));
+    if (in->text.P > 0)
+        TRY(ring_open(&r->text, r->world, &r->placement, leaves, &in->text));
+    TRY(resample_open(&r->resample, in->wants.rounds, &in->train, &r->placement,
+                      comm_rank(r->world), leaves));
     if (in->eval.P > 0)
         TRY(ring_open(&r->eval, r->world, &r->placement, leaves, &in->eval));
     for (int i = 0; i < in->n_eval_text; i++)
@@ -113,7 +117,8 @@ static int open_roles(struct run *r)
     if (run_holds(r, ROLE_LEARNER))
         TRY(learner_create(&r->learner, &(struct learner_parts){
                 .config = c, .policy = r->policy, .critic = r->critic, .team = r->team,
-                .P = in->train.P, .k = in->train.k, .max_row_tokens = in->row_tokens }));
+                .P = in->train.P, .k = in->train.k, .max_row_tokens = in->row_tokens,
+                .text_rows = in->text.P }));
 done:
     return rc;
 }
@@ -195,6 +200,8 @@ void run_close(struct run *r)
     actor_destroy(r->actor);
     feed_close(r->feed);
     ring_close(&r->train);
+    ring_close(&r->text);
+    resample_close(&r->resample);
     ring_close(&r->eval);
     for (int i = 0; r->eval_rows && i < r->inputs.n_eval_text; i++)
         ring_close(&r->eval_rows[i]);

@@ -14,6 +14,7 @@
 #include "comm/link.h"
 #include "launch/folder.h"
 #include "launch/placement.h"
+#include "launch/resample.h"
 #include "launch/ring.h"
 #include "launch/sizes.h"
 #include "learner/learner.h"
@@ -52,7 +53,9 @@ struct run {
     struct learner *learner;
 
     struct ring train, eval; /* eval.P is 0 when there is nothing to generate for evaluation */
+    struct ring text;                   /* rows of text beside the train batch; P 0: none */
     struct ring *eval_rows;             /* (inputs.n_eval_text) rows of text, learners only */
+    struct resample resample;           /* of the training ring */
     struct feed *feed;                  /* NULL: no rank needs weights from another */
 
     int64_t step;                       /* updates done */

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "launch/resample.h"
 #include "refmodel/refmodel.h"
 
 static bool given(const char *word)
@@ -24,9 +25,9 @@ static int same_vocabulary(const struct inputs *in, const struct source *s, cons
 }
 
 /* A head for values: the policy's own, or of a model beside it that starts where it is told to. */
-static int open_critic(struct inputs *in, const struct config *c)
+static int open_critic(struct inputs *in)
 {
-    struct policy_wants wants = policy_wants(c);
+    struct policy_wants wants = in->wants;
     int rc = RL_OK;
 
     if (wants.policy && in->policy.shape.scores != wants.shared)
@@ -47,7 +48,7 @@ static int open_sources(struct inputs *in, const struct config *c)
 
     TRY(source_open(&in->policy, c->model));
     TRY(source_check_text(&in->policy));
-    TRY(open_critic(in, c));
+    TRY(open_critic(in));
     if (!in->rollouts)
         return RL_OK;
     TRY(source_open(&in->reference, given(c->refmodel) ? c->refmodel : c->model));
@@ -132,11 +133,14 @@ static int open_text(struct inputs *in, const struct config *c)
     if (c->row_tokens > context)
         return rl_error(RL_EINVAL, "%s: row_tokens = %lld, but the model has %d positions",
                         config_where(c, "row_tokens"), (long long)c->row_tokens, context);
-    if (!in->rollouts) {
+    if (!in->rollouts || in->wants.text_rows > 0) {
+        struct ring_size rows = { .P = (int)c->rows_per_step, .k = 1, .depth = 1,
+                                  .row_tokens = row };
         TRY(open_corpus(in, &c->text, row, &in->corpus));
-        in->train = (struct ring_size){
-            .P = (int)c->rows_per_step, .k = 1, .depth = 1, .row_tokens = row,
-        };
+        if (in->rollouts)
+            in->text = rows;
+        else
+            in->train = rows;
     }
     in->eval_corpus = calloc((size_t)n + 1, sizeof *in->eval_corpus);
     in->eval_rows = calloc((size_t)n + 1, sizeof *in->eval_rows);
@@ -149,7 +153,7 @@ static int open_text(struct inputs *in, const struct config *c)
         TRY(eval_size(c, c->eval_text.items[i], corpus_rows(in->eval_corpus[i]), row,
                       &in->eval_rows[i]));
     }
-    if ((n || !in->rollouts) && row > in->row_tokens)
+    if ((n || in->corpus) && row > in->row_tokens)
         in->row_tokens = row;
 done:
     return rc;
@@ -164,6 +168,7 @@ int inputs_open(struct inputs *in, const struct config *c)
     memset(in, 0, sizeof *in);
     in->algorithm = algorithm_find(c->algorithm);
     in->rollouts = algorithm_source(in->algorithm, c) == SOURCE_PROMPTS;
+    in->wants = policy_wants(c);
     TRY(open_sources(in, c));
     if (in->rollouts)
         TRY(open_rollouts(in, c));
@@ -258,6 +263,7 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
             .critic = in->has_critic ? &in->critic.shape : NULL,
             .ranks = placement_of(p, ROLE_LEARNER)->count, .rank = learner,
             .P = in->train.P, .k = in->train.k, .max_row_tokens = in->row_tokens,
+            .text_rows = in->text.P,
         };
         int64_t bytes = learner_bytes(&size);
         b->critic = in->has_critic ? model_bytes(&in->critic.shape, compute) : 0;
@@ -265,7 +271,10 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
             return (int)bytes;
         b->learner = (size_t)bytes;
     }
-    b->batches = ring_bytes(p, rank, leaves, &in->train);
+    b->batches = ring_bytes(p, rank, leaves, &in->train) +
+                 resample_bytes(in->wants.rounds, &in->train, p, rank, leaves);
+    if (in->text.P > 0)
+        b->batches += ring_bytes(p, rank, leaves, &in->text);
     if (in->eval.P > 0)
         b->batches += ring_bytes(p, rank, leaves, &in->eval);
     for (int i = 0; i < in->n_eval_text; i++)

@@ -26,16 +26,18 @@
 struct inputs {
     const struct algorithm *algorithm;
     bool rollouts;                      /* rows come from an actor */
+    struct policy_wants wants;          /* of a policy gradient */
     struct source policy, reference;    /* reference: only with rollouts */
     bool has_critic;
     struct source critic;               /* of its own: a trunk with one score a token */
     struct prompts *prompts, *eval_prompts;
-    struct corpus *corpus;              /* lm: rows to train on */
+    struct corpus *corpus;              /* lm, ppo.ptx_coef: rows to train on */
     int n_eval_text;                    /* 0 without evaluations */
     struct corpus **eval_corpus;        /* (n_eval_text) */
 
     int longest_prompt;                 /* in tokens; 0 without rollouts */
     int row_tokens;                     /* the longest row a learner meets */
+    struct ring_size text;              /* beside the train batch; P 0: none */
     struct ring_size train, eval;       /* eval.P 0: nothing to generate for evaluation */
     struct ring_size *eval_rows;        /* (n_eval_text) rows of text, learners only */
 };

@@ -73,6 +73,7 @@ static int setup(struct learner *ln, const struct learner_size *size)
     ln->shape = *size->policy;
     ln->ranks = size->ranks;
     ln->rank = size->rank;
+    ln->text.rows = size->text_rows;
     TRY(find_method(ln));
     TRY(set_leaves(ln, size->ranks));
     share_of(ln->P, (int)ln->config->reduction_leaves, size->ranks, size->rank, &first, &groups);
@@ -110,6 +111,7 @@ static void layout(struct learner *ln, struct memory *memory, const struct learn
     micro_layout(&ln->micro, memory, ln->outputs, ln->scores);
     scores_layout(&ln->rewards, memory, ln->config->n_rewards);
     stats_layout(&ln->stats, memory, size->ranks, table_room(ln));
+    ptx_layout(ln, memory, size->ranks);
     ln->method->layout(ln, memory);
 }
 
@@ -153,13 +155,14 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
         .ranks = comm_size(parts->team),
         .rank = comm_rank(parts->team), .P = parts->P, .k = parts->k,
         .max_row_tokens = parts->max_row_tokens, .objectives = parts->objectives,
+        .text_rows = parts->text_rows,
     };
     int rc = RL_OK;
 
     *out = NULL;
     if (!ln)
         return rl_error(RL_ENOFIT, "no memory for the learner");
-    ln->team = ln->stats.team = parts->team;
+    ln->team = ln->stats.team = ln->text.stats.team = parts->team;
     TRY(setup(ln, &size));
     memory_count(&ln->memory);
     layout(ln, &ln->memory, &size);
@@ -187,6 +190,7 @@ void learner_destroy(struct learner *ln)
     close_trainee(&ln->critic);
     close_trainee(&ln->policy);
     stats_free(&ln->stats);
+    stats_free(&ln->text.stats);
     memory_close(&ln->memory);
     free(ln->state);
     free(ln);

@@ -254,6 +254,21 @@ int micro_rows(const struct learner *ln)
     return rows < ln->micro.max_rows ? (int)rows : ln->micro.max_rows;
 }
 
+static int text_of_leaf(struct learner *ln, int leaf, struct slots *slots)
+{
+    int first, end, rc = RL_OK;
+
+    if (ln->text.rows == 0)
+        return RL_OK;
+    leaf_groups(ln, ln->text.b, leaf, &first, &end);
+    if (!ptx_is_in(ln, first, end))
+        return RL_OK;
+    TRY(slots_take(ln, leaf, slots));
+    TRY(ptx_add(ln, first, end, slots->policy));
+done:
+    return rc;
+}
+
 int gradients_add(struct learner *ln, const struct batch *b)
 {
     int rc = RL_OK;
@@ -269,6 +284,7 @@ int gradients_add(struct learner *ln, const struct batch *b)
             TRY(slots_take(ln, leaf, &slots));
             TRY(pass(ln, b, &slots));
         }
+        TRY(text_of_leaf(ln, leaf, &slots));
         TRY(leaf_close(ln, leaf, &slots));
     }
 done:

@@ -11,6 +11,7 @@
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
  *   pairs.c         evaluation on pairs
+ *   ptx.c           rows of text beside a batch
  */
 #ifndef LEARNER_INTERNAL_H
 #define LEARNER_INTERNAL_H
@@ -33,11 +34,13 @@
  *     report                    metrics, and a last check before the weights change
  *   finish                      metrics of the whole step, controllers
  *
+ * observe: batches that come before the first step and are not trained on.
  * open, close, bytes: what it holds besides ln->memory.  gradients: instead of one backward pass
  * of each micro-batch into the tree and the tree's sum, the method fills ln->policy.grads.
  *
  * NULL where a method has nothing to say: look (then no such pass is made), prepare, select,
- * finish, values, view, columns, check, gradients, open, close, bytes, held_out, preview. */
+ * finish, observe, values, view, columns, check, gradients, open, close, bytes, held_out,
+ * preview. */
 struct method {
     size_t state;               /* bytes of the method's own struct: ln->state, zeroed */
     unsigned sources;           /* 1 << enum rows_from that `source` may choose; else the row's */
@@ -53,6 +56,7 @@ struct method {
     void (*close)(struct learner *ln);          /* also after an open that failed */
     size_t (*bytes)(const struct learner *ln, const struct learner_size *size);
     int (*values)(struct learner *ln, struct learner_value *out);   /* of a checkpoint; how many */
+    int (*observe)(struct learner *ln, const struct batch *b);      /* Collective. */
     int (*targets)(struct learner *ln, const struct batch *b);      /* Not collective. */
     int (*look)(struct learner *ln, const struct batch *b);         /* Not collective. */
     int (*prepare)(struct learner *ln, const struct batch *b);      /* Collective. */
@@ -97,6 +101,16 @@ struct trainee {
     float *grads;               /* (model_size) the sum over all ranks */
 };
 
+/* Rows of text that are trained on beside the batch: ptx.c. */
+struct ptx {
+    int rows;                   /* in a step, over all ranks; 0: none */
+    double coef;                /* of their loss; the method's setup sets it */
+    const struct batch *b;      /* of this update */
+    double *nll;                /* (rows) of those held here, over the tokens of the pass */
+    double total;               /* tokens predicted in the pass */
+    struct stats stats;
+};
+
 /* What a method wants of the forward pass.  The scores are the critic's when there is one, else
  * those of the policy's own head. */
 enum output { OUT_LOGP = 1, OUT_ENTROPY = 2, OUT_SCORE = 4 };
@@ -125,6 +139,7 @@ struct learner {
     double *row_terms;          /* (P, k, ROW_TERMS), rows.c */
     struct stats stats;
     struct scores rewards;      /* what the method makes of the reward columns */
+    struct ptx text;
 
     /* set by the method's setup */
     unsigned outputs;           /* at first OUT_LOGP */
@@ -181,6 +196,15 @@ int micro_check(const struct batch *b, int max_row_tokens);
 int row_response(const struct batch *b, int n, int *from);
 double row_sum(const float *x, int from, int end);              /* in double, ascending */
 void row_fill(float *x, int from, int end, double value);
+
+/* ---- ptx.c.  begin, count, report: collective; nothing to do without rows of text. */
+void ptx_layout(struct learner *ln, struct memory *memory, int ranks);
+int ptx_begin(struct learner *ln);
+int ptx_count(struct learner *ln);             /* of the pass under way */
+/* Rows [first, end) of those held here: those of this pass, into the slot of their leaf. */
+bool ptx_is_in(const struct learner *ln, int first, int end);
+int ptx_add(struct learner *ln, int first, int end, float *slot);
+int ptx_report(struct learner *ln, struct metrics *m, int steps);
 
 /* ---- rows.c: of each row, |learner - actor| log-probability where the versions are equal, and
  * |actor - reference| */

@@ -92,6 +92,7 @@ static int pass(struct learner *ln, const struct batch *b, struct metrics *m, st
 
     TRY(comm_agree(ln->team, rc));
     TRY(ln->method->count(ln, b));
+    TRY(ptx_count(ln));
     if (ln->method->gradients)
         TRY(ln->method->gradients(ln, b));
     else
@@ -124,6 +125,18 @@ static void report(struct learner *ln, struct metrics *m, const struct steps *st
             metrics_set(m, names[i], ln->seconds[i]);
 }
 
+int learner_observe(struct learner *ln, const struct batch *b)
+{
+    int rc = RL_OK;
+
+    TRY(stats_begin(&ln->stats, b, check(ln, b)));
+    TRY(scores_begin(ln, b));
+    if (ln->method->observe)
+        TRY(ln->method->observe(ln, b));
+done:
+    return rc;
+}
+
 int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
 {
     struct steps steps = { 0 };
@@ -134,6 +147,7 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
     ln->looked = false;
     TRY(stats_begin(&ln->stats, b, check(ln, b)));
     TRY(scores_begin(ln, b));
+    TRY(ptx_begin(ln));
     rows_begin(ln, b);
     TRY(comm_agree(ln->team, ln->method->targets(ln, b)));
     TRY(prepare(ln, b));
@@ -141,6 +155,7 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
         TRY(pass(ln, b, m, &steps));
     if (ln->method->finish)
         TRY(ln->method->finish(ln, b, m));
+    TRY(ptx_report(ln, m, steps.done));
     report(ln, m, &steps);
     scores_end(ln);
     ln->version++;

@@ -72,6 +72,7 @@ struct learner_parts {
     int P, k;                   /* groups and rows a group of a step, over all ranks */
     int max_row_tokens;         /* tokens in the longest row */
     int objectives;             /* of the records (records_objectives); 0, 1: none to tell apart */
+    int text_rows;              /* rows of text beside the batch of a step, over all ranks */
 };
 /* RL_EINVAL names a key; RL_ENOFIT. */
 int learner_create(struct learner **ln, const struct learner_parts *parts);
@@ -84,7 +85,7 @@ struct learner_size {
     const struct model_shape *policy, *critic;          /* critic: NULL without one */
     struct compute *compute;
     struct records *records;
-    int ranks, rank, P, k, max_row_tokens, objectives;
+    int ranks, rank, P, k, max_row_tokens, objectives, text_rows;
 };
 int64_t learner_bytes(const struct learner_size *size);
 
@@ -101,6 +102,14 @@ int learner_preview_end(struct learner *ln);
  * moments stay and optim/skipped counts it; the version counts on.  RL_ENAN: the weights are
  * untouched (or learner_whole is false), the line names the tensor or the prompt. */
 int learner_update(struct learner *ln, struct batch *b, struct metrics *m);
+
+/* A batch that is only looked at, before the first update: for what a method measures of scores.
+ * Collective. */
+int learner_observe(struct learner *ln, const struct batch *b);
+
+/* The rows of text that the next updates train on beside their batch (k 1, prompt_len 1): its share
+ * is that of share_of, like a batch's.  The caller keeps it. */
+void learner_set_text(struct learner *ln, const struct batch *text);
 
 /* Means over the rows of all ranks that need no gradient, from the columns that are filled.
  * Prefix "": reward/, kl/ref, policy/entropy, len/, rollout/ of a training batch; of records the

@@ -52,6 +52,11 @@ bool learner_whole(const struct learner *ln)
     return !ln->torn;
 }
 
+void learner_set_text(struct learner *ln, const struct batch *text)
+{
+    ln->text.b = text;
+}
+
 struct optimizer *learner_optimizer(struct learner *ln)
 {
     return ln->policy.optimizer;

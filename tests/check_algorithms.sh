@@ -76,6 +76,19 @@ for mode in two_pass sketch; do
     case ${ALGORITHMS:-$config} in *"$config"*) whole "raco, $mode" ;; esac
 done
 
+# Policy gradients: a critic on the policy, text beside the rollouts, responses observed before
+# training, weights that lag, prompts sampled again while others train.
+while read -r name keys; do
+    config=launch/configs/$name.cfg
+    short="$plain $keys"
+    case ${ALGORITHMS:-$config} in *"$config"*) whole "$name, $keys" </dev/null ;; esac
+done <<END
+ppo max_lag=1 ppo.critic=shared ppo.critic_lr=-1 ppo.entropy_coef=0.01
+ppo ppo.ptx_coef=0.5 text=["launch/demo/stories.txt"] rows_per_step=5 row_tokens=60
+grpo max_lag=1 ppo.tis=token ppo.reward_norm=reference ppo.reward_rows=30 ppo.minibatches=2
+dapo max_lag=1
+END
+
 # Each row of the table has its configuration.
 for name in $("$RANKWISE" train --algorithms); do
     [ -f "launch/configs/$name.cfg" ] && pass "$name has a configuration" ||

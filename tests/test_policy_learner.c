@@ -409,6 +409,88 @@ static void test_the_coefficient_follows_the_kl(void **state)
     close_run(&r);
 }
 
+static void test_scores_are_normalised(void **state)
+{
+    static const char *const kinds[] = { "none", "running", "reference" };
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct config c = settings("reinforce_pp");
+        struct run r;
+        double mean = 0, squares = 0;
+        c.ppo.whiten = "no";
+        c.ppo.kl_in = "none";
+        c.ppo.reward_norm = (char *)kinds[i];
+        c.lr = 0;
+        open_alone(&r, c, "ref");
+        for (int n = 0; n < r.b->N; n++)
+            mean += 2 * r.b->reward[n] / r.b->N;
+        for (int n = 0; n < r.b->N; n++)
+            squares += pow(2 * r.b->reward[n] - mean, 2) / r.b->N;
+        if (i == 2)
+            assert_ok(learner_observe(r.learner, r.b));
+        for (int n = 0; i == 2 && n < r.b->N; n++)
+            r.b->reward[n] += 50;       /* what comes later does not move it */
+        update(&r);
+        double got = 0, tokens = 0;
+        for (int n = 0; n < r.b->N; n++) {
+            int length = r.b->start[n + 1] - r.b->start[n] - r.b->prompt_len[n];
+            double score = 2 * r.b->reward[n];
+            got += length * (i == 0 ? score : (score - mean) / sqrt(squares));
+            tokens += length;
+        }
+        assert_true(fabs(metrics_get(r.m, "return/mean", 0) - got / tokens) < 1e-9);
+        assert_true(value_of(r.learner, "reward_norm")[0] == (i == 0 ? 0 : r.b->N));
+        close_run(&r);
+    }
+}
+
+static struct tiny_batch text;
+
+static void open_text(struct run *r, struct config config, int rows)
+{
+    struct learner_parts parts = { .config = &r->config, .team = alone, .P = TINY_P, .k = TINY_K,
+                                   .max_row_tokens = TINY_ROW, .text_rows = rows };
+
+    open_alone(r, config, "cpu");
+    learner_destroy(r->learner);
+    parts.policy = r->tiny.model;
+    parts.critic = r->critic.model;
+    assert_ok(learner_create(&r->learner, &parts));
+    learner_set_text(r->learner, tiny_batch_open(&text, r->tiny.model, rows, 1, 1, 0, rows));
+}
+
+/* PPO-ptx: the text becomes likely while the scores teach nothing; the loss has both. */
+static void test_text_beside_the_responses(void **state)
+{
+    struct config c = settings("grpo");
+    struct run r;
+    double first, last, sum;
+    int64_t count;
+
+    (void)state;
+    c.ppo.kl_in = "none";
+    c.ppo.ptx_coef = 0.5;
+    c.ppo.minibatches = 2;
+    c.text = (struct strings){ (char *[]){ "t" }, 1 };
+    c.rows_per_step = 5;
+    open_text(&r, c, 5);
+    equal_scores(r.b);
+    assert_ok(learner_nll(r.learner, &text.b, &sum, &count));
+    first = sum / (double)count;
+    last = update(&r);
+    assert_int_equal(learner_tokens(r.learner), tokens_of(r.b) + 5 * TINY_ROW);
+    assert_true(last > 0.4 * first && last < 0.6 * first);
+    for (int i = 0; i < 20; i++)
+        update(&r);
+    assert_ok(learner_nll(r.learner, &text.b, &sum, &count));
+    last = sum / (double)count;
+    if (!(last < 0.8 * first))
+        fail_msg("text: %g, then %g", first, last);
+    tiny_batch_close(&text);
+    close_run(&r);
+}
+
 /* A batch of older weights: with tis the ratio is to the weights at hand, and the loss is weighed
  * by what they say of the rows. */
 static void test_truncated_importance_sampling(void **state)
@@ -533,6 +615,8 @@ int main(void)
         cmocka_unit_test(test_groups_without_signal_are_left_out),
         cmocka_unit_test(test_cut_responses_can_be_left_out),
         cmocka_unit_test(test_the_coefficient_follows_the_kl),
+        cmocka_unit_test(test_scores_are_normalised),
+        cmocka_unit_test(test_text_beside_the_responses),
         cmocka_unit_test(test_truncated_importance_sampling),
         cmocka_unit_test(test_settings_that_cannot_work),
 #ifndef SANITIZED

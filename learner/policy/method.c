@@ -32,6 +32,7 @@ static int policy_setup(struct learner *ln)
         ln->outputs |= OUT_SCORE;
     if (ln->config->ppo.critic_lr >= 0)
         ln->critic_lr = ln->config->ppo.critic_lr;
+    ln->text.coef = p->rules.ptx_coef;
     p->kl_coef = p->rules.kl_coef;
     ln->kl_coef = p->rules.kl_in == KL_NOWHERE ? 0 : p->kl_coef;
 done:
@@ -65,7 +66,8 @@ static int policy_values(struct learner *ln, struct learner_value *out)
     struct policy *p = ln->state;
 
     out[0] = (struct learner_value){ "kl_coef", &p->kl_coef, 1 };
-    return 1;
+    out[1] = (struct learner_value){ "reward_norm", &p->norm.count, 3 };
+    return 2;
 }
 
 /* ---- before the update */
@@ -127,7 +129,7 @@ static int policy_look(struct learner *ln, const struct batch *b)
 const struct method method_policy = {
     .state = sizeof(struct policy), .sampling_temperature = true, .check = policy_check,
     .setup = policy_setup, .layout = policy_layout, .values = policy_values,
-    .targets = policy_targets, .look = policy_look, .prepare = policy_prepare,
-    .select = policy_select, .count = policy_count, .loss = policy_loss, .report = policy_report,
-    .finish = policy_finish,
+    .observe = policy_observe, .targets = policy_targets, .look = policy_look,
+    .prepare = policy_prepare, .select = policy_select, .count = policy_count,
+    .loss = policy_loss, .report = policy_report, .finish = policy_finish,
 };

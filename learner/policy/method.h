@@ -51,9 +51,14 @@ struct policy {
 
     int updates;                /* passes of this step that changed the weights */
 
+    struct running norm_now;    /* norm with the scores of this step */
+
     /* what outlives a step, and is in checkpoints */
     double kl_coef;
+    struct running norm;        /* of scores: so far, or of those before training */
 };
+
+_Static_assert(sizeof(struct running) == 3 * sizeof(double), "a row of doubles in checkpoints");
 
 static inline double *policy_terms(const struct policy *p, int n)
 {
@@ -63,6 +68,7 @@ static inline double *policy_terms(const struct policy *p, int n)
 /* log-probability of token t of row n that the ratio is taken to. */
 double policy_old(const struct learner *ln, const struct batch *b, int n, int t);
 
+int policy_observe(struct learner *ln, const struct batch *b);
 int policy_prepare(struct learner *ln, const struct batch *b);
 int policy_select(struct learner *ln, const struct batch *b);
 int policy_count(struct learner *ln, const struct batch *b);

@@ -96,6 +96,7 @@ int policy_finish(struct learner *ln, const struct batch *b, struct metrics *m)
         p->kl_coef = kl_adapt(p->kl_coef, sum[TERM_KL] / rows, p->rules.kl_target,
                               p->rules.kl_horizon, rows);
     TRY(rows_report(ln, b, m, &start));
+    p->norm = p->norm_now;
 done:
     return rc;
 }

@@ -13,11 +13,43 @@
 
 /* ---- scores */
 
+/* The scores of all ranks' rows, in global order, into a mean that goes on. */
+static int add_scores(struct learner *ln, const struct batch *b, struct running *r)
+{
+    int rc = RL_OK;
+
+    for (int n = 0; n < b->N; n++)
+        ln->stats.mine[n] = row_score(ln, b, n);
+    TRY(stats_gather(&ln->stats, ln->stats.mine, (size_t)b->k));
+    for (int n = 0; n < b->P * b->k; n++)
+        running_add(r, ln->stats.all[n]);
+done:
+    return rc;
+}
+
+int policy_observe(struct learner *ln, const struct batch *b)
+{
+    struct policy *p = ln->state;
+
+    return add_scores(ln, b, &p->norm);
+}
+
+static double normalised(const struct policy *p, double score)
+{
+    struct affine a;
+
+    if (p->rules.norm == NORM_NONE)
+        return score;
+    a = affine_to(p->norm_now.mean, running_std(&p->norm_now), 0, 1);
+    return affine_apply(&a, score);
+}
+
 static double final_score(const struct policy *p, const struct batch *b, int n, double score)
 {
     const struct policy_rules *r = &p->rules;
     int from, end = row_response(b, n, &from);
 
+    score = normalised(p, score);
     score = score_clip(score, -r->reward_clip, r->reward_clip);
     score = eos_score(score, b->finish[n] == FINISH_EOS, &r->eos);
     return score + r->overlong * overlong_penalty(end - from, r->max_new, r->overlong_cache);
@@ -217,6 +249,9 @@ int policy_prepare(struct learner *ln, const struct batch *b)
     struct policy *p = ln->state;
     int rc = RL_OK;
 
+    p->norm_now = p->norm;
+    if (p->rules.norm == NORM_RUNNING)
+        TRY(add_scores(ln, b, &p->norm_now));
     score_rows(ln, b);
     if (p->rules.advantage->group)
         for (int g = 0; g < b->groups; g++)

@@ -154,7 +154,7 @@ static int check_unused(const struct policy_rules *r, const struct config *c)
             return rl_error(RL_EINVAL, "%s: %s: advantage %s has no critic; leave it out, or set "
                             "ppo.advantage = \"gae\"", config_where(c, critic[i]), critic[i],
                             r->advantage->name);
-    if (r->shared && given(c, "ppo.critic_lr"))
+    if (r->shared && c->ppo.critic_lr >= 0)
         return rl_error(RL_EINVAL, "%s: ppo.critic_lr: a shared critic is trained with lr",
                         config_where(c, "ppo.critic_lr"));
     if (r->kl_in == KL_NOWHERE && (given(c, "ppo.kl_coef") || r->kl_adapts))
@@ -225,7 +225,7 @@ struct policy_wants policy_wants(const struct config *c)
     if (r.critic && !r.shared)
         w.critic_from = is(c->ppo.critic, "own") ? c->model : c->ppo.critic;
     w.rounds = r.max_resample;
-    w.text = r.ptx_coef > 0;
+    w.text_rows = r.ptx_coef > 0 ? (int)c->rows_per_step : 0;
     w.reference_rows = r.norm == NORM_REFERENCE ? c->ppo.reward_rows : 0;
     return w;
 }

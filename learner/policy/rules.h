@@ -63,7 +63,7 @@ struct policy_wants {
     bool critic, shared;                /* a critic; it is a head of the policy */
     const char *critic_from;            /* the model it starts from, when it is not shared */
     int rounds;                         /* of dynamic sampling, at most, after the first */
-    bool text;                          /* rows of text in every step */
+    int text_rows;                      /* in every step, beside the responses */
     int64_t reference_rows;             /* responses to observe before training */
 };
 struct policy_wants policy_wants(const struct config *c);
