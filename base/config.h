@@ -101,6 +101,8 @@ struct config {
     struct { char *preference; double sft, eta, temperature; } list;
     struct { double eta, rate; int64_t annotators; } lcpo;
     struct { double alpha, quantile, after, lambda; int64_t window; } spa;
+    struct { int64_t objective; } modpo;
+    struct { char *alpha; } amopo;          /* "static" | "adaptive" */
     struct {
         struct reals weights;   /* one an objective, of sum 1 */
         double c;               /* radius of the correction over |g0| */

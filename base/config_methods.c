@@ -13,6 +13,9 @@ static const struct { const char *method, *key, *standard; } defaults[] = {
     { "ln_dpo", "beta", "5" },
     { "cpo", "dpo.nll", "1" },
     { "slic", "dpo.nll", "0.5" },
+    { "amopo", "dpo.loss", "simpo" },
+    { "amopo", "dpo.gamma", "0" },          /* behind simpo's */
+    { "amopo", "beta", "0.8" },
 };
 
 static int fill(struct config *c, const char *key, const char *standard)

@@ -16,6 +16,7 @@ enum purpose {          /* numbers are part of the bit contract: append, never r
     PURPOSE_JUDGE = 7,  /* which answer a judge prompt shows as A */
     PURPOSE_MINIBATCH = 8, /* which rows of a step are trained on together */
     PURPOSE_REFERENCE = 9, /* a token of a response that is observed before training */
+    PURPOSE_ALPHA = 10, /* how objectives weigh on a pair (amopo) */
 };
 
 struct counter {

@@ -53,6 +53,8 @@ const struct algorithm algorithms[] = {
     SAMPLED("mgda",                  method_raco,    ROLLOUTS, "mgda"),
     SAMPLED("pcgrad",                method_raco,    ROLLOUTS, "pcgrad"),
     SAMPLED("weighted_sum",          method_raco,    ROLLOUTS, "weighted_sum"),
+    RECORDED("modpo",             method_objectives,   0,       "sigmoid"),
+    RECORDED("amopo",             method_objectives,   0,       "simpo orpo"),
     RECORDED("reward_model",      method_reward_model, RECORDS, "reward_model"),
     RECORDED("more",              method_more,         RECORDS, "more"),
     RECORDED("pal",               method_reward_model, RECORDS, "pal"),

@@ -75,7 +75,7 @@ struct method {
     int (*preview_end)(struct learner *ln);                                         /* Collective */
 };
 extern const struct method method_dpo, method_lists, method_singles, method_lm, method_policy,
-                           method_raco, method_reward_model, method_more;
+                           method_raco, method_reward_model, method_more, method_objectives;
 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */

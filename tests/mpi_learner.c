@@ -227,6 +227,34 @@ static void test_records(struct comm *world)
     }
 }
 
+/* The same methods on rollouts, and several objectives on one pair. */
+static void train_rollouts(struct run *r, struct config config, struct comm *team, int P)
+{
+    open_groups(r, config, "cpu", team, P, TINY_K);
+    if (strcmp(config.algorithm, "spa") == 0)
+        move_reference(r->b);
+    if (config.raco.weights.count > 0)
+        label_objectives(r);
+    for (int i = 0; i < UPDATES; i++)
+        update(r);
+    check_ok(learner_measure(r->learner, r->b, r->m, ""));
+}
+
+static void test_rollouts(struct comm *world)
+{
+    static const char *const some[] = { "lcpo", "spa", "lipo", "pro", "gpo", "kto", "bco" };
+    struct config c;
+
+    for (const struct tiny_records *t = tiny_records; t->algorithm; t++)
+        for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+            if (strcmp(t->algorithm, some[i]) == 0)
+                each_team(world, rollout_settings(t), TINY_P, train_rollouts, compare);
+    each_team(world, objective_settings("modpo", "prompts"), TINY_P, train_rollouts, compare);
+    c = objective_settings("amopo", "prompts");
+    c.amopo.alpha = "adaptive";
+    each_team(world, c, TINY_P, train_rollouts, compare);
+}
+
 static void test_lm(struct comm *world)
 {
     each_team(world, settings("lm"), TINY_P, train, compare);
@@ -310,6 +338,7 @@ int main(int argc, char **argv)
     fact(world, "leaves and ranks without a prompt", test_empty_ranks);
     fact(world, "policy gradients: a team has the bits of one learner", test_policy);
     fact(world, "every method of records: a team has the bits of one learner", test_records);
+    fact(world, "the same methods on rollouts", test_rollouts);
     fact(world, "language modelling: a team has the bits of one learner", test_lm);
     fact(world, "reward models: a team has the bits of one learner", test_reward_models);
     fact(world, "reduction = \"fast\" is near, and equal on all ranks", test_fast);

@@ -29,25 +29,6 @@ static enum doubts doubts_of(const struct algorithm *a)
 
 /* ---- settings */
 
-/* May the algorithm have this loss?  variant: the losses that it may, one space between; NULL: all
- * that need nothing but a pair. */
-static int check_loss(const struct config *c, const struct algorithm *a)
-{
-    const char *loss = c->dpo.loss;
-    size_t n = strlen(loss);
-
-    if (!loss_find(loss))
-        return rl_error(RL_EINVAL, "%s: dpo.loss: there is no '%s'", config_where(c, "dpo.loss"),
-                        loss);
-    for (const char *p = a->variant; p; p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL)
-        if (strncmp(p, loss, n) == 0 && (p[n] == ' ' || p[n] == 0))
-            return RL_OK;
-    if (a->variant)
-        return rl_error(RL_EINVAL, "%s: dpo.loss: %s minimises \"%s\", not \"%s\"; leave it out",
-                        config_where(c, "dpo.loss"), a->name, a->variant, loss);
-    return RL_OK;
-}
-
 static int check_rollouts(const struct config *c, const struct algorithm *a)
 {
     static const char *const recorded[] = { "dove", "mapl", "reward_augmented" };
@@ -56,13 +37,6 @@ static int check_rollouts(const struct config *c, const struct algorithm *a)
         if (strcmp(a->name, recorded[i]) == 0)
             return rl_error(RL_EINVAL, "%s: source: %s is about the prompts of records and cannot "
                             "learn from \"prompts\"", config_where(c, "source"), a->name);
-    if (c->samples_per_prompt < 2)
-        return rl_error(RL_EINVAL, "%s: samples_per_prompt: %s compares responses and needs 2 or "
-                        "more", config_where(c, "samples_per_prompt"), a->name);
-    if (strcmp(c->dpo.pairing, "pair") == 0 && c->samples_per_prompt != 2)
-        return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
-                        "is %lld (%s)", config_where(c, "dpo.pairing"),
-                        (long long)c->samples_per_prompt, config_where(c, "samples_per_prompt"));
     if (doubts_of(a) == DOUBT_SPA && strcmp(c->refmodel, c->model) == 0)
         return rl_error(RL_EINVAL, "%s: refmodel: spa labels its own responses by what the model "
                         "prefers more than refmodel, and they are the same; name the model from "
@@ -74,13 +48,15 @@ static int dpo_check(const struct config *c, const struct algorithm *a)
 {
     int rc = RL_OK;
 
-    TRY(check_loss(c, a));
+    TRY(pairs_check_loss(c, a));
     if (c->dpo.label_smoothing > 0 && strcmp(c->dpo.loss, "sigmoid") != 0)
         return rl_error(RL_EINVAL, "%s: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; "
                         "it is \"%s\" (%s)", config_where(c, "dpo.label_smoothing"),
                         c->dpo.loss, config_where(c, "dpo.loss"));
-    if (algorithm_source(a, c) == SOURCE_PROMPTS)
+    if (algorithm_source(a, c) == SOURCE_PROMPTS) {
+        TRY(pairs_check_rollouts(c, a));
         TRY(check_rollouts(c, a));
+    }
 done:
     return rc;
 }

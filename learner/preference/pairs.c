@@ -11,6 +11,37 @@
 
 #define LN2 0.69314718055994530942
 
+/* ---- settings */
+
+int pairs_check_loss(const struct config *c, const struct algorithm *a)
+{
+    const char *loss = c->dpo.loss;
+    size_t n = strlen(loss);
+
+    if (!loss_find(loss))
+        return rl_error(RL_EINVAL, "%s: dpo.loss: there is no '%s'", config_where(c, "dpo.loss"),
+                        loss);
+    for (const char *p = a->variant; p; p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL)
+        if (strncmp(p, loss, n) == 0 && (p[n] == ' ' || p[n] == 0))
+            return RL_OK;
+    if (a->variant)
+        return rl_error(RL_EINVAL, "%s: dpo.loss: %s minimises \"%s\", not \"%s\"; leave it out",
+                        config_where(c, "dpo.loss"), a->name, a->variant, loss);
+    return RL_OK;
+}
+
+int pairs_check_rollouts(const struct config *c, const struct algorithm *a)
+{
+    if (c->samples_per_prompt < 2)
+        return rl_error(RL_EINVAL, "%s: samples_per_prompt: %s compares responses and needs 2 or "
+                        "more", config_where(c, "samples_per_prompt"), a->name);
+    if (strcmp(c->dpo.pairing, "pair") == 0 && c->samples_per_prompt != 2)
+        return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
+                        "is %lld (%s)", config_where(c, "dpo.pairing"),
+                        (long long)c->samples_per_prompt, config_where(c, "samples_per_prompt"));
+    return RL_OK;
+}
+
 void pairs_setup(struct learner *ln, struct pairs *p, int per_group)
 {
     p->needs = p->loss->needs;

@@ -36,6 +36,11 @@ struct pairs {
                  double *terms);
 };
 
+/* May the algorithm have dpo.loss?  Its variant: the losses that it may, one space between; NULL:
+ * all that need nothing but a pair.  And: do samples_per_prompt and dpo.pairing make pairs? */
+int pairs_check_loss(const struct config *c, const struct algorithm *a);
+int pairs_check_rollouts(const struct config *c, const struct algorithm *a);
+
 void pairs_setup(struct learner *ln, struct pairs *p, int per_group);
 void pairs_layout(struct learner *ln, struct pairs *p, struct memory *memory);
 
