@@ -24,6 +24,7 @@ static int check(const char *lines)
 }
 
 #define SFT "algorithm = \"sft\"; pairs = [\"p\"];\n"
+#define PAIRS "pairs = [\"p\"]; algorithm = \""
 #define DPO "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = { kind = \"words\"; };\n"
 
 static const struct { const char *lines, *message; } mistakes[] = {
@@ -42,6 +43,17 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { "algorithm = \"lm\"; source = \"pairs\"; text = \"t\";", "source: lm cannot learn from "
       "pairs" },
     { DPO "temperature = 0;", "run.cfg:4: temperature: online_dpo samples" },
+    { PAIRS "simpo\"; dpo = { loss = \"hinge\"; };", "run.cfg:3: dpo.loss: simpo minimises "
+      "\"simpo\", not \"hinge\"; leave it out" },
+    { PAIRS "mapl\"; source = \"prompts\"; prompts = \"p\"; rewards = { kind = \"words\"; };",
+      "run.cfg:3: source: mapl is about the prompts of records" },
+    { PAIRS "spa\"; source = \"prompts\"; prompts = \"p\";", "refmodel: spa labels its own" },
+    { PAIRS "bco\"; bco = { udm = true; udm_min = 11; };", "bco.udm_min: 11 is more than" },
+    { PAIRS "bco\"; bco = { udm = true; }; source = \"prompts\"; prompts = \"p\"; rewards = "
+      "{ kind = \"words\"; };", "bco.udm: it compares the prompts of labelled records" },
+    { PAIRS "amopo\";", "run.cfg: missing key 'raco.weights'" },
+    { PAIRS "amopo\"; raco = { weights = [0.5, 0.6]; };", "raco.weights: they sum to 1.1" },
+    { PAIRS "modpo\"; raco = { weights = [0.0, 1.0]; };", "raco.weights: that of modpo.obj" },
     { DPO "dpo = { loss = \"ipo\"; label_smoothing = 0.1; };",
       "run.cfg:4: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; it is \"ipo\"" },
 };
@@ -66,6 +78,23 @@ static void test_what_is_needed_is_enough(void **state)
     assert_ok(check(SFT));
     assert_ok(check("algorithm = \"online_dpo\"; source = \"pairs\"; pairs = [\"p\"];"));
     assert_ok(check("algorithm = \"lm\"; text = \"a.txt\";"));
+    assert_ok(check(PAIRS "ipo\"; dpo = { loss = \"ipo_sum\"; };"));
+    assert_ok(check(PAIRS "lcpo\"; dpo = { loss = \"simpo\"; };"));
+    assert_ok(check(PAIRS "spa\"; source = \"prompts\"; prompts = \"p\"; refmodel = \"r\";"));
+}
+
+/* Every method that says which losses it may have gets one of them without being told. */
+static void test_a_method_has_its_loss(void **state)
+{
+    (void)state;
+    for (const struct algorithm *a = algorithms; a->name; a++) {
+        struct text lines = { 0 };
+        if (a->source == SOURCE_PAIRS) {
+            text_addf(&lines, PAIRS "%s\"; raco = { weights = [1.0]; };", a->name);
+            assert_ok(check(lines.data));
+        }
+        text_free(&lines);
+    }
 }
 
 static void test_names_are_all_there_once(void **state)
@@ -87,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_mistake_is_one_line),
         cmocka_unit_test(test_what_is_needed_is_enough),
+        cmocka_unit_test(test_a_method_has_its_loss),
         cmocka_unit_test(test_names_are_all_there_once),
     };
 

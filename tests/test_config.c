@@ -127,6 +127,38 @@ static void test_every_kind_of_value_is_read(void **state)
     config_close(c);
 }
 
+/* The file's word counts more than the method's. */
+static void test_methods_have_defaults_of_their_own(void **state)
+{
+    static const struct { const char *more, *loss; double beta, nll, smoothing, gamma; } rows[] = {
+        { "", "sigmoid", 0.1, 0, 0, 1.375 },
+        { "algorithm = \"simpo\";", "simpo", 2.5, 0, 0, 1.375 },
+        { "algorithm = \"simpo\"; beta = 0.3;", "simpo", 0.3, 0, 0, 1.375 },
+        { "dpo = { loss = \"ln_dpo\"; };", "ln_dpo", 5, 0, 0, 1.375 },
+        { "algorithm = \"cpo\";", "cpo", 0.1, 1, 0, 1.375 },
+        { "algorithm = \"slic\"; dpo = { nll = 0.0; };", "slic", 0.1, 0, 0, 1.375 },
+        { "algorithm = \"apo\";", "apo_zero", 0.1, 0, 0, 1.375 },
+        { "algorithm = \"cdpo\";", "sigmoid", 0.1, 0, 0.1, 1.375 },
+        { "algorithm = \"amopo\";", "simpo", 0.8, 0, 0, 0 },
+        { "algorithm = \"amopo\"; dpo = { loss = \"orpo\"; };", "orpo", 0.8, 0, 0, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct config *c;
+        struct text text = { 0 };
+        if (!strstr(rows[i].more, "algorithm"))
+            text_adds(&text, "algorithm = \"dpo\";");
+        text_addf(&text, "model = \"m\"; output = \"o\"; %s", rows[i].more);
+        assert_ok(open_text(&c, text.data, none, 0));
+        assert_string_equal(c->dpo.loss, rows[i].loss);
+        assert_true(c->beta == rows[i].beta && c->dpo.nll == rows[i].nll);
+        assert_true(c->dpo.label_smoothing == rows[i].smoothing && c->dpo.gamma == rows[i].gamma);
+        config_close(c);
+        text_free(&text);
+    }
+}
+
 static void test_pairing_of_two_samples_is_pair(void **state)
 {
     struct config *c = read_more("samples_per_prompt = 2;");
@@ -594,6 +626,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_five_keys_are_enough),
         cmocka_unit_test(test_every_kind_of_value_is_read),
+        cmocka_unit_test(test_methods_have_defaults_of_their_own),
         cmocka_unit_test(test_pairing_of_two_samples_is_pair),
         cmocka_unit_test(test_lm_needs_only_text),
         cmocka_unit_test(test_arguments_win_over_the_file),
