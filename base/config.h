@@ -36,6 +36,11 @@ struct config_reward {          /* one group of `rewards` */
     char *path, *settings;      /* plugin: the shared object, and what its open() gets */
     char *command;              /* process: for /bin/sh -c */
     struct strings servers;     /* http: URLs */
+    char *model;                /* model: folder, checkpoint or run */
+    int64_t head, user;         /* model: which output; whose reward, -1: the mean */
+    bool calibrated;            /* model: divided by the fitted temperature */
+    struct strings contexts;    /* model: texts before the prompt, */
+    struct reals context_weights;       /* and what each counts; empty: the same */
     int64_t batch;              /* http: responses in a request */
     int64_t retries;            /* process: restarts in a step; http: repeats of a request */
     double timeout;             /* process: seconds for a step; http: for a request */

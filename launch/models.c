@@ -68,6 +68,16 @@ done:
     return rc;
 }
 
+/* A reward model's: fitted during training, so it is newer than config.json. */
+static int read_temperature(struct source *s, struct checkpoint *c)
+{
+    int at = checkpoint_find(c, "state/rm_temperature");
+
+    if (at < 0 || checkpoint_array(c, at)->size != 1 || checkpoint_array(c, at)->dtype != DTYPE_F64)
+        return RL_OK;
+    return checkpoint_read(c, at, 0, 1, &s->temperature);
+}
+
 static int read_checkpoint(struct source *s)
 {
     struct checkpoint *c = NULL;
@@ -82,6 +92,7 @@ static int read_checkpoint(struct source *s)
     }
     if (!s->files[0].text.data)
         rc = rl_error(RL_EINVAL, "%s: the checkpoint holds no config.json", s->path);
+    TRY(read_temperature(s, c));
 done:
     checkpoint_close(c);
     return rc;
@@ -115,6 +126,8 @@ static int read_config(struct source *s)
     if (!config)
         return RL_EINVAL;
     TRY(model_shape_read(&s->shape, config, where));
+    if (!s->shape.lm && s->temperature > 0)
+        s->shape.verdict.temperature = s->temperature;
     s->stored = (struct heads){ .lm = s->shape.lm, .scores = s->shape.scores,
                                 .verdict = s->shape.verdict };
     s->bos = (int)json_int(json_get(config, "bos_token_id"), -1);
@@ -162,6 +175,8 @@ int source_open(struct source *s, const char *path)
     TRY(resolve(s, path));
     TRY(s->is_checkpoint ? read_checkpoint(s) : read_folder(s));
     TRY(read_config(s));
+    if (!s->shape.lm && s->temperature > 0)
+        TRY(source_set_heads(s, &s->stored));           /* config.json says so too */
     TRY(read_tokenizer(s));
 done:
     if (rc != RL_OK)

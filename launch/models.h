@@ -43,6 +43,7 @@ struct source {
     struct model_shape shape;    /* of source_model */
     struct heads heads;          /* and how its score head starts */
     struct heads stored;         /* what the files hold */
+    double temperature;          /* of a checkpoint of a reward model's training; 0: none */
     struct tokenizer *tokenizer; /* NULL: the folder has none */
     int bos;                     /* -1: none */
     int eos[SOURCE_EOS], n_eos;  /* of config.json and generation_config.json */

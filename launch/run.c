@@ -56,6 +56,8 @@ static int open_models(struct run *r)
         TRY(source_model(&r->reference, &r->inputs.reference, r->compute));
     if (run_holds(r, ROLE_LEARNER) && r->inputs.has_critic)
         TRY(open_critic(r));
+    if (run_holds(r, ROLE_REWARD))
+        TRY(reward_models_open(&r->reward_models, &r->inputs.rewards, r->config, r->compute));
 done:
     return rc;
 }
@@ -110,7 +112,9 @@ static int open_roles(struct run *r)
         TRY(actor_create(&r->actor, r->policy, &settings));
     }
     if (run_holds(r, ROLE_REWARD))
-        TRY(reward_create(&r->reward, c, in->policy.tokenizer));
+        TRY(reward_create(&r->reward, &(struct reward_parts){
+                .config = c, .tokenizer = in->policy.tokenizer, .models = r->reward_models,
+                .row_tokens = in->rewards.row_tokens }));
     if (run_holds(r, ROLE_REFMODEL))
         TRY(refmodel_create(&r->refmodel, r->reference, (int)c->micro_rows, in->train.row_tokens,
                             (float)algorithm_temperature(r->algorithm, c)));
@@ -208,6 +212,7 @@ void run_close(struct run *r)
     free(r->eval_rows);
     model_destroy(r->policy);
     model_destroy(r->reference);
+    reward_models_close(r->reward_models, r->config);
     model_destroy(r->critic);
     inputs_close(&r->inputs);
     metrics_destroy(r->metrics);

@@ -47,6 +47,7 @@ struct run {
 
     struct inputs inputs;               /* prompts, texts, models' small files; sizes */
     struct model *policy, *reference, *critic;
+    struct model **reward_models;       /* (n_rewards) */
     struct actor *actor;
     struct reward *reward;
     struct refmodel *refmodel;

@@ -174,6 +174,7 @@ int inputs_open(struct inputs *in, const struct config *c)
         TRY(open_rollouts(in, c));
     TRY(open_text(in, c));
     TRY(ring_check(in->train.P, in->train.k, in->train.row_tokens));
+    TRY(reward_sources_open(&in->rewards, c, &in->policy, in->train.row_tokens));
 done:
     return rc;
 }
@@ -187,6 +188,7 @@ void inputs_close(struct inputs *in)
     corpus_close(in->corpus);
     prompts_close(in->eval_prompts);
     prompts_close(in->prompts);
+    reward_sources_close(&in->rewards);
     source_close(&in->critic);
     source_close(&in->reference);
     source_close(&in->policy);
@@ -253,6 +255,8 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         b->reference = model_bytes(reference, compute);
         b->refmodel = refmodel_bytes(reference, compute, (int)c->micro_rows, in->train.row_tokens);
     }
+    if (roles & ROLE_REWARD)
+        b->reward = reward_sources_bytes(&in->rewards, c, compute);
     if (roles & ROLE_ACTOR) {
         struct actor_settings s = rank_actor(in, c, p, rank);
         b->actor = actor_bytes(policy, compute, &s);
@@ -279,7 +283,7 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         b->batches += ring_bytes(p, rank, leaves, &in->eval);
     for (int i = 0; i < in->n_eval_text; i++)
         b->batches += ring_bytes(p, rank, leaves, &in->eval_rows[i]);
-    b->total = b->weights + b->reference + b->critic + b->actor + b->refmodel + b->learner +
-               b->batches;
+    b->total = b->weights + b->reference + b->critic + b->actor + b->reward + b->refmodel +
+               b->learner + b->batches;
     return RL_OK;
 }

@@ -17,6 +17,7 @@
 #include "data/prompts.h"
 #include "launch/models.h"
 #include "launch/placement.h"
+#include "launch/reward_models.h"
 #include "launch/ring.h"
 #include "learner/learner.h"
 #include "learner/policy/rules.h"
@@ -30,6 +31,7 @@ struct inputs {
     struct source policy, reference;    /* reference: only with rollouts */
     bool has_critic;
     struct source critic;               /* of its own: a trunk with one score a token */
+    struct reward_sources rewards;      /* reward models that rewards name */
     struct prompts *prompts, *eval_prompts;
     struct corpus *corpus;              /* lm, ppo.ptx_coef: rows to train on */
     int n_eval_text;                    /* 0 without evaluations */
@@ -58,7 +60,9 @@ struct actor_settings rank_actor(const struct inputs *in, const struct config *c
                                  const struct placement *p, int rank);
 
 /* The memory a rank of the run takes, by what takes it. */
-struct bytes { size_t weights, reference, critic, actor, refmodel, learner, batches, total; };
+struct bytes {
+    size_t weights, reference, critic, actor, reward, refmodel, learner, batches, total;
+};
 
 /* The negative code of learner_create when the learner cannot be made, with its line. */
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "reward/record.h"
+#include "reward/scorer.h"
 
 #define COMPLAINTS 10           /* lines about missing scores of a source, at most */
 
@@ -20,6 +21,9 @@ struct source {                  /* one group of `rewards` */
     const struct reward_kind *kind;
     const struct config_reward *config;
     void *state;
+    struct model *model;         /* NULL: it needs none */
+    struct scorer *scorer;       /* of the model; the first source that names it destroys it */
+    bool owns_scorer;
     int complaints;
 };
 
@@ -69,7 +73,50 @@ static const char *name_of(const struct config_reward *c)
     return c->name ? c->name : c->kind;
 }
 
-static int source_add(struct reward *reward, const struct config_reward *c, const char *where)
+/* One scorer a model: an earlier source's, or a new one with room for rows as they are and behind
+ * the longest context. */
+static int scorer_find(struct reward *reward, struct source *s, const struct reward_parts *parts)
+{
+    int context = model_shape(s->model)->context, room = parts->row_tokens, rc = RL_OK;
+
+    for (int i = 0; i < reward->count && !s->scorer; i++)
+        if (reward->sources[i].model == s->model)
+            s->scorer = reward->sources[i].scorer;
+    if (s->scorer)
+        return RL_OK;
+    for (int i = 0; i < parts->config->n_rewards; i++)
+        if (parts->models[i] == s->model && parts->config->rewards[i].contexts.count > 0)
+            room = context;
+    TRY(scorer_create(&s->scorer, s->model, (int)parts->config->micro_rows,
+                      room < context ? room : context));
+    s->owns_scorer = true;
+done:
+    return rc;
+}
+
+static int source_open(struct reward *reward, struct source *s, const struct reward_parts *parts,
+                       const char *where)
+{
+    struct reward_model_parts model = { .tokenizer = parts->tokenizer,
+                                        .row_tokens = parts->row_tokens };
+    int rc = RL_OK;
+
+    if (!s->kind->open_model)
+        return s->kind->open(&s->state, s->config, where);
+    s->model = parts->models ? parts->models[reward->count] : NULL;
+    if (!s->model)
+        return rl_error(RL_EBUG, "%s: no model was opened for it", where);
+    TRY(scorer_find(reward, s, parts));
+    model.scorer = s->scorer;
+    TRY(s->kind->open_model(&s->state, s->config, where, &model));
+done:
+    if (rc != RL_OK && s->owns_scorer)
+        scorer_destroy(s->scorer);
+    return rc;
+}
+
+static int source_add(struct reward *reward, const struct config_reward *c,
+                      const struct reward_parts *parts, const char *where)
 {
     struct source *s = &reward->sources[reward->count];
     int rc = RL_OK;
@@ -82,7 +129,7 @@ static int source_add(struct reward *reward, const struct config_reward *c, cons
         if (strcmp(name_of(reward->sources[i].config), name_of(c)) == 0)
             return rl_error(RL_EINVAL, "%s: name: two rewards are named \"%s\"; name one of them "
                             "differently", where, name_of(c));
-    TRY(s->kind->open(&s->state, c, where));
+    TRY(source_open(reward, s, parts, where));
     reward->count++;                        /* from here on reward_destroy closes it */
     if (!s->kind->needs_text || s->kind->needs_text(c)) {
         reward->needs_text = true;
@@ -105,8 +152,9 @@ static void place_of(char *where, size_t room, const struct config *config, int 
         snprintf(where, room, "%s: rewards[%d]", file, i);
 }
 
-int reward_create(struct reward **out, const struct config *config, struct tokenizer *tokenizer)
+int reward_create(struct reward **out, const struct reward_parts *parts)
 {
+    const struct config *config = parts->config;
     struct reward *reward = calloc(1, sizeof *reward);
     char where[4200];
     int rc = RL_OK;
@@ -115,13 +163,13 @@ int reward_create(struct reward **out, const struct config *config, struct token
     if (!reward)
         return rl_error(RL_ENOFIT, "no memory for the rewards");
     reward->config = config;
-    reward->tokenizer = tokenizer;
+    reward->tokenizer = parts->tokenizer;
     reward->sources = calloc((size_t)config->n_rewards + 1, sizeof *reward->sources);
     if (!reward->sources)
         TRY(rl_error(RL_ENOFIT, "no memory for %d rewards", config->n_rewards));
     for (int i = 0; i < config->n_rewards; i++) {
         place_of(where, sizeof where, config, i);
-        TRY(source_add(reward, &config->rewards[i], where));
+        TRY(source_add(reward, &config->rewards[i], parts, where));
     }
     *out = reward;
     reward = NULL;
@@ -148,6 +196,9 @@ void reward_destroy(struct reward *reward)
         return;
     for (int i = 0; i < reward->count; i++)
         reward->sources[i].kind->close(reward->sources[i].state);
+    for (int i = 0; i < reward->count; i++)
+        if (reward->sources[i].owns_scorer)
+            scorer_destroy(reward->sources[i].scorer);
     free_rooms(reward);
     text_free(&reward->text);
     text_free(&reward->trouble);
@@ -294,7 +345,7 @@ static int fill_column(struct reward *reward, struct batch *b, int i, enum purpo
     struct source *s = &reward->sources[i];
     int asked = replay(reward, b, i, purpose), rc = RL_OK;
 
-    TRY(ask(reward, s, asked));
+    TRY(s->kind->fill ? s->kind->fill(s->state, b, reward->scores) : ask(reward, s, asked));
     for (int a = 0; a < asked; a++)
         *score_at(b, reward->row_of[a], i) = reward->scores[a];
     rc = check(reward, s, b, i);
@@ -312,6 +363,9 @@ int reward_fill(struct reward *reward, struct batch *b, const struct prompts *pr
     if (b->R != reward->count)
         TRY(rl_error(RL_EBUG, "reward: %d columns for %d rewards", b->R, reward->count));
     TRY(see_rows(reward, b, prompts));
+    for (int i = 0; i < reward->count; i++)
+        if (reward->sources[i].owns_scorer)
+            scorer_begin(reward->sources[i].scorer);
     for (int i = 0; i < reward->count; i++)
         TRY(fill_column(reward, b, i, purpose));
     b->filled |= COL_REWARD;

@@ -1,6 +1,6 @@
 /* Rewards: a table of kinds, several per run, one column of the batch each.
  *
- *   TRY(reward_create(&reward, config, tokenizer));
+ *   TRY(reward_create(&reward, &parts));
  *   TRY(reward_fill(reward, batch, prompts, purpose));     reads tokens, fills reward(N,R)
  *   reward_destroy(reward);
  *
@@ -19,6 +19,9 @@
 #include "data/prompts.h"
 #include "data/tokenizer.h"
 
+struct model;
+struct scorer;                          /* scorer.h */
+
 /* What a kind sees of one response. */
 struct response {
     const char *text; size_t bytes;     /* decoded without special tokens; ends with a zero byte */
@@ -29,16 +32,28 @@ struct response {
     int64_t line;                       /* of the prompt in its file, from 1; 0: unknown */
 };
 
-/* A kind is a row of reward_kinds[] (ends with name NULL).  It has score or score_many. */
+/* What a kind that scores by a model gets besides its keys. */
+struct reward_model_parts {
+    struct scorer *scorer;              /* shared by all columns of the model */
+    struct tokenizer *tokenizer;        /* NULL: there is none */
+    int row_tokens;                     /* of the longest row */
+};
+
+/* A kind is a row of reward_kinds[] (ends with name NULL).  It has open or open_model; score,
+ * score_many or fill. */
 struct reward_kind {
     const char *name;
     /* RL_EINVAL names the key that is wrong; `where` begins the line.  c outlives the state. */
     int (*open)(void **state, const struct config_reward *c, const char *where);
+    int (*open_model)(void **state, const struct config_reward *c, const char *where,
+                      const struct reward_model_parts *parts);
     /* Fills *score; NaN: there is none.  Errors call rl_error, as everywhere, and end the run. */
     int (*score)(void *state, const struct response *r, double *score);
     /* Fills n scores at once.  When some are NaN, why goes to `trouble` (one line). */
     int (*score_many)(void *state, const struct response *r, int n, double *scores,
                       struct text *trouble);
+    /* Fills the scores (N) of whole rows; a prompt's k rows lie together. */
+    int (*fill)(void *state, const struct batch *b, double *scores);
     void (*close)(void *state);         /* NULL is fine */
     /* Does it read the response's text?  NULL: always. */
     bool (*needs_text)(const struct config_reward *c);
@@ -50,10 +65,17 @@ const struct reward_kind *reward_kind_find(const char *name);
 
 struct reward;                          /* defined in reward.c */
 
-/* One column for each group of config->rewards, in that order.  tokenizer may be NULL only if no
- * kind needs text.  The caller keeps config and tokenizer and destroys them after.  RL_EINVAL: one
- * line that names file, line and key.  *reward is NULL on error. */
-int reward_create(struct reward **reward, const struct config *config, struct tokenizer *tokenizer);
+/* What the rewards of a rank are made of.  The caller keeps all of it and destroys it after. */
+struct reward_parts {
+    const struct config *config;
+    struct tokenizer *tokenizer;        /* NULL only if no kind needs text */
+    struct model *const *models;        /* (n_rewards) of kind "model": its reward model, the same
+                                         * pointer where it is the same; NULL: no such kind */
+    int row_tokens;                     /* of the longest row, for models */
+};
+/* One column for each group of config->rewards, in that order.  RL_EINVAL: one line that names
+ * file, line and key.  *reward is NULL on error. */
+int reward_create(struct reward **reward, const struct reward_parts *parts);
 void reward_destroy(struct reward *reward);             /* NULL is fine */
 
 /* Scores of training steps that are on record (lines of record.h): reward_fill takes them and asks

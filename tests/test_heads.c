@@ -170,9 +170,10 @@ static void write_checkpoint(const char *path, const struct source *s, struct mo
     size_t bytes;
     int n;
     const struct array *arrays = model_arrays(m, &n);
-    struct stored *stored = calloc((size_t)n, sizeof *stored);
+    static const double temperature = 1.5;
+    struct stored *stored = calloc((size_t)n + 1, sizeof *stored);
     struct checkpoint_content content = { .texts = &text, .n_texts = 1, .arrays = stored,
-                                          .n_arrays = n };
+                                          .n_arrays = n + 1 };
 
     for (int i = 0; i < n; i++) {
         stored[i] = (struct stored){ .array = arrays[i], .count = arrays[i].size,
@@ -180,6 +181,9 @@ static void write_checkpoint(const char *path, const struct source *s, struct mo
         snprintf(stored[i].array.name, sizeof stored[i].array.name, "weights/%.100s",
                  arrays[i].name);
     }
+    stored[n] = (struct stored){ .array = { .name = "state/rm_temperature", .dtype = DTYPE_F64,
+                                            .dims = 1, .shape = { 1 }, .size = 1 },
+                                 .count = 1, .data = &temperature };
     assert_ok(checkpoint_write(world, path, &content, &bytes));
     comm_stop(world);
     free(stored);
@@ -201,6 +205,8 @@ static void test_a_checkpoint_gives_its_trunk_to_a_critic(void **state)
     write_checkpoint(path, &folder, m);
     assert_ok(source_open(&file, path));
     assert_true(!file.shape.lm && file.shape.scores == 2);
+    assert_true(verdict_temperature(&file.shape.verdict) == 1.5);
+    assert_non_null(strstr(file.files[0].text.data, "\"temperature\": 1.5"));
     assert_ok(source_model(&again, &file, k));
     assert_bits(model_weights(m), model_weights(again), model_size(&folder.shape));
     assert_ok(source_model_with(&critic, &file, &value, k));

@@ -143,7 +143,7 @@ static void assert_refused(const struct config *config, const char *part)
     struct reward *reward = (struct reward *)config;
 
     status_hold(true);
-    assert_int_equal(reward_create(&reward, config, NULL), RL_EINVAL);
+    assert_int_equal(reward_create(&reward, &(struct reward_parts){ .config = config }), RL_EINVAL);
     if (!strstr(status_message(), part))
         fail_msg("\"%s\" does not say \"%s\"", status_message(), part);
     status_hold(false);
@@ -272,7 +272,8 @@ static void test_each_reward_fills_its_column(void **state)
 
     (void)state;
     batch_make(&b, &memory, 4);
-    assert_ok(reward_create(&reward, &config, tokenizer));
+    assert_ok(reward_create(&reward, &(struct reward_parts){ .config = &config,
+                                                            .tokenizer = tokenizer }));
     assert_ok(reward_fill(reward, &b, NULL, PURPOSE_SAMPLE));
     assert_int_equal(b.filled, COL_TOKENS | COL_ACTOR_LOGP | COL_REWARD);
     for (int row = 0; row < 4; row++)

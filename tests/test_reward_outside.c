@@ -461,7 +461,8 @@ static void setting_open(struct setting *s, const char *mode)
     s->config = (struct config){ .rewards = s->rewards, .n_rewards = 2 };
     assert_ok(tokenizer_parse(&s->tokenizer, letters, strlen(letters), "letters"));
     batch_make(&s->b, &s->memory, 2);
-    assert_ok(reward_create(&s->reward, &s->config, s->tokenizer));
+    assert_ok(reward_create(&s->reward, &(struct reward_parts){
+        .config = &s->config, .tokenizer = s->tokenizer }));
 }
 
 static void setting_close(struct setting *s)

@@ -75,9 +75,10 @@ static void print_rank(const struct plan *p, int rank, const struct bytes *b)
     placement_text(&p->placement, rank, &roles);
     if (p->placement.roles[rank] & ROLE_ACTOR && rows_of(p, ROLE_ACTOR, rank) == 0)
         text_adds(&roles, " (actor without work)");
-    printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", rank, roles.data,
+    printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", rank, roles.data,
            rows_of(p, ROLE_LEARNER, rank), mib(b->weights), mib(b->reference + b->refmodel),
-           mib(b->actor), mib(b->learner), mib(b->batches), mib(b->total));
+           mib(b->actor), mib(b->reward), mib(b->critic + b->learner), mib(b->batches),
+           mib(b->total));
     text_free(&roles);
 }
 
@@ -142,8 +143,8 @@ static void print_head(const struct plan *p)
     printf("%s, %s, %d %s x %d rows a step, rows of at most %d tokens\n\n", p->config->algorithm,
            in->policy.path, in->train.P, in->rollouts ? "prompts" : "rows of text",
            in->train.k, in->train.row_tokens);
-    printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s\n", "rank", "roles", "rows", "weights",
-           "reference", "actor", "learner", "batches", "MiB");
+    printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s %9s\n", "rank", "roles", "rows", "weights",
+           "reference", "actor", "reward", "learner", "batches", "MiB");
 }
 
 static int print_plan(const struct plan *p)

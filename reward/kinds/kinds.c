@@ -1,22 +1,28 @@
 /* The kinds of reward.  A new one is a file beside this one and a row here. */
 #include "reward/kinds/kinds.h"
 
-#define OUTSIDE true
-#define OURS false
-
 const struct reward_kind reward_kinds[] = {
     /* one response at a time */
-    { "words",       words_open,       words_score,       NULL, words_close,       NULL, OURS },
-    { "length",      length_open,      length_score,      NULL, length_close,
-      length_needs_text, OURS },
-    { "regex",       regex_open,       regex_score,       NULL, regex_close,       NULL, OURS },
-    { "math_answer", math_answer_open, math_answer_score, NULL, math_answer_close, NULL, OURS },
-    { "instruction", instruction_open, instruction_score, NULL, instruction_close, NULL, OURS },
-    { "r3",          r3_open,          r3_score,          NULL, r3_close,          NULL, OURS },
+    { .name = "words", .open = words_open, .score = words_score, .close = words_close },
+    { .name = "length", .open = length_open, .score = length_score, .close = length_close,
+      .needs_text = length_needs_text },
+    { .name = "regex", .open = regex_open, .score = regex_score, .close = regex_close },
+    { .name = "math_answer", .open = math_answer_open, .score = math_answer_score,
+      .close = math_answer_close },
+    { .name = "instruction", .open = instruction_open, .score = instruction_score,
+      .close = instruction_close },
+    { .name = "r3", .open = r3_open, .score = r3_score, .close = r3_close },
 
     /* a batch at once */
-    { "plugin",      plugin_open,      NULL, plugin_score,      plugin_close,      NULL, OUTSIDE },
-    { "process",     process_open,     NULL, process_score,     process_close,     NULL, OUTSIDE },
-    { "http",        http_open,        NULL, http_score,        http_close,        NULL, OUTSIDE },
-    { NULL, NULL, NULL, NULL, NULL, NULL, OURS },
+    { .name = "plugin", .open = plugin_open, .score_many = plugin_score, .close = plugin_close,
+      .outside = true },
+    { .name = "process", .open = process_open, .score_many = process_score,
+      .close = process_close, .outside = true },
+    { .name = "http", .open = http_open, .score_many = http_score, .close = http_close,
+      .outside = true },
+
+    /* whole rows, prompt and response, under a model */
+    { .name = "model", .open_model = model_kind_open, .fill = model_kind_fill,
+      .close = model_kind_close, .needs_text = model_kind_needs_text },
+    { .name = NULL },
 };

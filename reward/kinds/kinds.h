@@ -46,4 +46,11 @@ int http_open(void **state, const struct config_reward *c, const char *where);
 int http_score(void *state, const struct response *r, int n, double *scores, struct text *trouble);
 void http_close(void *state);
 
+/* Whole rows. */
+int model_kind_open(void **state, const struct config_reward *c, const char *where,
+                    const struct reward_model_parts *parts);
+int model_kind_fill(void *state, const struct batch *b, double *scores);
+void model_kind_close(void *state);
+bool model_kind_needs_text(const struct config_reward *c);
+
 #endif
