@@ -103,7 +103,7 @@ struct config {
     } dpo;
     struct { char *labels; double lambda_d, lambda_u, threshold; } kto;
     struct { char *delta; bool udm; int64_t udm_rows; double udm_min, udm_max; } bco;
-    struct { char *preference; double sft, eta, temperature; } list;
+    struct { char *labels, *preference; double sft, eta, temperature; } list;
     struct { double eta, rate; int64_t annotators; } lcpo;
     struct { double alpha, quantile, after, lambda; int64_t window; } spa;
     struct { int64_t objective; } modpo;

@@ -254,6 +254,33 @@ static void test_equal_scores_and_answers_are_dropped(void **state)
     close_run(&r);
 }
 
+/* Labels that are given are not made again: of scores in [0, 1] from 0 to 1 lipo's are the scores,
+ * and gpo's are when they are the means of a skew table. */
+static void test_given_labels_are_taken(void **state)
+{
+    static const struct { const char *algorithm; double score[4]; } rows[] = {
+        { "lipo", { 0.25, 1, 0, 0.5 } }, { "gpo", { -0.75, 0.75, -0.75, 0.75 } },
+    };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct config c = record_settings(find(rows[i].algorithm)), given = c;
+        struct run a, b;
+        given.list.labels = given.list.preference = "given";
+        open_records(&a, find(rows[i].algorithm), c);
+        open_records(&b, find(rows[i].algorithm), given);
+        for (int n = 0; n < a.b->N; n++) {
+            a.b->weight[n] = b.b->weight[n] = 1;
+            a.b->reward[n] = b.b->reward[n] = rows[i].score[n % 4] * (i == 0 ? 1 : 0.75);
+            if (i == 1)                     /* k / (k - 1) times the score, when the mean is 0 */
+                b.b->reward[n] *= 4.0 / 3;
+        }
+        assert_true(fabs(update(&a) - update(&b)) < 1e-12);
+        close_run(&a);
+        close_run(&b);
+    }
+}
+
 /* Labels of one class in a step are no error; in a step without labels nothing is learned. */
 static void test_singles_of_one_class(void **state)
 {
@@ -556,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_every_row_goes_on_from_its_values),
         cmocka_unit_test(test_the_reference_is_not_read_without_need),
         cmocka_unit_test(test_equal_scores_and_answers_are_dropped),
+        cmocka_unit_test(test_given_labels_are_taken),
         cmocka_unit_test(test_singles_of_one_class),
         cmocka_unit_test(test_kto_looks_at_the_twins),
         cmocka_unit_test(test_bco_means_are_kept),

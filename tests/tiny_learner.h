@@ -78,6 +78,7 @@ static inline struct config settings(const char *algorithm)
     c.bco.udm_min = 0.5;
     c.bco.udm_max = 10;
     c.list.preference = "score";
+    c.list.labels = "scaled";
     c.list.eta = c.list.temperature = 1;
     c.list.sft = 0.05;
     c.lcpo.eta = 0.9;

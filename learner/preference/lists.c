@@ -2,10 +2,11 @@
  *
  *   scores -> labels of the list's rows      L = sum over lists of weight l(S, R) / sum of weights
  *
- *   lipo            label (score - lowest) / (highest - lowest)
+ *   lipo            label (score - lowest) / (highest - lowest), or the score, when it is a label
  *   pro             the score
  *   listwise_soft   softmax of score / list.temperature
- *   gpo             mean over the others of the preference score, of scores or of their sigmoid
+ *   gpo             mean over the others of the preference score, of scores or of their sigmoid;
+ *                   or the score, when it is such a mean already (that of a gpm reward model is)
  *
  * A row whose score did not come, or that only fills a shorter list, is left out.  A list of fewer
  * than two rows, or of equal scores where only their order teaches (lipo, pro), weighs 0. */
@@ -105,8 +106,14 @@ static void label_soft(double *y, const double *score, int n, double temperature
     softmax(y, y, n);
 }
 
-static void label_gpo(double *y, const double *score, int n, double *table, bool probability)
+static void label_gpo(double *y, const double *score, int n, double *table, const char *preference)
 {
+    bool probability = strcmp(preference, "probability") == 0;
+
+    if (strcmp(preference, "given") == 0) {
+        memcpy(y, score, (size_t)n * sizeof *y);
+        return;
+    }
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j++)
             table[i * n + j] = probability ? sigmoid(score[i] - score[j]) - 0.5
@@ -119,13 +126,12 @@ static void make_labels(struct learner *ln, double *y, const double *score, int 
     const struct config *c = ln->config;
     struct lists *l = ln->state;
 
-    if (l->loss->eval == list_lipo)
+    if (l->loss->eval == list_lipo && strcmp(c->list.labels, "scaled") == 0)
         label_lipo(y, score, n);
     else if (l->loss->eval == list_soft)
         label_soft(y, score, n, c->list.temperature);
     else if (l->loss->eval == list_gpo)
-        label_gpo(y, score, n, l->scores + ln->k,
-                  strcmp(c->list.preference, "probability") == 0);
+        label_gpo(y, score, n, l->scores + ln->k, c->list.preference);
     else
         memcpy(y, score, (size_t)n * sizeof *y);
 }
