@@ -56,7 +56,7 @@ static int add_line(struct reading *in, const struct lines *file)
     TRY(parse(file, &fields));
     in->line = file->number;
     in->fields = fields;
-    rc = record_line(in);
+    rc = records_parse(in);
     if (rc == LEFT_OUT) {
         forget(r, &since);
         r->dropped += r->skipped == skipped;
@@ -107,7 +107,7 @@ static int check_signs(struct reading *in)
             missing++;
         in->path = r->sets[item->file].path;
         in->line = item->line;
-        rc = record_bad(in, "has no sign of the objective `%s`, which other pairs have",
+        rc = records_bad(in, "has no sign of the objective `%s`, which other pairs have",
                         r->signs[missing]);
         if (rc != LEFT_OUT)
             return rc;

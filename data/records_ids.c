@@ -26,7 +26,7 @@ static struct given look_up(const struct json *fields, const char *key)
     return g;
 }
 
-bool record_has(const struct json *fields, const char *key)
+bool records_has(const struct json *fields, const char *key)
 {
     struct given g = look_up(fields, key);
 
@@ -48,13 +48,13 @@ static struct given element(const struct json *fields, const char *key, int i)
 static int check_given(struct reading *in, const char *key, const struct given *g)
 {
     if (!g->text && !g->ids)
-        return record_bad(in, "has no `%s` (text) and no `%s_ids` (list of ids)", key, key);
+        return records_bad(in, "has no `%s` (text) and no `%s_ids` (list of ids)", key, key);
     if (g->ids && !json_is_array(g->ids))
-        return record_bad(in, "has `%s_ids` that are not a list", key);
+        return records_bad(in, "has `%s_ids` that are not a list", key);
     if (g->text && !json_is_string(g->text))
-        return record_bad(in, "has a `%s` that is not a string", key);
+        return records_bad(in, "has a `%s` that is not a string", key);
     if (g->ids ? json_size(g->ids) == 0 : json_string_size(g->text) == 0)
-        return record_bad(in, "has an empty `%s`", key);
+        return records_bad(in, "has an empty `%s`", key);
     return RL_OK;
 }
 
@@ -67,7 +67,7 @@ static int add_list(struct reading *in, const char *key, const struct json *list
         int64_t id = json_int(v, -1);
         if (!json_is_number(v) || id < 0 || (double)id != json_number(v, -1)
             || id >= r->settings.vocabulary)
-            return record_bad(in, "has a %s_ids[%zu] that is not an id from 0 to %d (the model's "
+            return records_bad(in, "has a %s_ids[%zu] that is not an id from 0 to %d (the model's "
                               "vocabulary)", key, i, r->settings.vocabulary - 1);
         ids_add(&r->ids, (int)id);
     }
@@ -139,7 +139,7 @@ done:
     return rc;
 }
 
-int record_prompt(struct reading *in, const char *key, const char *before, struct span *out)
+int records_prompt(struct reading *in, const char *key, const char *before, struct span *out)
 {
     struct given g = look_up(in->fields, key);
     struct text text = { 0 };
@@ -156,7 +156,7 @@ int record_prompt(struct reading *in, const char *key, const char *before, struc
     }
     *out = span_since(in->r, at);
     if (out->n == 0)
-        rc = record_bad(in, "has a `%s` of which the tokenizer knows no part", key);
+        rc = records_bad(in, "has a `%s` of which the tokenizer knows no part", key);
 done:
     text_free(&text);
     return rc;
@@ -202,7 +202,7 @@ static int answer_of_text(struct reading *in, const char *key, const struct json
         TRY(encode(in, key, &text, false));
     }
     if (in->scratch.count == from)
-        TRY(record_bad(in, "has a `%s` of which the tokenizer knows no part", key));
+        TRY(records_bad(in, "has a `%s` of which the tokenizer knows no part", key));
     if (s->append_eos && s->n_eos > 0 && in->scratch.data[in->scratch.count - 1] != s->eos[0])
         ids_add(&in->scratch, s->eos[0]);
     keep(in->r, &in->scratch, from);
@@ -211,7 +211,7 @@ done:
     return rc;
 }
 
-int record_answer(struct reading *in, const char *key, int i, struct asked prompt,
+int records_answer(struct reading *in, const char *key, int i, struct asked prompt,
                   struct answer *out)
 {
     struct given g = element(in->fields, key, i);

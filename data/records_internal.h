@@ -74,23 +74,23 @@ struct reading {
 };
 
 /* "path:line: the record ...": RL_EINVAL, or LEFT_OUT with drop_bad. */
-int record_bad(struct reading *in, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int records_bad(struct reading *in, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- records_ids.c */
 /* A text that is given as `key` or as ids `key`_ids; array: as element i of a list under this key.
  * Fields of the line that neither has are not given. */
-bool record_has(const struct json *fields, const char *key);
+bool records_has(const struct json *fields, const char *key);
 /* The prompt under `key`, behind `before` ("": nothing), tokenized with what the tokenizer puts
  * around a text. */
-int record_prompt(struct reading *in, const char *key, const char *before, struct span *out);
+int records_prompt(struct reading *in, const char *key, const char *before, struct span *out);
 /* The answer under `key` (element i of it unless i < 0) to the prompt of *out (given under
  * prompt_key, behind `before`), with its eos; fills out->ids. */
 struct asked { const char *key, *before; };
-int record_answer(struct reading *in, const char *key, int i, struct asked prompt,
+int records_answer(struct reading *in, const char *key, int i, struct asked prompt,
                   struct answer *out);
 
 /* ---- records_line.c: appends the records of the line, or none */
-int record_line(struct reading *in);
-int record_add(struct records *r, const struct record *item);
+int records_parse(struct reading *in);
+int records_add(struct records *r, const struct record *item);
 
 #endif

@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "data/records_internal.h"
 
-int record_bad(struct reading *in, const char *format, ...)
+int records_bad(struct reading *in, const char *format, ...)
 {
     char what[512];
     va_list args;
@@ -33,7 +33,7 @@ static int number(struct reading *in, const char *key, bool *given, double *out)
     if (!*given)
         return RL_OK;
     if (!json_is_number(v) || !isfinite(json_number(v, NAN)))
-        return record_bad(in, "has a `%s` that is not a number", key);
+        return records_bad(in, "has a `%s` that is not a number", key);
     *out = json_number(v, 0);
     return RL_OK;
 }
@@ -50,9 +50,9 @@ static int common(struct reading *in, struct record *item)
     TRY(number(in, "weight", &given, &item->weight));
     TRY(number(in, "margin", &given, &item->margin));
     if (item->weight < 0)
-        return record_bad(in, "has a `weight` below 0");
+        return records_bad(in, "has a `weight` below 0");
     if (annotator < 0 || annotator >= RECORD_ANNOTATORS)
-        return record_bad(in, "has an `annotator` that is not a number from 0 to %d",
+        return records_bad(in, "has an `annotator` that is not a number from 0 to %d",
                           RECORD_ANNOTATORS - 1);
     item->annotator = (int)annotator;
 done:
@@ -79,10 +79,10 @@ static int sign(struct reading *in, struct record *item, const char *name, const
     int i;
 
     if (!(x == -1 || x == 0 || x == 1))
-        return record_bad(in, "has a sign of `%s` that is not -1, 0 or 1", name);
+        return records_bad(in, "has a sign of `%s` that is not -1, 0 or 1", name);
     i = objective(in->r, name);
     if (i < 0)
-        return record_bad(in, "has the objective `%s`: names have 1 to %d bytes, and there are at "
+        return records_bad(in, "has the objective `%s`: names have 1 to %d bytes, and there are at "
                           "most %d", name, RECORD_NAME - 1, RECORD_SIGNS);
     item->signed_by |= 1u << i;
     item->sign[i] = (signed char)x;
@@ -99,7 +99,7 @@ static int signs(struct reading *in, struct record *item)
     int rc = RL_OK;
 
     if (!json_is_null(group) && !json_is_object(group))
-        return record_bad(in, "has `signs` that are not an object of names and numbers");
+        return records_bad(in, "has `signs` that are not an object of names and numbers");
     while (json_next(group, &it, &key, &v))
         TRY(sign(in, item, key, v));
     for (it = NULL; json_next(in->fields, &it, &key, &v);)
@@ -126,7 +126,7 @@ static int answer_add(struct records *r, const struct answer *answer)
     return RL_OK;
 }
 
-int record_add(struct records *r, const struct record *item)
+int records_add(struct records *r, const struct record *item)
 {
     if (r->count == r->room) {
         int64_t room = r->room > 0 ? 2 * r->room : 64;
@@ -144,7 +144,7 @@ int record_add(struct records *r, const struct record *item)
 static int keep(struct records *r, struct record item)
 {
     item.answers = r->n_answers - item.first;
-    return record_add(r, &item);
+    return records_add(r, &item);
 }
 
 /* A row of n tokens: does it fit? */
@@ -169,7 +169,7 @@ static int add_row(struct reading *in, const char *key, int i, struct asked aske
     struct answer answer = { .prompt = prompt, .score = score };
     int rc = RL_OK;
 
-    TRY(record_answer(in, key, i, asked, &answer));
+    TRY(records_answer(in, key, i, asked, &answer));
     TRY(check_length(in, prompt.n + answer.ids.n));
     TRY(answer_add(in->r, &answer));
 done:
@@ -189,9 +189,9 @@ static int pair_scores(struct reading *in, struct scores *s)
     TRY(number(in, "score_chosen", &s->given, &s->chosen));
     TRY(number(in, "score_rejected", &both, &s->rejected));
     if (s->given != both)
-        return record_bad(in, "has one of `score_chosen` and `score_rejected`, not both");
+        return records_bad(in, "has one of `score_chosen` and `score_rejected`, not both");
     if (s->chosen < s->rejected)
-        return record_bad(in, "has a `score_rejected` above its `score_chosen`");
+        return records_bad(in, "has a `score_rejected` above its `score_chosen`");
 done:
     return rc;
 }
@@ -210,17 +210,17 @@ static int add_pair(struct reading *in, const char *before, const struct scores 
     const struct answer *two;
     int rc = RL_OK;
 
-    TRY(record_prompt(in, chosen.key, before, &prompt));
+    TRY(records_prompt(in, chosen.key, before, &prompt));
     other = prompt;
-    if (record_has(in->fields, "rejected_prompt")) {
+    if (records_has(in->fields, "rejected_prompt")) {
         rejected.key = "rejected_prompt";
-        TRY(record_prompt(in, rejected.key, before, &other));
+        TRY(records_prompt(in, rejected.key, before, &other));
     }
     TRY(add_row(in, "chosen", -1, chosen, prompt, s->chosen));
     TRY(add_row(in, "rejected", -1, rejected, other, s->rejected));
     two = in->r->answers + in->r->n_answers - 2;
     if (same(in->r, two[0].ids, two[1].ids) && same(in->r, prompt, other))
-        rc = record_bad(in, "has the same answer as `chosen` and `rejected`");
+        rc = records_bad(in, "has the same answer as `chosen` and `rejected`");
 done:
     return rc;
 }
@@ -242,7 +242,7 @@ static int augmented(struct reading *in, struct record item, const struct scores
     int rc = RL_OK;
 
     if (!s->given)
-        return record_bad(in, "has no `score_chosen` and `score_rejected`, which set its targets");
+        return records_bad(in, "has no `score_chosen` and `score_rejected`, which set its targets");
     for (int turn = 0; turn < 2; turn++) {
         struct answer *two, chosen;
         text_clear(&before);
@@ -271,9 +271,9 @@ static int two_singles(struct reading *in, struct record item)
 
     item.answers = 1;
     TRY(add_pair(in, "", &(struct scores){ false, 1, 0 }));
-    TRY(record_add(in->r, &item));
+    TRY(records_add(in->r, &item));
     item.first++;
-    TRY(record_add(in->r, &item));
+    TRY(records_add(in->r, &item));
 done:
     return rc;
 }
@@ -308,7 +308,7 @@ static int pair(struct reading *in)
         return judged(in, item);
     if (view == VIEW_SFT) {
         struct span prompt;
-        TRY(record_prompt(in, "prompt", "", &prompt));
+        TRY(records_prompt(in, "prompt", "", &prompt));
         TRY(add_row(in, "chosen", -1, (struct asked){ "prompt", "" }, prompt, 1));
         return keep(in->r, item);
     }
@@ -332,14 +332,14 @@ static int check_list(struct reading *in, int *n)
     const struct json *scores = json_get(in->fields, "scores");
 
     if (!json_is_array(list))
-        return record_bad(in, "has `responses` that are not a list");
+        return records_bad(in, "has `responses` that are not a list");
     if (!json_is_array(scores) || json_size(scores) != json_size(list))
-        return record_bad(in, "has %zu `responses` and not as many `scores`", json_size(list));
+        return records_bad(in, "has %zu `responses` and not as many `scores`", json_size(list));
     if (json_size(list) < 1 || json_size(list) > 1024)
-        return record_bad(in, "has %zu `responses`; a list has 1 to 1024", json_size(list));
+        return records_bad(in, "has %zu `responses`; a list has 1 to 1024", json_size(list));
     for (size_t i = 0; i < json_size(scores); i++)
         if (!json_is_number(json_at(scores, i)) || !isfinite(json_number(json_at(scores, i), NAN)))
-            return record_bad(in, "has a `scores`[%zu] that is not a number", i);
+            return records_bad(in, "has a `scores`[%zu] that is not a number", i);
     *n = (int)json_size(list);
     return RL_OK;
 }
@@ -364,12 +364,12 @@ static int list(struct reading *in)
     int n = 0, first = 0, rc = RL_OK;
 
     if (view != VIEW_LISTS && view != VIEW_SFT)
-        return record_bad(in, "is a list of answers, and this algorithm learns from %s",
+        return records_bad(in, "is a list of answers, and this algorithm learns from %s",
                           view == VIEW_SINGLES || view == VIEW_KTO ? "labelled singles or pairs"
                                                                    : "pairs");
     TRY(common(in, &item));
     TRY(check_list(in, &n));
-    TRY(record_prompt(in, "prompt", "", &prompt));
+    TRY(records_prompt(in, "prompt", "", &prompt));
     if (view == VIEW_SFT) {
         first = best_of(scores, n);
         n = first + 1;
@@ -404,14 +404,14 @@ static int single(struct reading *in)
     struct span prompt;
 
     if (view != VIEW_SINGLES && view != VIEW_KTO && view != VIEW_SFT)
-        return record_bad(in, "is a single answer, and this algorithm learns from %s",
+        return records_bad(in, "is a single answer, and this algorithm learns from %s",
                           view == VIEW_LISTS ? "lists or pairs" : "pairs");
     if (label < 0)
-        return record_bad(in, "%s", json_is_null(v) ? "has no `label`"
+        return records_bad(in, "%s", json_is_null(v) ? "has no `label`"
                                                     : "has a `label` that is not true, false, 1 or "
                                                       "0");
     TRY(common(in, &item));
-    TRY(record_prompt(in, "prompt", "", &prompt));
+    TRY(records_prompt(in, "prompt", "", &prompt));
     TRY(add_row(in, "completion", -1, (struct asked){ "prompt", "" }, prompt, label));
     if (view == VIEW_SFT && label == 0)
         return LEFT_OUT;            /* nobody should learn to say it */
@@ -420,16 +420,16 @@ done:
     return rc;
 }
 
-int record_line(struct reading *in)
+int records_parse(struct reading *in)
 {
     if (!json_is_object(in->fields))
-        return record_bad(in, "is not a JSON object");
-    if (record_has(in->fields, "chosen") || record_has(in->fields, "rejected"))
+        return records_bad(in, "is not a JSON object");
+    if (records_has(in->fields, "chosen") || records_has(in->fields, "rejected"))
         return pair(in);
-    if (record_has(in->fields, "responses"))
+    if (records_has(in->fields, "responses"))
         return list(in);
-    if (record_has(in->fields, "completion"))
+    if (records_has(in->fields, "completion"))
         return single(in);
-    return record_bad(in, "has no answers: neither `chosen` and `rejected`, nor `responses`, nor "
+    return records_bad(in, "has no answers: neither `chosen` and `rejected`, nor `responses`, nor "
                       "`completion`");
 }

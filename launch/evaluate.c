@@ -1,6 +1,6 @@
 /* Evaluation on held-out data: rewards, KL and lengths of completions of eval_prompts, sampled and
- * greedy, and perplexity of eval_text.  The same ring as training, with its own batches and random
- * numbers. */
+ * greedy, ranking of eval_pairs, and perplexity of eval_text.  The same ring as training, with its
+ * own batches and random numbers. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -50,6 +50,26 @@ done:
     return comm_agree(r->world, rc);
 }
 
+static int evaluate_pairs(struct run *r, int i)
+{
+    struct ring *ring = &r->eval_pairs[i];
+    struct batch *b = ring_batch(ring, ROLE_LEARNER, 0);
+    const char *const *names;
+    char prefix[512];
+    int rc = ring_roll(r, ring, 0, PURPOSE_EVAL);
+
+    if (b) {
+        rc = status_worse(rc, ring_collect(r, ring, 0));
+        TRY(comm_agree(r->team, rc));
+        records_objectives(ring->size.records, &names);
+        prefix_of(r->config->eval_pairs.items[i], "", prefix, sizeof prefix);
+        TRY(learner_measure_pairs(r->learner, b, r->metrics, prefix, names));
+        TRY(learner_held_out(r->learner, b, i == 0, r->metrics, prefix));
+    }
+done:
+    return comm_agree(r->world, rc);
+}
+
 static int evaluate_text(struct run *r, int t)
 {
     struct ring *ring = &r->eval_rows[t];
@@ -62,7 +82,7 @@ static int evaluate_text(struct run *r, int t)
     if (!b)
         return RL_OK;
     ring_begin(ring, 0);
-    TRY(comm_agree(r->team, corpus_next(r->inputs.eval_corpus[t], false, 0, 0, b)));
+    TRY(comm_agree(r->team, ring_draw(ring, r->config, 0, b)));
     TRY(learner_nll(r->learner, b, &sum, &count));
     prefix_of(r->config->eval_text.items[t], "", prefix, sizeof prefix);
     metrics_setf(r->metrics, rw_exp(sum / (double)count), "%sperplexity", prefix);
@@ -84,7 +104,9 @@ int evaluate(struct run *r)
             actor_set_temperature(r->actor, (float)r->config->temperature);
         r->made = made;             /* tokens a second are those of training */
     }
-    for (int t = 0; rc == RL_OK && t < r->config->eval_text.count; t++)
+    for (int i = 0; rc == RL_OK && i < r->inputs.n_eval_pairs; i++)
+        rc = evaluate_pairs(r, i);
+    for (int t = 0; rc == RL_OK && t < r->inputs.n_eval_text; t++)
         rc = evaluate_text(r, t);
 done:
     return rc;

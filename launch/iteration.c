@@ -13,64 +13,88 @@
 #include "base/status.h"
 #include "launch/run.h"
 
+/* A link between roles of which one does not take part is NULL and carries nothing. */
+static int send(struct link *link, const struct batch *b, unsigned columns, enum phase phase)
+{
+    return link ? link_send(link, b, columns, phase) : RL_OK;
+}
+
 /* What the rewards need to know first they have already. */
 static int send_rollouts(struct ring *ring, const struct batch *b)
 {
-    int rc = link_send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT);
+    int rc = send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT);
 
-    return status_worse(rc, link_send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP,
-                                      PHASE_ROLLOUT));
+    return status_worse(rc, send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
+}
+
+/* Prompts -> completions, actor_logp. */
+static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum purpose purpose)
+{
+    double t = clock_now(), rows;
+    int64_t made;
+    int rc;
+
+    b->status = ring_draw(ring, r->config, b->step, b);
+    if (b->status == RL_OK)
+        b->status = actor_fill(r->actor, b, purpose, r->step);
+    actor_stats(r->actor, &made, &rows);
+    r->made += made;
+    rc = send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
+    r->spans[SPAN_GENERATE] += clock_now() - t;
+    return rc;
+}
+
+/* Tokens -> reward. */
+static int reward_part(struct run *r, struct ring *ring, struct batch *b, enum purpose purpose)
+{
+    int rc = link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
+    double t = clock_now();
+
+    if (b->status == RL_OK && rc == RL_OK)
+        b->status = reward_fill(r->reward, b, ring->size.prompts, purpose);
+    r->spans[SPAN_REWARD] += clock_now() - t;
+    return rc;
+}
+
+/* Tokens, an actor's or those of a file, -> ref_logp. */
+static int refmodel_part(struct run *r, struct ring *ring, struct batch *b)
+{
+    double t;
+    int rc = RL_OK;
+
+    if (ring->prompts_to_refmodel)
+        rc = link_recv(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT);
+    else
+        b->status = ring_draw(ring, r->config, b->step, b);
+    t = clock_now();
+    if (b->status == RL_OK && rc == RL_OK)
+        b->status = refmodel_fill(r->refmodel, b);
+    rc = status_worse(rc, send(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
+    r->spans[SPAN_REF_LOGP] += clock_now() - t;
+    return rc;
 }
 
 /* One batch around the ring, up to the learners' door.  A failure travels with the batch, so that
  * every rank keeps its appointments and all stop together at the iteration's agreement. */
 int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose)
 {
-    const struct inputs *in = &r->inputs;
-    struct prompts *prompts = purpose == PURPOSE_EVAL ? in->eval_prompts : in->prompts;
+    bool again = purpose == PURPOSE_SAMPLE && r->resample.rounds > 0;
     struct batch *b;
-    int rounds = purpose == PURPOSE_SAMPLE ? r->resample.rounds : 0;
-    int64_t draw = purpose == PURPOSE_EVAL ? 0 : step * resample_stride(rounds, ring->P);
-    bool shuffle = purpose != PURPOSE_EVAL && r->config->shuffle;
-    double t = clock_now();
     int rc = ring_ready(ring);
 
     ring_begin(ring, step);
-    if ((b = ring_batch(ring, ROLE_ACTOR, step))) {
-        int64_t made;
-        double rows;
-        b->status = prompts_next(prompts, shuffle, (uint64_t)r->config->seed, draw, b);
-        if (b->status == RL_OK)
-            b->status = actor_fill(r->actor, b, purpose, r->step);
-        actor_stats(r->actor, &made, &rows);
-        r->made += made;
-        rc = status_worse(rc, link_send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT));
-        if (rounds == 0)
-            rc = status_worse(rc, send_rollouts(ring, b));
-        r->spans[SPAN_GENERATE] += clock_now() - t;
-    }
-    if ((b = ring_batch(ring, ROLE_REWARD, step))) {
-        rc = status_worse(rc, link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT));
-        t = clock_now();
-        if (b->status == RL_OK && rc == RL_OK)
-            b->status = reward_fill(r->reward, b, prompts, purpose);
-        r->spans[SPAN_REWARD] += clock_now() - t;
-    }
-    if (rounds > 0) {
-        rc = status_worse(rc, resample_rounds(r, ring, step));
-        if ((b = ring_batch(ring, ROLE_ACTOR, step)))
-            rc = status_worse(rc, send_rollouts(ring, b));
-    }
+    if ((b = ring_batch(ring, ROLE_ACTOR, step)))
+        rc = status_worse(rc, actor_part(r, ring, b, purpose));
     if ((b = ring_batch(ring, ROLE_REWARD, step)))
-        rc = status_worse(rc, link_send(ring->rewards, b, COL_REWARD, PHASE_REWARD));
-    if ((b = ring_batch(ring, ROLE_REFMODEL, step))) {
-        rc = status_worse(rc, link_recv(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT));
-        t = clock_now();
-        if (b->status == RL_OK && rc == RL_OK)
-            b->status = refmodel_fill(r->refmodel, b);
-        rc = status_worse(rc, link_send(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
-        r->spans[SPAN_REF_LOGP] += clock_now() - t;
-    }
+        rc = status_worse(rc, reward_part(r, ring, b, purpose));
+    if (again)
+        rc = status_worse(rc, resample_rounds(r, ring, step));
+    if ((b = ring_batch(ring, ROLE_ACTOR, step)))
+        rc = status_worse(rc, send_rollouts(ring, b));
+    if ((b = ring_batch(ring, ROLE_REWARD, step)))
+        rc = status_worse(rc, send(ring->rewards, b, COL_REWARD, PHASE_REWARD));
+    if ((b = ring_batch(ring, ROLE_REFMODEL, step)))
+        rc = status_worse(rc, refmodel_part(r, ring, b));
     return rc;
 }
 
@@ -84,15 +108,14 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
         return RL_OK;
     if (ring->collected[step % ring->depth] == step)
         return b->status;
-    if (run_rolls(r)) {
+    if (ring->rollouts)
         TRY(link_recv(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
+    else if (b != ring_batch(ring, ROLE_REFMODEL, step))    /* else it was drawn there */
+        b->status = ring_draw(ring, r->config, step, b);
+    if (ring->rewards)
         TRY(link_recv(ring->rewards, b, COL_REWARD, PHASE_REWARD));
+    if (ring->references)
         TRY(link_recv(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
-    } else {
-        ring_begin(ring, step);
-        TRY(corpus_next(r->inputs.corpus, r->config->shuffle, (uint64_t)r->config->seed,
-                        step * ring->P, b));
-    }
     ring->collected[step % ring->depth] = step;
     rc = b->status;
 done:
@@ -108,8 +131,7 @@ static int collect_text(struct run *r)
         return RL_OK;
     ring_begin(&r->text, r->step);
     learner_set_text(r->learner, b);
-    return corpus_next(r->inputs.corpus, r->config->shuffle, (uint64_t)r->config->seed,
-                       r->step * r->text.P, b);
+    return ring_draw(&r->text, r->config, r->step, b);
 }
 
 static int learn(struct run *r)
@@ -123,7 +145,7 @@ static int learn(struct run *r)
     t = clock_now();
     TRY(learner_update(r->learner, b, r->metrics));
     r->spans[SPAN_UPDATE] += clock_now() - t;
-    if (run_rolls(r))
+    if (r->inputs.source != SOURCE_TEXT)
         TRY(learner_measure(r->learner, b, r->metrics, ""));
     TRY(record_samples(r, b));
 done:
@@ -133,7 +155,7 @@ done:
 /* Version r->step of the weights goes to the actors that still need it. */
 static int exchange_weights(struct run *r)
 {
-    bool wanted = r->step < r->config->steps || evaluation_due(r);
+    bool wanted = (run_rolls(r) && r->step < r->config->steps) || evaluation_due(r);
     double t = clock_now();
     int rc = RL_OK;
 
@@ -196,7 +218,7 @@ done:
 
 int run_begin(struct run *r)
 {
-    int64_t ahead = run_rolls(r) ? r->config->max_lag : 0;
+    int64_t ahead = run_lag(r);
     int rc = RL_OK;
 
     begin_step(r);
@@ -228,8 +250,7 @@ int iteration(struct run *r)
     int rc = RL_OK;
 
     begin_step(r);
-    if (run_rolls(r))
-        rc = ring_roll(r, &r->train, r->step + r->config->max_lag, PURPOSE_SAMPLE);
+    rc = ring_roll(r, &r->train, r->step + run_lag(r), PURPOSE_SAMPLE);
     if (run_holds(r, ROLE_LEARNER))
         rc = status_worse(rc, learn(r));
     TRY(comm_agree(r->world, rc));
@@ -249,7 +270,7 @@ done:
  * Collective. */
 static bool state_is_sound(struct run *r)
 {
-    int64_t ahead = run_rolls(r) ? r->config->max_lag : 0;
+    int64_t ahead = run_lag(r);
     int rc = !r->learner || learner_whole(r->learner) ? RL_OK : RL_ENAN;
 
     for (int64_t q = 0; q < ahead; q++)

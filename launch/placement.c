@@ -16,12 +16,36 @@ static int role_slot(enum role role)
     return slot;
 }
 
-/* The roles that a run of this algorithm cannot do without. */
-static unsigned needed(const struct config *c)
+unsigned roles_to_train(const struct config *c)
 {
     const struct algorithm *a = algorithm_find(c->algorithm);
+    unsigned roles = ROLE_LEARNER;
 
-    return a && algorithm_source(a, c) == SOURCE_PROMPTS ? ROLE_ALL : ROLE_LEARNER;
+    if (!a)
+        return roles;
+    if (algorithm_columns(a, c) & COL_REF_LOGP)
+        roles |= ROLE_REFMODEL;
+    if (algorithm_source(a, c) == SOURCE_PROMPTS)
+        roles |= ROLE_ACTOR | (c->n_rewards > 0 ? ROLE_REWARD : 0);
+    return roles;
+}
+
+unsigned roles_to_evaluate(const struct config *c)
+{
+    if (c->eval_every == 0 || !c->eval_prompts)
+        return 0;
+    return ROLE_LEARNER | ROLE_ACTOR | ROLE_REFMODEL | (c->n_rewards > 0 ? ROLE_REWARD : 0);
+}
+
+/* The roles that a run of this configuration makes use of, and those it cannot do without. */
+static unsigned used(const struct config *c)
+{
+    return roles_to_train(c) | roles_to_evaluate(c);
+}
+
+static unsigned needed(const struct config *c)
+{
+    return roles_to_train(c) | (roles_to_evaluate(c) & ~(unsigned)ROLE_REFMODEL);
 }
 
 static int assign(struct placement *p, const struct config *c)
@@ -30,7 +54,7 @@ static int assign(struct placement *p, const struct config *c)
 
     if (c->n_ranks == 0)
         for (int r = 0; r < p->ranks; r++)
-            p->roles[r] = needed(c);
+            p->roles[r] = used(c);
     for (int g = 0; g < c->n_ranks; g++)
         for (int64_t i = 0; i < c->ranks[g].count; i++, next++) {
             if (next >= p->ranks)
@@ -38,7 +62,7 @@ static int assign(struct placement *p, const struct config *c)
                                 "%s: ranks asks for more ranks than the %d that were started; "
                                 "start more or lower a count",
                                 config_where(c, "ranks"), p->ranks);
-            p->roles[next] = c->ranks[g].roles & needed(c);
+            p->roles[next] = c->ranks[g].roles & used(c);
         }
     return RL_OK;
 }

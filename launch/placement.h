@@ -14,6 +14,12 @@ struct placement {
     } of[ROLES]; /* world ranks that hold role 1 << i, ascending */
 };
 
+/* Roles that take part in the steps of training, and in the evaluation of eval_prompts (0: there
+ * is none).  Evaluation does without the reference model, and then without KL, when no rank holds
+ * it. */
+unsigned roles_to_train(const struct config *c);
+unsigned roles_to_evaluate(const struct config *c);
+
 /* RL_EINVAL, naming the key: a role that the algorithm needs and no rank holds, more ranks asked
  * for than there are, more learners than reduction_leaves. */
 int placement_make(struct placement *p, const struct config *c, int ranks);

@@ -86,17 +86,26 @@ static void set_times(struct run *r, const double spans[SPANS], const double wai
     metrics_set(m, "mem/rss_gb", rss_gb);
 }
 
+/* Records that were no good, and of the others those that the step left out. */
+static void set_dropped(struct metrics *m, double dropped, double kept)
+{
+    double of_step = metrics_get(m, "data/dropped_frac", 0);
+
+    metrics_set(m, "data/dropped_frac", (dropped + of_step * kept) / (dropped + kept));
+}
+
 static void set_progress(struct run *r)
 {
     struct metrics *m = r->metrics;
     int64_t drawn = r->step * r->train.P;
-    const struct inputs *in = &r->inputs;
-    int64_t count = in->prompts ? prompts_count(in->prompts) : corpus_rows(in->corpus);
+    const struct records *records = r->inputs.records;
 
     metrics_set(m, "train/step", (double)r->step);
     metrics_set(m, "train/episode", (double)(drawn * r->train.k));
-    metrics_set(m, "train/epoch", (double)(r->step * resample_stride(r->resample.rounds,
-                                                                     r->train.P)) / (double)count);
+    metrics_set(m, "train/epoch", (double)(r->step * r->train.size.stride) /
+                                  (double)inputs_epoch(&r->inputs));
+    if (records && records_dropped(records) > 0)
+        set_dropped(m, (double)records_dropped(records), (double)records_count(records));
     metrics_set(m, "train/tokens", (double)learner_tokens(r->learner));
     metrics_set_hash(m, "train/weights_hash", hash_floats(model_weights(r->policy),
                                                           model_size(model_shape(r->policy))));

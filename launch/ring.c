@@ -66,18 +66,23 @@ static int open_links(struct ring *ring, struct comm *world, const struct placem
         struct link **link;
         const char *name;
         const struct ranklist *from, *to;
+        unsigned roles;
     } plan[] = {
-        { &ring->prompts_to_reward, "rollouts to reward", actors, rewards },
-        { &ring->prompts_to_refmodel, "rollouts to refmodel", actors, refs },
-        { &ring->rollouts, "rollouts to learner", actors, learners },
-        { &ring->rewards, "rewards to learner", rewards, learners },
-        { &ring->references, "reference log-probs to learner", refs, learners },
+        { &ring->prompts_to_reward, "rollouts to reward", actors, rewards,
+          ROLE_ACTOR | ROLE_REWARD },
+        { &ring->prompts_to_refmodel, "rollouts to refmodel", actors, refs,
+          ROLE_ACTOR | ROLE_REFMODEL },
+        { &ring->rollouts, "rollouts to learner", actors, learners, ROLE_ACTOR },
+        { &ring->rewards, "rewards to learner", rewards, learners, ROLE_REWARD },
+        { &ring->references, "reference log-probs to learner", refs, learners, ROLE_REFMODEL },
     };
     int rc = RL_OK;
 
     for (size_t i = 0; i < sizeof plan / sizeof *plan; i++)
-        TRY(link_open(plan[i].link, world, plan[i].name, plan[i].from->rank, plan[i].from->count,
-                      plan[i].to->rank, plan[i].to->count, leaves, ring->depth));
+        if ((ring->roles & plan[i].roles) == plan[i].roles)
+            TRY(link_open(plan[i].link, world, plan[i].name, plan[i].from->rank,
+                          plan[i].from->count, plan[i].to->rank, plan[i].to->count, leaves,
+                          ring->depth));
 done:
     return rc;
 }
@@ -87,10 +92,12 @@ static struct ring ring_of(const struct ring_size *size, const struct placement 
                            int leaves)
 {
     struct ring ring = {
-        .P = size->P, .k = size->k, .depth = size->depth,
-        .roles = size->links ? ROLE_ALL : ROLE_LEARNER,
+        .P = size->P, .k = size->k, .depth = size->depth, .roles = size->roles, .size = *size,
     };
 
+    for (int i = 0; i < ROLES; i++)
+        if (placement_of(p, role_of[i])->count == 0)
+            ring.roles &= ~(unsigned)role_of[i];
     memset(ring.collected, -1, sizeof ring.collected);
     find_shares(&ring, p, rank, leaves);
     return ring;
@@ -106,8 +113,7 @@ int ring_open(struct ring *ring, struct comm *world, const struct placement *p, 
     layout(ring, p, rank, size->row_tokens, size->R);
     TRY(memory_open(&ring->memory));
     layout(ring, p, rank, size->row_tokens, size->R);
-    if (size->links)
-        TRY(open_links(ring, world, p, leaves));
+    TRY(open_links(ring, world, p, leaves));
 done:
     return rc;
 }
@@ -135,6 +141,20 @@ void ring_close(struct ring *ring)
 struct batch *ring_batch(struct ring *ring, enum role role, int64_t step)
 {
     return ring->batch[slot_of_role(role)][step % ring->depth];
+}
+
+int ring_draw(struct ring *ring, const struct config *c, int64_t step, struct batch *b)
+{
+    const struct ring_size *from = &ring->size;
+    int64_t first = from->held_out ? 0 : step * from->stride;
+    bool shuffle = c->shuffle && !from->held_out;
+    uint64_t seed = (uint64_t)c->seed;
+
+    if (from->prompts)
+        return prompts_next(from->prompts, shuffle, seed, first, b);
+    if (from->records)
+        return records_next(from->records, shuffle, seed, first, b);
+    return corpus_next(from->corpus, shuffle, seed, first, b);
 }
 
 int ring_ready(struct ring *ring)

@@ -6,7 +6,8 @@
  *     +---------- tokens, actor_logp -----------+
  *
  * Roles of a rank whose shares of the step are equal use one struct batch: then a link is a
- * pointer.
+ * pointer.  Without an actor the rows come from files: every role that needs tokens reads its own
+ * share, and only references -> learner is left.
  */
 #ifndef LAUNCH_RING_H
 #define LAUNCH_RING_H
@@ -16,24 +17,35 @@
 #include "base/memory.h"
 #include "comm/link.h"
 #include "data/batch.h"
+#include "data/prompts.h"
+#include "data/records.h"
 #include "launch/placement.h"
 
 #define RING_DEPTH 2                /* batches under way at most: max_lag + 1 */
 
-/* P groups of k rows a step, over all ranks; rows of at most row_tokens tokens, R rewards. */
+/* P groups of k rows a step, over all ranks; rows of at most row_tokens tokens, R rewards; and what
+ * the groups are drawn from, one of three. */
 struct ring_size {
     int P, k, depth, row_tokens, R;
-    bool links;                     /* between the roles; false: text, learners only */
+    unsigned roles;                 /* that take part, if a rank holds them */
+    struct prompts *prompts;
+    struct records *records;
+    struct corpus *corpus;
+    int64_t stride;                 /* draws of a step: P, or more when some are drawn again */
+    bool held_out;                  /* the first P, in file order; else those of the step, shuffled
+                                     * when the configuration says so */
 };
 
 struct ring {
     int P, k, depth;
-    unsigned roles;                 /* that take part: all, or learners only */
+    unsigned roles;                 /* that take part, on this rank or others */
+    struct ring_size size;
     struct memory memory;
     struct batch store[ROLES][RING_DEPTH];
     int first[ROLES], count[ROLES]; /* the share of this rank, by role; count 0: not held */
     struct batch *batch[ROLES][RING_DEPTH];     /* NULL: the role is not held here */
     int64_t collected[RING_DEPTH];              /* step whose columns have all come, -1: none */
+    /* NULL: between roles of which one does not take part */
     struct link *prompts_to_reward, *prompts_to_refmodel, *rollouts, *rewards, *references;
 };
 
@@ -53,5 +65,7 @@ int ring_ready(struct ring *ring);
  * its share. */
 struct batch *ring_batch(struct ring *ring, enum role role, int64_t step);
 void ring_begin(struct ring *ring, int64_t step);
+/* Fill b with its share of the groups of `step`: whole rows, or prompts for an actor. */
+int ring_draw(struct ring *ring, const struct config *c, int64_t step, struct batch *b);
 
 #endif

@@ -69,9 +69,11 @@ static int open_rings(struct run *r)
     struct inputs *in = &r->inputs;
     int leaves = (int)r->config->reduction_leaves, rc = RL_OK;
 
+    r->eval_pairs = calloc((size_t)in->n_eval_pairs + 1, sizeof *r->eval_pairs);
     r->eval_rows = calloc((size_t)in->n_eval_text + 1, sizeof *r->eval_rows);
-    if (!r->eval_rows)
-        return rl_error(RL_ENOFIT, "no memory for %d evaluation texts", in->n_eval_text);
+    if (!r->eval_pairs || !r->eval_rows)
+        return rl_error(RL_ENOFIT, "no memory for %d evaluations",
+                        in->n_eval_pairs + in->n_eval_text);
     TRY(ring_open(&r->train, r->world, &r->placement, leaves, &in->train));
     if (in->text.P > 0)
         TRY(ring_open(&r->text, r->world, &r->placement, leaves, &in->text));
@@ -79,6 +81,8 @@ static int open_rings(struct run *r)
                       comm_rank(r->world), leaves));
     if (in->eval.P > 0)
         TRY(ring_open(&r->eval, r->world, &r->placement, leaves, &in->eval));
+    for (int i = 0; i < in->n_eval_pairs; i++)
+        TRY(ring_open(&r->eval_pairs[i], r->world, &r->placement, leaves, &in->eval_pairs[i]));
     for (int i = 0; i < in->n_eval_text; i++)
         TRY(ring_open(&r->eval_rows[i], r->world, &r->placement, leaves, &in->eval_rows[i]));
 done:
@@ -116,12 +120,13 @@ static int open_roles(struct run *r)
                 .config = c, .tokenizer = in->policy.tokenizer, .models = r->reward_models,
                 .row_tokens = in->rewards.row_tokens }));
     if (run_holds(r, ROLE_REFMODEL))
-        TRY(refmodel_create(&r->refmodel, r->reference, (int)c->micro_rows, in->train.row_tokens,
+        TRY(refmodel_create(&r->refmodel, r->reference, (int)c->micro_rows, in->reference_tokens,
                             (float)algorithm_temperature(r->algorithm, c)));
     if (run_holds(r, ROLE_LEARNER))
         TRY(learner_create(&r->learner, &(struct learner_parts){
                 .config = c, .policy = r->policy, .critic = r->critic, .team = r->team,
-                .P = in->train.P, .k = in->train.k, .max_row_tokens = in->row_tokens,
+                .records = in->records, .P = in->train.P, .k = in->train.k,
+                .max_row_tokens = in->row_tokens, .objectives = inputs_objectives(in),
                 .text_rows = in->text.P }));
 done:
     return rc;
@@ -207,8 +212,11 @@ void run_close(struct run *r)
     ring_close(&r->text);
     resample_close(&r->resample);
     ring_close(&r->eval);
+    for (int i = 0; r->eval_pairs && i < r->inputs.n_eval_pairs; i++)
+        ring_close(&r->eval_pairs[i]);
     for (int i = 0; r->eval_rows && i < r->inputs.n_eval_text; i++)
         ring_close(&r->eval_rows[i]);
+    free(r->eval_pairs);
     free(r->eval_rows);
     model_destroy(r->policy);
     model_destroy(r->reference);

@@ -55,6 +55,7 @@ struct run {
 
     struct ring train, eval; /* eval.P is 0 when there is nothing to generate for evaluation */
     struct ring text;                   /* rows of text beside the train batch; P 0: none */
+    struct ring *eval_pairs;            /* (inputs.n_eval_pairs) held-out records */
     struct ring *eval_rows;             /* (inputs.n_eval_text) rows of text, learners only */
     struct resample resample;           /* of the training ring */
     struct feed *feed;                  /* NULL: no rank needs weights from another */
@@ -83,7 +84,13 @@ static inline bool run_holds(const struct run *r, enum role role)
 /* Do the rows of a step come from actors? */
 static inline bool run_rolls(const struct run *r)
 {
-    return r->inputs.rollouts;
+    return r->inputs.source == SOURCE_PROMPTS;
+}
+
+/* Batches sampled ahead of the one that is trained on; rows of a file need no time to make. */
+static inline int64_t run_lag(const struct run *r)
+{
+    return run_rolls(r) ? r->config->max_lag : 0;
 }
 
 /* ---- iteration.c: collective over world */

@@ -8,6 +8,9 @@
  *
  *   model, refmodel -> sources       prompts, eval_prompts -> longest prompt \
  *   text, eval_text -> corpora       max_new, row_tokens, model's context     -> rows, batches
+ *   pairs, eval_pairs -> records     -> longest record                       /
+ *
+ * inputs.c opens, sizes.c says what a rank takes of it.
  */
 #ifndef LAUNCH_SIZES_H
 #define LAUNCH_SIZES_H
@@ -26,21 +29,27 @@
 
 struct inputs {
     const struct algorithm *algorithm;
-    bool rollouts;                      /* rows come from an actor */
+    enum rows_from source;              /* of the rows of training */
+    unsigned roles, eval_roles;         /* of training, and of the evaluation of eval_prompts */
     struct policy_wants wants;          /* of a policy gradient */
-    struct source policy, reference;    /* reference: only with rollouts */
+    struct source policy, reference;    /* reference: only when a role needs it */
     bool has_critic;
     struct source critic;               /* of its own: a trunk with one score a token */
     struct reward_sources rewards;      /* reward models that rewards name */
     struct prompts *prompts, *eval_prompts;
+    struct records *records;            /* pairs: records to train on */
     struct corpus *corpus;              /* lm, ppo.ptx_coef: rows to train on */
+    int n_eval_pairs;                   /* 0 without evaluations */
+    struct records **eval_records;      /* (n_eval_pairs) */
     int n_eval_text;                    /* 0 without evaluations */
     struct corpus **eval_corpus;        /* (n_eval_text) */
 
-    int longest_prompt;                 /* in tokens; 0 without rollouts */
-    int row_tokens;                     /* the longest row a learner meets */
+    int longest_prompt;                 /* in tokens; 0 when nothing is generated */
+    int row_tokens;                     /* the longest row a learner meets, */
+    int reference_tokens;               /* and the reference model */
     struct ring_size text;              /* beside the train batch; P 0: none */
     struct ring_size train, eval;       /* eval.P 0: nothing to generate for evaluation */
+    struct ring_size *eval_pairs;       /* (n_eval_pairs) */
     struct ring_size *eval_rows;        /* (n_eval_text) rows of text, learners only */
 };
 
@@ -49,8 +58,10 @@ struct inputs {
  * closes, also after an error.  Not collective. */
 int inputs_open(struct inputs *in, const struct config *c);
 void inputs_close(struct inputs *in);                       /* fine on a zeroed struct */
-/* Says (log_info) how many prompts long_prompts = "skip" left out; nothing when none. */
+/* Says (log_info) how many prompts and records were left out; nothing when none. */
 void inputs_tell(const struct inputs *in, const struct config *c);
+int64_t inputs_epoch(const struct inputs *in);              /* groups drawn in one */
+int inputs_objectives(const struct inputs *in);             /* that records tell apart; 0: none */
 
 /* Rows of a batch that a rank holds in a role. */
 int rank_rows(const struct ring_size *size, const struct config *c, const struct placement *p,

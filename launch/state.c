@@ -123,7 +123,7 @@ static int add_values(struct run *r, struct checkpoint_value *v)
  * finished run can be given more steps. */
 static int64_t queued(const struct run *r)
 {
-    return run_rolls(r) ? r->config->max_lag : 0;
+    return run_lag(r);
 }
 
 /* A row of doubles, equal on every rank: the first learner writes it. */

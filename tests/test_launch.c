@@ -92,6 +92,34 @@ static struct config *config_with(const char *ranks)
     return c;
 }
 
+#define DEMO "launch/demo/"
+
+/* The demo's model, on its prompts or on text; `more` is key=value and has the last word. */
+static struct config *demo_config(const char *algorithm, const char *more)
+{
+    const char *folder = support_folder();
+    char text[8192] = "", cfg[2048], copy[256], *words[8], *save;
+    const char *path;
+    struct config *c;
+    int n = 0;
+
+    while (strlen(text) < sizeof text - 64)
+        strcat(text, "Tom had a red ball. He was happy.\n");
+    path = support_write(folder, "t.txt", text);
+    snprintf(cfg, sizeof cfg,
+             "algorithm = \"%s\"; model = \"" DEMO "model\"; output = \"%s/run\";\n"
+             "prompts = \"" DEMO "prompts.jsonl\"; eval_prompts = \"" DEMO "held-out.jsonl\";\n"
+             "text = [\"%s\"]; eval_text = [\"%s\"]; rewards = { kind = \"length\"; };\n"
+             "pairs = [\"" DEMO "pairs.jsonl\"]; eval_pairs = [\"" DEMO "held-out-pairs.jsonl\"];\n"
+             "prompts_per_step = 3; samples_per_prompt = 2; rows_per_step = 3; max_new = 9;\n"
+             "threads = 1; reduction_leaves = 4; eval_rows = 2;\n", algorithm, folder, path, path);
+    snprintf(copy, sizeof copy, "%s", more);
+    for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+        words[n++] = w;
+    assert_ok(config_open(&c, support_write(folder, "x.cfg", cfg), words, n));
+    return c;
+}
+
 #define APART "({count=1;roles=[\"actor\"];},{count=1;roles=[\"learner\"];}"
 
 static void test_every_rank_holds_every_role_by_default(void **state)
@@ -144,6 +172,28 @@ static void refused(const char *ranks, int started, const char *word_of_it)
     config_close(c);
 }
 
+/* What a run of files does without: no actor, no reward, no reference but for the loss. */
+static void roles_are(const char *more, unsigned train, unsigned evaluate)
+{
+    struct config *c = demo_config("online_dpo", more);
+
+    assert_int_equal(roles_to_train(c), train);
+    assert_int_equal(roles_to_evaluate(c), evaluate);
+    config_close(c);
+}
+
+static void test_roles_follow_from_what_is_needed(void **state)
+{
+    (void)state;
+    roles_are("", ROLE_ALL, 0);
+    roles_are("eval_every=1", ROLE_ALL, ROLE_ALL);
+    roles_are("rewards=() eval_every=1", ROLE_ALL & ~ROLE_REWARD, ROLE_ALL & ~ROLE_REWARD);
+    roles_are("source=pairs", ROLE_LEARNER | ROLE_REFMODEL, 0);
+    roles_are("algorithm=sft", ROLE_LEARNER, 0);
+    roles_are("algorithm=sft eval_every=1", ROLE_LEARNER, ROLE_ALL);
+    roles_are("algorithm=sft eval_every=1 eval_prompts=\"\"", ROLE_LEARNER, 0);
+}
+
 static void test_impossible_placements_are_refused(void **state)
 {
     (void)state;
@@ -158,7 +208,8 @@ static void test_equal_shares_are_one_batch(void **state)
 {
     struct config *c = config_with(NULL);
     struct comm *alone = comm_alone();
-    struct ring_size size = { .P = 6, .k = 2, .depth = 2, .row_tokens = 10, .R = 1, .links = true };
+    struct ring_size size = { .P = 6, .k = 2, .depth = 2, .row_tokens = 10, .R = 1,
+                              .roles = ROLE_ALL };
     struct placement p;
     struct ring ring;
 
@@ -190,33 +241,6 @@ static void test_a_batch_beyond_addressing_is_refused(void **state)
 
 /* ---- the sizes: plan counts what a run takes */
 
-#define DEMO "launch/demo/"
-
-/* The demo's model, on its prompts or on text; `more` is key=value and has the last word. */
-static struct config *demo_config(const char *algorithm, const char *more)
-{
-    const char *folder = support_folder();
-    char text[8192] = "", cfg[2048], copy[256], *words[8], *save;
-    const char *path;
-    struct config *c;
-    int n = 0;
-
-    while (strlen(text) < sizeof text - 64)
-        strcat(text, "Tom had a red ball. He was happy.\n");
-    path = support_write(folder, "t.txt", text);
-    snprintf(cfg, sizeof cfg,
-             "algorithm = \"%s\"; model = \"" DEMO "model\"; output = \"%s/run\";\n"
-             "prompts = \"" DEMO "prompts.jsonl\"; eval_prompts = \"" DEMO "held-out.jsonl\";\n"
-             "text = [\"%s\"]; eval_text = [\"%s\"]; rewards = { kind = \"length\"; };\n"
-             "prompts_per_step = 3; samples_per_prompt = 2; rows_per_step = 3; max_new = 9;\n"
-             "threads = 1; reduction_leaves = 4; eval_rows = 2;\n", algorithm, folder, path, path);
-    snprintf(copy, sizeof copy, "%s", more);
-    for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
-        words[n++] = w;
-    assert_ok(config_open(&c, support_write(folder, "x.cfg", cfg), words, n));
-    return c;
-}
-
 static size_t heap(void)
 {
     struct mallinfo2 info = mallinfo2();
@@ -228,6 +252,8 @@ static size_t batches_of(const struct run *r)
 {
     size_t bytes = r->train.memory.peak + r->eval.memory.peak;
 
+    for (int i = 0; i < r->inputs.n_eval_pairs; i++)
+        bytes += r->eval_pairs[i].memory.peak;
     for (int i = 0; i < r->inputs.n_eval_text; i++)
         bytes += r->eval_rows[i].memory.peak;
     return bytes;
@@ -271,6 +297,9 @@ static void test_plan_is_what_a_run_takes(void **state)
     plan_is_the_run("online_dpo", "eval_every=1 row_tokens=6");
     plan_is_the_run("lm", "row_tokens=6");
     plan_is_the_run("lm", "row_tokens=6 eval_every=1");
+    plan_is_the_run("sft", "");
+    plan_is_the_run("online_dpo", "source=pairs");
+    plan_is_the_run("online_dpo", "source=pairs eval_every=1");
 }
 
 static struct inputs inputs_of(const char *algorithm, const char *more)
@@ -285,7 +314,7 @@ static struct inputs inputs_of(const char *algorithm, const char *more)
 
 static void test_sizes_follow_from_the_files(void **state)
 {
-    struct inputs in = inputs_of("online_dpo", "eval_every=5 max_lag=1 row_tokens=5");
+    struct inputs in = inputs_of("online_dpo", "eval_every=5 max_lag=1 row_tokens=5 eval_pairs=[]");
     int rollout = in.longest_prompt + 9;
 
     (void)state;
@@ -300,13 +329,14 @@ static void test_sizes_follow_from_the_files(void **state)
     assert_int_equal(in.eval_rows[0].row_tokens, 5);
     assert_int_equal(in.row_tokens, rollout);
     inputs_close(&in);
-    in = inputs_of("online_dpo", "eval_every=5");
+    in = inputs_of("online_dpo", "eval_every=5 eval_pairs=[]");
     assert_int_equal(in.row_tokens, in.policy.shape.context);   /* the learner's, for the text */
     assert_int_equal(in.train.row_tokens, rollout);
     inputs_close(&in);
     in = inputs_of("lm", "row_tokens=6");
     assert_true(in.train.P == 3 && in.train.k == 1 && in.train.row_tokens == 6);
-    assert_true(in.row_tokens == 6 && in.eval.P == 0 && !in.train.links);
+    assert_true(in.row_tokens == 6 && in.eval.P == 0 && in.n_eval_pairs == 0);
+    assert_int_equal(in.train.roles, ROLE_LEARNER);
     inputs_close(&in);
 }
 
@@ -389,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_bad_options_are_refused),
         cmocka_unit_test(test_every_rank_holds_every_role_by_default),
         cmocka_unit_test(test_groups_of_ranks_are_counted_off),
+        cmocka_unit_test(test_roles_follow_from_what_is_needed),
         cmocka_unit_test(test_impossible_placements_are_refused),
         cmocka_unit_test(test_equal_shares_are_one_batch),
         cmocka_unit_test(test_a_batch_beyond_addressing_is_refused),

@@ -64,6 +64,13 @@ static int rows_of(const struct plan *p, enum role role, int rank)
     return rank_rows(&p->inputs.train, p->config, &p->placement, role, rank);
 }
 
+/* Rows sampled in a step or in an evaluation. */
+static int sampled(const struct plan *p, int rank)
+{
+    return rows_of(p, ROLE_ACTOR, rank) + rank_rows(&p->inputs.eval, p->config, &p->placement,
+                                                    ROLE_ACTOR, rank);
+}
+
 static double mib(size_t bytes)
 {
     return (double)bytes / (1024.0 * 1024.0);
@@ -73,7 +80,7 @@ static void print_rank(const struct plan *p, int rank, const struct bytes *b)
 {
     struct text roles = { 0 };
     placement_text(&p->placement, rank, &roles);
-    if (p->placement.roles[rank] & ROLE_ACTOR && rows_of(p, ROLE_ACTOR, rank) == 0)
+    if (p->placement.roles[rank] & ROLE_ACTOR && sampled(p, rank) == 0)
         text_adds(&roles, " (actor without work)");
     printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", rank, roles.data,
            rows_of(p, ROLE_LEARNER, rank), mib(b->weights), mib(b->reference + b->refmodel),
@@ -109,15 +116,16 @@ static void print_messages(const struct plan *p)
     for (int i = 0; i < actors->count; i++)
         pure += placement_index(&p->placement, ROLE_LEARNER, actors->rank[i]) < 0;
     puts("\nmessages per step");
-    if (p->inputs.rollouts) {
+    if (p->inputs.roles & ROLE_ACTOR) {
         printf("  rollouts to reward      %5d pairs of ranks\n",
                messages(p, ROLE_ACTOR, ROLE_REWARD));
         printf("  rollouts to refmodel    %5d\n", messages(p, ROLE_ACTOR, ROLE_REFMODEL));
         printf("  rollouts to learner     %5d\n", messages(p, ROLE_ACTOR, ROLE_LEARNER));
         printf("  rewards to learner      %5d\n", messages(p, ROLE_REWARD, ROLE_LEARNER));
-        printf("  log-probs to learner    %5d\n", messages(p, ROLE_REFMODEL, ROLE_LEARNER));
         printf("  weights to actors       %5d ranks x %.1f MiB\n", pure, mib(weights));
     }
+    if (p->inputs.roles & ROLE_REFMODEL)
+        printf("  log-probs to learner    %5d\n", messages(p, ROLE_REFMODEL, ROLE_LEARNER));
     printf("  gradients among learners%5d ranks x %.1f MiB, %d leaves\n", learners->count,
            learners->count > 1 ? mib(weights) : 0.0, (int)p->config->reduction_leaves);
 }
@@ -138,10 +146,12 @@ static int check_memory(size_t host_bytes)
 
 static void print_head(const struct plan *p)
 {
+    static const char *const groups[] = { [SOURCE_PROMPTS] = "prompts", [SOURCE_PAIRS] = "records",
+                                          [SOURCE_TEXT] = "rows of text" };
     const struct inputs *in = &p->inputs;
 
     printf("%s, %s, %d %s x %d rows a step, rows of at most %d tokens\n\n", p->config->algorithm,
-           in->policy.path, in->train.P, in->rollouts ? "prompts" : "rows of text",
+           in->policy.path, in->train.P, groups[in->source],
            in->train.k, in->train.row_tokens);
     printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s %9s\n", "rank", "roles", "rows", "weights",
            "reference", "actor", "reward", "learner", "batches", "MiB");
