@@ -4,7 +4,7 @@
 demo=launch/demo/model
 out=$WORK/run
 
-for c in train plan generate score tokenize export inspect diff bench; do
+for c in train plan generate score label tokenize export inspect diff bench; do
     "$RANKWISE" $c --help | grep -q "rankwise $c" && pass "$c --help" || fail "$c --help"
 done
 "$RANKWISE" --version | grep -q '^rankwise [0-9]' && pass "--version" || fail "--version"
@@ -45,6 +45,22 @@ got=$("$RANKWISE" score $demo --data "$WORK/score.jsonl" --top 2 |
     sed 's/.*"logprobs":\(\[[^]]*\]\).*/\1/')
 [ "$want" = "$got" ] && pass "score equals generate to the bit" ||
     fail "score equals generate to the bit" "$want $got"
+
+# label: what generate made becomes records, of ids
+"$RANKWISE" generate $demo --prompts launch/demo/held-out.jsonl --n 6 --json --max-new 40 \
+    > "$WORK/samples.jsonl"
+"$RANKWISE" label tests/bits.cfg --samples "$WORK/samples.jsonl" > "$WORK/pairs.jsonl" \
+    2> "$WORK/told"
+grep -q '^600 samples of 100 prompts -> [1-9][0-9]* pairs' "$WORK/told" &&
+    [ "$(wc -l < "$WORK/pairs.jsonl")" -gt 50 ] && pass "label: pairs" ||
+    fail "label: pairs" "$(cat "$WORK/told")"
+[ "$("$RANKWISE" label tests/bits.cfg --samples "$WORK/samples.jsonl" --as lists 2> "$WORK/told" |
+    grep -c '"responses_ids":\[\[.*"scores":\[')" -eq 100 ] &&
+    pass "label: lists" || fail "label: lists"
+says 1 'pairs.jsonl:1: no list of ids under "ids"' "label: records are no samples" \
+    "$RANKWISE" label tests/bits.cfg --samples "$WORK/pairs.jsonl"
+says 1 'needs --above' "label: singles of no class" \
+    "$RANKWISE" label tests/bits.cfg --samples "$WORK/samples.jsonl" --as singles
 
 # train, inspect, export, and the exported folder trains and generates the same
 ok "train" run 2 tests/bits.cfg output="$out" steps=3 max_lag=1 checkpoint_every=2 eval_every=0

@@ -10,6 +10,8 @@ const struct command commands[] = {
       command_generate, help_generate },
     { "score", "MODEL --data FILE.jsonl [--top K]", "log-probabilities per token, as JSONL",
       command_score, help_score },
+    { "label", "CONFIG --samples FILE.jsonl", "samples -> pairs, lists or singles, by rewards",
+      command_label, help_label },
     { "tokenize", "MODEL [--decode] [--jsonl]", "stdin -> ids, and back", command_tokenize,
       help_tokenize },
     { "export", "RUN|CHECKPOINT --hf DIR", "config.json, safetensors, tokenizer", command_export,
