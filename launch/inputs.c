@@ -45,12 +45,46 @@ done:
     return rc;
 }
 
+/* Does the algorithm train a model that has scores in place of words? */
+static bool scores_only(const struct inputs *in, const struct config *c)
+{
+    struct verdict verdict;
+    int scores;
+
+    return algorithm_scores(in->algorithm, c, 1, 1, &verdict, &scores);
+}
+
+/* What cannot be evaluated without a vocabulary. */
+static int check_held_out(const struct inputs *in, const struct config *c)
+{
+    const char *key = given(c->eval_prompts) ? "eval_prompts" : "eval_text";
+
+    if (c->eval_every == 0 || !scores_only(in, c) ||
+        (!given(c->eval_prompts) && c->eval_text.count == 0))
+        return RL_OK;
+    return rl_error(RL_EINVAL, "%s: %s: %s trains scores, not words; evaluate it on eval_pairs",
+                    config_where(c, key), key, c->algorithm);
+}
+
+/* A head of scores in place of the vocabulary's, for what the records tell apart. */
+static int set_scores(struct inputs *in, const struct config *c)
+{
+    struct heads heads = { .random = true, .seed = (uint64_t)c->seed };
+
+    if (!scores_only(in, c))
+        return RL_OK;
+    algorithm_scores(in->algorithm, c, inputs_objectives(in), records_annotators(in->records),
+                     &heads.verdict, &heads.scores);
+    return source_set_heads(&in->policy, &heads);
+}
+
 static int open_sources(struct inputs *in, const struct config *c)
 {
     int rc = RL_OK;
 
     TRY(source_open(&in->policy, c->model));
-    TRY(source_check_text(&in->policy));
+    if (!scores_only(in, c))
+        TRY(source_check_text(&in->policy));
     TRY(open_critic(in));
     if (!((in->roles | in->eval_roles) & ROLE_REFMODEL))
         return RL_OK;
@@ -244,9 +278,11 @@ int inputs_open(struct inputs *in, const struct config *c)
     in->wants = policy_wants(c);
     in->roles = roles_to_train(c);
     in->eval_roles = roles_to_evaluate(c);
+    TRY(check_held_out(in, c));
     TRY(open_sources(in, c));
     TRY(open_rollouts(in, c));
     TRY(open_pairs(in, c));
+    TRY(set_scores(in, c));
     TRY(open_text(in, c));
     TRY(ring_check(in->train.P, in->train.k, in->train.row_tokens));
     in->train.stride = resample_stride(in->wants.rounds, in->train.P);
