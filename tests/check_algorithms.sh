@@ -68,12 +68,13 @@ for config in ${ALGORITHMS:-launch/configs/*.cfg}; do
     whole "$name"
 done
 
-# What RACO does without K gradients at once, and between two solves.
+# What RACO does without K gradients at once, between two solves, and with signs of a file.
 plain=$short
-for mode in two_pass sketch; do
+for keys in "raco.mode=two_pass raco.refresh=3" "raco.mode=sketch" \
+    'source=pairs pairs=["launch/demo/objectives.jsonl"]'; do
     config=launch/configs/raco.cfg
-    short="$plain raco.mode=$mode raco.refresh=3"
-    case ${ALGORITHMS:-$config} in *"$config"*) whole "raco, $mode" ;; esac
+    short="$plain $keys"
+    case ${ALGORITHMS:-$config} in *"$config"*) whole "raco, $keys" ;; esac
 done
 
 # Policy gradients: a critic on the policy, text beside the rollouts, responses observed before

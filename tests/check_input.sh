@@ -40,7 +40,7 @@ says 1 "no command 'trian'" "an unknown command" "$RANKWISE" trian
 says 1 "unknown option '--promt'" \
     "an unknown option" "$RANKWISE" generate launch/demo/model --promt x
 
-bad 1 "missing key 'raco.weights': raco needs a weight for each reward .2." \
+bad 1 "missing key 'raco.weights': raco needs a weight for each objective" \
     "objectives without weights" algorithm=raco "$two"
 bad 1 'raco.weights: they sum to 0.9 and must sum to 1' \
     "weights that do not sum to one" algorithm=raco "$two" raco.weights=[0.5,0.4]

@@ -34,7 +34,7 @@ struct objectives {
 
 /* ---- settings */
 
-static int check_weights(const struct config *c, const struct algorithm *a)
+int check_objective_weights(const struct config *c, const struct algorithm *a)
 {
     const struct reals *w = &c->raco.weights;
     bool rollouts = algorithm_source(a, c) == SOURCE_PROMPTS;
@@ -72,7 +72,7 @@ static int objectives_check(const struct config *c, const struct algorithm *a)
     int rc = RL_OK;
 
     TRY(pairs_check_loss(c, a));
-    TRY(check_weights(c, a));
+    TRY(check_objective_weights(c, a));
     if (strcmp(a->name, "modpo") == 0)
         TRY(check_main(c));
     if (algorithm_source(a, c) == SOURCE_PROMPTS)

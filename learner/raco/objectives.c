@@ -9,15 +9,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "learner/preference/pairs.h"
 #include "learner/raco/raco.h"
 
 const char *raco_name(const struct learner *ln, int i)
 {
-    static const char *const numbers[] = { "0", "1", "2", "3", "4", "5", "6", "7" };
+    const struct raco *r = ln->state;
 
-    if (i < ln->config->n_rewards)
-        return ln->config->rewards[i].name;
-    return numbers[i % 8];
+    return r->names ? r->names[i] : ln->config->rewards[i].name;
 }
 
 double *raco_terms(const struct raco *r, int g, int p)
@@ -40,8 +39,8 @@ static double score_of(const struct learner *ln, const struct batch *b, int n, i
 static void score_group(const struct learner *ln, const struct batch *b, int g)
 {
     const struct raco *r = ln->state;
-    double penalty = ln->config->dpo.missing_eos_penalty;
     bool online = !(b->filled & COL_LABEL);
+    double penalty = online ? ln->config->dpo.missing_eos_penalty : 0;
     double *sum = r->scores + (size_t)b->k * (size_t)r->K;
 
     for (int s = 0; s < b->k; s++) {
@@ -56,18 +55,6 @@ static void score_group(const struct learner *ln, const struct batch *b, int g)
                 sum[s] += r->w[i] * *y;
         }
     }
-}
-
-struct group_rows { const struct batch *b; int first; };
-
-static bool same_response(int i, int j, void *user)
-{
-    const struct group_rows *g = user;
-    const int *start = g->b->start + g->first;
-    size_t length = (size_t)(start[i + 1] - start[i]);
-    const int *a = g->b->tokens + start[i], *b = g->b->tokens + start[j];
-
-    return length == (size_t)(start[j + 1] - start[j]) && memcmp(a, b, length * sizeof *a) == 0;
 }
 
 /* +1, -1, 0, or NAN without an opinion. */
@@ -135,7 +122,7 @@ void raco_label(struct learner *ln, const struct batch *b, int g)
     score_group(ln, b, g);
     /* Equal sums are no tie here: the objectives may pull either way. */
     label_group(pairs, r->scores + (size_t)b->k * (size_t)r->K, b->k, r->pairing, TIE_FIRST, 0,
-                same_response, &rows);
+                same_row, &rows);
     for (int p = 0; p < r->pairs_per_group; p++) {
         if (b->filled & COL_LABEL)
             pairs[p].weight *= b->weight[rows.first];

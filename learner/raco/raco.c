@@ -12,27 +12,9 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "learner/preference/pairs.h"
 
 /* ---- settings */
-
-static int check_weights(const struct config *c, const struct algorithm *a)
-{
-    const struct reals *w = &c->raco.weights;
-    double sum = 0;
-
-    if (w->count == 0)
-        return rl_error(RL_EINVAL, "%s: missing key 'raco.weights': %s needs a weight for each "
-                        "reward (%d), of sum 1", c->path, a->name, c->n_rewards);
-    if (w->count != c->n_rewards)
-        return rl_error(RL_EINVAL, "%s: raco.weights: %d weights for %d rewards",
-                        config_where(c, "raco.weights"), w->count, c->n_rewards);
-    for (int i = 0; i < w->count; i++)
-        sum += w->items[i];
-    if (!(fabs(sum - 1) <= 1e-6))
-        return rl_error(RL_EINVAL, "%s: raco.weights: they sum to %.9g and must sum to 1",
-                        config_where(c, "raco.weights"), sum);
-    return RL_OK;
-}
 
 static int check_loss(const struct config *c)
 {
@@ -57,21 +39,17 @@ static int raco_check(const struct config *c, const struct algorithm *a)
     int rc = RL_OK;
 
     TRY(check_loss(c));
-    if (c->n_rewards > COMBINE_MAX)
-        return rl_error(RL_EINVAL, "%s: rewards: %d objectives; %s takes %d at most",
-                        config_where(c, "rewards"), c->n_rewards, a->name, COMBINE_MAX);
-    TRY(check_weights(c, a));
+    TRY(check_objective_weights(c, a));
+    if (c->raco.weights.count > COMBINE_MAX)
+        return rl_error(RL_EINVAL, "%s: raco.weights: %d objectives; %s takes %d at most",
+                        config_where(c, "raco.weights"), c->raco.weights.count, a->name,
+                        COMBINE_MAX);
     if (strcmp(a->variant, "raco") != 0 && strcmp(rule_name(c, a), a->variant) != 0)
         return rl_error(RL_EINVAL, "%s: raco.combine: \"%s\" does not go with algorithm \"%s\" "
                         "(%s)", config_where(c, "raco.combine"), c->raco.combine, a->name,
                         config_where(c, "algorithm"));
-    if (c->samples_per_prompt < 2)
-        return rl_error(RL_EINVAL, "%s: samples_per_prompt: %s compares responses and needs 2 or "
-                        "more", config_where(c, "samples_per_prompt"), a->name);
-    if (strcmp(c->dpo.pairing, "pair") == 0 && c->samples_per_prompt != 2)
-        return rl_error(RL_EINVAL, "%s: dpo.pairing: \"pair\" needs samples_per_prompt = 2, which "
-                        "is %lld (%s)", config_where(c, "dpo.pairing"),
-                        (long long)c->samples_per_prompt, config_where(c, "samples_per_prompt"));
+    if (algorithm_source(a, c) == SOURCE_PROMPTS)
+        TRY(pairs_check_rollouts(c, a));
 done:
     return rc;
 }
@@ -109,12 +87,30 @@ static bool always_weights(const struct raco *r)
     return (cagrad && r->set.c == 0) || (r->K == 1 && (!cagrad || r->set.k1_is_dpo));
 }
 
+/* Signs or data sets of the records, against the weights. */
+static int name_objectives(struct learner *ln)
+{
+    const struct config *c = ln->config;
+    struct raco *r = ln->state;
+
+    if (algorithm_source(ln->algorithm, c) != SOURCE_PAIRS)
+        return RL_OK;
+    if (ln->records)
+        records_objectives(ln->records, &r->names);
+    if (ln->objectives != c->raco.weights.count)
+        return rl_error(RL_EINVAL, "%s: raco.weights: %d weights for the %d objectives of the "
+                        "pairs (their signs, or the files)", config_where(c, "raco.weights"),
+                        c->raco.weights.count, ln->objectives);
+    return RL_OK;
+}
+
 static int raco_setup(struct learner *ln)
 {
     const struct config *c = ln->config;
     struct raco *r = ln->state;
     int rc = RL_OK;
 
+    TRY(name_objectives(ln));
     TRY(pairing_parse(&r->pairing, c->dpo.pairing));
     r->rule = combine_find(rule_name(c, ln->algorithm));
     fill_settings(r, c);
@@ -295,7 +291,8 @@ done:
 }
 
 const struct method method_raco = {
-    .state = sizeof(struct raco), .columns = raco_columns, .check = raco_check,
+    .state = sizeof(struct raco), .sources = 1u << SOURCE_PAIRS, .columns = raco_columns,
+    .check = raco_check,
     .setup = raco_setup, .layout = raco_layout, .open = raco_open, .close = raco_close,
     .bytes = raco_bytes, .values = raco_values, .targets = raco_targets, .count = raco_count,
     .loss = raco_loss, .gradients = raco_gradients, .report = raco_report,

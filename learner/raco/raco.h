@@ -41,6 +41,7 @@ struct raco {
     enum pairing pairing;
     bool solves;                /* a depends on the gradients */
     int K;
+    const char *const *names;   /* (K) of the records' objectives; NULL: the rewards' */
     double w[COMBINE_MAX];
     int pairs_per_group, stride;        /* doubles of a pair's terms */
 
