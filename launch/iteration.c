@@ -216,6 +216,37 @@ done:
     return rc;
 }
 
+/* Groups first .. first + P of the records in file order; those behind the last record weigh 0. */
+static void preview_batch(struct run *r, struct batch *b, int64_t first)
+{
+    ring_begin(&r->train, 0);
+    b->status = records_next(r->inputs.records, false, (uint64_t)r->config->seed, first, b);
+    for (int n = 0; n < b->N; n++)
+        if (first + b->group + n / b->k >= records_count(r->inputs.records))
+            b->weight[n] = 0;
+}
+
+/* The records that the method wants to look at before it trains on them. */
+static int preview(struct run *r)
+{
+    struct batch *b = ring_batch(&r->train, ROLE_LEARNER, 0);
+    int64_t wanted, count;
+    int rc = RL_OK;
+
+    if (!run_holds(r, ROLE_LEARNER) || !r->inputs.records)
+        return RL_OK;
+    wanted = learner_preview(r->learner);
+    count = records_count(r->inputs.records);
+    for (int64_t first = 0; first < wanted && first < count; first += r->train.P) {
+        preview_batch(r, b, first);
+        TRY(learner_preview_add(r->learner, b));
+    }
+    if (wanted > 0)
+        TRY(learner_preview_end(r->learner));
+done:
+    return rc;
+}
+
 int run_begin(struct run *r)
 {
     int64_t ahead = run_lag(r);
@@ -226,6 +257,7 @@ int run_begin(struct run *r)
     if (r->step > 0)
         return RL_OK;                   /* the queue came with the checkpoint */
     TRY(observe(r));
+    TRY(comm_agree(r->world, preview(r)));
     rc = evaluate_if_due(r);
     TRY(comm_agree(r->world, rc));
     if (evaluation_due(r))

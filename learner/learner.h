@@ -90,8 +90,9 @@ struct learner_size {
 int64_t learner_bytes(const struct learner_size *size);
 
 /* Before the first update of a run, some methods look at the records: learner_preview says how many
- * (0: none, or they have, in the run that is resumed), add takes a batch of them in file order, end
- * makes of them what goes on in checkpoints.  add and end: Collective, the same on every rank. */
+ * (0: none, or they have, in the run that is resumed), add takes a batch of them in file order
+ * (rows of weight 0 do not count), end makes of them what goes on in checkpoints.  add and end:
+ * Collective, the same on every rank. */
 int64_t learner_preview(struct learner *ln);
 int learner_preview_add(struct learner *ln, const struct batch *b);
 int learner_preview_end(struct learner *ln);

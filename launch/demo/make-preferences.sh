@@ -10,3 +10,6 @@ here=launch/demo
 for kind in pairs lists singles joint variants objectives; do
     "$work/preferences" "$kind" < "$work/samples.jsonl" > "$here/$kind.jsonl"
 done
+"$BUILD/rankwise" generate "$here/model" --prompts "$here/held-out.jsonl" -n 4 --max-new 64 \
+    --seed 8 --json > "$work/held-out-samples.jsonl"
+"$work/preferences" held-out < "$work/held-out-samples.jsonl" > "$here/held-out-pairs.jsonl"

@@ -5,6 +5,7 @@
  *
  *   pairs        the gladdest against the least glad sample; every eighth label is wrong, all of
  *                them by annotator 1
+ *   held-out     the same without wrong labels
  *   lists        all samples with their scores
  *   singles      one sample: is it glad?
  *   joint        a glad story and one that is not, of two prompts (DOVE)
@@ -115,11 +116,11 @@ static void add_pair(struct text *t, const struct sample *chosen, const struct s
     add(t, "rejected", rejected->text);
 }
 
-static void pairs(struct text *t, int most)
+static void labelled(struct text *t, int most, int wrong_every)
 {
     for (int i = 0, n = 0; i < n_groups && n < most; i++) {
         const struct group *g = &groups[i];
-        bool wrong = n % 8 == 7;
+        bool wrong = n % wrong_every == wrong_every - 1;
         const struct sample *w = wrong ? g->worst : g->best, *l = wrong ? g->best : g->worst;
         if (g->best->glad == g->worst->glad)
             continue;
@@ -128,6 +129,16 @@ static void pairs(struct text *t, int most)
                   g->best->glad, g->worst->glad, n++ % 2);
         put(t);
     }
+}
+
+static void pairs(struct text *t, int most)
+{
+    labelled(t, most, 8);
+}
+
+static void held_out(struct text *t, int most)
+{
+    labelled(t, most, most + 1);
 }
 
 static void lists(struct text *t, int most)
@@ -204,9 +215,9 @@ static void objectives(struct text *t, int most)
 }
 
 static const struct { const char *kind; void (*write)(struct text *, int); int most; } kinds[] = {
-    { "pairs", pairs, 120 },   { "lists", lists, 60 },       { "singles", singles, 160 },
-    { "joint", joint, 48 },    { "variants", variants, 64 }, { "objectives", objectives, 96 },
-    { NULL, NULL, 0 },
+    { "pairs", pairs, 120 },   { "held-out", held_out, 48 }, { "lists", lists, 60 },
+    { "singles", singles, 160 }, { "joint", joint, 48 },     { "variants", variants, 64 },
+    { "objectives", objectives, 96 },                        { NULL, NULL, 0 },
 };
 
 int main(int argc, char **argv)
@@ -220,7 +231,8 @@ int main(int argc, char **argv)
     while (kinds[i].kind && (argc != 2 || strcmp(kinds[i].kind, argv[1]) != 0))
         i++;
     if (!kinds[i].kind) {
-        fprintf(stderr, "usage: preferences pairs|lists|singles|joint|variants|objectives\n");
+        fprintf(stderr, "usage: preferences pairs|held-out|lists|singles|joint|variants|"
+                        "objectives\n");
         return 1;
     }
     while ((bytes = getline(&buffer, &room, stdin)) > 0)
