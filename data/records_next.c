@@ -99,11 +99,12 @@ done:
     return rc;
 }
 
-/* Column i of two rows: 1 and 0, so that the difference is the sign of objective i. */
-static void set_signs(const struct group *g)
+/* Column i of the pair that begins with row n: 1 and 0, so that the difference is the sign of
+ * objective i. */
+static void set_signs(const struct group *g, int n)
 {
     struct batch *b = g->b;
-    double *chosen = b->reward + (size_t)(b->N - 2) * b->R, *rejected = chosen + b->R;
+    double *chosen = b->reward + (size_t)n * b->R, *rejected = chosen + b->R;
 
     for (int c = 0; c < g->r->n_signs; c++) {
         chosen[c] = g->item->sign[c] > 0;
@@ -117,7 +118,7 @@ static int add_pair(const struct group *g)
 
     TRY(add_answer(g, 0, g->item->weight));
     TRY(add_answer(g, 1, g->item->weight));
-    set_signs(g);
+    set_signs(g, g->b->N - 2);
 done:
     return rc;
 }
@@ -139,6 +140,7 @@ static int add_list(const struct group *g)
     for (int a = 0; a < g->r->k; a++)
         TRY(add_answer(g, a < g->item->answers ? a : 0, a < g->item->answers ? g->item->weight
                                                                              : 0));
+    set_signs(g, g->b->N - g->r->k);            /* only pairs have signs */
 done:
     return rc;
 }

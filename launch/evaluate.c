@@ -64,7 +64,7 @@ static int evaluate_pairs(struct run *r, int i)
         records_objectives(ring->size.records, &names);
         prefix_of(r->config->eval_pairs.items[i], "", prefix, sizeof prefix);
         TRY(learner_measure_pairs(r->learner, b, r->metrics, prefix, names));
-        TRY(learner_held_out(r->learner, b, i == 0, r->metrics, prefix));
+        TRY(learner_held_out(r->learner, b, i, r->metrics, prefix));
     }
 done:
     return comm_agree(r->world, rc);

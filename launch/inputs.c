@@ -66,18 +66,6 @@ static int check_held_out(const struct inputs *in, const struct config *c)
                     config_where(c, key), key, c->algorithm);
 }
 
-/* A head of scores in place of the vocabulary's, for what the records tell apart. */
-static int set_scores(struct inputs *in, const struct config *c)
-{
-    struct heads heads = { .random = true, .seed = (uint64_t)c->seed };
-
-    if (!scores_only(in, c))
-        return RL_OK;
-    algorithm_scores(in->algorithm, c, inputs_objectives(in), records_annotators(in->records),
-                     &heads.verdict, &heads.scores);
-    return source_set_heads(&in->policy, &heads);
-}
-
 static int open_sources(struct inputs *in, const struct config *c)
 {
     int rc = RL_OK;
@@ -217,6 +205,41 @@ static int open_pairs(struct inputs *in, const struct config *c)
         in->eval_pairs[i] = record_size(in, in->eval_records[i]);
         TRY(eval_size(c, one.items[0], records_count(in->eval_records[i]), &in->eval_pairs[i]));
     }
+done:
+    return rc;
+}
+
+/* Users that a reward model must know: of all records, and those it knows already. */
+static int count_users(const struct inputs *in)
+{
+    int users = in->policy.stored.verdict.users;
+
+    if (in->records)
+        users = longer(users, records_annotators(in->records));
+    for (int i = 0; i < in->n_eval_pairs; i++)
+        users = longer(users, records_annotators(in->eval_records[i]));
+    return users;
+}
+
+/* A head of scores in place of the vocabulary's, for what the records tell apart. */
+static int set_scores(struct inputs *in, const struct config *c)
+{
+    struct source *s = &in->policy;
+    struct heads heads = { .random = true, .seed = (uint64_t)c->seed };
+    bool trained;
+    int rc = RL_OK;
+
+    if (!scores_only(in, c))
+        return RL_OK;
+    algorithm_scores(in->algorithm, c, inputs_objectives(in), count_users(in), &heads.verdict,
+                     &heads.scores);
+    trained = verdict_same(&heads.verdict, &s->stored.verdict) &&
+              heads.scores == s->stored.scores;
+    if (strcmp(c->algorithm, "pal") == 0 && strcmp(c->pal.fit, "users") == 0 && !trained)
+        return rl_error(RL_EINVAL, "%s: pal.fit: \"users\" needs a model that pal has trained, "
+                        "with the same pal.dim, pal.prototypes and pal.model; %s is none",
+                        config_where(c, "pal.fit"), s->path);
+    TRY(source_set_heads(s, &heads));
 done:
     return rc;
 }

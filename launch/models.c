@@ -286,6 +286,11 @@ static void list_skipped(const struct source *s, const char *skip[6])
     skip[n] = NULL;
 }
 
+void source_start_scores(const struct source *s, struct model *m)
+{
+    model_randomize_scores(m, s->heads.seed, s->heads.random ? 1 / sqrt(s->shape.C + 1.0) : 0);
+}
+
 /* The trunk and the heads that the files hold as the model has them; a new score head starts. */
 static int load(const struct source *s, struct model *m)
 {
@@ -300,7 +305,7 @@ static int load(const struct source *s, struct model *m)
         return rl_error(RL_ENOFIT, "no memory for the list of %d arrays", n);
     n = list_arrays(s, m, list);
     list_skipped(s, skip);
-    model_randomize_scores(m, s->heads.seed, s->heads.random ? 1 / sqrt(s->shape.C + 1.0) : 0);
+    source_start_scores(s, m);
     if (s->is_checkpoint) {
         TRY(checkpoint_open(&c, s->path));
         TRY(checkpoint_load_arrays(c, s->path, "weights", list, n, skip, model_weights(m)));

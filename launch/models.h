@@ -56,6 +56,9 @@ void source_close(struct source *s);                             /* fine on a ze
  * of another shape than config.json says.  The caller destroys it. */
 int source_model(struct model **m, const struct source *s, struct compute *compute);
 
+/* The score head of a model whose other weights come from elsewhere, as source_model starts it when
+ * the files have none. */
+void source_start_scores(const struct source *s, struct model *m);
 /* From here on the source is a model with these heads: its shape, what source_model makes and its
  * config.json, so that checkpoints and exports say what they hold.  RL_EINVAL: a vocabulary head
  * that the files do not have. */

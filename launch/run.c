@@ -25,7 +25,7 @@ static int open_policy(struct run *r)
     TRY(model_create(&r->policy, &r->inputs.policy.shape, r->compute));
     if (random) {
         model_randomize(r->policy, (uint64_t)r->config->seed, 0.02);
-        model_randomize_scores(r->policy, 0, 0);        /* a value head starts at zero */
+        source_start_scores(&r->inputs.policy, r->policy);
     }
 done:
     return rc;
@@ -41,7 +41,7 @@ static int open_critic(struct run *r)
         return source_model(&r->critic, &r->inputs.critic, r->compute);
     TRY(model_create(&r->critic, &r->inputs.critic.shape, r->compute));
     model_randomize(r->critic, (uint64_t)r->config->seed, 0.02);
-    model_randomize_scores(r->critic, 0, 0);
+    source_start_scores(&r->inputs.critic, r->critic);
 done:
     return rc;
 }

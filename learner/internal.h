@@ -67,7 +67,7 @@ struct method {
     int (*report)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
     int (*finish)(struct learner *ln, const struct batch *b, struct metrics *m);    /* Collective */
     /* learner_held_out, when the method has its own measure.  Collective. */
-    int (*held_out)(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
+    int (*held_out)(struct learner *ln, const struct batch *b, int set, struct metrics *m,
                     const char *prefix);
     /* A look at the records before the first update: see learner_preview. */
     int64_t (*preview)(struct learner *ln);

@@ -119,11 +119,11 @@ void learner_set_text(struct learner *ln, const struct batch *text);
  * Collective. */
 int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m,
                     const char *prefix);
-/* Held-out records of a batch of any size.  A reward model: <prefix>accuracy of this batch; then
- * rm/accuracy, rm/ece and rm/temperature over it and those before it, from the last one that was
- * `first`; the temperature is kept with the model.  Does nothing for a method without a measure of
- * its own.  Collective. */
-int learner_held_out(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
+/* Held-out records: a batch of any size, of held-out file `set`.  A reward model: <prefix>accuracy
+ * of this batch; then rm/accuracy, rm/ece and rm/temperature over it and those since file 0; the
+ * temperature is kept with the model.  With a head for each file of training, file i is head i's.
+ * Does nothing for a method without a measure of its own.  Collective. */
+int learner_held_out(struct learner *ln, const struct batch *b, int set, struct metrics *m,
                      const char *prefix);
 /* Evaluation on pairs (VIEW_PAIRS): <prefix>ranking_accuracy (S_w >= S_l, no reference),
  * <prefix>ranking_accuracy_per_token, <prefix>perplexity of the chosen, and with a reference

@@ -180,8 +180,8 @@ static void train_reward_model(struct run *r, struct config config, struct comm 
     open_run(r, config, "cpu", team, P);
     for (int i = 0; i < UPDATES; i++)
         update(r);
-    check_ok(learner_held_out(r->learner, r->b, true, r->m, "eval/a/"));
-    check_ok(learner_held_out(r->learner, r->b, false, r->m, "eval/b/"));
+    check_ok(learner_held_out(r->learner, r->b, 0, r->m, "eval/a/"));
+    check_ok(learner_held_out(r->learner, r->b, 1, r->m, "eval/b/"));
 }
 
 static void compare_reward_model(struct run *one, struct run *team)

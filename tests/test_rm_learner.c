@@ -264,8 +264,9 @@ static void test_held_out_pairs_give_accuracy_and_a_temperature(void **state)
         open_kind(&r, c, "cpu");
         for (int k = 0; k < 60; k++)
             update(&r);
-        assert_ok(learner_held_out(r.learner, r.b, true, r.m, "eval/x/"));
-        assert_true(metrics_get(r.m, "eval/x/accuracy", 0) > 0.8);
+        assert_ok(learner_held_out(r.learner, r.b, 0, r.m, "eval/x/"));
+        if (i != 1)             /* there file 0 is head 0's, and half of the records are not */
+            assert_true(metrics_get(r.m, "eval/x/accuracy", 0) > 0.8);
         assert_true(metrics_get(r.m, "rm/accuracy", 0) == metrics_get(r.m, "eval/x/accuracy", 1));
         assert_true(metrics_get(r.m, "rm/temperature", 0) > 0);
         assert_true(metrics_has(r.m, "rm/ece") && metrics_has(r.m, "rm/ece_fitted"));

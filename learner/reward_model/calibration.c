@@ -33,13 +33,14 @@ double calibration_ece(const double *gaps, int n, int bins, double temperature)
     return ece;
 }
 
-/* d/da of the mean of softplus(-a gap): rises with a, because the mean is convex in a. */
+/* d/da of the sum of t softplus(-a gap) + (1 - t) softplus(a gap), t the target: it rises with a,
+ * because the sum is convex in a. */
 static double slope(const double *gaps, int n, double a)
 {
-    double sum = 0;
+    double sum = 0, target = (n + 1.0) / (n + 2.0);
 
     for (int i = 0; i < n; i++)
-        sum -= gaps[i] * sigmoid(-a * gaps[i]);
+        sum += gaps[i] * (sigmoid(a * gaps[i]) - target);
     return sum;
 }
 

@@ -11,6 +11,7 @@
 struct held_out {
     struct learner *ln;
     const struct batch *b;
+    int set;                    /* of the held-out files: that of the training files */
     int room;                   /* pairs of a record, at most */
     struct rm_pair *pairs;      /* (room) of one record */
     int first;                  /* record that the micro-batch begins with */
@@ -28,8 +29,11 @@ static void measure(struct held_out *e, int g, int at)
 
     for (int p = 0; p < n; p++, out += HELD_TERMS) {
         int place[2] = { at + e->pairs[p].w, at + e->pairs[p].l };
-        struct duel duel = rm_duel(ln, e->b, g, &e->pairs[p], place, 0);
+        struct duel duel;
 
+        if (rm_heads_of_sets(ln, e->b))
+            e->pairs[p].head = e->set < ln->scores ? e->set : 0;
+        duel = rm_duel(ln, e->b, g, &e->pairs[p], place, 0);
         out[HELD_WEIGHT] = e->pairs[p].weight;
         out[HELD_GAP] = duel_eval(&duel, rm->scratch).gap;
     }
@@ -123,14 +127,14 @@ done:
     return rc;
 }
 
-int rm_held_out(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
+int rm_held_out(struct learner *ln, const struct batch *b, int set, struct metrics *m,
                 const char *prefix)
 {
     struct reward_model *rm = ln->state;
-    struct held_out e = { .ln = ln, .b = b, .room = rm_room(ln, b->k) };
+    struct held_out e = { .ln = ln, .b = b, .set = set, .room = rm_room(ln, b->k) };
     int from = 0, rc = b->status;
 
-    if (first)
+    if (set == 0)
         rm->n_gaps = 0;
     e.pairs = calloc((size_t)e.room, sizeof *e.pairs);
     if (rc == RL_OK && !e.pairs)
@@ -147,8 +151,8 @@ done:
     return rc;
 }
 
-int learner_held_out(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
+int learner_held_out(struct learner *ln, const struct batch *b, int set, struct metrics *m,
                      const char *prefix)
 {
-    return ln->method->held_out ? ln->method->held_out(ln, b, first, m, prefix) : RL_OK;
+    return ln->method->held_out ? ln->method->held_out(ln, b, set, m, prefix) : RL_OK;
 }

@@ -42,6 +42,13 @@ bool algorithm_scores(const struct algorithm *a, const struct config *c, int obj
     return true;
 }
 
+static enum view rm_view(const struct config *c, const struct algorithm *a)
+{
+    (void)c;
+    (void)a;
+    return VIEW_LISTS;                  /* a pair is a list of two */
+}
+
 static int rm_check(const struct config *c, const struct algorithm *a)
 {
     struct verdict v;
@@ -293,14 +300,14 @@ static void rm_close(struct learner *ln)
 }
 
 const struct method method_reward_model = {
-    .state = sizeof(struct reward_model), .check = rm_check, .setup = rm_setup,
+    .state = sizeof(struct reward_model), .view = rm_view, .check = rm_check, .setup = rm_setup,
     .layout = rm_layout, .open = rm_open, .close = rm_close, .values = rm_values,
     .targets = rm_targets, .count = rm_count, .loss = rm_loss, .report = rm_report,
     .held_out = rm_held_out,
 };
 
 const struct method method_more = {
-    .state = sizeof(struct reward_model), .check = rm_check, .setup = rm_setup,
+    .state = sizeof(struct reward_model), .view = rm_view, .check = rm_check, .setup = rm_setup,
     .layout = rm_layout, .open = rm_open, .close = rm_close, .values = rm_values,
     .targets = rm_targets, .look = more_look, .prepare = more_prepare, .count = rm_count,
     .loss = rm_loss, .report = rm_report, .held_out = rm_held_out,

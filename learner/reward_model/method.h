@@ -58,6 +58,8 @@ struct reward_model {
  * to the bit are none. */
 int rm_pairs(const struct learner *ln, const struct batch *b, int g, struct rm_pair *out);
 int rm_room(const struct learner *ln, int k);
+/* Is there a head for each data set, rather than each column of signs? */
+bool rm_heads_of_sets(const struct learner *ln, const struct batch *b);
 
 /* ---- method.c */
 /* The duel of a pair whose rows are at places w and l of the micro-batch; slopes: they go to dscore
@@ -74,7 +76,7 @@ int more_prepare(struct learner *ln, const struct batch *b);
 void more_report(struct learner *ln, struct metrics *m);
 
 /* ---- held_out.c */
-int rm_held_out(struct learner *ln, const struct batch *b, bool first, struct metrics *m,
+int rm_held_out(struct learner *ln, const struct batch *b, int set, struct metrics *m,
                 const char *prefix);
 
 #endif

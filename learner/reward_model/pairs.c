@@ -20,6 +20,11 @@ int rm_room(const struct learner *ln, int k)
     return k * (k - 1) / 2 * heads;
 }
 
+bool rm_heads_of_sets(const struct learner *ln, const struct batch *b)
+{
+    return ln->shape.verdict.kind == VERDICT_SCORES && ln->scores > 1 && b->R == 1;
+}
+
 static bool equal_rows(const struct batch *b, int i, int j)
 {
     int n = b->start[i + 1] - b->start[i];
@@ -49,7 +54,7 @@ static bool pair_of(const struct learner *ln, const struct batch *b, int i, int 
 /* The head of a pair by column r: of a data set when records say which. */
 static int head_of(const struct learner *ln, const struct batch *b, int first, int r)
 {
-    if (ln->shape.verdict.kind != VERDICT_SCORES || ln->scores == 1 || b->R > 1)
+    if (!rm_heads_of_sets(ln, b))
         return r;
     return b->objective[first] >= 0 && b->objective[first] < ln->scores ? b->objective[first] : 0;
 }
