@@ -170,6 +170,14 @@ struct config {
     double deadline;            /* seconds any wait may take before the late rank is named */
 
     /* evaluation, records */
+    struct {                    /* for `rankwise eval`, but for alpha */
+        char *against;          /* "reference", "none" or a model */
+        char *judge;            /* the file of a judge template; NULL: none */
+        char *judge_model;      /* NULL: the reference model */
+        int64_t samples;        /* responses to each held-out prompt */
+        int64_t resamples;      /* of the bootstrap behind the intervals of means */
+        double alpha;           /* probability that a label is right */
+    } eval;
     int64_t eval_every;         /* steps; 0: never */
     int64_t eval_rows;          /* at most this many held-out prompts; 0: all */
     int64_t checkpoint_every;   /* steps; 0: only at the end and when asked to stop */

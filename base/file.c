@@ -206,3 +206,18 @@ int path_join(char *out, size_t room, const char *dir, const char *name)
         return rl_error(RL_EINVAL, "path too long: %s%s%s", dir, slash, name);
     return RL_OK;
 }
+
+void path_stem(const char *path, char *out, size_t room)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n = strlen(name);
+
+    if (n > 3 && strcmp(name + n - 3, ".gz") == 0)
+        n -= 3;
+    for (size_t i = n; i-- > 1;)
+        if (name[i] == '.') {
+            n = i;
+            break;
+        }
+    snprintf(out, room, "%.*s", (int)n, name);
+}

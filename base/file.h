@@ -20,5 +20,8 @@ int folder_make(const char *path);         /* with parents; fine if it is there 
 int file_cut(const char *path, size_t bytes);
 /* dir + "/" + name into out; RL_EINVAL if it does not fit. */
 int path_join(char *out, size_t room, const char *dir, const char *name);
+/* The name of a file without folder, last ending and .gz: "stories.eval" of
+ * a/stories.eval.jsonl.gz; what does not fit is cut. */
+void path_stem(const char *path, char *out, size_t room);
 
 #endif

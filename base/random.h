@@ -17,6 +17,7 @@ enum purpose {          /* numbers are part of the bit contract: append, never r
     PURPOSE_MINIBATCH = 8, /* which rows of a step are trained on together */
     PURPOSE_REFERENCE = 9, /* a token of a response that is observed before training */
     PURPOSE_ALPHA = 10, /* how objectives weigh on a pair (amopo) */
+    PURPOSE_BOOTSTRAP = 11, /* which prompts a resample of an evaluation has */
 };
 
 struct counter {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "data/lines.h"
 #include "data/records_internal.h"
@@ -223,22 +224,6 @@ static int name_objectives(struct records *r)
 
 /* ---- open, close */
 
-/* Without folder and endings: "tldr" of data/tldr.jsonl.gz, "stories.eval" of stories.eval.jsonl */
-static void stem_of(const char *path, char out[RECORD_NAME])
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    size_t n = strlen(name);
-
-    if (n > 3 && strcmp(name + n - 3, ".gz") == 0)
-        n -= 3;
-    for (size_t i = n; i-- > 1;)
-        if (name[i] == '.') {
-            n = i;
-            break;
-        }
-    snprintf(out, RECORD_NAME, "%.*s", n < RECORD_NAME ? (int)n : RECORD_NAME - 1, name);
-}
-
 static int copy_settings(struct records *r, const struct strings *paths,
                          const struct records_settings *s)
 {
@@ -259,7 +244,7 @@ static int copy_settings(struct records *r, const struct strings *paths,
         r->sets[f].path = strdup(paths->items[f]);
         if (!r->sets[f].path)
             return rl_error(RL_ENOFIT, "no memory for records");
-        stem_of(paths->items[f], r->sets[f].name);
+        path_stem(paths->items[f], r->sets[f].name, sizeof r->sets[f].name);
     }
     return RL_OK;
 }

@@ -1,9 +1,10 @@
 /* Evaluation on held-out data: rewards, KL and lengths of completions of eval_prompts, sampled and
  * greedy, ranking of eval_pairs, and perplexity of eval_text.  The same ring as training, with its
  * own batches and random numbers. */
-#include <string.h>
+#include <stdio.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "compute/math.h"
 #include "launch/run.h"
@@ -15,21 +16,13 @@ bool evaluation_due(const struct run *r)
     return c->eval_every > 0 && (r->step % c->eval_every == 0 || r->step == c->steps);
 }
 
-/* "eval/stories.eval/": the stem of the file's name, without folder and last ending (and .gz). */
+/* "eval/stories.eval/", "eval/stories.eval/greedy/" */
 static void prefix_of(const char *path, const char *more, char *out, size_t room)
 {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    size_t n = strlen(name);
+    char stem[256];
 
-    if (n > 3 && strcmp(name + n - 3, ".gz") == 0)
-        n -= 3;
-    for (size_t i = n; i-- > 1;)
-        if (name[i] == '.') {
-            n = i;
-            break;
-        }
-    snprintf(out, room, "eval/%.*s/%s", (int)n, name, more);
+    path_stem(path, stem, sizeof stem);
+    snprintf(out, room, "eval/%s/%s", stem, more);
 }
 
 static int evaluate_prompts(struct run *r, const char *more)

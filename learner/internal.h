@@ -10,7 +10,7 @@
  *   targets.c       labels        losses/   losses       measure.c      means without a gradient
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
- *   pairs.c         evaluation on pairs
+ *   ranked.c        evaluation on pairs
  *   ptx.c           rows of text beside a batch
  */
 #ifndef LEARNER_INTERNAL_H

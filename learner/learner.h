@@ -127,9 +127,10 @@ int learner_held_out(struct learner *ln, const struct batch *b, int set, struct 
                      const char *prefix);
 /* Evaluation on pairs (VIEW_PAIRS): <prefix>ranking_accuracy (S_w >= S_l, no reference),
  * <prefix>ranking_accuracy_per_token, <prefix>perplexity of the chosen, and with a reference
- * <prefix>accuracy and margin.  With several reward columns each has its own, "/name" of
- * objectives[] at the end; pairs that are equal in a column are left out of it.  Nothing for a
- * policy without a vocabulary head.  The batch may be of any size.  Collective. */
+ * <prefix>accuracy, margin, ranking_accuracy_ideal (ranked.h).  With several reward columns each
+ * has its own, "/name" of objectives[] at the end; pairs that are equal in a column are left out of
+ * it.  Nothing for a policy without a vocabulary head.  The batch may be of any size.
+ * Collective. */
 int learner_measure_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
                           const char *prefix, const char *const *objectives);
 /* Evaluation on text: summed negative log-likelihood of the rows of a batch of any size, and the

@@ -5,8 +5,6 @@
  *
  * n tokens predicted, w the weight of the record (text: 1), sums over all ranks.  Groups are single
  * rows; there is no actor, reward or reference. */
-#include <math.h>
-
 #include "base/status.h"
 #include "learner/internal.h"
 
@@ -77,9 +75,6 @@ static int lm_loss(struct learner *ln, const struct batch *b)
         int n = micro->row[i], from, end = row_response(b, n, &from);
         int shift = micro->start[i] - b->start[n];
         double w = weight_of(b, n), nll = -row_sum(micro->logp, from + shift, end + shift);
-        if (!isfinite(nll))
-            return rl_error(RL_ENAN, "step %lld: the log-probability of row %lld is %g",
-                            (long long)b->step + 1, (long long)b->prompt[n] + 1, -nll);
         lm->terms[n * LM_TERMS + LM_NLL] = w * nll;
         row_fill(micro->dlogp, from + shift, end + shift, -w / ln->total);
     }

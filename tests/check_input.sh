@@ -47,7 +47,7 @@ bad 1 'raco.weights: they sum to 0.9 and must sum to 1' \
 bad 1 'raco.weights: 3 weights for 2 rewards' \
     "weights of other objectives" algorithm=mgda "$two" raco.weights=[0.5,0.3,0.2]
 bad 1 'raco.weights: -0.5 is out of range' \
-    "a negative weight" algorithm=pcgrad "$two" raco.weights=[-0.5,1]
+    "a negative weight" algorithm=pcgrad "$two" raco.weights=[-0.5,1.5]
 bad 1 'raco.combine: .mgda. does not go with algorithm .cagrad.' \
     "a rule for another algorithm" algorithm=cagrad "$two" raco.weights=[0.5,0.5] raco.combine=mgda
 
@@ -95,6 +95,38 @@ bad 1 'rewards.0.: kind: .*"wrods"; the nearest is "words"' \
     "an unknown reward" 'rewards={kind="wrods";}'
 bad 1 'rewards.0.: pattern: .*Unmatched' "a bad pattern" 'rewards={kind="regex";pattern="(";}'
 
+# ---- records
+p='"prompt":"Tom had a red ball."'
+good="{$p,\"chosen\":\"He smiled.\",\"rejected\":\"He cried.\"}"
+offline='source="pairs"'
+# record PATTERN NAME LINE key=value...: a file of a good line and this one, as line 2
+record() {
+    pattern=$1 name=$2; printf '%s\n%s\n' "$good" "$3" > "$WORK/records.jsonl"; shift 3
+    bad 1 "records.jsonl:2: $pattern" "$name" "$offline" pairs="[\"$WORK/records.jsonl\"]" "$@"
+}
+bad 1 "missing key 'pairs'" "a source without files" "$offline"
+record 'the record has an empty .rejected.' "an empty answer" \
+    "{$p,\"chosen\":\"He smiled.\",\"rejected\":\"\"}"
+record 'the record has the same answer as .chosen. and .rejected.' "identical answers" \
+    "{$p,\"chosen\":\"He smiled.\",\"rejected\":\"He smiled.\"}"
+record 'the record has no .rejected.' "a pair of one" "{$p,\"chosen\":\"He smiled.\"}"
+record 'the record has no answers' "a prompt alone" "{$p}"
+record 'the record has a .label. that is not true' "a label that is none" \
+    "{$p,\"completion\":\"He smiled.\",\"label\":\"good\"}" algorithm=kto
+record 'the record is a single answer, and this algorithm learns from pairs' \
+    "singles for a method of pairs" "{$p,\"completion\":\"He smiled.\",\"label\":1}"
+printf '{%s,"completion":"%s.","label":1}\n' "$p" 'He smiled' "$p" 'He ran' \
+    > "$WORK/one-class.jsonl"
+for a in kto bco; do
+    bad 1 'one-class.jsonl: every label is true; answers of both classes are needed' \
+        "$a: labels of one class" algorithm=$a "$offline" pairs="[\"$WORK/one-class.jsonl\"]"
+done
+printf '%s\n{%s}\n' "$good" "$p" > "$WORK/records.jsonl"
+ok "bad records can be dropped" run 2 $cfg output="$WORK/dropped" steps=1 algorithm=dpo "$offline" \
+    eval_every=0 pairs="[\"$WORK/records.jsonl\"]" bad_records=drop
+grep -q '"data/dropped_frac": 0.5' "$WORK/dropped/metrics.jsonl" && pass "and are counted" ||
+    fail "and are counted" "$(head -c 600 "$WORK/dropped/metrics.jsonl")"
+
 # ---- ranks
 says 1 'no rank holds the role "reward"' "no rank for a role" mpirun -np 2 "$RANKWISE" train $cfg \
     output="$out" \
@@ -106,7 +138,7 @@ says 1 '4 learner ranks but reduction_leaves = 2' \
     "more learners than leaves" mpirun -np 4 "$RANKWISE" train $cfg \
     output="$out" reduction_leaves=2
 ok "more ranks than work" run 4 $cfg output="$WORK/idle" steps=2 prompts_per_step=2 eval_every=0
-"$RANKWISE" plan $cfg -n 4 prompts_per_step=2 | grep -q 'without work' &&
+"$RANKWISE" plan $cfg -n 4 prompts_per_step=2 eval_every=0 | grep -q 'without work' &&
     pass "plan says who is without work" ||
     fail "plan says who is without work"
 says 2 'does not fit: .* on one host of' \

@@ -88,6 +88,7 @@ static inline struct config settings(const char *algorithm)
     c.spa.lambda = 0.5;
     c.spa.window = 16;
     c.dpo.tie_eps = 1e-6;
+    c.eval.alpha = 0.9;
     c.adam.beta1 = 0.9;
     c.adam.beta2 = 0.95;
     c.adam.eps = 1e-8;

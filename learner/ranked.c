@@ -8,9 +8,7 @@
 #include "base/status.h"
 #include "compute/math.h"
 #include "learner/internal.h"
-#include "learner/losses/ranking.h"
-
-enum { SUM, SUM_REF, LENGTH, COUNT };       /* then the reward columns */
+#include "learner/ranked.h"
 
 /* Forward of the packed rows; their records into out, `columns` doubles apart. */
 static int pairs_pass(struct learner *ln, const struct batch *b, double *out, int columns)
@@ -24,11 +22,11 @@ static int pairs_pass(struct learner *ln, const struct batch *b, double *out, in
         int n = micro->row[i], from, end = row_response(b, n, &from);
         int shift = micro->start[i] - b->start[n];
         double *row = out + (size_t)n * columns;
-        row[SUM] = row_sum(micro->logp, from + shift, end + shift);
-        row[SUM_REF] = b->filled & COL_REF_LOGP ? row_sum(b->ref_logp, from, end) : 0;
-        row[LENGTH] = end - from;
+        row[RANKED_S] = row_sum(micro->logp, from + shift, end + shift);
+        row[RANKED_R] = b->filled & COL_REF_LOGP ? row_sum(b->ref_logp, from, end) : 0;
+        row[RANKED_N] = end - from;
         for (int r = 0; r < b->R; r++)
-            row[COUNT + r] = b->reward[(size_t)n * b->R + r];
+            row[RANKED_COLUMNS + r] = b->reward[(size_t)n * b->R + r];
     }
     micro_clear(micro);
 done:
@@ -50,33 +48,32 @@ done:
     return rc;
 }
 
-/* Sums over the pairs of one objective. */
-struct ranking { double raw, per_token, accuracy, margin; int pairs; };
-
-/* Does objective r of the pair prefer a row?  The winner's and the loser's record; false: a tie. */
-static bool order(const double *two, int columns, int r, const double **w, const double **l)
+bool ranked_order(const double *two, int columns, int r, const double **w, const double **l)
 {
     const double *a = two, *b = two + columns;
-    bool first = a[COUNT + r] > b[COUNT + r];
+    bool first = a[RANKED_COLUMNS + r] > b[RANKED_COLUMNS + r];
 
     *w = first ? a : b;
     *l = first ? b : a;
-    return a[COUNT + r] != b[COUNT + r] && a[LENGTH] > 0 && b[LENGTH] > 0;
+    return a[RANKED_COLUMNS + r] != b[RANKED_COLUMNS + r] && a[RANKED_N] > 0 && b[RANKED_N] > 0;
 }
 
-static struct ranking rank_pairs(const double *all, int pairs, int columns, int r, double beta)
+struct ranked ranked_count(const double *table, int pairs, int columns, int r, double beta,
+                           double alpha)
 {
-    struct ranking sum = { 0 };
+    struct ranked sum = { 0 };
     const double *w, *l;
 
     for (int p = 0; p < pairs; p++) {
         double margin;
-        if (!order(all + (size_t)2 * p * columns, columns, r, &w, &l))
+        if (!ranked_order(table + (size_t)2 * p * columns, columns, r, &w, &l))
             continue;
-        margin = beta * ((w[SUM] - w[SUM_REF]) - (l[SUM] - l[SUM_REF]));
-        sum.raw += ranks_right(w[SUM], l[SUM]);
-        sum.per_token += ranks_right_by_token(w[SUM], l[SUM], (int)w[LENGTH], (int)l[LENGTH]);
-        sum.accuracy += margin > 0;
+        margin = beta * ((w[RANKED_S] - w[RANKED_R]) - (l[RANKED_S] - l[RANKED_R]));
+        sum.raw += ranks_right(w[RANKED_S], l[RANKED_S]);
+        sum.per_token += ranks_right_by_token(w[RANKED_S], l[RANKED_S], (int)w[RANKED_N],
+                                              (int)l[RANKED_N]);
+        sum.accurate += margin > 0;
+        sum.ideal += ideal_log_ratio(w[RANKED_R], l[RANKED_R], alpha, beta) >= 0;
         sum.margin += margin;
         sum.pairs++;
     }
@@ -84,15 +81,18 @@ static struct ranking rank_pairs(const double *all, int pairs, int columns, int 
 }
 
 static void set_ranking(struct metrics *m, const char *prefix, const char *more,
-                        const struct ranking *sum, bool reference)
+                        const struct ranked *sum, bool reference)
 {
+    double n = sum->pairs;
+
     if (sum->pairs == 0)
         return;
-    metrics_setf(m, sum->raw / sum->pairs, "%sranking_accuracy%s", prefix, more);
-    metrics_setf(m, sum->per_token / sum->pairs, "%sranking_accuracy_per_token%s", prefix, more);
+    metrics_setf(m, sum->raw / n, "%sranking_accuracy%s", prefix, more);
+    metrics_setf(m, sum->per_token / n, "%sranking_accuracy_per_token%s", prefix, more);
     if (reference) {
-        metrics_setf(m, sum->accuracy / sum->pairs, "%saccuracy%s", prefix, more);
-        metrics_setf(m, sum->margin / sum->pairs, "%smargin%s", prefix, more);
+        metrics_setf(m, sum->ideal / n, "%sranking_accuracy_ideal%s", prefix, more);
+        metrics_setf(m, sum->accurate / n, "%saccuracy%s", prefix, more);
+        metrics_setf(m, sum->margin / n, "%smargin%s", prefix, more);
     }
 }
 
@@ -104,8 +104,8 @@ static void set_perplexity(struct metrics *m, const char *prefix, const double *
 
     for (int p = 0; p < pairs; p++) {
         const double *chosen = all + (size_t)2 * p * columns;
-        sum += chosen[SUM];
-        tokens += chosen[LENGTH];
+        sum += chosen[RANKED_S];
+        tokens += chosen[RANKED_N];
     }
     if (tokens > 0)
         metrics_setf(m, rw_exp(-sum / tokens), "%sperplexity", prefix);
@@ -114,7 +114,7 @@ static void set_perplexity(struct metrics *m, const char *prefix, const double *
 int learner_measure_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
                           const char *prefix, const char *const *objectives)
 {
-    int columns = COUNT + b->R, rc = b->status;
+    int columns = RANKED_COLUMNS + b->R, rc = b->status;
     const double *all;
     bool reference;
 
@@ -129,7 +129,8 @@ int learner_measure_pairs(struct learner *ln, const struct batch *b, struct metr
     all = ln->stats.all;
     reference = ln->stats.columns & COL_REF_LOGP;
     for (int r = 0; r < b->R; r++) {
-        struct ranking sum = rank_pairs(all, b->P, columns, r, ln->config->beta);
+        struct ranked sum = ranked_count(all, b->P, columns, r, ln->config->beta,
+                                         ln->config->eval.alpha);
         char more[128] = "";
         if (b->R > 1)
             snprintf(more, sizeof more, "/%s", objectives[r]);
