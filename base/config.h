@@ -28,6 +28,7 @@ struct config_reward {          /* one group of `rewards` */
     struct strings words;       /* words: the list */
     int64_t cap;                /* words, regex: count at most this many; 0: no cap */
     char *pattern;              /* regex: POSIX extended */
+    char *column;               /* judge: "strength" | "bias" */
     char *unit;                 /* length: "tokens" (default), "characters" or "words" */
     double target;              /* length: score is -|length - target|; below 0 (default): length */
     char *field;                /* math_answer, r3: of the prompt's line; default "answer" */
@@ -108,6 +109,22 @@ struct config {
     struct { double alpha, quantile, after, lambda; int64_t window; } spa;
     struct { int64_t objective; } modpo;
     struct { char *alpha; } amopo;          /* "static" | "adaptive" */
+    struct {
+        char *judge;            /* "current" | "frozen" | "ema" */
+        double decay;           /* of the ema */
+        char *template;         /* a file; NULL: the built-in one */
+        char *average;          /* "logit" | "probability" */
+        double clamp;
+        char *baseline;         /* a field of the prompt's line; NULL: the first response */
+        char *pairs;            /* "all" | "adjacent" | "vs_baseline" | "best_worst" */
+        char *strength;         /* "bt" | "affine" */
+        char *weight;           /* "equal" | "strength" */
+        char *link;             /* "sigmoid" | "affine" */
+        double min_strength, length_penalty, length_ref;
+        bool gate; double gate_accuracy, gate_bias;
+    } osp;
+    double judge_sft;           /* judge: weight of the chosen answers' likelihood */
+    struct { char *update; int64_t every; double decay; } ref;  /* "none" | "every" | "ema" */
     struct {
         struct reals weights;   /* one an objective, of sum 1 */
         double c;               /* radius of the correction over |g0| */

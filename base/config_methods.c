@@ -31,9 +31,50 @@ static int fill(struct config *c, const char *key, const char *standard)
     return RL_OK;
 }
 
+/* One more reward, with the defaults of its rows. */
+static int add_reward(struct config *c, const char *kind, const char *name, const char *column,
+                      double weight)
+{
+    struct config_reward *more = realloc(c->rewards, ((size_t)c->n_rewards + 1) * sizeof *more);
+    struct config_reward *one;
+    int rc = RL_OK;
+
+    if (!more)
+        return config_no_memory();
+    c->rewards = more;
+    one = &more[c->n_rewards];
+    memset(one, 0, sizeof *one);
+    TRY(config_set_defaults(config_reward_rows, one));
+    c->n_rewards++;                     /* from here on config_close frees it */
+    TRY(config_set_word(&one->kind, kind));
+    TRY(config_set_word(&one->name, name));
+    TRY(config_set_word(&one->column, column));
+    one->weight = weight;
+done:
+    return rc;
+}
+
+/* OSP brings its own judge.  Its verdicts are the score when nothing else is measured. */
+static int add_judge(struct config *c)
+{
+    bool alone = c->n_rewards == 0;
+    int rc = RL_OK;
+
+    for (int i = 0; i < c->n_rewards; i++)
+        if (strcmp(c->rewards[i].kind, "judge") == 0)
+            return RL_OK;
+    TRY(add_reward(c, "judge", "judge", "strength", alone));
+    TRY(add_reward(c, "judge", "judge_bias", "bias", 0));
+done:
+    return rc;
+}
+
 int config_method_defaults(struct config *c)
 {
     int rc = RL_OK;
+
+    if (strcmp(c->algorithm, "osp") == 0)
+        TRY(add_judge(c));
 
     if (config_row_allows(config_row(config_rows, "dpo.loss"), c->algorithm))
         TRY(fill(c, "dpo.loss", c->algorithm));

@@ -6,31 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(field) offsetof(struct config, field)
-#define INT(key, at, standard, min, max, flags, help) \
-    { key, ROW_INT, AT(at), standard, min, max, NULL, flags, help, NULL }
-#define REAL(key, at, standard, min, max, flags, help) \
-    { key, ROW_REAL, AT(at), standard, min, max, NULL, flags, help, NULL }
-#define WORD(key, at, standard, choices, flags, help) \
-    { key, ROW_STRING, AT(at), standard, 0, 0, choices, flags, help, NULL }
-#define BOOL(key, at, standard, flags, help) \
-    { key, ROW_BOOL, AT(at), standard, 0, 0, NULL, flags, help, NULL }
-#define LIST(key, type, at, flags, help, shown) \
-    { key, type, AT(at), "", 0, 0, NULL, flags, help, shown }
-/* A setting of policy gradients: not set, it is as the algorithm's row has it. */
-#define ROW_SAYS "the algorithm's"
-#define OWN_REAL(key, at, max, help) \
-    { key, ROW_REAL, AT(at), "-1", -1, max, NULL, ROW_FIXED, help, ROW_SAYS }
-#define OWN_INT(key, at, standard, max, help) \
-    { key, ROW_INT, AT(at), #standard, standard, max, NULL, ROW_FIXED, help, ROW_SAYS }
-#define OWN_WORD(key, at, choices, help) \
-    { key, ROW_STRING, AT(at), "", 0, 0, choices, ROW_FIXED, help, ROW_SAYS }
-#define HEADING(help) \
-    { NULL, ROW_INT, 0, "", 0, 0, NULL, 0, help, NULL }
+#include "base/config_row_kinds.h"
 
-#define MANY 1000000
-#define STEPS 2147483647           /* the step is a 32-bit part of a random number's counter */
-#define SEEDS 9007199254740991.0   /* 2^53 - 1: any JSON reader keeps it */
+#define AT(field) offsetof(struct config, field)
 
 const struct row config_rows[] = {
     HEADING("What to train on what"),
@@ -184,6 +162,42 @@ const struct row config_rows[] = {
          "spa: how far margins are extrapolated beyond the policy that sampled"),
     INT("spa.window", spa.window, "1024", 1, MANY, ROW_FIXED,
         "spa: margins that count as recent"),
+    WORD("osp.judge", osp.judge, "current", "current frozen ema", ROW_FIXED,
+         "who judges: the policy as it is, refmodel, or a mean of the policy over steps"),
+    REAL("osp.decay", osp.decay, "0.99", 0, 0.999999, ROW_FIXED, "of that mean, a step"),
+    WORD("osp.template", osp.template, "", NULL, ROW_FIXED,
+         "judge, osp: a file with the judge prompt: {prompt}, {a}, {b}; default: a built-in one"),
+    WORD("osp.average", osp.average, "logit", "logit probability", ROW_FIXED,
+         "of both orders: the logits cancel a constant favour for a slot, probabilities do not"),
+    REAL("osp.clamp", osp.clamp, "6", 0.01, 100, ROW_FIXED, "a verdict is at most this, in nats"),
+    WORD("osp.baseline", osp.baseline, "", NULL, ROW_FIXED,
+         "a field of the prompt's line with the answer that all are compared with; default: the "
+         "first response"),
+    WORD("osp.pairs", osp.pairs, "all", "all adjacent vs_baseline best_worst", ROW_FIXED,
+         "which ranked responses become pairs"),
+    WORD("osp.strength", osp.strength, "bt", "bt affine", ROW_FIXED,
+         "target of a pair: sigmoid(lam_i - lam_j), or (1 + u_i - u_j) / 2"),
+    REAL("osp.min_strength", osp.min_strength, "0", 0, 0.5, ROW_FIXED,
+         "pairs whose target is below 0.5 + this are dropped"),
+    WORD("osp.weight", osp.weight, "equal", "equal strength", ROW_FIXED,
+         "a prompt's pairs weigh the same, or 2 p - 1 each"),
+    WORD("osp.link", osp.link, "sigmoid", "sigmoid affine", ROW_FIXED,
+         "the policy's preference: sigmoid(x) or (1 + x) / 2"),
+    REAL("osp.length_penalty", osp.length_penalty, "0", 0, 1000, ROW_FIXED,
+         "times the difference of lengths over osp.length_ref is taken from lam_i - lam_j"),
+    REAL("osp.length_ref", osp.length_ref, "100", 1, MANY, ROW_FIXED, "in tokens"),
+    BOOL("osp.gate", osp.gate, "true", ROW_FIXED,
+         "test the judge on eval_pairs before the first step, and end the run if it fails"),
+    REAL("osp.gate_accuracy", osp.gate_accuracy, "0.6", 0, 1, ROW_FIXED,
+         "the least share of eval_pairs that it must judge right"),
+    REAL("osp.gate_bias", osp.gate_bias, "0.5", 0, 100, ROW_FIXED,
+         "the most that it may favour a slot on average, in nats"),
+    REAL("judge_sft", judge_sft, "1", 0, 1000, ROW_FIXED,
+         "judge: weight of the likelihood of chosen answers beside that of verdicts"),
+    WORD("ref.update", ref.update, "none", "none every ema", ROW_FIXED,
+         "the reference model follows the policy: never, a copy every ref.every steps, or a mean"),
+    INT("ref.every", ref.every, "100", 1, STEPS, ROW_FIXED, "steps between copies"),
+    REAL("ref.decay", ref.decay, "0.99", 0, 0.999999, ROW_FIXED, "of the mean, a step"),
     { "raco.weights", ROW_REALS, AT(raco.weights), "", 0, 1, NULL, ROW_FIXED,
       "raco and its like: the weight of each reward's objective; they sum to 1", NULL },
     REAL("raco.c", raco.c, "0.4", 0, 0.999, ROW_FIXED,
@@ -363,67 +377,6 @@ const struct row config_rows[] = {
     { 0 },
 };
 _Static_assert(sizeof config_rows / sizeof config_rows[0] <= CONFIG_ROWS, "raise CONFIG_ROWS");
-
-#undef AT
-#define AT(field) offsetof(struct config_reward, field)
-const struct row config_reward_rows[] = {
-    WORD("kind", kind, "", NULL, ROW_FIXED,
-         "words, length, regex, math_answer, instruction, r3, plugin, process, http or model"),
-    { "name", ROW_STRING, AT(name), "", 0, 0, NULL, ROW_FIXED, "in metric names", "kind" },
-    REAL("weight", weight, "1", -1e9, 1e9, ROW_FIXED, "factor of this score in the sum"),
-    LIST("words", ROW_STRINGS, words, ROW_FIXED,
-         "words: score is the number of different ones that occur", NULL),
-    INT("cap", cap, "0", 0, MANY, ROW_FIXED, "words, regex: count at most this many; 0: no cap"),
-    WORD("pattern", pattern, "", NULL, ROW_FIXED,
-         "regex: POSIX extended; score is the number of matches"),
-    WORD("unit", unit, "tokens", "tokens characters words", ROW_FIXED, "length: what is counted"),
-    REAL("target", target, "-1", -1, 1e9, ROW_FIXED,
-         "length: score is -|length - target|; below 0: the length itself"),
-    WORD("field", field, "answer", NULL, ROW_FIXED,
-         "math_answer, r3: where the prompt's line has the right answer"),
-    WORD("count", count, "share", "share all", ROW_FIXED,
-         "instruction: the share of the instructions that is followed, or 1 only for all"),
-    REAL("max_len", max_len, "512", 1, MANY, ROW_FIXED,
-         "r3: tokens of a long response, for prompts with an answer"),
-    WORD("path", path, "", NULL, ROW_FIXED, "plugin: the shared object"),
-    WORD("settings", settings, "", NULL, ROW_FIXED, "plugin: any text, given to its open()"),
-    WORD("command", command, "", NULL, ROW_FIXED,
-         "process: a command for /bin/sh that reads and writes lines of JSON"),
-    LIST("servers", ROW_STRINGS, servers, 0, "http: URLs, each asked in turn", NULL),
-    INT("batch", batch, "16", 1, MANY, 0, "http: responses in a request, at most"),
-    INT("retries", retries, "3", 0, 1000, 0,
-        "process: restarts in a step; http: repeats of a request that failed"),
-    REAL("timeout", timeout, "60", 0.01, 1e7, 0,
-         "seconds; process: for the scores of a step, http: for a request"),
-    WORD("model", model, "", NULL, ROW_FIXED,
-         "model: a reward model's folder, checkpoint or run"),
-    INT("head", head, "0", 0, MANY, ROW_FIXED, "model: which of its scores"),
-    INT("user", user, "-1", -1, MANY, ROW_FIXED, "model, of pal: whose reward; -1: the mean"),
-    BOOL("calibrated", calibrated, "false", ROW_FIXED,
-         "model: divided by the temperature that was fitted on held-out pairs"),
-    LIST("contexts", ROW_STRINGS, contexts, ROW_FIXED,
-         "model: texts before the prompt; the score is the chance to beat the other responses",
-         NULL),
-    { "context_weights", ROW_REALS, AT(context_weights), "", 0, 1e9, NULL, ROW_FIXED,
-      "model: what each context counts", "all the same" },
-    { "clip", ROW_REALS, AT(clip), "", -1e30, 1e30, NULL, ROW_FIXED,
-      "[low, high]: bounds of the score, after normalise and before weight", "no bounds" },
-    WORD("normalise", normalise, "none", "none running fixed", ROW_FIXED,
-         "(score - mean) / std: of all scores so far, or the fixed ones below"),
-    REAL("mean", mean, "0", -1e30, 1e30, ROW_FIXED, "normalise = \"fixed\": the mean"),
-    REAL("std", std, "1", 1e-30, 1e30, ROW_FIXED, "normalise = \"fixed\": the standard deviation"),
-    WORD("on_failure", on_failure, "skip", "skip error", ROW_FIXED,
-         "a score that does not come or is not finite: leave the response out, or end the run"),
-    { 0 },
-};
-
-#undef AT
-#define AT(field) offsetof(struct config_ranks, field)
-const struct row config_ranks_rows[] = {
-    INT("count", count, "1", 1, MANY, 0, "this many ranks, the next ones in order"),
-    LIST("roles", ROW_ROLES, roles, 0, "of actor, learner, reward, refmodel", NULL),
-    { 0 },
-};
 
 const struct row *config_row(const struct row *rows, const char *key)
 {

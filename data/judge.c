@@ -54,28 +54,45 @@ static int name_add(struct judge *j, struct parse *p, int name)
     return RL_OK;
 }
 
-/* The token of an answer behind the last piece, which is tokenized with it. */
-static int find_answer(struct judge *j, const struct parse *p, const char *tail, size_t bytes,
-                       int which)
+/* The last piece with an answer behind it. */
+static int encode_tail(const struct parse *p, const char *tail, size_t bytes, const char *answer,
+                       struct ids *ids)
 {
-    int first = j->pieces > 1 ? j->end[j->pieces - 2] : 0, own = j->text.count - first;
     struct text with = { 0 };
-    struct ids ids = { 0 };
     int rc = RL_OK;
 
     text_add(&with, tail, bytes);
-    text_adds(&with, which ? "B" : "A");
-    TRY(tokenizer_encode(p->tokenizer, with.data, with.size, false, &ids));
-    if (ids.count != own + 1 ||
-        (own > 0 && memcmp(ids.data, j->text.data + first, (size_t)own * sizeof(int)) != 0))
-        rc = rl_error(RL_EINVAL, "%s: the answer \"%c\" is not one token behind the last character "
-                      "of the template; end it %s a space", p->path, which ? 'B' : 'A',
-                      bytes > 0 && tail[bytes - 1] == ' ' ? "without" : "with");
-    else
-        j->answer[which] = ids.data[own];
+    text_adds(&with, answer);
+    TRY(tokenizer_encode(p->tokenizer, with.data, with.size, false, ids));
 done:
     text_free(&with);
-    ids_free(&ids);
+    return rc;
+}
+
+/* The last piece and the answers' tokens behind it.  Both answers must share all tokens but the
+ * last, whether a tokenizer puts a space into that last one or before it; what they share is the
+ * piece. */
+static int add_tail(struct judge *j, const struct parse *p, const char *tail, size_t bytes)
+{
+    struct ids a = { 0 }, b = { 0 };
+    int own, rc = RL_OK;
+
+    TRY(encode_tail(p, tail, bytes, "A", &a));
+    TRY(encode_tail(p, tail, bytes, "B", &b));
+    own = a.count - 1;
+    if (own < 0 || b.count != a.count || a.data[own] == b.data[own] ||
+        memcmp(a.data, b.data, (size_t)own * sizeof(int)) != 0)
+        TRY(rl_error(RL_EINVAL, "%s: the answer \"%c\" is not one token behind the last character "
+                     "of the template; end it %s a space", p->path, b.count > a.count ? 'B' : 'A',
+                     bytes > 0 && tail[bytes - 1] == ' ' ? "without" : "with"));
+    for (int i = 0; i < own; i++)
+        ids_add(&j->text, a.data[i]);
+    j->end[j->pieces++] = j->text.count;
+    j->answer[0] = a.data[own];
+    j->answer[1] = b.data[own];
+done:
+    ids_free(&a);
+    ids_free(&b);
     return rc;
 }
 
@@ -94,13 +111,11 @@ static int read_pieces(struct judge *j, struct parse *p, const char *text, size_
         from = at + strlen(names[name]);
         at = from - 1;
     }
-    TRY(piece_add(j, p, from, (size_t)(end - from)));
     for (int i = A; i <= B; i++)
         if (!p->seen[i])
             TRY(rl_error(RL_EINVAL, "%s: no %s: a judge template shows {prompt} and the answers "
                          "{a} and {b}", p->path, names[i]));
-    for (int i = 0; i < 2; i++)
-        TRY(find_answer(j, p, from, (size_t)(end - from), i));
+    TRY(add_tail(j, p, from, (size_t)(end - from)));
 done:
     return rc;
 }

@@ -16,8 +16,8 @@
 
 struct judge;
 
-/* From a file, or from its text.  The answers are "A" and "B" as they are tokenized behind the last
- * character of the text.  RL_EINVAL names the file: {a} or {b} is not there exactly once, {prompt}
+/* From a file, or from its text.  The answers are the last tokens of the text with "A" and with
+ * "B" behind it.  RL_EINVAL names the file: {a} or {b} is not there exactly once, {prompt}
  * is there twice, an answer is not one token, there is no tokenizer. */
 int judge_open(struct judge **j, const char *path, struct tokenizer *tokenizer, int vocabulary);
 int judge_parse(struct judge **j, const char *text, size_t bytes, const char *path,

@@ -58,9 +58,45 @@ static int evaluate_pairs(struct run *r, int i)
         prefix_of(r->config->eval_pairs.items[i], "", prefix, sizeof prefix);
         TRY(learner_measure_pairs(r->learner, b, r->metrics, prefix, names));
         TRY(learner_held_out(r->learner, b, i, r->metrics, prefix));
+        TRY(learner_judge_pairs(r->learner, b, r->metrics, prefix));
     }
 done:
     return comm_agree(r->world, rc);
+}
+
+/* What the ring brings of held-out pairs i, judged; the metrics are the caller's. */
+static int judge_pairs(struct run *r, int i, const char *prefix)
+{
+    struct ring *ring = &r->eval_pairs[i];
+    struct batch *b = ring_batch(ring, ROLE_LEARNER, 0);
+    int rc = ring_roll(r, ring, 0, PURPOSE_EVAL);
+
+    if (b) {
+        rc = status_worse(rc, ring_collect(r, ring, 0));
+        TRY(comm_agree(r->team, rc));
+        TRY(learner_judge_pairs(r->learner, b, r->metrics, prefix));
+    }
+done:
+    return comm_agree(r->world, rc);
+}
+
+int evaluate_judge(struct run *r, double *right, double *bias)
+{
+    int n = r->inputs.n_eval_pairs, rc = RL_OK;
+    char prefix[512], name[600];
+
+    *right = *bias = 0;
+    for (int i = 0; i < n; i++) {
+        prefix_of(r->config->eval_pairs.items[i], "", prefix, sizeof prefix);
+        TRY(judge_pairs(r, i, prefix));
+        snprintf(name, sizeof name, "%sjudge_accuracy", prefix);
+        *right += metrics_get(r->metrics, name, 0) / n;
+        snprintf(name, sizeof name, "%sjudge_bias", prefix);
+        *bias += metrics_get(r->metrics, name, 0) / n;
+    }
+    metrics_clear(r->metrics);
+done:
+    return rc;
 }
 
 static int evaluate_text(struct run *r, int t)

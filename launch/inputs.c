@@ -83,6 +83,48 @@ done:
     return rc;
 }
 
+/* ---- the judge */
+
+/* The template that is used when none is named. */
+static const char judge_text[] = "{prompt}\nA: {a}\nB: {b}\nThe better one is ";
+
+static int open_judge(struct inputs *in, const struct config *c)
+{
+    const struct source *s = &in->policy;
+
+    in->judge_rewards = false;
+    for (int i = 0; i < c->n_rewards; i++)
+        in->judge_rewards |= strcmp(c->rewards[i].kind, "judge") == 0;
+    if (!in->judge_rewards && !algorithm_judges(in->algorithm))
+        return RL_OK;
+    if (c->osp.template)
+        return judge_open(&in->judge, c->osp.template, s->tokenizer, s->shape.V);
+    return judge_parse(&in->judge, judge_text, strlen(judge_text),
+                       "the built-in judge template (osp.template names another)", s->tokenizer,
+                       s->shape.V);
+}
+
+/* Which models follow the policy. */
+static void set_followers(struct inputs *in, const struct config *c)
+{
+    in->judge_kind = c->osp.judge;
+    in->follows_judge = (struct follower_rule){
+        "judge", ROLE_REWARD, in->judge_rewards ? c->osp.judge : "none", 0, c->osp.decay };
+    in->follows_reference = (struct follower_rule){
+        "reference", ROLE_REFMODEL, in->roles & ROLE_REFMODEL ? c->ref.update : "none",
+        c->ref.every, c->ref.decay };
+}
+
+bool inputs_judge_current(const struct inputs *in)
+{
+    return in->judge_rewards && strcmp(in->judge_kind, "current") == 0;
+}
+
+bool inputs_judge_frozen(const struct inputs *in)
+{
+    return in->judge_rewards && strcmp(in->judge_kind, "frozen") == 0;
+}
+
 static int open_prompts(struct inputs *in, const struct config *c, const char *path,
                         struct prompts **p)
 {
@@ -104,7 +146,7 @@ static int open_records(const struct inputs *in, const struct config *c,
     return records_open(records, paths, &(struct records_settings){
         .view = view, .tokenizer = s->tokenizer, .vocabulary = s->shape.V,
         .max_tokens = s->shape.context, .eos = s->eos, .n_eos = s->n_eos,
-        .append_eos = c->append_eos, .join = c->join, .target = c->target_text,
+        .append_eos = c->append_eos, .judge = in->judge, .join = c->join, .target = c->target_text,
         .skip_long = strcmp(c->long_prompts, "skip") == 0,
         .drop_bad = strcmp(c->bad_records, "drop") == 0,
         .in_turn = strcmp(c->mix, "in_turn") == 0,
@@ -185,7 +227,8 @@ static struct ring_size record_size(const struct inputs *in, struct records *rec
 /* Records to train on, and held-out pairs. */
 static int open_pairs(struct inputs *in, const struct config *c)
 {
-    int n = c->eval_every > 0 ? c->eval_pairs.count : 0, rc = RL_OK;
+    bool gate = in->judge_rewards && c->osp.gate;
+    int n = c->eval_every > 0 || gate ? c->eval_pairs.count : 0, rc = RL_OK;
 
     if (in->source == SOURCE_PAIRS) {
         TRY(open_records(in, c, &c->pairs, algorithm_view(in->algorithm, c),
@@ -303,6 +346,8 @@ int inputs_open(struct inputs *in, const struct config *c)
     in->eval_roles = roles_to_evaluate(c);
     TRY(check_held_out(in, c));
     TRY(open_sources(in, c));
+    TRY(open_judge(in, c));
+    set_followers(in, c);
     TRY(open_rollouts(in, c));
     TRY(open_pairs(in, c));
     TRY(set_scores(in, c));
@@ -337,6 +382,7 @@ void inputs_close(struct inputs *in)
     corpus_close(in->corpus);
     prompts_close(in->eval_prompts);
     prompts_close(in->prompts);
+    judge_close(in->judge);
     reward_sources_close(&in->rewards);
     source_close(&in->critic);
     source_close(&in->reference);

@@ -8,6 +8,8 @@
  * So the batch of step s is sampled with version max(0, s - max_lag), exactly, and with max_lag = 1
  * generation and update overlap when they are on different ranks.
  */
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -152,21 +154,23 @@ done:
     return rc;
 }
 
-/* Version r->step of the weights goes to the actors that still need it. */
+/* Version r->step of the weights goes to the ranks that still need it. */
 static int exchange_weights(struct run *r)
 {
     bool wanted = (run_rolls(r) && r->step < r->config->steps) || evaluation_due(r);
     double t = clock_now();
-    int rc = RL_OK;
+    int rank = comm_rank(r->world), rc = RL_OK;
 
-    if (!r->feed || !wanted)
+    if (!wanted)
         return RL_OK;
-    if (run_holds(r, ROLE_LEARNER))
+    if (r->feed && run_holds(r, ROLE_LEARNER))
         TRY(weights_publish(r->feed, model_weights(r->policy), r->step));
-    if (run_holds(r, ROLE_ACTOR) && !run_holds(r, ROLE_LEARNER)) {
+    if (r->feed && run_has_policy(r, rank) && !run_holds(r, ROLE_LEARNER)) {
         TRY(weights_receive(r->feed, model_weights(r->policy), r->step));
         model_changed(r->policy);
     }
+    TRY(follower_exchange(&r->judge_mean, &r->placement, rank, r->step));
+    TRY(follower_exchange(&r->reference_copy, &r->placement, rank, r->step));
     r->spans[SPAN_WEIGHT_SYNC] += clock_now() - t;
 done:
     return rc;
@@ -247,6 +251,26 @@ done:
     return rc;
 }
 
+/* OSP learns from a judge only when that has shown on held-out pairs that it can judge. */
+static int judge_gate(struct run *r)
+{
+    const struct config *c = r->config;
+    double right, bias;
+    int rc = RL_OK;
+
+    if (!r->inputs.judge_rewards || !c->osp.gate)
+        return RL_OK;
+    TRY(evaluate_judge(r, &right, &bias));
+    if (run_holds(r, ROLE_LEARNER) &&
+        !(right >= c->osp.gate_accuracy && fabs(bias) <= c->osp.gate_bias))
+        rc = rl_error(RL_EINVAL, "%s: the judge is right on %.3f of eval_pairs and favours a slot "
+                      "by %.3f nats; osp.gate wants at least %g and at most %g: teach it with "
+                      "algorithm = \"judge\" first, or set osp.gate = false", c->model, right,
+                      bias, c->osp.gate_accuracy, c->osp.gate_bias);
+done:
+    return comm_agree(r->world, rc);
+}
+
 int run_begin(struct run *r)
 {
     int64_t ahead = run_lag(r);
@@ -257,6 +281,7 @@ int run_begin(struct run *r)
     if (r->step > 0)
         return RL_OK;                   /* the queue came with the checkpoint */
     TRY(observe(r));
+    TRY(judge_gate(r));
     TRY(comm_agree(r->world, preview(r)));
     rc = evaluate_if_due(r);
     TRY(comm_agree(r->world, rc));
@@ -287,6 +312,10 @@ int iteration(struct run *r)
         rc = status_worse(rc, learn(r));
     TRY(comm_agree(r->world, rc));
     r->step++;
+    if (run_holds(r, ROLE_LEARNER)) {
+        follower_update(&r->judge_mean, r->policy, r->step);
+        follower_update(&r->reference_copy, r->policy, r->step);
+    }
     TRY(comm_agree(r->world, exchange_weights(r)));
     TRY(comm_agree(r->world, evaluate_if_due(r)));
     TRY(record_step(r));

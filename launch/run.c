@@ -50,10 +50,16 @@ static int open_models(struct run *r)
 {
     int rc = RL_OK;
 
-    if (run_holds(r, ROLE_ACTOR | ROLE_LEARNER))
+    if (run_has_policy(r, comm_rank(r->world)))
         TRY(open_policy(r));
-    if (run_holds(r, ROLE_REFMODEL))
+    TRY(follower_open(&r->reference_copy, &r->inputs.follows_reference, r->world, &r->placement,
+                      &r->inputs.reference, r->compute));
+    TRY(follower_open(&r->judge_mean, &r->inputs.follows_judge, r->world, &r->placement,
+                      &r->inputs.policy, r->compute));
+    if (run_holds(r, ROLE_REFMODEL) && !r->reference_copy.is_on)
         TRY(source_model(&r->reference, &r->inputs.reference, r->compute));
+    if (run_holds(r, ROLE_REWARD) && inputs_judge_frozen(&r->inputs) && !r->reference)
+        TRY(source_model(&r->judge_frozen, &r->inputs.reference, r->compute));
     if (run_holds(r, ROLE_LEARNER) && r->inputs.has_critic)
         TRY(open_critic(r));
     if (run_holds(r, ROLE_REWARD))
@@ -89,18 +95,51 @@ done:
     return rc;
 }
 
+/* Actors work with the policy, and so do rewards when it judges itself as it is. */
+bool run_has_policy(const struct run *r, int rank)
+{
+    unsigned roles = r->placement.roles[rank];
+
+    return roles & (ROLE_ACTOR | ROLE_LEARNER) ||
+           (roles & ROLE_REWARD && inputs_judge_current(&r->inputs));
+}
+
 static int open_feed(struct run *r)
 {
     const struct ranklist *learners = placement_of(&r->placement, ROLE_LEARNER);
-    const struct ranklist *actors = placement_of(&r->placement, ROLE_ACTOR);
+    int *to = calloc((size_t)r->placement.ranks, sizeof *to), n = 0, rc = RL_OK;
     bool apart = false;
 
-    for (int i = 0; i < actors->count; i++)
-        apart |= placement_index(&r->placement, ROLE_LEARNER, actors->rank[i]) < 0;
-    if (!apart)
-        return RL_OK;
-    return feed_open(&r->feed, r->world, learners->rank, learners->count, actors->rank,
-                     actors->count, model_size(&r->inputs.policy.shape));
+    if (!to)
+        return rl_error(RL_ENOFIT, "no memory for the weights' way");
+    for (int rank = 0; rank < r->placement.ranks; rank++) {
+        unsigned roles = r->placement.roles[rank];
+        if (!run_has_policy(r, rank) || !(roles & (ROLE_ACTOR | ROLE_REWARD)))
+            continue;
+        to[n++] = rank;
+        apart |= !(roles & ROLE_LEARNER);
+    }
+    if (apart)
+        rc = feed_open(&r->feed, r->world, learners->rank, learners->count, to, n,
+                       model_size(&r->inputs.policy.shape));
+    free(to);
+    return rc;
+}
+
+/* ---- who judges, and who is the reference */
+
+static struct model *judge_model(const struct run *r)
+{
+    if (r->judge_mean.is_on)
+        return r->judge_mean.model;
+    if (inputs_judge_current(&r->inputs))
+        return r->policy;
+    return r->judge_frozen ? r->judge_frozen : r->reference;
+}
+
+static struct model *reference_model(const struct run *r)
+{
+    return r->reference_copy.is_on ? r->reference_copy.model : r->reference;
 }
 
 /* ---- roles */
@@ -118,14 +157,15 @@ static int open_roles(struct run *r)
     if (run_holds(r, ROLE_REWARD))
         TRY(reward_create(&r->reward, &(struct reward_parts){
                 .config = c, .tokenizer = in->policy.tokenizer, .models = r->reward_models,
+                .judge = in->judge_rewards ? in->judge : NULL, .judge_model = judge_model(r),
                 .row_tokens = in->rewards.row_tokens }));
     if (run_holds(r, ROLE_REFMODEL))
-        TRY(refmodel_create(&r->refmodel, r->reference, (int)c->micro_rows, in->reference_tokens,
-                            (float)algorithm_temperature(r->algorithm, c)));
+        TRY(refmodel_create(&r->refmodel, reference_model(r), (int)c->micro_rows,
+                            in->reference_tokens, (float)algorithm_temperature(r->algorithm, c)));
     if (run_holds(r, ROLE_LEARNER))
         TRY(learner_create(&r->learner, &(struct learner_parts){
                 .config = c, .policy = r->policy, .critic = r->critic, .team = r->team,
-                .records = in->records, .P = in->train.P, .k = in->train.k,
+                .records = in->records, .judge = in->judge, .P = in->train.P, .k = in->train.k,
                 .max_row_tokens = in->row_tokens, .objectives = inputs_objectives(in),
                 .text_rows = in->text.P }));
 done:
@@ -218,6 +258,9 @@ void run_close(struct run *r)
         ring_close(&r->eval_rows[i]);
     free(r->eval_pairs);
     free(r->eval_rows);
+    follower_close(&r->judge_mean);
+    follower_close(&r->reference_copy);
+    model_destroy(r->judge_frozen);
     model_destroy(r->policy);
     model_destroy(r->reference);
     reward_models_close(r->reward_models, r->config);

@@ -13,6 +13,7 @@
 #include "comm/comm.h"
 #include "comm/link.h"
 #include "launch/folder.h"
+#include "launch/follower.h"
 #include "launch/placement.h"
 #include "launch/resample.h"
 #include "launch/ring.h"
@@ -47,6 +48,8 @@ struct run {
 
     struct inputs inputs;               /* prompts, texts, models' small files; sizes */
     struct model *policy, *reference, *critic;
+    struct model *judge_frozen;         /* refmodel's weights, when that role is on other ranks */
+    struct follower judge_mean, reference_copy;     /* models that follow the policy */
     struct model **reward_models;       /* (n_rewards) */
     struct actor *actor;
     struct reward *reward;
@@ -81,6 +84,9 @@ static inline bool run_holds(const struct run *r, enum role role)
     return (r->roles & role) != 0;
 }
 
+/* Does a rank work with the weights of the policy? */
+bool run_has_policy(const struct run *r, int rank);
+
 /* Do the rows of a step come from actors? */
 static inline bool run_rolls(const struct run *r)
 {
@@ -101,6 +107,8 @@ int run_end(struct run *r, int rc);     /* after the last step: the last checkpo
 
 /* ---- evaluate.c: collective over world; sets eval/... metrics */
 int evaluate(struct run *r);
+/* Of the policy as a judge: means over the files of eval_pairs. */
+int evaluate_judge(struct run *r, double *right, double *bias);
 bool evaluation_due(const struct run *r);
 
 /* ---- state.c: collective over the learners (others return at once) */

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "launch/resample.h"
 #include "refmodel/refmodel.h"
+#include "reward/verdicts.h"
 
 int rank_rows(const struct ring_size *size, const struct config *c, const struct placement *p,
               enum role role, int rank)
@@ -36,6 +37,20 @@ struct actor_settings rank_actor(const struct inputs *in, const struct config *c
     };
 }
 
+/* A rank that judges: the questions, and a model of its own unless it is the policy or the
+ * reference that are there. */
+static size_t judge_bytes(const struct inputs *in, const struct config *c, struct compute *compute,
+                          unsigned roles)
+{
+    bool own = follower_is_here(&in->follows_judge, roles) ||
+               (inputs_judge_frozen(in) && !(roles & ROLE_REFMODEL));
+
+    if (!in->judge_rewards)
+        return 0;
+    return verdicts_bytes(&in->policy.shape, compute, (int)c->micro_rows) +
+           (own ? model_bytes(&in->policy.shape, compute) : 0);
+}
+
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
                struct compute *compute, int rank, struct bytes *b)
 {
@@ -44,14 +59,21 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
     unsigned roles = p->roles[rank];
 
     memset(b, 0, sizeof *b);
-    if (roles & (ROLE_ACTOR | ROLE_LEARNER))
+    if (roles & (ROLE_ACTOR | ROLE_LEARNER) || (roles & ROLE_REWARD && inputs_judge_current(in)))
         b->weights = model_bytes(policy, compute);
     if (roles & ROLE_REFMODEL) {
         b->reference = model_bytes(reference, compute);
         b->refmodel = refmodel_bytes(reference, compute, (int)c->micro_rows, in->reference_tokens);
     }
     if (roles & ROLE_REWARD)
-        b->reward = reward_sources_bytes(&in->rewards, c, compute);
+        b->reward = reward_sources_bytes(&in->rewards, c, compute) +
+                    judge_bytes(in, c, compute, roles);
+    if (roles & ROLE_LEARNER && !(roles & ROLE_REWARD) &&
+        follower_is_here(&in->follows_judge, roles))
+        b->reward += model_bytes(policy, compute);      /* it only makes the judge */
+    if (roles & ROLE_LEARNER && !(roles & ROLE_REFMODEL) &&
+        follower_is_here(&in->follows_reference, roles))
+        b->reference = model_bytes(reference, compute);
     if (roles & ROLE_ACTOR) {
         struct actor_settings s = rank_actor(in, c, p, rank);
         b->actor = actor_bytes(policy, compute, &s);

@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "data/prompts.h"
 #include "launch/models.h"
+#include "launch/follower.h"
 #include "launch/placement.h"
 #include "launch/reward_models.h"
 #include "launch/ring.h"
@@ -35,6 +36,10 @@ struct inputs {
     struct source policy, reference;    /* reference: only when a role needs it */
     bool has_critic;
     struct source critic;               /* of its own: a trunk with one score a token */
+    struct judge *judge;                /* the template; NULL: nobody judges */
+    bool judge_rewards;                 /* a reward judges, */
+    const char *judge_kind;             /* and this is osp.judge */
+    struct follower_rule follows_judge, follows_reference;
     struct reward_sources rewards;      /* reward models that rewards name */
     struct prompts *prompts, *eval_prompts;
     struct records *records;            /* pairs: records to train on */
@@ -62,6 +67,10 @@ void inputs_close(struct inputs *in);                       /* fine on a zeroed 
 void inputs_tell(const struct inputs *in, const struct config *c);
 int64_t inputs_epoch(const struct inputs *in);              /* groups drawn in one */
 int inputs_objectives(const struct inputs *in);             /* that records tell apart; 0: none */
+
+/* A reward judges, by the policy as it is; by the reference's weights that never change. */
+bool inputs_judge_current(const struct inputs *in);
+bool inputs_judge_frozen(const struct inputs *in);
 
 /* Rows of a batch that a rank holds in a role. */
 int rank_rows(const struct ring_size *size, const struct config *c, const struct placement *p,

@@ -138,12 +138,25 @@ static struct stored row_of(const struct learner_value *v, struct comm *team)
     return s;
 }
 
+/* The learner's flat buffers, and those of models that follow its policy. */
+static int flats_of(struct run *r, struct learner_flat out[LEARNER_FLATS])
+{
+    struct follower *followers[] = { &r->judge_mean, &r->reference_copy };
+    int n = learner_flats(r->learner, out);
+
+    for (int i = 0; i < 2; i++)
+        if (followers[i]->is_on)
+            out[n++] = (struct learner_flat){ followers[i]->folder, followers[i]->model,
+                                              model_weights(followers[i]->model) };
+    return n;
+}
+
 /* What the learner has, into stored (NULL: only counted); returns how many. */
 static int add_learner(struct run *r, struct stored *stored)
 {
     struct learner_flat flats[LEARNER_FLATS];
     struct learner_value values[LEARNER_VALUES];
-    int n = 0, n_flats = learner_flats(r->learner, flats), n_arrays;
+    int n = 0, n_flats = flats_of(r, flats), n_arrays;
     int n_values = learner_values(r->learner, values);
 
     for (int f = 0; f < n_flats; f++) {
@@ -254,7 +267,7 @@ static int load_learner(struct run *r, struct checkpoint *c, const char *path)
 {
     struct learner_flat flats[LEARNER_FLATS];
     struct learner_value values[LEARNER_VALUES];
-    int n_flats = learner_flats(r->learner, flats), n_values = learner_values(r->learner, values);
+    int n_flats = flats_of(r, flats), n_values = learner_values(r->learner, values);
     int rc = RL_OK;
 
     for (int f = 0; f < n_flats; f++) {
@@ -266,6 +279,10 @@ static int load_learner(struct run *r, struct checkpoint *c, const char *path)
     for (int v = 0; v < n_values; v++)
         TRY(load_value(c, path, &values[v]));
     learner_restored(r->learner);
+    if (r->judge_mean.is_on)
+        model_changed(r->judge_mean.model);
+    if (r->reference_copy.is_on)
+        model_changed(r->reference_copy.model);
 done:
     return rc;
 }

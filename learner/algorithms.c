@@ -59,6 +59,8 @@ const struct algorithm algorithms[] = {
     RECORDED("more",              method_more,         RECORDS, "more"),
     RECORDED("pal",               method_reward_model, RECORDS, "pal"),
     RECORDED("gpm",               method_reward_model, RECORDS, "gpm"),
+    SAMPLED("osp",                   method_osp,     ROLLOUTS, NULL),
+    RECORDED("judge",             method_judge,        COL_TOKENS | COL_LABEL, NULL),
     RECORDED("sft",               method_lm,           COL_TOKENS, NULL),
     { "lm", &method_lm, SOURCE_TEXT, COL_TOKENS, NULL },
     { NULL, NULL, SOURCE_PROMPTS, 0, NULL },
@@ -160,6 +162,11 @@ enum view algorithm_view(const struct algorithm *a, const struct config *c)
 enum view algorithm_held_out_view(const struct algorithm *a, const struct config *c)
 {
     return a->method->held_out ? algorithm_view(a, c) : VIEW_PAIRS;
+}
+
+bool algorithm_judges(const struct algorithm *a)
+{
+    return a->method->judges;
 }
 
 double algorithm_temperature(const struct algorithm *a, const struct config *c)

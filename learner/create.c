@@ -163,6 +163,7 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
     if (!ln)
         return rl_error(RL_ENOFIT, "no memory for the learner");
     ln->team = ln->stats.team = ln->text.stats.team = parts->team;
+    ln->judge = parts->judge;
     TRY(setup(ln, &size));
     memory_count(&ln->memory);
     layout(ln, &ln->memory, &size);

@@ -5,7 +5,7 @@
  *   preference/     methods of pairs, lists, singles     lm.c           a method
  *   rows.c          actor, learner and reference compared, row by row
  *   scores.c        reward columns -> one score a row
- *   policy/, raco/, reward_model/   methods, in several pages
+ *   policy/, raco/, osp/, reward_model/   methods, in several pages
  *   combine/        gradients of objectives
  *   targets.c       labels        losses/   losses       measure.c      means without a gradient
  *   optimizer.c     AdamW                                stats.c        tables in global order
@@ -46,6 +46,7 @@ struct method {
     unsigned sources;           /* 1 << enum rows_from that `source` may choose; else the row's */
     /* How records become rows; NULL: VIEW_PAIRS. */
     enum view (*view)(const struct config *c, const struct algorithm *a);
+    bool judges;                /* its policy answers judge prompts: ln->judge, judge_held_out */
     bool sampling_temperature;  /* log-probabilities at `temperature` of the configuration, not 1 */
     unsigned (*columns)(const struct config *c, const struct algorithm *a);
     /* Keys that do not go together; one line names file, line and key. */
@@ -75,7 +76,8 @@ struct method {
     int (*preview_end)(struct learner *ln);                                         /* Collective */
 };
 extern const struct method method_dpo, method_lists, method_singles, method_lm, method_policy,
-                           method_raco, method_reward_model, method_more, method_objectives;
+                           method_raco, method_reward_model, method_more, method_objectives,
+                           method_osp, method_judge;
 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */
@@ -125,6 +127,7 @@ struct learner {
     void *state;                /* the method's own */
     struct comm *team;
     struct records *records;    /* NULL: rollouts, text */
+    const struct judge *judge;  /* NULL: the method does not judge */
     int P, k, max_row_tokens;   /* the largest batch */
     int rows;                   /* held here, at most */
     struct model_shape shape;   /* of the policy */

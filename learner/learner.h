@@ -24,6 +24,7 @@
 #include "model/model.h"
 
 struct learner;
+struct judge;                           /* data/judge.h */
 
 /* Where the rows of a step come from. */
 enum rows_from {
@@ -62,6 +63,9 @@ double algorithm_temperature(const struct algorithm *a, const struct config *c);
 bool algorithm_scores(const struct algorithm *a, const struct config *c, int objectives,
                       int annotators, struct verdict *verdict, int *scores);
 
+/* Does its policy answer judge prompts? */
+bool algorithm_judges(const struct algorithm *a);
+
 /* What a learner works on; the caller keeps all of it and destroys it after the learner. */
 struct learner_parts {
     const struct config *config;
@@ -69,6 +73,7 @@ struct learner_parts {
     struct model *critic;       /* a model of its own with a score head; NULL: none */
     struct comm *team;
     struct records *records;    /* what the steps are drawn from; NULL: rollouts, text */
+    const struct judge *judge;  /* the template, when algorithm_judges; NULL: none */
     int P, k;                   /* groups and rows a group of a step, over all ranks */
     int max_row_tokens;         /* tokens in the longest row */
     int objectives;             /* of the records (records_objectives); 0, 1: none to tell apart */
@@ -133,6 +138,10 @@ int learner_held_out(struct learner *ln, const struct batch *b, int set, struct 
  * Collective. */
 int learner_measure_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
                           const char *prefix, const char *const *objectives);
+/* Evaluation of the policy as a judge on held-out pairs: both orders; <prefix>judge_accuracy,
+ * judge_agreement, judge_bias.  Nothing for an algorithm that does not judge.  Collective. */
+int learner_judge_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
+                        const char *prefix);
 /* Evaluation on text: summed negative log-likelihood of the rows of a batch of any size, and the
  * tokens predicted, over all ranks.  RL_EBUG: a row is longer than max_row_tokens.  Collective. */
 int learner_nll(struct learner *ln, const struct batch *b, double *sum, int64_t *count);

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "reward/record.h"
 #include "reward/scorer.h"
+#include "reward/verdicts.h"
 
 #define COMPLAINTS 10           /* lines about missing scores of a source, at most */
 
@@ -34,6 +35,7 @@ struct reward {
     int count;
     bool needs_text;
     struct record *record;       /* NULL: nothing to replay */
+    struct verdicts *verdicts;   /* NULL: no kind judges */
 
     /* of the batch at hand; their room is kept */
     struct text text, trouble;
@@ -101,6 +103,8 @@ static int source_open(struct reward *reward, struct source *s, const struct rew
                                         .row_tokens = parts->row_tokens };
     int rc = RL_OK;
 
+    if (s->kind->open_judge)
+        return s->kind->open_judge(&s->state, s->config, where, reward->verdicts);
     if (!s->kind->open_model)
         return s->kind->open(&s->state, s->config, where);
     s->model = parts->models ? parts->models[reward->count] : NULL;
@@ -167,6 +171,11 @@ int reward_create(struct reward **out, const struct reward_parts *parts)
     reward->sources = calloc((size_t)config->n_rewards + 1, sizeof *reward->sources);
     if (!reward->sources)
         TRY(rl_error(RL_ENOFIT, "no memory for %d rewards", config->n_rewards));
+    if (parts->judge)
+        TRY(verdicts_create(&reward->verdicts, &(struct verdicts_parts){
+                .model = parts->judge_model, .judge = parts->judge, .tokenizer = parts->tokenizer,
+                .field = config->osp.baseline, .rows = (int)config->micro_rows,
+                .row_tokens = parts->row_tokens }));
     for (int i = 0; i < config->n_rewards; i++) {
         place_of(where, sizeof where, config, i);
         TRY(source_add(reward, &config->rewards[i], parts, where));
@@ -199,6 +208,7 @@ void reward_destroy(struct reward *reward)
     for (int i = 0; i < reward->count; i++)
         if (reward->sources[i].owns_scorer)
             scorer_destroy(reward->sources[i].scorer);
+    verdicts_destroy(reward->verdicts);
     free_rooms(reward);
     text_free(&reward->text);
     text_free(&reward->trouble);
@@ -366,6 +376,8 @@ int reward_fill(struct reward *reward, struct batch *b, const struct prompts *pr
     for (int i = 0; i < reward->count; i++)
         if (reward->sources[i].owns_scorer)
             scorer_begin(reward->sources[i].scorer);
+    if (reward->verdicts)
+        verdicts_begin(reward->verdicts, prompts);
     for (int i = 0; i < reward->count; i++)
         TRY(fill_column(reward, b, i, purpose));
     b->filled |= COL_REWARD;

@@ -21,6 +21,8 @@
 
 struct model;
 struct scorer;                          /* scorer.h */
+struct verdicts;                        /* verdicts.h */
+struct judge;                           /* data/judge.h */
 
 /* What a kind sees of one response. */
 struct response {
@@ -39,14 +41,17 @@ struct reward_model_parts {
     int row_tokens;                     /* of the longest row */
 };
 
-/* A kind is a row of reward_kinds[] (ends with name NULL).  It has open or open_model; score,
- * score_many or fill. */
+/* A kind is a row of reward_kinds[] (ends with name NULL).  It has one of open, open_model,
+ * open_judge; score, score_many or fill. */
 struct reward_kind {
     const char *name;
     /* RL_EINVAL names the key that is wrong; `where` begins the line.  c outlives the state. */
     int (*open)(void **state, const struct config_reward *c, const char *where);
     int (*open_model)(void **state, const struct config_reward *c, const char *where,
                       const struct reward_model_parts *parts);
+    /* verdicts: shared by all columns of the judge. */
+    int (*open_judge)(void **state, const struct config_reward *c, const char *where,
+                      struct verdicts *verdicts);
     /* Fills *score; NaN: there is none.  Errors call rl_error, as everywhere, and end the run. */
     int (*score)(void *state, const struct response *r, double *score);
     /* Fills n scores at once.  When some are NaN, why goes to `trouble` (one line). */
@@ -72,6 +77,8 @@ struct reward_parts {
     struct model *const *models;        /* (n_rewards) of kind "model": its reward model, the same
                                          * pointer where it is the same; NULL: no such kind */
     int row_tokens;                     /* of the longest row, for models */
+    struct model *judge_model;          /* of kind "judge": who judges, */
+    const struct judge *judge;          /* and the template; NULL: no such kind */
 };
 /* One column for each group of config->rewards, in that order.  RL_EINVAL: one line that names
  * file, line and key.  *reward is NULL on error. */

@@ -90,6 +90,20 @@ grpo max_lag=1 ppo.tis=token ppo.reward_norm=reference ppo.reward_rows=30 ppo.mi
 dapo max_lag=1
 END
 
+# Models that follow the policy, and judges of their own, wherever the roles are.
+for keys in "osp.judge=ema osp.decay=0.5 ref.update=every ref.every=2" \
+    "osp.judge=frozen max_lag=1 osp.pairs=best_worst osp.average=probability" \
+    "osp.judge=ema ref.update=ema ref.decay=0.5 max_lag=1 osp.link=affine osp.strength=affine"; do
+    [ -z "${ALGORITHMS:-}" ] || break
+    config=launch/configs/osp.cfg
+    short="steps=4 eval_every=0 checkpoint_every=0 prompts_per_step=5 max_new=12 log_samples=20
+        $keys"
+    rm -rf "$WORK/one"
+    ok "osp $keys: one rank" run 1 "$config" $short output="$WORK/one"
+    another "osp $keys: roles apart" 3 "$apart"
+    resumed "osp $keys: resumed on 4 ranks"
+done
+
 # Each row of the table has its configuration.
 for name in $("$RANKWISE" train --algorithms); do
     [ -f "launch/configs/$name.cfg" ] && pass "$name has a configuration" ||

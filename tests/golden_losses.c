@@ -7,6 +7,7 @@ static const struct golden_op *const chapters[] = {
     golden_policy,
     golden_raco,
     golden_preferences,
+    golden_osp,
     golden_rewardmodel,
     golden_rewards,
     NULL,

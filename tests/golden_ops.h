@@ -55,6 +55,7 @@ extern const struct golden_op golden_policy[];          /* PPO and its relatives
 extern const struct golden_op golden_raco[];            /* gradients of objectives combined */
 extern const struct golden_op golden_rewards[];         /* rewards that are arithmetic */
 extern const struct golden_op golden_preferences[];     /* the other preference methods */
+extern const struct golden_op golden_osp[];             /* self-preferring */
 extern const struct golden_op golden_rewardmodel[];     /* reward models */
 
 #endif

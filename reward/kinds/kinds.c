@@ -24,5 +24,7 @@ const struct reward_kind reward_kinds[] = {
     /* whole rows, prompt and response, under a model */
     { .name = "model", .open_model = model_kind_open, .fill = model_kind_fill,
       .close = model_kind_close, .needs_text = model_kind_needs_text },
+    { .name = "judge", .open_judge = judge_kind_open, .fill = judge_kind_fill,
+      .close = judge_kind_close, .needs_text = judge_kind_needs_text },
     { .name = NULL },
 };

@@ -53,4 +53,12 @@ int model_kind_fill(void *state, const struct batch *b, double *scores);
 void model_kind_close(void *state);
 bool model_kind_needs_text(const struct config_reward *c);
 
+/* model.c's like: whole rows under a model that judges. */
+struct verdicts;
+int judge_kind_open(void **state, const struct config_reward *c, const char *where,
+                    struct verdicts *verdicts);
+int judge_kind_fill(void *state, const struct batch *b, double *scores);
+void judge_kind_close(void *state);
+bool judge_kind_needs_text(const struct config_reward *c);
+
 #endif
