@@ -171,8 +171,7 @@ const struct row config_rows[] = {
          "of both orders: the logits cancel a constant favour for a slot, probabilities do not"),
     REAL("osp.clamp", osp.clamp, "6", 0.01, 100, ROW_FIXED, "a verdict is at most this, in nats"),
     WORD("osp.baseline", osp.baseline, "", NULL, ROW_FIXED,
-         "a field of the prompt's line with the answer that all are compared with; default: the "
-         "first response"),
+         "field of the prompt's line with the answer to compare with; else the first response"),
     WORD("osp.pairs", osp.pairs, "all", "all adjacent vs_baseline best_worst", ROW_FIXED,
          "which ranked responses become pairs"),
     WORD("osp.strength", osp.strength, "bt", "bt affine", ROW_FIXED,
