@@ -8,7 +8,7 @@
  *   eval_close(&e);
  *
  *   eval.c      models, shares, tables, figures         prompts.c       responses: scores, wins
- *   pairs.c     ranking of pairs                        verdicts.c      a judge compares responses
+ *   pairs.c     ranking of pairs                        duel.c      a judge compares responses
  *   text.c      perplexity                              reward_model.c  a model of scores on pairs
  *   reading.c   files of records and text               interval.c      how sure the figures are
  */
@@ -96,15 +96,15 @@ int figure_mean(struct eval *e, const struct table_column *column, const char *f
 /* ---- reward_model.c: eval_pairs when the model is a reward model. */
 int eval_reward_model(struct eval *e);
 
-/* ---- verdicts.c: rows of one prompt each, by two models */
-struct verdicts;
-int verdicts_create(struct verdicts **v, struct eval *e, int rows, int longest_prompt, int max_new);
-void verdicts_destroy(struct verdicts *v);          /* NULL is fine */
+/* ---- duel.c: rows of one prompt each, by two models */
+struct duels;
+int duels_create(struct duels **v, struct eval *e, int rows, int longest_prompt, int max_new);
+void duels_destroy(struct duels *v);          /* NULL is fine */
 /* For row n of both batches, which have the same prompts, out[n * stride + ..] is the mean of the
  * two orders' logit differences in favour of a, 1 when the orders agree, and half their difference
  * (how much being shown as A helps).  NaN: too long for the judge.  Not collective. */
-enum { VERDICT_LOGIT, VERDICT_AGREES, VERDICT_BIAS, VERDICT_TERMS };
-int verdicts_fill(struct verdicts *v, const struct batch *a, const struct batch *b, double *out,
+enum { DUEL_LOGIT, DUEL_AGREES, DUEL_BIAS, DUEL_TERMS };
+int duels_fill(struct duels *v, const struct batch *a, const struct batch *b, double *out,
                   int stride);
 
 #endif

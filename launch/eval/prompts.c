@@ -23,7 +23,7 @@ struct session {
     struct eval *e;
     struct prompts *prompts;
     struct refmodel *reference;
-    struct verdicts *verdicts;          /* NULL: no judge */
+    struct duels *duels;          /* NULL: no judge */
     struct side policy, other;
     int P, k, R, columns;
     int max_new, row_tokens;
@@ -100,7 +100,7 @@ static int session_open(struct session *s, struct eval *e)
     int rc = RL_OK;
 
     *s = (struct session){ .e = e, .k = (int)c->eval.samples, .R = e->reward ? c->n_rewards : 0 };
-    s->columns = REWARDS + s->R + VERDICT_TERMS;
+    s->columns = REWARDS + s->R + DUEL_TERMS;
     TRY(open_prompts(s));
     TRY(refmodel_create(&s->reference, e->reference->model, (int)c->micro_rows, s->row_tokens,
                         (float)loss_temperature(c)));
@@ -108,7 +108,7 @@ static int session_open(struct session *s, struct eval *e)
     if (e->other)
         TRY(open_side(s, &s->other, e->other));
     if (e->template)
-        TRY(verdicts_create(&s->verdicts, e, s->policy.batch.max_rows,
+        TRY(duels_create(&s->duels, e, s->policy.batch.max_rows,
                             prompts_longest(s->prompts), s->max_new));
 done:
     return rc;
@@ -116,7 +116,7 @@ done:
 
 static void session_close(struct session *s)
 {
-    verdicts_destroy(s->verdicts);
+    duels_destroy(s->duels);
     close_side(&s->policy);
     close_side(&s->other);
     refmodel_destroy(s->reference);
@@ -173,8 +173,8 @@ static int answer_all(struct session *s)
         TRY(answer(s, &s->policy, at));
         if (s->e->other)
             TRY(answer(s, &s->other, at));
-        if (s->verdicts)
-            TRY(verdicts_fill(s->verdicts, &s->policy.batch, &s->other.batch,
+        if (s->duels)
+            TRY(duels_fill(s->duels, &s->policy.batch, &s->other.batch,
                               rows + REWARDS + s->R, s->columns));
     }
 done:
@@ -283,17 +283,17 @@ static int add_wins(struct session *s, const double *mine, const double *others,
 }
 
 /* By the judge: the sign of the logit, and how well it judges. */
-static int add_verdicts(struct session *s, const double *table)
+static int add_duels(struct session *s, const double *table)
 {
     struct table_column x = { .table = table, .groups = s->P, .k = s->k, .columns = s->columns };
     int first = REWARDS + s->R, rc = RL_OK;
 
-    TRY(add_wins(s, table, NULL, first + VERDICT_LOGIT, "/judge"));
-    x.c = first + VERDICT_LOGIT;
+    TRY(add_wins(s, table, NULL, first + DUEL_LOGIT, "/judge"));
+    x.c = first + DUEL_LOGIT;
     TRY(figure_mean(s->e, &x, "%sjudge/logit", s->prefix));
-    x.c = first + VERDICT_AGREES;
+    x.c = first + DUEL_AGREES;
     TRY(figure_mean(s->e, &x, "%sjudge/order_agreement", s->prefix));
-    x.c = first + VERDICT_BIAS;
+    x.c = first + DUEL_BIAS;
     TRY(figure_mean(s->e, &x, "%sjudge/order_bias", s->prefix));
 done:
     return rc;
@@ -311,8 +311,8 @@ static int add_comparison(struct session *s, const double *mine, const double *o
         snprintf(name, sizeof name, "/%s", s->e->config->rewards[r].name);
         TRY(add_wins(s, mine, others, REWARDS + r, name));
     }
-    if (s->verdicts)
-        TRY(add_verdicts(s, mine));
+    if (s->duels)
+        TRY(add_duels(s, mine));
 done:
     return rc;
 }

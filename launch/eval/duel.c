@@ -15,7 +15,7 @@
 #define ROWS 4                          /* of a comparison: two orders times two answers */
 #define AT_ONCE 16                      /* comparisons in one batch */
 
-struct verdicts {
+struct duels {
     const struct judge *template;
     const struct source *source;
     struct refmodel *reader;            /* the judge's log-probabilities */
@@ -24,10 +24,10 @@ struct verdicts {
     struct memory memory;
 };
 
-int verdicts_create(struct verdicts **out, struct eval *e, int rows, int longest_prompt,
+int duels_create(struct duels **out, struct eval *e, int rows, int longest_prompt,
                     int max_new)
 {
-    struct verdicts *v = calloc(1, sizeof *v);
+    struct duels *v = calloc(1, sizeof *v);
     int most = e->judge->source.shape.context, rc = RL_OK;
 
     *out = NULL;
@@ -43,11 +43,11 @@ int verdicts_create(struct verdicts **out, struct eval *e, int rows, int longest
     *out = v;
 done:
     if (rc != RL_OK)
-        verdicts_destroy(v);
+        duels_destroy(v);
     return rc;
 }
 
-void verdicts_destroy(struct verdicts *v)
+void duels_destroy(struct duels *v)
 {
     if (!v)
         return;
@@ -66,7 +66,7 @@ static struct slice answer(const struct batch *b, int n)
 }
 
 /* The four rows of a comparison behind those that are there; false: too long for the judge. */
-static bool add_rows(struct verdicts *v, struct slice prompt, struct slice a, struct slice b)
+static bool add_rows(struct duels *v, struct slice prompt, struct slice a, struct slice b)
 {
     struct batch *to = &v->batch;
 
@@ -86,21 +86,21 @@ static bool add_rows(struct verdicts *v, struct slice prompt, struct slice a, st
 }
 
 /* Log-probability of the answer in row n of the judge's batch. */
-static double said(const struct verdicts *v, int n)
+static double said(const struct duels *v, int n)
 {
     return (double)v->batch.ref_logp[v->batch.start[n + 1] - 1];
 }
 
-static void take(const struct verdicts *v, int first, double *out)
+static void take(const struct duels *v, int first, double *out)
 {
     double d1 = said(v, first) - said(v, first + 1), d2 = said(v, first + 3) - said(v, first + 2);
 
-    out[VERDICT_LOGIT] = (d1 + d2) / 2;
-    out[VERDICT_AGREES] = d1 * d2 > 0;
-    out[VERDICT_BIAS] = (d1 - d2) / 2;
+    out[DUEL_LOGIT] = (d1 + d2) / 2;
+    out[DUEL_AGREES] = d1 * d2 > 0;
+    out[DUEL_BIAS] = (d1 - d2) / 2;
 }
 
-int verdicts_fill(struct verdicts *v, const struct batch *a, const struct batch *b, double *out,
+int duels_fill(struct duels *v, const struct batch *a, const struct batch *b, double *out,
                   int stride)
 {
     int rc = RL_OK;
@@ -118,7 +118,7 @@ int verdicts_fill(struct verdicts *v, const struct batch *a, const struct batch 
             TRY(refmodel_fill(v->reader, &v->batch));
         for (int i = n; i < end; i++) {
             double *row = out + (size_t)i * stride;
-            for (int t = 0; t < VERDICT_TERMS; t++)
+            for (int t = 0; t < DUEL_TERMS; t++)
                 row[t] = NAN;
             if (first[i - n] >= 0)
                 take(v, first[i - n], row);
