@@ -45,7 +45,7 @@ killed()
 {
     n=$1 out=$2 delay=$3 before=; shift 3
     saved "$out" && before=$(resumes "$out")
-    mpirun -np "$n" "$RANKWISE" train tests/bits.cfg output="$out" "$@" >/dev/null 2>&1 &
+    mpirun -np "$n" "$RANKWISE" train "$config" output="$out" "$@" >/dev/null 2>&1 &
     pid=$!
     landed=false
     if trained $pid "$out" "$before"; then
@@ -57,6 +57,7 @@ killed()
     wait $pid 2>/dev/null
 }
 
+config=tests/bits.cfg
 small="prompts_per_step=9 max_new=12"        # short steps
 for lag in 0 1; do
     keys="steps=40 max_lag=$lag eval_every=0 checkpoint_every=1 $small"
@@ -114,6 +115,31 @@ hashes "$out" > "$WORK/dice-after"
     [ "$(sed 's/,.*//' "$out/scores.jsonl" | sort -u | wc -l)" -eq 24 ] &&
     pass "scores from outside: each step is on record once" ||
     fail "scores from outside: each step is on record once" "$(lines "$out/scores.jsonl") lines"
+
+# Steps of several passes (epochs, mini-batches, a critic, running means) and of several gradients:
+# a kill in the middle of one loses that step only.
+ppo="ppo.epochs=2 ppo.minibatches=3 ppo.kl_control=adaptive ppo.reward_norm=running"
+raco="raco.mode=two_pass raco.refresh=2"
+for name in ppo raco; do
+    config=launch/configs/$name.cfg
+    keys="steps=16 eval_every=0 checkpoint_every=1 $small"
+    [ $name = ppo ] && keys="$keys $ppo" || keys="$keys $raco"
+    ok "$name: never killed" run 1 $config $keys checkpoint_every=0 output="$WORK/whole-$name"
+    hits=0
+    for n in 2 3 1 4; do
+        draw 1 30
+        killed $n "$WORK/torn-$name" $drawn $keys
+        $landed && hits=$((hits + 1))
+    done
+    [ $hits -ge 2 ] && pass "$name: $hits of 4 kills hit a run that had trained" ||
+        fail "$name: at least 2 of 4 kills hit a run that had trained" "$hits did"
+    ok "$name: finished on 3 ranks" run 3 $config $keys output="$WORK/torn-$name"
+    ok "$name: the same weights, samples and checkpoint" "$RANKWISE" diff "$WORK/whole-$name" \
+        "$WORK/torn-$name"
+    [ "$(hashes "$WORK/whole-$name")" = "$(hashes "$WORK/torn-$name")" ] &&
+        pass "$name: the same hash at every step" || fail "$name: the same hash at every step"
+done
+config=tests/bits.cfg
 
 # ---- asked to stop: the state is saved, and the same line goes on
 
