@@ -88,20 +88,25 @@ done:
 /* The template that is used when none is named. */
 static const char judge_text[] = "{prompt}\nA: {a}\nB: {b}\nThe better one is ";
 
+int inputs_template(struct judge **judge, const struct config *c, const struct source *policy)
+{
+    struct tokenizer *tokenizer = policy->tokenizer;
+    int V = policy->shape.V;
+
+    if (c->osp.template)
+        return judge_open(judge, c->osp.template, tokenizer, V);
+    return judge_parse(judge, judge_text, strlen(judge_text),
+                       "the built-in judge template (osp.template names another)", tokenizer, V);
+}
+
 static int open_judge(struct inputs *in, const struct config *c)
 {
-    const struct source *s = &in->policy;
-
     in->judge_rewards = false;
     for (int i = 0; i < c->n_rewards; i++)
         in->judge_rewards |= strcmp(c->rewards[i].kind, "judge") == 0;
     if (!in->judge_rewards && !algorithm_judges(in->algorithm))
         return RL_OK;
-    if (c->osp.template)
-        return judge_open(&in->judge, c->osp.template, s->tokenizer, s->shape.V);
-    return judge_parse(&in->judge, judge_text, strlen(judge_text),
-                       "the built-in judge template (osp.template names another)", s->tokenizer,
-                       s->shape.V);
+    return inputs_template(&in->judge, c, &in->policy);
 }
 
 /* Which models follow the policy. */

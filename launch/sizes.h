@@ -65,6 +65,8 @@ int inputs_open(struct inputs *in, const struct config *c);
 void inputs_close(struct inputs *in);                       /* fine on a zeroed struct */
 /* Says (log_info) how many prompts and records were left out; nothing when none. */
 void inputs_tell(const struct inputs *in, const struct config *c);
+/* The template of OSP's judge: osp.template, or the one that is built in. */
+int inputs_template(struct judge **judge, const struct config *c, const struct source *policy);
 int64_t inputs_epoch(const struct inputs *in);              /* groups drawn in one */
 int inputs_objectives(const struct inputs *in);             /* that records tell apart; 0: none */
 

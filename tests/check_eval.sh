@@ -42,8 +42,8 @@ printf '{prompt} A: {a} B: {b} Better:' > "$WORK/judge.txt"
 set -- $cfg output="$out" $few "$pairs" "$text" eval.judge="$WORK/judge.txt" eval.samples=2 \
     eval.against="$out/checkpoints/step-00000004.h5" --json
 "$RANKWISE" eval "$@" > "$WORK/one.json"
-grep -q '"eval/held-out/winrate/judge": ' "$WORK/one.json" && pass "a judge compares" ||
-    fail "a judge compares" "$(cat "$WORK/one.json")"
+grep -q '"eval/held-out/winrate/judge": .*"eval/held-out-pairs/judge/accuracy": ' \
+    "$WORK/one.json" && pass "a judge compares" || fail "a judge compares" "$(cat "$WORK/one.json")"
 for n in 2 3; do
     mpirun -np $n "$RANKWISE" eval "$@" > "$WORK/some.json" 2> "$WORK/said"
     cmp -s "$WORK/one.json" "$WORK/some.json" && pass "the same bits on $n ranks" ||
@@ -81,10 +81,10 @@ bad() {
 }
 bad 'nothing to evaluate on' "no held-out files" eval_prompts=\"\"
 bad '/nowhere: no such model folder' "no such model" eval.against="$WORK/nowhere"
-bad 'there is no other model to compare with' "a judge without a comparison" \
+bad 'there are no answers to compare' "a judge without a comparison" \
     eval.judge="$WORK/judge.txt"
-printf '{a}{b} is ' > "$WORK/mute.txt"
-bad 'mute.txt: the answer "A" is not one token' "answers of several tokens" \
+printf '{a} is better than' > "$WORK/mute.txt"
+bad 'mute.txt: no {b}' "a template that hides an answer" \
     eval.judge="$WORK/mute.txt" eval.against="$out"
 bad 'eval.samples: 0 is out of range' "no samples" eval.samples=0
 bad '/nowhere.jsonl: No such file' "no such pairs" eval_pairs="[\"$WORK/nowhere.jsonl\"]"

@@ -1,59 +1,53 @@
-/* A judge compares two answers: it reads a prompt that shows both, once in each order, and its
- * log-probabilities of the answers "A" and "B" are the verdict.
- *
- *   a is shown as A: d1 = l(A) - l(B)       logit (d1 + d2) / 2: what being shown as A adds is in
- *   a is shown as B: d2 = l'(B) - l'(A)     d1 and taken away in d2
- *
- * So a comparison is four rows, a judge prompt and one token each. */
+/* A judge compares two answers: it reads a prompt that shows both, once in each order, and the
+ * logits of "A" and "B" behind it are the verdict (data/verdict.h). */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/status.h"
+#include "data/verdict.h"
 #include "launch/eval/eval.h"
+#include "model/ask.h"
 
-#define ROWS 4                          /* of a comparison: two orders times two answers */
-#define AT_ONCE 16                      /* comparisons in one batch */
+#define AT_ONCE 16                      /* comparisons; each asks twice */
 
 struct duels {
     const struct judge *template;
-    const struct source *source;
-    struct refmodel *reader;            /* the judge's log-probabilities */
-    int longest;                        /* tokens in a row, at most */
-    struct batch batch;
-    struct memory memory;
+    struct asker *asker;
+    int longest;                        /* tokens in a question, at most */
+    int *tokens;                        /* (2 AT_ONCE, longest), packed */
+    int start[2 * AT_ONCE + 1], asked;
+    float logits[2 * AT_ONCE][2];       /* of "A" and of "B" */
 };
 
-int duels_create(struct duels **out, struct eval *e, int rows, int longest_prompt,
-                    int max_new)
+int duels_create(struct duels **out, struct eval *e, int longest_prompt, int longest_answer)
 {
-    struct duels *v = calloc(1, sizeof *v);
-    int most = e->judge->source.shape.context, rc = RL_OK;
+    struct duels *d = calloc(1, sizeof *d);
+    int context = e->judge->source.shape.context, rc = RL_OK;
 
     *out = NULL;
-    if (!v)
+    if (!d)
         return rl_error(RL_ENOFIT, "no memory for a judge");
-    v->template = e->template;
-    v->source = &e->judge->source;
-    v->longest = judge_length(e->template, longest_prompt, max_new, max_new) + 1;
-    v->longest = v->longest < most ? v->longest : most;
-    rows = rows < AT_ONCE ? rows : AT_ONCE;
-    TRY(eval_batch(&v->batch, &v->memory, rows, ROWS, v->longest, 0));
-    TRY(refmodel_create(&v->reader, e->judge->model, (int)e->config->micro_rows, v->longest, 1));
-    *out = v;
+    d->template = e->template;
+    d->longest = judge_length(e->template, longest_prompt, longest_answer, longest_answer);
+    d->longest = d->longest < context ? d->longest : context;
+    d->tokens = malloc((size_t)2 * AT_ONCE * (size_t)d->longest * sizeof *d->tokens);
+    if (!d->tokens)
+        TRY(rl_error(RL_ENOFIT, "no memory for a judge"));
+    TRY(asker_create(&d->asker, e->judge->model, 2 * AT_ONCE, d->longest));
+    *out = d;
 done:
     if (rc != RL_OK)
-        duels_destroy(v);
+        duels_destroy(d);
     return rc;
 }
 
-void duels_destroy(struct duels *v)
+void duels_destroy(struct duels *d)
 {
-    if (!v)
+    if (!d)
         return;
-    refmodel_destroy(v->reader);
-    memory_close(&v->memory);
-    free(v);
+    asker_destroy(d->asker);
+    free(d->tokens);
+    free(d);
 }
 
 /* The answer in row n, without the token that ended it. */
@@ -65,64 +59,62 @@ static struct slice answer(const struct batch *b, int n)
     return (struct slice){ b->tokens + from, end - from };
 }
 
-/* The four rows of a comparison behind those that are there; false: too long for the judge. */
-static bool add_rows(struct duels *v, struct slice prompt, struct slice a, struct slice b)
+/* Both orders of a comparison behind those that are there; false: too long for the judge. */
+static bool add(struct duels *d, struct slice prompt, struct slice a, struct slice b)
 {
-    struct batch *to = &v->batch;
+    int length = judge_length(d->template, prompt.n, a.n, b.n), *start = d->start + d->asked;
 
-    if (judge_length(v->template, prompt.n, a.n, b.n) + 1 > v->longest)
+    if (length > d->longest)
         return false;
-    for (int i = 0; i < ROWS; i++) {
-        int n = to->N++, swapped = i / 2, length;
-        length = judge_write(v->template, prompt, swapped ? b : a, swapped ? a : b,
-                             to->tokens + to->T);
-        to->tokens[to->T + length] = judge_answer(v->template, i % 2);
-        to->prompt_len[n] = length;
-        to->T += length + 1;
-        to->start[n + 1] = to->T;
-    }
-    to->filled = COL_TOKENS;
+    judge_write(d->template, prompt, a, b, d->tokens + start[0]);
+    start[1] = start[0] + length;
+    judge_write(d->template, prompt, b, a, d->tokens + start[1]);
+    start[2] = start[1] + length;
+    d->asked += 2;
     return true;
 }
 
-/* Log-probability of the answer in row n of the judge's batch. */
-static double said(const struct duels *v, int n)
+static int ask(struct duels *d)
 {
-    return (double)v->batch.ref_logp[v->batch.start[n + 1] - 1];
+    const int ids[2] = { judge_answer(d->template, 0), judge_answer(d->template, 1) };
+
+    return d->asked == 0 ? RL_OK : asker_run(d->asker, d->tokens, d->start, d->asked, ids, 2,
+                                             d->logits[0]);
 }
 
-static void take(const struct duels *v, int first, double *out)
+/* The verdict of the questions from `at` on; below 0: they were not asked. */
+static void take(const struct duels *d, int at, double *out)
 {
-    double d1 = said(v, first) - said(v, first + 1), d2 = said(v, first + 3) - said(v, first + 2);
+    struct said said;
 
-    out[DUEL_LOGIT] = (d1 + d2) / 2;
-    out[DUEL_AGREES] = d1 * d2 > 0;
-    out[DUEL_BIAS] = (d1 - d2) / 2;
+    out[DUEL_LOGIT] = out[DUEL_AGREES] = out[DUEL_BIAS] = NAN;
+    if (at < 0)
+        return;
+    said = said_of((double)d->logits[at][0], (double)d->logits[at][1],
+                   (double)d->logits[at + 1][0], (double)d->logits[at + 1][1]);
+    out[DUEL_LOGIT] = said.lam;
+    out[DUEL_AGREES] = fabs(said.lam) > fabs(said.bias);        /* d1 d2 > 0 */
+    out[DUEL_BIAS] = said.bias;
 }
 
-int duels_fill(struct duels *v, const struct batch *a, const struct batch *b, double *out,
-                  int stride)
+int duels_fill(struct duels *d, const struct duel_rows *rows, double *out, int stride)
 {
-    int rc = RL_OK;
+    const struct batch *a = rows->a, *b = rows->b;
+    int at[AT_ONCE], rc = RL_OK;
 
-    for (int n = 0, end; n < a->N; n = end) {
-        int first[AT_ONCE];
-        batch_clear(&v->batch);
-        for (end = n; end < a->N && end < n + AT_ONCE; end++) {
-            struct slice prompt = { a->tokens + a->start[end], a->prompt_len[end] };
-            first[end - n] = v->batch.N;
-            if (!add_rows(v, judge_strip(v->template, prompt), answer(a, end), answer(b, end)))
-                first[end - n] = -1;
+    for (int i = 0, end; i < rows->n; i = end) {
+        d->asked = 0;
+        d->start[0] = 0;
+        for (end = i; end < rows->n && end < i + AT_ONCE; end++) {
+            int n = rows->step * end, m = n + rows->step - 1;
+            struct slice prompt = { a->tokens + a->start[n], a->prompt_len[n] };
+            at[end - i] = d->asked;
+            if (!add(d, judge_strip(d->template, prompt), answer(a, n), answer(b, m)))
+                at[end - i] = -1;
         }
-        if (v->batch.N > 0)
-            TRY(refmodel_fill(v->reader, &v->batch));
-        for (int i = n; i < end; i++) {
-            double *row = out + (size_t)i * stride;
-            for (int t = 0; t < DUEL_TERMS; t++)
-                row[t] = NAN;
-            if (first[i - n] >= 0)
-                take(v, first[i - n], row);
-        }
+        TRY(ask(d));
+        for (int j = i; j < end; j++)
+            take(d, at[j - i], out + (size_t)j * stride);
     }
 done:
     return rc;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "comm/link.h"
+#include "launch/sizes.h"
 
 /* ---- models */
 
@@ -93,21 +94,38 @@ static int open_rewards(struct eval *e)
     TRY(reward_models_open(&e->reward_models, &e->reward_sources, c, e->compute));
     TRY(reward_create(&e->reward, &(struct reward_parts){
         .config = c, .tokenizer = e->policy->source.tokenizer, .models = e->reward_models,
+        .judge = e->reward_template,
+        .judge_model = strcmp(c->osp.judge, "current") == 0 ? e->policy->model
+                                                            : e->reference->model,
         .row_tokens = e->context }));
 done:
     return rc;
 }
 
-static int open_judge(struct eval *e)
+/* Does the configuration have a reward that asks the judge of OSP? */
+static bool judges_by_reward(const struct config *c)
 {
-    const struct source *s = e->judge ? &e->judge->source : NULL;
+    for (int i = 0; i < c->n_rewards; i++)
+        if (strcmp(c->rewards[i].kind, "judge") == 0)
+            return true;
+    return false;
+}
 
-    if (!s)
-        return RL_OK;
-    if (!e->other)
-        return rl_error(RL_EINVAL, "%s: eval.judge: there is no other model to compare with "
-                        "(eval.against)", config_where(e->config, "eval.judge"));
-    return judge_open(&e->template, e->config->eval.judge, s->tokenizer, s->shape.V);
+static int open_judges(struct eval *e)
+{
+    const struct config *c = e->config;
+    const struct source *s = &e->policy->source;
+    int rc = RL_OK;
+
+    if (judges_by_reward(c))
+        TRY(inputs_template(&e->reward_template, c, s));
+    if (e->judge)
+        TRY(judge_open(&e->template, c->eval.judge, s->tokenizer, s->shape.V));
+    if (e->judge && !e->other && c->eval_pairs.count == 0)
+        rc = rl_error(RL_EINVAL, "%s: eval.judge: there are no answers to compare: neither another "
+                      "model (eval.against) nor eval_pairs", config_where(c, "eval.judge"));
+done:
+    return rc;
 }
 
 int eval_open(struct eval *e, const struct config *config, struct comm *world, const char *model)
@@ -121,16 +139,17 @@ int eval_open(struct eval *e, const struct config *config, struct comm *world, c
         threads = (int)(sysconf(_SC_NPROCESSORS_ONLN) / comm_ranks_on_host(world));
     TRY(compute_open(&e->compute, config->device, threads > 0 ? threads : 1));
     TRY(open_models(e, model));
+    TRY(open_judges(e));
     TRY(open_rewards(e));
-    TRY(open_judge(e));
 done:
     return rc;
 }
 
 void eval_close(struct eval *e)
 {
-    judge_close(e->template);
     reward_destroy(e->reward);
+    judge_close(e->template);
+    judge_close(e->reward_template);
     reward_models_close(e->reward_models, e->config);
     reward_sources_close(&e->reward_sources);
     for (int i = 0; i < e->n_seats; i++) {
@@ -288,5 +307,34 @@ int figure_mean(struct eval *e, const struct table_column *column, const char *f
         va_end(args);
     }
     free(sums);
+    return rc;
+}
+
+int figure_duels(struct eval *e, const struct table_column *column, const char *prefix,
+                 const char *wins)
+{
+    struct table_column x = *column;
+    double won = 0, eps = e->config->dpo.tie_eps;
+    int rows = 0, groups = 0, rc = RL_OK;
+
+    for (int g = 0; g < x.groups; g++) {
+        int before = rows;
+        for (int i = 0; i < x.k; i++) {
+            double logit = x.table[((size_t)g * x.k + i) * x.columns + column->c + DUEL_LOGIT];
+            if (!isfinite(logit))
+                continue;
+            won += fabs(logit) <= eps ? 0.5 : logit > 0;
+            rows++;
+        }
+        groups += rows > before;
+    }
+    TRY(figure_share(e, rows > 0 ? won / rows : 0, groups, "%s%s", prefix, wins));
+    x.c = column->c + DUEL_LOGIT;
+    TRY(figure_mean(e, &x, "%sjudge/logit", prefix));
+    x.c = column->c + DUEL_AGREES;
+    TRY(figure_mean(e, &x, "%sjudge/order_agreement", prefix));
+    x.c = column->c + DUEL_BIAS;
+    TRY(figure_mean(e, &x, "%sjudge/order_bias", prefix));
+done:
     return rc;
 }

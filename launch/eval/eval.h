@@ -49,7 +49,8 @@ struct eval {
     struct reward_sources reward_sources;
     struct model **reward_models;
     struct reward *reward;              /* NULL: the configuration has no rewards */
-    struct judge *template;             /* NULL: none */
+    struct judge *template;             /* of eval.judge; NULL: none */
+    struct judge *reward_template;      /* of rewards of kind "judge"; NULL: none */
 
     struct figure *figures;             /* equal on every rank */
     int n_figures, room;
@@ -92,19 +93,25 @@ int figure_share(struct eval *e, double share, double n, const char *format, ...
 struct table_column { const double *table; int groups, k, columns, c; };
 int figure_mean(struct eval *e, const struct table_column *column, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Of DUEL_TERMS columns from column->c on: how often the first wins under the name given (1[logit >
+ * 0], ties half), and how well the judge judges. */
+int figure_duels(struct eval *e, const struct table_column *column, const char *prefix,
+                 const char *wins);
 
 /* ---- reward_model.c: eval_pairs when the model is a reward model. */
 int eval_reward_model(struct eval *e);
 
-/* ---- duel.c: rows of one prompt each, by two models */
+/* ---- duel.c: a judge compares two answers to one prompt */
 struct duels;
-int duels_create(struct duels **v, struct eval *e, int rows, int longest_prompt, int max_new);
-void duels_destroy(struct duels *v);          /* NULL is fine */
-/* For row n of both batches, which have the same prompts, out[n * stride + ..] is the mean of the
- * two orders' logit differences in favour of a, 1 when the orders agree, and half their difference
- * (how much being shown as A helps).  NaN: too long for the judge.  Not collective. */
+int duels_create(struct duels **d, struct eval *e, int longest_prompt, int longest_answer);
+void duels_destroy(struct duels *d);                /* NULL is fine */
+/* n comparisons: step 1 row i of a with row i of b, which have the same prompts; step 2, a and b
+ * the same batch, row 2 i with row 2 i + 1. */
+struct duel_rows { const struct batch *a, *b; int n, step; };
+/* out[i * stride + ..] is the mean of the two orders' logit differences in favour of the first, 1
+ * when the orders agree, and half their difference (how much being shown as A helps).  NaN: too
+ * long for the judge.  Not collective. */
 enum { DUEL_LOGIT, DUEL_AGREES, DUEL_BIAS, DUEL_TERMS };
-int duels_fill(struct duels *v, const struct batch *a, const struct batch *b, double *out,
-                  int stride);
+int duels_fill(struct duels *d, const struct duel_rows *rows, double *out, int stride);
 
 #endif

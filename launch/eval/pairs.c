@@ -33,6 +33,12 @@ done:
     return rc;
 }
 
+/* The columns of a row: ranked, labels, rewards, a judge's terms. */
+static int judged(const struct reading *r)
+{
+    return RANKED_COLUMNS + r->scores + r->e->config->n_rewards;
+}
+
 static int pairs_all(struct reading *r)
 {
     struct batch *b = &r->batch;
@@ -50,6 +56,9 @@ static int pairs_all(struct reading *r)
                 row[RANKED_COLUMNS + i] = b->reward[(size_t)n * b->R + i];
         }
         TRY(score_block(r, rows));
+        if (r->duels)                   /* in the first row of each pair */
+            TRY(duels_fill(r->duels, &(struct duel_rows){ b, b, b->groups, 2 },
+                           rows + judged(r), 2 * r->columns));
     }
 done:
     return rc;
@@ -140,21 +149,25 @@ static int add_pairs(struct reading *r, const double *all)
     for (int i = 0; i < c->n_rewards && r->e->reward; i++)
         if (strcmp(c->rewards[i].kind, "model") == 0)
             TRY(add_accuracy(r, all, r->scores + i, c->rewards[i].name));
+    if (r->duels)                       /* of a pair's two rows the first */
+        TRY(figure_duels(r->e, &(struct table_column){ all, r->P, 1, 2 * r->columns, judged(r) },
+                         r->prefix, "judge/accuracy"));
 done:
     return rc;
 }
 
 static int open_pairs(struct reading *r, const struct strings *path)
 {
-    const struct config *c = r->e->config;
-    int rc = RL_OK;
+    int longest, rc = RL_OK;
 
     TRY(reading_pairs(r, path));
+    longest = records_longest(r->records);
     r->k = 2;
     r->scores = records_columns(r->records);
-    r->columns = RANKED_COLUMNS + r->scores + c->n_rewards;
-    TRY(reading_begin(r, path->items[0], records_count(r->records), records_longest(r->records),
-                      r->scores));
+    r->columns = judged(r) + DUEL_TERMS;
+    TRY(reading_begin(r, path->items[0], records_count(r->records), longest, r->scores));
+    if (r->e->template)
+        TRY(duels_create(&r->duels, r->e, longest, longest));
 done:
     return rc;
 }

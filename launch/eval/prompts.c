@@ -107,9 +107,8 @@ static int session_open(struct session *s, struct eval *e)
     TRY(open_side(s, &s->policy, e->policy));
     if (e->other)
         TRY(open_side(s, &s->other, e->other));
-    if (e->template)
-        TRY(duels_create(&s->duels, e, s->policy.batch.max_rows,
-                            prompts_longest(s->prompts), s->max_new));
+    if (e->template && e->other)
+        TRY(duels_create(&s->duels, e, prompts_longest(s->prompts), s->max_new));
 done:
     return rc;
 }
@@ -174,8 +173,9 @@ static int answer_all(struct session *s)
         if (s->e->other)
             TRY(answer(s, &s->other, at));
         if (s->duels)
-            TRY(duels_fill(s->duels, &s->policy.batch, &s->other.batch,
-                              rows + REWARDS + s->R, s->columns));
+            TRY(duels_fill(s->duels, &(struct duel_rows){ &s->policy.batch, &s->other.batch,
+                                                          s->policy.batch.N, 1 },
+                           rows + REWARDS + s->R, s->columns));
     }
 done:
     return rc;
@@ -270,7 +270,7 @@ static int add_wins(struct session *s, const double *mine, const double *others,
         int before = rows;
         for (int i = 0; i < s->k; i++) {
             size_t at = ((size_t)g * s->k + i) * s->columns + c;
-            double gap = mine[at] - (others ? others[at] : 0);
+            double gap = mine[at] - others[at];
             if (!isfinite(gap))
                 continue;
             wins += fabs(gap) <= eps ? 0.5 : gap > 0;
@@ -280,23 +280,6 @@ static int add_wins(struct session *s, const double *mine, const double *others,
     }
     return rows > 0 ? figure_share(s->e, wins / rows, groups, "%swinrate%s", s->prefix, name)
                     : RL_OK;
-}
-
-/* By the judge: the sign of the logit, and how well it judges. */
-static int add_duels(struct session *s, const double *table)
-{
-    struct table_column x = { .table = table, .groups = s->P, .k = s->k, .columns = s->columns };
-    int first = REWARDS + s->R, rc = RL_OK;
-
-    TRY(add_wins(s, table, NULL, first + DUEL_LOGIT, "/judge"));
-    x.c = first + DUEL_LOGIT;
-    TRY(figure_mean(s->e, &x, "%sjudge/logit", s->prefix));
-    x.c = first + DUEL_AGREES;
-    TRY(figure_mean(s->e, &x, "%sjudge/order_agreement", s->prefix));
-    x.c = first + DUEL_BIAS;
-    TRY(figure_mean(s->e, &x, "%sjudge/order_bias", s->prefix));
-done:
-    return rc;
 }
 
 static int add_comparison(struct session *s, const double *mine, const double *others)
@@ -312,7 +295,9 @@ static int add_comparison(struct session *s, const double *mine, const double *o
         TRY(add_wins(s, mine, others, REWARDS + r, name));
     }
     if (s->duels)
-        TRY(add_duels(s, mine));
+        TRY(figure_duels(s->e, &(struct table_column){ mine, s->P, s->k, s->columns,
+                                                       REWARDS + s->R }, s->prefix,
+                         "winrate/judge"));
 done:
     return rc;
 }

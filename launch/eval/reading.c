@@ -35,6 +35,7 @@ done:
 
 void reading_end(struct reading *r)
 {
+    duels_destroy(r->duels);
     refmodel_destroy(r->policy);
     refmodel_destroy(r->reference);
     memory_close(&r->memory);

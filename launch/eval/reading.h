@@ -25,6 +25,7 @@ struct reading {
     float *policy_logp;                 /* (tokens) of the batch */
     int P, k, columns, scores;          /* scores: columns of records */
     int first, count;
+    struct duels *duels;                /* NULL: no judge */
     double *rows;                       /* (count, k, columns) */
     char prefix[320];
 };
