@@ -27,7 +27,19 @@ static int check(const char *lines)
 #define PAIRS "pairs = [\"p\"]; algorithm = \""
 #define DPO "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = { kind = \"words\"; };\n"
 
+#define POLICY(name) "algorithm = \"" name "\"; prompts = \"p\"; rewards = { kind = \"words\"; };\n"
+
 static const struct { const char *lines, *message; } mistakes[] = {
+    { POLICY("ppo") "ppo = { advantage = \"gaee\"; };", "run.cfg:4: ppo.advantage: there is no" },
+    { POLICY("ppo") "ppo = { ratio = \"response\"; };", "run.cfg:4: ppo.ratio: one ratio" },
+    { POLICY("ppo") "ppo = { ptx_coef = 1.0; };", "run.cfg: missing key 'text'" },
+    { POLICY("ppo") "ppo = { critic = \"shared\"; critic_lr = 0.1; };",
+      "run.cfg:4: ppo.critic_lr" },
+    { POLICY("ppo") "ppo = { minibatches = 65; };", "run.cfg:4: ppo.minibatches: 65 of 64" },
+    { POLICY("grpo") "ppo = { lambda = 0.5; };", "run.cfg:4: ppo.lambda: advantage grpo has no" },
+    { POLICY("dapo") "ppo = { kl_coef = 0.5; };", "run.cfg:4: ppo.kl_in is \"none\"" },
+    { POLICY("rloo") "ppo = { whiten_rewards = true; };", "run.cfg:4: ppo.whiten_rewards" },
+    { POLICY("rloo") "samples_per_prompt = 1;", "run.cfg:4: samples_per_prompt: advantage rloo" },
     { "algorithm = \"online_dbo\";", "run.cfg:3: algorithm: there is no 'online_dbo'; the nearest "
                                      "is 'online_dpo'" },
     { "algorithm = \"lm\";", "run.cfg: missing key 'text'" },
@@ -75,6 +87,8 @@ static void test_what_is_needed_is_enough(void **state)
 {
     (void)state;
     assert_ok(check(DPO));
+    assert_ok(check(POLICY("ppo") "samples_per_prompt = 1;"));
+    assert_ok(check(POLICY("reinforce_pp") "samples_per_prompt = 1;"));
     assert_ok(check(SFT));
     assert_ok(check("algorithm = \"online_dpo\"; source = \"pairs\"; pairs = [\"p\"];"));
     assert_ok(check("algorithm = \"lm\"; text = \"a.txt\";"));

@@ -115,6 +115,26 @@ static void test_another_actor_is_an_error(void **state)
     close_run(&r);
 }
 
+/* Weights between two mini-batches belong to no step. */
+static void test_a_failure_half_way_is_known(void **state)
+{
+    struct config c = settings("grpo");
+    struct run r;
+
+    (void)state;
+    c.lr = 1e30;
+    c.clip_norm = 0;
+    c.ppo.epochs = 6;
+    open_alone(&r, c, "cpu");
+    status_hold(true);
+    assert_int_equal(learner_update(r.learner, r.b, r.m), RL_ENAN);
+    assert_int_equal(learner_version(r.learner), 0);
+    assert_false(learner_whole(r.learner));
+    status_drop();
+    status_hold(false);
+    close_run(&r);
+}
+
 /* ---- gradients */
 
 static double loss_at(struct run *r, struct tiny *of, size_t at, float x, const char *metric)
@@ -605,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_what_scores_well_becomes_likely),
         cmocka_unit_test(test_first_minibatch),
         cmocka_unit_test(test_another_actor_is_an_error),
+        cmocka_unit_test(test_a_failure_half_way_is_known),
         cmocka_unit_test(test_update_follows_the_slope),
         cmocka_unit_test(test_critic_follows_the_slope),
         cmocka_unit_test(test_micro_batches_do_not_change_a_bit),
