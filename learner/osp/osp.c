@@ -219,19 +219,16 @@ done:
     return rc;
 }
 
-/* The floor of this cross-entropy is the entropy of its targets, not ln 2, so the first loss says
- * nothing; that actor and learner agree is in mismatch/. */
 static int osp_report(struct learner *ln, const struct batch *b, struct metrics *m)
 {
     struct osp *o = ln->state;
     double loss;
-    bool start;
     int rc = RL_OK;
 
     TRY(pairs_report(ln, &o->pairs, b, m, &loss));
     report_strengths(ln, o, b, m);
     TRY(report_verdicts(ln, o, b, m));
-    TRY(rows_report(ln, b, m, &start));
+    TRY(pairs_check_start(ln, &o->pairs, b, m, loss));
 done:
     return rc;
 }

@@ -18,12 +18,23 @@ double osp_strength(const struct osp_settings *set, double lam, double bias)
     return fmin(fmax(lam, -set->most), set->most);
 }
 
+/* What pairs compare: lam or, of the affine strength, u; less a penalty of the length, in logits.
+ * In probabilities that is a quarter, the slope of sigmoid at 0, and p halves u. */
+static double value_of(const struct osp_settings *set, const double *lam, const int *n, int i)
+{
+    double longer = set->length_penalty > 0 ? set->length_penalty * n[i] / set->n_ref : 0;
+
+    return set->affine ? sigmoid(lam[i]) - longer / 2 : lam[i] - longer;
+}
+
 /* Best first; equal ones by index: insertion, k is small. */
-static void sort(const double *lam, int k, int *order)
+static void sort(const struct osp_settings *set, const double *lam, const int *n, int k,
+                 int *order)
 {
     for (int i = 0; i < k; i++) {
+        double value = value_of(set, lam, n, i);
         int at = i;
-        for (; at > 0 && lam[order[at - 1]] < lam[i]; at--)
+        for (; at > 0 && value_of(set, lam, n, order[at - 1]) < value; at--)
             order[at] = order[at - 1];
         order[at] = i;
     }
@@ -54,16 +65,10 @@ static bool wanted(const struct osp_settings *set, const int *order, int k, int 
     return true;
 }
 
-/* The penalty is in logits; in probabilities it is a quarter of that, the slope of sigmoid at 0. */
-static double strength(const struct osp_settings *set, const double *lam, const int *n, int i,
-                       int j)
+/* The strength of a pair whose values differ by this much. */
+static double strength(const struct osp_settings *set, double more)
 {
-    double longer = set->length_penalty > 0 && set->n_ref > 0
-                        ? set->length_penalty * (n[i] - n[j]) / set->n_ref : 0;
-
-    if (set->affine)
-        return (1 + sigmoid(lam[i]) - sigmoid(lam[j])) / 2 - longer / 4;
-    return sigmoid(lam[i] - lam[j] - longer);
+    return set->affine ? fmin((1 + more) / 2, 1) : sigmoid(more);
 }
 
 int osp_rank(struct pair *pair, const struct osp_settings *set, const double *lam, const int *n,
@@ -72,14 +77,13 @@ int osp_rank(struct pair *pair, const struct osp_settings *set, const double *la
     int kept = 0, room = k * (k - 1) / 2;
     double sum = 0;
 
-    sort(lam, k, order);
+    sort(set, lam, n, k, order);
     for (int i = 0; i < k; i++)
         for (int j = 0; j < k; j++) {
-            double p;
-            if (!(lam[i] > lam[j]) || !wanted(set, order, k, i, j, baseline))
-                continue;
-            p = strength(set, lam, n, i, j);
-            if (p < 0.5 + set->min_strength)
+            double more = value_of(set, lam, n, i) - value_of(set, lam, n, j);
+            double p = strength(set, more);
+            if (!(more > 0) || !wanted(set, order, k, i, j, baseline) ||
+                p < 0.5 + set->min_strength)
                 continue;
             pair[kept++] = (struct pair){ .winner = i, .loser = j, .target = p,
                                           .weight = set->graded ? fmax(2 * p - 1, 0) : 1 };

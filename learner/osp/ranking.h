@@ -20,7 +20,8 @@ struct osp_settings {
     bool affine;                /* the strength */
     double min_strength;        /* pairs with p below 0.5 + this are dropped */
     bool graded;                /* weights in proportion to 2 p - 1, not equal */
-    double length_penalty;      /* a (n_i - n_j) / n_ref is taken from lam_i - lam_j; 0: none */
+    double length_penalty;      /* a (n_i - n_j) / n_ref is taken from lam_i - lam_j, which may
+                                 * turn the pair round; 0: none */
     double n_ref;
 };
 
@@ -32,7 +33,8 @@ double osp_chance(double lam);
 /* Pairs of a group of k >= 2 responses of strengths lam(k) and lengths n(k), into pair (room
  * k (k - 1) / 2), in order (winner, loser); the others of the room get weight 0.  The kept pairs of
  * a group weigh 1 together.  baseline: the response that is the baseline, -1: none of them.
- * order(k): the responses best first, equal ones by index.  Returns how many are kept. */
+ * order(k): the responses best first (less the penalty), equal
+ * ones by index.  Returns how many are kept. */
 int osp_rank(struct pair *pair, const struct osp_settings *set, const double *lam, const int *n,
              int k, int baseline, int *order);
 
