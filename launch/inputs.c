@@ -195,6 +195,24 @@ static int completed(const struct inputs *in, const struct config *c)
                                                      : context;
 }
 
+/* Does a judge prompt fit that shows the longest prompt and two answers of max_new tokens?  (An
+ * answer of osp.baseline is met later.) */
+static int check_judge_room(const struct inputs *in, const struct config *c)
+{
+    const struct source *s = &in->policy;
+    int answer = completed(in, c) - in->longest_prompt, length;
+
+    if (!in->judge_rewards || c->samples_per_prompt < 2)
+        return RL_OK;
+    length = judge_length(in->judge, in->longest_prompt - (s->bos >= 0), answer, answer);
+    if (length <= s->shape.context)
+        return RL_OK;
+    return rl_error(RL_EINVAL, "%s: max_new: a judge prompt of two answers of %d tokens may have "
+                    "%d, and the model has %d positions; lower max_new, shorten osp.template or "
+                    "leave long prompts out", config_where(c, "max_new"), answer, length,
+                    s->shape.context);
+}
+
 /* Prompts, and batches of rollouts: to train on, to evaluate, or both. */
 static int open_rollouts(struct inputs *in, const struct config *c)
 {
@@ -216,6 +234,8 @@ static int open_rollouts(struct inputs *in, const struct config *c)
                                        .roles = in->eval_roles, .prompts = in->eval_prompts };
         TRY(eval_size(c, c->eval_prompts, prompts_count(in->eval_prompts), &in->eval));
     }
+    if (trained)
+        TRY(check_judge_room(in, c));
 done:
     return rc;
 }
