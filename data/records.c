@@ -165,15 +165,16 @@ static void measure_judged(struct records *r, const struct answer *two)
 /* k, and the longest row; a mismatched twin is cut where the model's positions end. */
 static void measure(struct records *r)
 {
-    static const int rows[] = { [VIEW_PAIRS] = 2, [VIEW_LISTS] = 1, [VIEW_SINGLES] = 1,
-                                [VIEW_KTO] = 2, [VIEW_SFT] = 1, [VIEW_JUDGE] = 2,
-                                [VIEW_JOINT] = 2, [VIEW_AUGMENTED] = 2 };
+    static const int rows[] = { [VIEW_PAIRS] = 2, [VIEW_LISTS] = 1, [VIEW_RANKED] = 1,
+                                [VIEW_SINGLES] = 1, [VIEW_KTO] = 2, [VIEW_SFT] = 1,
+                                [VIEW_JUDGE] = 2, [VIEW_JOINT] = 2, [VIEW_AUGMENTED] = 2 };
+    bool lists = r->settings.view == VIEW_LISTS || r->settings.view == VIEW_RANKED;
     int prompt = 0, answer = 0;
 
     r->k = rows[r->settings.view];
     for (int64_t i = 0; i < r->count; i++) {
         const struct record *item = &r->items[i];
-        if (r->settings.view == VIEW_LISTS && item->answers > r->k)
+        if (lists && item->answers > r->k)
             r->k = item->answers;
         if (item->annotator >= r->annotators)
             r->annotators = item->annotator + 1;

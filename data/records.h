@@ -30,7 +30,8 @@
 enum view {
     VIEW_PAIRS,                 /* k 2: chosen, rejected */
     VIEW_LISTS,                 /* k: the longest list.  Shorter ones end in copies of their first
-                                 * row with weight 0.  A pair is a list of two */
+                                 * row with weight 0.  A pair is a list of two, without signs */
+    VIEW_RANKED,                /* the same with signs, of pairs that have them */
     VIEW_SINGLES,               /* k 1.  A pair is two singles, the chosen and the rejected */
     VIEW_KTO,                   /* k 2: a single, and its prompt with the answer of the next draw of
                                  * another line, weight 0 */

@@ -315,7 +315,7 @@ static int pair(struct reading *in)
     TRY(pair_scores(in, &scores));
     if (view == VIEW_AUGMENTED)
         return augmented(in, item, &scores);
-    if (view == VIEW_PAIRS || view == VIEW_JOINT)
+    if (view == VIEW_PAIRS || view == VIEW_JOINT || view == VIEW_RANKED)
         TRY(signs(in, &item));
     TRY(add_pair(in, "", &scores));
     rc = keep(in->r, item);
@@ -363,7 +363,7 @@ static int list(struct reading *in)
     struct span prompt;
     int n = 0, first = 0, rc = RL_OK;
 
-    if (view != VIEW_LISTS && view != VIEW_SFT)
+    if (view != VIEW_LISTS && view != VIEW_RANKED && view != VIEW_SFT)
         return records_bad(in, "is a list of answers, and this algorithm learns from %s",
                           view == VIEW_SINGLES || view == VIEW_KTO ? "labelled singles or pairs"
                                                                    : "pairs");
@@ -405,7 +405,7 @@ static int single(struct reading *in)
 
     if (view != VIEW_SINGLES && view != VIEW_KTO && view != VIEW_SFT)
         return records_bad(in, "is a single answer, and this algorithm learns from %s",
-                          view == VIEW_LISTS ? "lists or pairs" : "pairs");
+                          view == VIEW_LISTS || view == VIEW_RANKED ? "lists or pairs" : "pairs");
     if (label < 0)
         return records_bad(in, "%s", json_is_null(v) ? "has no `label`"
                                                     : "has a `label` that is not true, false, 1 or "

@@ -228,9 +228,9 @@ static int add_first(const struct group *g)
 }
 
 static int (*const add_group[])(const struct group *g) = {
-    [VIEW_PAIRS] = add_pair, [VIEW_LISTS] = add_list, [VIEW_SINGLES] = add_first,
-    [VIEW_KTO] = add_kto, [VIEW_SFT] = add_first, [VIEW_JUDGE] = add_judged,
-    [VIEW_JOINT] = add_joint, [VIEW_AUGMENTED] = add_pair,
+    [VIEW_PAIRS] = add_pair, [VIEW_LISTS] = add_list, [VIEW_RANKED] = add_list,
+    [VIEW_SINGLES] = add_first, [VIEW_KTO] = add_kto, [VIEW_SFT] = add_first,
+    [VIEW_JUDGE] = add_judged, [VIEW_JOINT] = add_joint, [VIEW_AUGMENTED] = add_pair,
 };
 
 int records_next(struct records *r, bool shuffle, uint64_t seed, int64_t draw0, struct batch *b)

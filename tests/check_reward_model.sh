@@ -22,7 +22,7 @@ run 2 launch/configs/more.cfg output="$WORK/more-3" $short >/dev/null 2>&1
     fail "more: the same after a resume"
 
 # users of a trained model, and one more; nothing else is trained
-sed 's/}$/, "annotator": 4}/' launch/demo/pairs.jsonl > "$WORK/more.jsonl"
+sed 's/"annotator": 0/"annotator": 4/' launch/demo/pairs.jsonl > "$WORK/more.jsonl"
 ok "pal fits new users" run 2 launch/configs/pal.cfg model="$WORK/pal" pal.fit=users \
     pairs="[\"$WORK/more.jsonl\"]" output="$WORK/users" $short
 "$RANKWISE" inspect "$WORK/users" | grep -q 'weights/pal.users.weight .*5' &&
@@ -57,6 +57,24 @@ ok "label by a reward model" sh -c "$RANKWISE generate launch/demo/model --promp
     launch/demo/held-out.jsonl --n 4 --json > $WORK/samples && $RANKWISE label \
     launch/configs/online_dpo.cfg rewards='({kind=\"model\"; model=\"$WORK/hf\";})' \
     --samples $WORK/samples | grep -q chosen_ids"
+
+# heads for objectives: signs of pairs, or files
+ok "a head for each sign" run 2 launch/configs/reward_model.cfg output="$WORK/signs" $short \
+    reward_model.heads=objectives 'pairs=["launch/demo/objectives.jsonl"]' \
+    'eval_pairs=["launch/demo/objectives.jsonl"]'
+ok "a head for each file" run 2 launch/configs/reward_model.cfg output="$WORK/files" $short \
+    reward_model.heads=objectives \
+    'eval_pairs=["launch/demo/held-out-pairs.jsonl","launch/demo/lists.jsonl"]'
+for h in signs files; do
+    ok "export" "$RANKWISE" export "$WORK/$h" --hf "$WORK/$h-hf"
+    grep -q '"id2label": {"0": "LABEL_0", "1": "LABEL_1"}' "$WORK/$h-hf/config.json" &&
+        pass "$h: two labels" || fail "$h: two labels"
+done
+two="({kind=\"model\"; name=\"a\"; model=\"$WORK/signs\";}, {kind=\"model\"; name=\"b\";
+       model=\"$WORK/signs-hf\"; head=1; contexts=[\"Tom.\", \"Sad.\"];})"
+"$RANKWISE" label launch/configs/online_dpo.cfg rewards="$two" --signs --samples "$WORK/samples" |
+    grep -q '"signs":{"a":-*[01],"b":-*[01]}' && pass "two heads, one with contexts" ||
+    fail "two heads, one with contexts"
 
 # bad input
 reward() { echo "rewards=({kind=\"model\"; $1})"; }

@@ -223,6 +223,26 @@ static void test_short_lists_are_filled_with_weight_0(void **state)
     records_close(r);
 }
 
+static void test_ranked_pairs_keep_their_signs(void **state)
+{
+    struct records_settings s = settings(VIEW_RANKED);
+    struct records *r = open_text(
+        "{\"prompt\":\"a\",\"chosen\":\"c\",\"rejected\":\"d\",\"signs\":{\"x\":1,\"y\":-1}}\n"
+        "{\"prompt\":\"a\",\"chosen\":\"d\",\"rejected\":\"c\",\"signs\":{\"x\":0,\"y\":1}}\n", &s);
+    struct held h;
+    struct batch *b = next(&h, r, false, 0, 2, 0, 2);
+
+    (void)state;
+    assert_int_equal(records_columns(r), 2);
+    assert_int_equal(b->k, 2);
+    assert_true(b->reward[0] == 1 && b->reward[1] == 0);        /* row 0: x, y */
+    assert_true(b->reward[2] == 0 && b->reward[3] == 1);
+    assert_true(b->reward[4] == 0 && b->reward[5] == 1);
+    assert_true(b->reward[6] == 0 && b->reward[7] == 0);
+    memory_close(&h.memory);
+    records_close(r);
+}
+
 static const char singles[] =
     "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":true}\n"
     "{\"prompt\":\"c\",\"completion\":\"dd\",\"label\":0}\n"
@@ -712,6 +732,7 @@ int main(void)
         cmocka_unit_test(test_a_token_across_the_border_belongs_to_nobody),
         cmocka_unit_test(test_signs_are_columns),
         cmocka_unit_test(test_the_rejected_answer_may_have_its_own_prompt),
+        cmocka_unit_test(test_ranked_pairs_keep_their_signs),
         cmocka_unit_test(test_short_lists_are_filled_with_weight_0),
         cmocka_unit_test(test_singles_and_pairs_are_labelled_rows),
         cmocka_unit_test(test_kto_rows_have_mismatched_twins),

@@ -201,6 +201,35 @@ done:
     return rc;
 }
 
+/* Tokens of the longest sample with its prompt: what reward models must have room for. */
+static int measure(int *longest)
+{
+    struct lines in = { 0 };
+    char where[4300];
+    bool more;
+    int rc = RL_OK;
+
+    *longest = 1;
+    TRY(lines_open(&in, samples_file));
+    for (;;) {
+        struct json *fields;
+        size_t n;
+        TRY(lines_next(&in, &more));
+        if (!more)
+            break;
+        snprintf(where, sizeof where, "%s:%lld", samples_file, (long long)in.number);
+        fields = json_parse(in.line, in.size, where);
+        n = json_size(json_get(fields, "prompt_ids")) + json_size(json_get(fields, "ids"));
+        *longest = n > (size_t)*longest && n < INT32_MAX ? (int)n : *longest;
+        rc = fields ? RL_OK : RL_EINVAL;
+        json_free(fields);
+        TRY(rc);
+    }
+done:
+    lines_close(&in);
+    return rc;
+}
+
 static int label(struct labelling *l)
 {
     struct lines in = { 0 };
@@ -277,7 +306,7 @@ static int take_names(struct labelling *l)
 static int open_all(struct labelling *l, int argc, char **argv)
 {
     struct config *c;
-    int rc = RL_OK;
+    int longest, rc = RL_OK;
 
     TRY(config_open(&l->config, argv[0], argv + 1, argc - 1));
     c = l->config;
@@ -286,7 +315,8 @@ static int open_all(struct labelling *l, int argc, char **argv)
     TRY(take_names(l));
     TRY(compute_open(&l->compute, c->device, (int)threads));
     TRY(source_open(&l->source, c->model));
-    TRY(reward_sources_open(&l->sources, c, &l->source, l->source.shape.context));
+    TRY(measure(&longest));
+    TRY(reward_sources_open(&l->sources, c, &l->source, longest));
     TRY(reward_models_open(&l->models, &l->sources, c, l->compute));
     TRY(reward_create(&l->reward, &(struct reward_parts){
         .config = c, .tokenizer = l->source.tokenizer, .models = l->models,

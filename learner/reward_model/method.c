@@ -46,7 +46,7 @@ static enum view rm_view(const struct config *c, const struct algorithm *a)
 {
     (void)c;
     (void)a;
-    return VIEW_LISTS;                  /* a pair is a list of two */
+    return VIEW_RANKED;                 /* a pair is a list of two */
 }
 
 static int rm_check(const struct config *c, const struct algorithm *a)
@@ -74,7 +74,10 @@ static int rm_setup(struct learner *ln)
     struct reward_model *rm = ln->state;
     int rc = RL_OK;
 
-    if (ln->k < 2 || ln->scores < 1 || ln->shape.lm)
+    if (ln->k < 2)
+        return rl_error(RL_EINVAL, "%s: pairs: records of one answer; %s compares two or more",
+                        config_where(c, "pairs"), c->algorithm);
+    if (ln->scores < 1 || ln->shape.lm)
         return rl_error(RL_EBUG, "a reward model of %d scores compares %d rows", ln->scores, ln->k);
     rm->verdict = &ln->shape.verdict;
     rm->link = strcmp(c->reward_model.link, "hinge") == 0 ? LINK_HINGE : LINK_LOGISTIC;
