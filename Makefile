@@ -89,6 +89,7 @@ FOLDERS_test_osp        = learner model comm data compute base
 FOLDERS_test_verdicts   = reward model comm data compute base
 FOLDERS_test_targets    = learner model comm data compute base
 FOLDERS_test_score_shaping = learner model comm data compute base
+FOLDERS_test_orchestrator = learner model comm data compute base
 FOLDERS_test_optimizer  = learner model comm data compute base
 FOLDERS_test_learner    = learner model comm data compute base
 FOLDERS_test_sft        = learner model comm data compute base

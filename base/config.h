@@ -137,6 +137,7 @@ struct config {
         int64_t refresh;        /* steps from one solve to the next */
         int64_t buckets;        /* of a sketch */
     } raco;
+    struct { double temperature; } orchestrator;
     /* What is not set (NULL, below 0, 0 for counts) is as the algorithm's row has it: see
      * learner/policy/rules.h. */
     struct {

@@ -45,6 +45,16 @@ done:
     return rc;
 }
 
+/* A head that reads the prompt; it starts at zero, or as the files' own when they have one. */
+static int open_adapter(struct inputs *in, const struct config *c)
+{
+    int outputs = algorithm_adapter(in->algorithm, c);
+
+    if (outputs == 0 || in->policy.shape.scores == outputs)
+        return RL_OK;
+    return source_set_heads(&in->policy, &(struct heads){ .lm = true, .scores = outputs });
+}
+
 /* Does the algorithm train a model that has scores in place of words? */
 static bool scores_only(const struct inputs *in, const struct config *c)
 {
@@ -73,6 +83,7 @@ static int open_sources(struct inputs *in, const struct config *c)
     TRY(source_open(&in->policy, c->model));
     if (!scores_only(in, c))
         TRY(source_check_text(&in->policy));
+    TRY(open_adapter(in, c));
     TRY(open_critic(in));
     if (!((in->roles | in->eval_roles) & ROLE_REFMODEL))
         return RL_OK;

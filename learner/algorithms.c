@@ -60,6 +60,8 @@ const struct algorithm algorithms[] = {
     RECORDED("pal",               method_reward_model, RECORDS, "pal"),
     RECORDED("gpm",               method_reward_model, RECORDS, "gpm"),
     SAMPLED("osp",                   method_osp,     ROLLOUTS, NULL),
+    SAMPLED("orchestrator",          method_orchestrator,
+            ROLLOUTS & ~(unsigned)COL_REF_LOGP, NULL),
     RECORDED("judge",             method_judge,        COL_TOKENS | COL_LABEL, NULL),
     RECORDED("sft",               method_lm,           COL_TOKENS, NULL),
     { "lm", &method_lm, SOURCE_TEXT, COL_TOKENS, NULL },
@@ -162,6 +164,11 @@ enum view algorithm_view(const struct algorithm *a, const struct config *c)
 enum view algorithm_held_out_view(const struct algorithm *a, const struct config *c)
 {
     return a->method->held_out ? algorithm_view(a, c) : VIEW_PAIRS;
+}
+
+int algorithm_adapter(const struct algorithm *a, const struct config *c)
+{
+    return a->method == &method_orchestrator ? c->n_rewards : 0;
 }
 
 bool algorithm_judges(const struct algorithm *a)

@@ -3,6 +3,7 @@
  *   learner.c       the story of an update               create.c       what a learner is made of
  *   algorithms.c    the table                            gradients.c    leaves, micro-batches
  *   preference/     methods of pairs, lists, singles     lm.c           a method
+ *   orchestrator.c  a method
  *   rows.c          actor, learner and reference compared, row by row
  *   scores.c        reward columns -> one score a row
  *   policy/, raco/, osp/, reward_model/   methods, in several pages
@@ -77,7 +78,7 @@ struct method {
 };
 extern const struct method method_dpo, method_lists, method_singles, method_lm, method_policy,
                            method_raco, method_reward_model, method_more, method_objectives,
-                           method_osp, method_judge;
+                           method_osp, method_judge, method_orchestrator;
 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */

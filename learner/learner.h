@@ -65,6 +65,9 @@ bool algorithm_scores(const struct algorithm *a, const struct config *c, int obj
 
 /* Does its policy answer judge prompts? */
 bool algorithm_judges(const struct algorithm *a);
+/* Outputs of a score head that the algorithm trains beside the policy's vocabulary head; 0: it does
+ * not. */
+int algorithm_adapter(const struct algorithm *a, const struct config *c);
 
 /* What a learner works on; the caller keeps all of it and destroys it after the learner. */
 struct learner_parts {

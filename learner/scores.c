@@ -68,16 +68,17 @@ double row_score(const struct learner *ln, const struct batch *b, int n)
 static void set_scale(struct learner *ln, const struct batch *b, int r)
 {
     const struct config_reward *c = &ln->config->rewards[r];
+    const char *way = c->normalise ? c->normalise : "none";
     struct scores *s = &ln->rewards;
 
     s->mean[r] = 0;
     s->std[r] = 1;
     s->now[r] = s->kept[r];
-    if (c->normalise && strcmp(c->normalise, "fixed") == 0) {
+    if (strcmp(way, "fixed") == 0) {
         s->mean[r] = c->mean;
         s->std[r] = c->std;
     }
-    if (c->normalise && strcmp(c->normalise, "running") == 0) {
+    if (strcmp(way, "running") == 0 || (s->standard && strcmp(way, "none") == 0)) {
         for (int n = 0; n < b->P * b->k; n++)
             running_add(&s->now[r], ln->stats.all[(size_t)n * s->R + r]);
         s->mean[r] = s->now[r].mean;

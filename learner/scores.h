@@ -14,6 +14,8 @@
 #ifndef LEARNER_SCORES_H
 #define LEARNER_SCORES_H
 
+#include <stdbool.h>
+
 #include "base/config.h"
 #include "base/memory.h"
 #include "data/batch.h"
@@ -23,6 +25,7 @@ struct learner;
 
 struct scores {
     int R;                      /* sources of the configuration */
+    bool standard;              /* normalise "none" means "running": set by the method's layout */
     struct running *kept;       /* (R) after the last update: in checkpoints */
     struct running *now;        /* (R) with the scores of this step */
     double *mean, *std;         /* (R) of this step */

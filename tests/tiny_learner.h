@@ -89,6 +89,7 @@ static inline struct config settings(const char *algorithm)
     c.spa.window = 16;
     c.dpo.tie_eps = 1e-6;
     c.eval.alpha = 0.9;
+    c.orchestrator.temperature = 1;
     c.adam.beta1 = 0.9;
     c.adam.beta2 = 0.95;
     c.adam.eps = 1e-8;
@@ -120,7 +121,8 @@ static inline void open_models(struct run *r, const char *compute)
 
     memset(&r->critic, 0, sizeof r->critic);
     r->shapes[0] = r->shapes[1] = tiny_shapes[0];
-    shape->scores = wants.shared;
+    shape->scores = wants.shared + algorithm_adapter(algorithm_find(r->config.algorithm),
+                                                     &r->config);
     if (algorithm_scores(algorithm_find(r->config.algorithm), &r->config, TINY_OBJECTIVES,
                          TINY_USERS, &shape->verdict, &shape->scores))
         shape->lm = false;

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compute/math.h"
+#include "model/mixture.h"
 #include "reward/scorer.h"
 
 struct model_kind {
@@ -149,16 +149,9 @@ bool model_kind_needs_text(const struct config_reward *c)
 
 /* ---- scoring */
 
-static double sigmoid(double x)
-{
-    double e = rw_exp(-fabs(x));
-
-    return x >= 0 ? 1 / (1 + e) : e / (1 + e);
-}
-
-/* Mean over the other rows of row n's prompt of what f of the margin is, in order. */
-static double against_others(const struct model_kind *k, const struct batch *b, int n,
-                             double (*f)(double))
+/* Mean over the other rows of row n's prompt, in order, of the margin, or of what it says in a
+ * context of probability p (above 0). */
+static double against_others(const struct model_kind *k, const struct batch *b, int n, double p)
 {
     int first = n - n % b->k;
     double sum = 0;
@@ -166,7 +159,7 @@ static double against_others(const struct model_kind *k, const struct batch *b, 
     for (int j = first; j < first + b->k; j++)
         if (j != n) {
             double margin = scorer_margin(k->scorer, n, j, k->which) / k->temperature;
-            sum += f ? f(margin) : margin;
+            sum += p > 0 ? mixture_term(p, margin) : margin;
         }
     return b->k > 1 ? sum / (b->k - 1) : 0;
 }
@@ -176,7 +169,7 @@ static double score_row(const struct model_kind *k, const struct batch *b, int n
     bool general = scorer_shape(k->scorer)->verdict.kind == VERDICT_GENERAL;
 
     if (general)
-        return against_others(k, b, n, NULL);
+        return against_others(k, b, n, 0);
     return scorer_reward(k->scorer, n, k->which) / k->temperature;
 }
 
@@ -194,10 +187,12 @@ int model_kind_fill(void *state, const struct batch *b, double *scores)
     memset(scores, 0, (size_t)b->N * sizeof *scores);
     for (int z = 0; z < k->contexts; z++) {
         struct context x = { k->ids[z].data, k->ids[z].count, k->head };
+        if (k->weight[z] == 0)
+            continue;
         TRY(scorer_run(k->scorer, b, &x));
         for (int n = 0; n < b->N; n++)
-            scores[n] += k->weight[z] * (b->k > 1 ? against_others(k, b, n, sigmoid)
-                                                  : score_row(k, b, n));
+            scores[n] += b->k > 1 ? against_others(k, b, n, k->weight[z])
+                                  : k->weight[z] * score_row(k, b, n);
     }
 done:
     return rc;
