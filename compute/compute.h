@@ -133,12 +133,12 @@ struct compute {
     /* ---- log-probabilities from blocks of logits z(T,n) for ids v0 .. v0+n, v0 a multiple of
      * VOCAB_BLOCK; blocks come in order, and v0 = 0 starts `state` anew.  z is first divided by
      * temperature, in place (1: untouched).  Online rule per VOCAB_BLOCK: as attention's, the
-     * block's two sums folded by fold16, then sum = sum * a + block, weighted = weighted * a +
-     * block (both fused).  target_logit[t] is set when its id is in the block; a target of -1
-     * never is. */
+     * block's two sums, of p and of p * (z - max), folded by fold16, then sum = sum * a + block,
+     * weighted = (weighted + (old max - max) * sum) * a + block (each fused).  target_logit[t] is
+     * set when its id is in the block; a target of -1 never is. */
     void (*lse_forward)(struct compute *k, struct lse *state, float *target_logit, float *z,
                         const int *targets, float temperature, int v0, int n, int T);
-    /* logp(T) = target - max - log(sum); entropy(T) = max + log(sum) - weighted / sum, in double,
+    /* logp(T) = target - max - log(sum); entropy(T) = log(sum) - weighted / sum, in double,
      * rounded once.  entropy may be NULL. */
     void (*lse_finish)(struct compute *k, float *logp, float *entropy, const struct lse *state,
                        const float *target_logit, int T);

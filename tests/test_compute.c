@@ -372,6 +372,34 @@ static void test_log_sum_exp_is_refs(void **state)
     }
 }
 
+/* Logits of +-90: the entropy is small, and the largest logit far from 0. */
+static void test_entropy_of_a_sure_distribution(void **state)
+{
+    enum { V = 600 };
+    const int target = 3;
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        float *z = noise(V, 20), logit, logp, entropy;
+        double max = -1e9, sum = 0, weighted = 0, want;
+        struct lse lse;
+        z[round] = 71.3f + (float)round;            /* a rival of the largest, in another block */
+        z[500] = z[round] + (round % 2 ? 9.7f : -11.1f);
+        for (int v = 0; v < V; v++)
+            max = fmax(max, (double)z[v]);
+        for (int v = 0; v < V; v++) {
+            sum += exp((double)z[v] - max);
+            weighted += exp((double)z[v] - max) * ((double)z[v] - max);
+        }
+        want = log(sum) - weighted / sum;
+        ref->lse_forward(ref, &lse, &logit, z, &target, 1, 0, V, 1);
+        ref->lse_finish(ref, &logp, &entropy, &lse, &logit, 1);
+        if (fabs((double)entropy - want) > 2e-7 * (1 + want))       /* half an ulp of the sum */
+            fail_msg("entropy %.9g, exact %.9g", (double)entropy, want);
+        free(z);
+    }
+}
+
 static void test_flat_buffers_are_refs(void **state)
 {
     static const size_t sizes[] = { 0, 1, 15, 16, 37, 4097, 40000 };
@@ -477,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_pages_give_the_bits_of_rows),
         cmocka_unit_test(test_packing_does_not_matter),
         cmocka_unit_test(test_log_sum_exp_is_refs),
+        cmocka_unit_test(test_entropy_of_a_sure_distribution),
         cmocka_unit_test(test_flat_buffers_are_refs),
         cmocka_unit_test(test_open_refuses_what_it_cannot_run),
     };

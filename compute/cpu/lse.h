@@ -45,21 +45,22 @@ static void block_add(struct lse *state, float *z, int n, float temperature)
     size_t i = 0, end = (size_t)n;
 
     for (; i + 16 <= end; i += 16) {
-        struct lanes v = lanes_load(z + i), p = lanes_exp(lanes_sub(v, m));
+        struct lanes y = lanes_sub(lanes_load(z + i), m), p = lanes_exp(y);
 
         sum = lanes_add(sum, p);
-        weighted = lanes_fma(p, v, weighted);
+        weighted = lanes_fma(p, y, weighted);
     }
     if (i < end) {
         int part = (int)(end - i);
-        struct lanes v = lanes_load_part(z + i, part), p = lanes_exp(lanes_sub(v, m));
+        struct lanes y = lanes_sub(lanes_load_part(z + i, part), m), p = lanes_exp(y);
 
         sum = lanes_select(part, lanes_add(sum, p), sum);
-        weighted = lanes_select(part, lanes_fma(p, v, weighted), weighted);
+        weighted = lanes_select(part, lanes_fma(p, y, weighted), weighted);
     }
+    float before = state->sum > 0 ? fmaf(state->max - max, state->sum, state->weighted) : 0.0f;
     state->max = max;
     state->sum = fmaf(state->sum, a, lanes_fold(sum));
-    state->weighted = fmaf(state->weighted, a, lanes_fold(weighted));
+    state->weighted = fmaf(before, a, lanes_fold(weighted));
 }
 
 static void row_add(struct lse *state, float *z, float temperature, int n)
@@ -141,7 +142,7 @@ static void lse_backward_part(void *job, int begin, int end, int thread)
     for (int t = begin; t < end; t++) {
         const struct lse *s = &l->known[t];
         double log_sum = rw_log((double)s->sum);
-        double H = (double)s->max + log_sum - (double)s->weighted / (double)s->sum;
+        double H = log_sum - (double)s->weighted / (double)s->sum;
         struct gradient g = {
             .max = lanes_set(s->max), .sum = lanes_set(s->sum), .dlogp = lanes_set(l->dlogp[t]),
             .minus_dentropy = lanes_set(l->dentropy ? -l->dentropy[t] : 0.0f),

@@ -1,7 +1,10 @@
 /* Log-sum-exp over the vocabulary in blocks of VOCAB_BLOCK ids, so that no (tokens, vocabulary)
  * array is ever needed.  Per block, with m' = max(m, largest of the block) and a = exp(m - m'):
  *
- *   sum = sum a + fold of exp(z - m'),     weighted = weighted a + fold of exp(z - m') z
+ *   sum = sum a + fold of exp(z - m')
+ *   weighted = (weighted + (m - m') sum) a + fold of exp(z - m') (z - m')
+ *
+ * Weighing z - max and not z keeps the entropy of a sure distribution from cancelling to nothing.
  */
 #include <math.h>
 #include <string.h>
@@ -19,14 +22,16 @@ static void block_add(struct lse *state, const float *z, int n)
     float a = rw_expf(state->max - max);
 
     for (int i = 0; i < n; i++) {
-        float p = rw_expf(z[i] - max);
+        float y = z[i] - max, p = rw_expf(y);
 
         sum[i % 16] += p;
-        weighted[i % 16] = fmaf(p, z[i], weighted[i % 16]);
+        weighted[i % 16] = fmaf(p, y, weighted[i % 16]);
     }
+    /* sum 0: nothing came before, and max was -infinity */
+    float before = state->sum > 0 ? fmaf(state->max - max, state->sum, state->weighted) : 0.0f;
     state->max = max;
     state->sum = fmaf(state->sum, a, fold16(sum));
-    state->weighted = fmaf(state->weighted, a, fold16(weighted));
+    state->weighted = fmaf(before, a, fold16(weighted));
 }
 
 static void row_add(struct lse *state, float *z, float temperature, int n)
@@ -60,7 +65,7 @@ static void lse_finish(struct compute *k, float *logp, float *entropy, const str
 
         logp[t] = (float)((double)target_logit[t] - (double)state[t].max - log_sum);
         if (entropy)
-            entropy[t] = (float)((double)state[t].max + log_sum - (double)state[t].weighted / sum);
+            entropy[t] = (float)(log_sum - (double)state[t].weighted / sum);
     }
 }
 
@@ -72,7 +77,7 @@ static void lse_backward(struct compute *k, float *z, const struct lse *state,
     for (int t = 0; t < T; t++, z += n) {
         double log_sum = rw_log((double)state[t].sum);
         float max = state[t].max, sum = state[t].sum, log_sum_f32 = (float)log_sum;
-        float H = (float)((double)max + log_sum - (double)state[t].weighted / (double)sum);
+        float H = (float)(log_sum - (double)state[t].weighted / (double)sum);
 
         for (int i = 0; i < n; i++) {
             float y = z[i] - max, p = rw_expf(y) / sum;
