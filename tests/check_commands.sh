@@ -59,6 +59,8 @@ grep -q '^600 samples of 100 prompts -> [1-9][0-9]* pairs' "$WORK/told" &&
     pass "label: lists" || fail "label: lists"
 says 1 'pairs.jsonl:1: no list of ids under "ids"' "label: records are no samples" \
     "$RANKWISE" label tests/bits.cfg --samples "$WORK/pairs.jsonl"
+says 1 'rewards\[0\]: kind: a "judge" compares' "label: a judge is no label" \
+    "$RANKWISE" label launch/configs/osp.cfg --samples "$WORK/samples.jsonl"
 says 1 'needs --above' "label: singles of no class" \
     "$RANKWISE" label tests/bits.cfg --samples "$WORK/samples.jsonl" --as singles
 

@@ -14,9 +14,13 @@ struct judge_kind { struct verdicts *verdicts; bool bias; };
 int judge_kind_open(void **state, const struct config_reward *c, const char *where,
                     struct verdicts *verdicts)
 {
-    struct judge_kind *k = malloc(sizeof *k);
+    struct judge_kind *k;
 
-    *state = k;
+    *state = NULL;
+    if (!verdicts)
+        return rl_error(RL_EINVAL, "%s: kind: a \"judge\" compares the responses of a prompt while "
+                        "they are sampled, in train and eval only", where);
+    *state = k = malloc(sizeof *k);
     if (!k)
         return rl_error(RL_ENOFIT, "%s: no memory for a judge", where);
     *k = (struct judge_kind){ verdicts, strcmp(c->column, "bias") == 0 };
