@@ -95,6 +95,35 @@ static int unknown(const struct config *c)
                     nearest->name);
 }
 
+static bool is_judged(const struct config *c)
+{
+    for (int i = 0; i < c->n_rewards; i++)
+        if (c->rewards[i].kind && strcmp(c->rewards[i].kind, "judge") == 0)
+            return true;
+    return false;
+}
+
+/* A reward of kind judge, in whatever algorithm: can the gate test it, and is there its model? */
+static int check_judge(const struct config *c, const struct algorithm *a, unsigned columns)
+{
+    bool frozen = c->osp.judge && strcmp(c->osp.judge, "frozen") == 0;
+
+    if (!is_judged(c))
+        return RL_OK;
+    if (frozen && !(columns & COL_REF_LOGP))
+        return rl_error(RL_EINVAL, "%s: osp.judge: a frozen judge is refmodel, and %s as it is set "
+                        "has none", config_where(c, "osp.judge"), a->name);
+    if (c->osp.gate && c->eval_pairs.count == 0)
+        return rl_error(RL_EINVAL, "%s: osp.gate: the judge is tested on eval_pairs before "
+                        "anything is learned from it; name some, or set osp.gate = false",
+                        config_where(c, "osp.gate"));
+    if (c->osp.gate && frozen && strcmp(c->refmodel, c->model) != 0)
+        return rl_error(RL_EINVAL, "%s: osp.gate: a frozen judge is refmodel, and the gate tests "
+                        "model: make them the same, or set osp.gate = false",
+                        config_where(c, "osp.gate"));
+    return RL_OK;
+}
+
 static int check_rollouts(const struct config *c, unsigned columns)
 {
     if (!c->prompts)
@@ -132,8 +161,10 @@ int algorithm_check(const struct config *c)
         return config_missing(c, "pairs");
     if (from == SOURCE_TEXT && c->text.count == 0)
         return config_missing(c, "text");
-    if (from == SOURCE_PROMPTS)
+    if (from == SOURCE_PROMPTS) {
         TRY(check_rollouts(c, algorithm_columns(a, c)));
+        TRY(check_judge(c, a, algorithm_columns(a, c)));
+    }
     if (a->method->check)
         TRY(a->method->check(c, a));
 done:

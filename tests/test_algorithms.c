@@ -68,6 +68,11 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { PAIRS "modpo\"; raco = { weights = [0.0, 1.0]; };", "raco.weights: that of modpo.obj" },
     { DPO "dpo = { loss = \"ipo\"; label_smoothing = 0.1; };",
       "run.cfg:4: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; it is \"ipo\"" },
+    { "algorithm = \"grpo\"; prompts = \"p\"; rewards = { kind = \"judge\"; };",
+      "default: osp.gate: the judge is tested on eval_pairs" },
+    { "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = { kind = \"judge\"; };\n"
+      "dpo = { loss = \"simpo\"; }; osp = { judge = \"frozen\"; };",
+      "run.cfg:4: osp.judge: a frozen judge is refmodel, and online_dpo as it is set has none" },
 };
 
 static void test_each_mistake_is_one_line(void **state)

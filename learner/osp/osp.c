@@ -51,14 +51,6 @@ static int osp_check(const struct config *c, const struct algorithm *a)
                         "baseline, which osp.baseline takes from the prompts' lines and nobody "
                         "trains on",
                         config_where(c, "osp.pairs"));
-    if (c->osp.gate && c->eval_pairs.count == 0)
-        return rl_error(RL_EINVAL, "%s: osp.gate: the judge is tested on eval_pairs before "
-                        "anything is learned from it; name some, or set osp.gate = false",
-                        config_where(c, "osp.gate"));
-    if (c->osp.gate && strcmp(c->osp.judge, "frozen") == 0 && strcmp(c->refmodel, c->model) != 0)
-        return rl_error(RL_EINVAL, "%s: osp.gate: a frozen judge is refmodel, and the gate tests "
-                        "model: make them the same, or set osp.gate = false",
-                        config_where(c, "osp.gate"));
     return RL_OK;
 }
 
