@@ -1,6 +1,7 @@
 /* Means over rows that need no gradient: scores, distance to the reference, entropy, lengths.
  * One record of doubles a row, gathered and added in global order. */
 #include <limits.h>
+#include <string.h>
 #include <math.h>
 
 #include "base/status.h"
@@ -43,6 +44,21 @@ static double no_signal(const double *all, int groups, int k, int columns)
     return (double)same / groups;
 }
 
+/* A judge has nothing to compare with when the only response of a prompt is the baseline. */
+static bool was_asked(const struct config *c, const struct batch *b, int r)
+{
+    return b->k > 1 || c->osp.baseline || !c->rewards[r].kind ||
+           strcmp(c->rewards[r].kind, "judge") != 0;
+}
+
+static bool any_asked(const struct config *c, const struct batch *b)
+{
+    for (int r = 0; r < b->R; r++)
+        if (was_asked(c, b, r))
+            return true;
+    return false;
+}
+
 /* The mean of each reward, where there are several. */
 static void set_objectives(const struct learner *ln, const struct batch *b, struct metrics *m,
                            const char *prefix, const double *all, int rows, int columns)
@@ -50,7 +66,7 @@ static void set_objectives(const struct learner *ln, const struct batch *b, stru
     for (int r = 0; r < b->R && b->R > 1; r++) {
         struct moments one = stats_finite(all, rows, columns, REWARDS + r);
 
-        if (one.count > 0)
+        if (one.count > 0 && was_asked(ln->config, b, r))
             metrics_setf(m, one.mean, "%sreward/%s", prefix, ln->config->rewards[r].name);
     }
 }
@@ -158,7 +174,8 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     all = ln->stats.all;
     kl = stats_moments(all, rows, columns, rest + KL).mean;
     if (prefix[0]) {
-        set_evaluation(m, prefix, have, stats_finite(all, rows, columns, SCORE), kl,
+        unsigned known = any_asked(ln->config, b) ? have : have & ~(unsigned)COL_REWARD;
+        set_evaluation(m, prefix, known, stats_finite(all, rows, columns, SCORE), kl,
                        stats_moments(all, rows, columns, rest + LEN).mean, rows);
         if (have & COL_REWARD)
             set_objectives(ln, b, m, prefix, all, rows, columns);

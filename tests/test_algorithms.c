@@ -73,6 +73,15 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = { kind = \"judge\"; };\n"
       "dpo = { loss = \"simpo\"; }; osp = { judge = \"frozen\"; };",
       "run.cfg:4: osp.judge: a frozen judge is refmodel, and online_dpo as it is set has none" },
+    { DPO "dpo = { epsilon = 0.3; };",
+      "run.cfg:4: dpo.epsilon: it is of dpo.loss = \"rdpo\" only" },
+    { "algorithm = \"osp\"; prompts = \"p\";\nosp = { gate = false; }; "
+      "dpo = { loss = \"ipo\"; };",
+      "run.cfg:4: dpo.loss: osp.link says what osp minimises" },
+    { "algorithm = \"osp\"; prompts = \"p\";\nosp = { gate = false; };\n"
+      "dpo = { missing_eos_penalty = 1; };", "run.cfg:5: dpo.missing_eos_penalty: osp does not" },
+    { "algorithm = \"kto\"; pairs = \"p\";\ndpo = { missing_eos_penalty = 1; };",
+      "run.cfg:4: dpo.missing_eos_penalty: kto does not take it" },
 };
 
 static void test_each_mistake_is_one_line(void **state)

@@ -44,6 +44,9 @@ int pairs_check_rollouts(const struct config *c, const struct algorithm *a);
 /* raco.weights: one for each objective (of rollouts: each reward), of sum 1. */
 int check_objective_weights(const struct config *c, const struct algorithm *a);
 
+/* Refuses dpo.missing_eos_penalty, which the algorithm's scores would not see. */
+int check_no_eos_penalty(const struct config *c, const struct algorithm *a);
+
 void pairs_setup(struct learner *ln, struct pairs *p, int per_group);
 void pairs_layout(struct learner *ln, struct pairs *p, struct memory *memory);
 

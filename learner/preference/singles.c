@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "learner/losses/single.h"
+#include "learner/preference/pairs.h"
 #include "learner/preference/rows.h"
 #include "learner/preference/udm.h"
 
@@ -50,7 +51,7 @@ static int singles_check(const struct config *c, const struct algorithm *a)
     if (rollouts && c->bco.udm)
         return rl_error(RL_EINVAL, "%s: bco.udm: it compares the prompts of labelled records and "
                         "needs source = \"pairs\"", config_where(c, "bco.udm"));
-    return RL_OK;
+    return check_no_eos_penalty(c, a);
 }
 
 static enum view singles_view(const struct config *c, const struct algorithm *a)
