@@ -12,6 +12,7 @@
 #include "launch/labels.h"
 #include "launch/options.h"
 #include "launch/reward_models.h"
+#include "learner/scores.h"
 #include "reward/reward.h"
 
 static const char *samples_file, *prompts_file, *kind = "pairs", *pairing = "matched";
@@ -100,19 +101,14 @@ static void fill_batch(const struct labelling *l, struct batch *b)
     }
 }
 
-/* Scores of all samples: weights times the rewards as given. */
 static void take_scores(struct labelling *l, const struct batch *b)
 {
     struct labels *labels = &l->labels;
 
-    for (int n = 0; n < labels->count; n++) {
-        double sum = 0;
-        for (int r = 0; r < b->R; r++) {
-            labels->scores[(size_t)n * b->R + r] = b->reward[(size_t)n * b->R + r];
-            sum += l->config->rewards[r].weight * b->reward[(size_t)n * b->R + r];
-        }
-        labels->samples[n].score = isfinite(sum) ? sum : NAN;
-        l->failed += !isfinite(sum);
+    memcpy(labels->scores, b->reward, (size_t)b->N * b->R * sizeof *b->reward);
+    for (int n = 0; n < b->N; n++) {
+        labels->samples[n].score = score_given(l->config, b, n);
+        l->failed += isnan(labels->samples[n].score);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "data/prompts.h"
 #include "launch/eval/eval.h"
 #include "launch/sizes.h"
+#include "learner/scores.h"
 
 /* Of a row: these, its rewards, and for the policy the verdict against the other. */
 enum { LENGTH, CUT, KL, SCORE, REWARDS };
@@ -124,15 +125,6 @@ static void session_close(struct session *s)
 
 /* ---- a block of prompts */
 
-static double score_of(const struct config *c, const struct batch *b, int n)
-{
-    double score = 0;
-
-    for (int r = 0; r < b->R; r++)
-        score += c->rewards[r].weight * b->reward[(size_t)n * b->R + r];
-    return isfinite(score) ? score : NAN;
-}
-
 static void take_row(const struct session *s, const struct batch *b, int n, double *row)
 {
     row[LENGTH] = b->start[n + 1] - b->start[n] - b->prompt_len[n];
@@ -140,7 +132,7 @@ static void take_row(const struct session *s, const struct batch *b, int n, doub
     row[KL] = 0;
     for (int t = b->start[n] + b->prompt_len[n]; t < b->start[n + 1]; t++)
         row[KL] += (double)b->actor_logp[t] - (double)b->ref_logp[t];
-    row[SCORE] = score_of(s->e->config, b, n);
+    row[SCORE] = score_given(s->e->config, b, n);
     for (int r = 0; r < s->R; r++)
         row[REWARDS + r] = b->reward[(size_t)n * s->R + r];
 }
