@@ -11,9 +11,8 @@
 #include "launch/commands/commands.h"
 #include "launch/labels.h"
 #include "launch/options.h"
-#include "launch/reward_models.h"
+#include "launch/rewards.h"
 #include "learner/scores.h"
-#include "reward/reward.h"
 
 static const char *samples_file, *prompts_file, *kind = "pairs", *pairing = "matched";
 static double gap = 0, threshold = NAN;
@@ -47,9 +46,7 @@ struct labelling {
     struct config *config;
     struct source source;
     struct compute *compute;
-    struct reward_sources sources;
-    struct model **models;
-    struct reward *reward;
+    struct rewards rewards;
     struct prompts *prompts;    /* NULL: not given */
     struct labels labels;
     int64_t groups, lines, failed;
@@ -130,7 +127,7 @@ static int score_group(struct labelling *l)
     batch_layout(&b, &memory, rows, (int)tokens, l->labels.R);
     batch_clear(&b);
     fill_batch(l, &b);
-    TRY(reward_fill(l->reward, &b, l->prompts, PURPOSE_EVAL));
+    TRY(reward_fill(l->rewards.reward, &b, l->prompts, PURPOSE_EVAL));
     take_scores(l, &b);
 done:
     memory_close(&memory);
@@ -312,11 +309,7 @@ static int open_all(struct labelling *l, int argc, char **argv)
     TRY(compute_open(&l->compute, c->device, (int)threads));
     TRY(source_open(&l->source, c->model));
     TRY(measure(&longest));
-    TRY(reward_sources_open(&l->sources, c, &l->source, longest));
-    TRY(reward_models_open(&l->models, &l->sources, c, l->compute));
-    TRY(reward_create(&l->reward, &(struct reward_parts){
-        .config = c, .tokenizer = l->source.tokenizer, .models = l->models,
-        .row_tokens = l->sources.row_tokens }));
+    TRY(rewards_open(&l->rewards, c, &l->source, NULL, l->compute, longest));
     if (prompts_file)
         TRY(prompts_open(&l->prompts, prompts_file, l->source.tokenizer, l->source.shape.V,
                          l->source.shape.context, false));
@@ -327,9 +320,7 @@ done:
 static void close_all(struct labelling *l)
 {
     prompts_close(l->prompts);
-    reward_destroy(l->reward);
-    reward_models_close(l->models, l->config);
-    reward_sources_close(&l->sources);
+    rewards_close(&l->rewards);
     source_close(&l->source);
     compute_close(l->compute);
     free((void *)l->labels.names);

@@ -86,39 +86,19 @@ done:
 static int open_rewards(struct eval *e)
 {
     const struct config *c = e->config;
-    int rc = RL_OK;
+    const struct seat *judge = strcmp(c->osp.judge, "current") == 0 ? e->policy : e->reference;
 
     if (c->n_rewards == 0 || !e->reference)
         return RL_OK;
-    TRY(reward_sources_open(&e->reward_sources, c, &e->policy->source, e->context));
-    TRY(reward_models_open(&e->reward_models, &e->reward_sources, c, e->compute));
-    TRY(reward_create(&e->reward, &(struct reward_parts){
-        .config = c, .tokenizer = e->policy->source.tokenizer, .models = e->reward_models,
-        .judge = e->reward_template,
-        .judge_model = strcmp(c->osp.judge, "current") == 0 ? e->policy->model
-                                                            : e->reference->model,
-        .row_tokens = e->context }));
-done:
-    return rc;
+    return rewards_open(&e->rewards, c, &e->policy->source, judge->model, e->compute, e->context);
 }
 
-/* Does the configuration have a reward that asks the judge of OSP? */
-static bool judges_by_reward(const struct config *c)
-{
-    for (int i = 0; i < c->n_rewards; i++)
-        if (strcmp(c->rewards[i].kind, "judge") == 0)
-            return true;
-    return false;
-}
-
-static int open_judges(struct eval *e)
+static int open_judge(struct eval *e)
 {
     const struct config *c = e->config;
     const struct source *s = &e->policy->source;
     int rc = RL_OK;
 
-    if (judges_by_reward(c))
-        TRY(inputs_template(&e->reward_template, c, s));
     if (e->judge)
         TRY(judge_open(&e->template, c->eval.judge, s->tokenizer, s->shape.V));
     if (e->judge && !e->other && c->eval_pairs.count == 0)
@@ -139,7 +119,7 @@ int eval_open(struct eval *e, const struct config *config, struct comm *world, c
         threads = (int)(sysconf(_SC_NPROCESSORS_ONLN) / comm_ranks_on_host(world));
     TRY(compute_open(&e->compute, config->device, threads > 0 ? threads : 1));
     TRY(open_models(e, model));
-    TRY(open_judges(e));
+    TRY(open_judge(e));
     TRY(open_rewards(e));
 done:
     return rc;
@@ -147,11 +127,8 @@ done:
 
 void eval_close(struct eval *e)
 {
-    reward_destroy(e->reward);
+    rewards_close(&e->rewards);
     judge_close(e->template);
-    judge_close(e->reward_template);
-    reward_models_close(e->reward_models, e->config);
-    reward_sources_close(&e->reward_sources);
     for (int i = 0; i < e->n_seats; i++) {
         model_destroy(e->seats[i].model);
         source_close(&e->seats[i].source);

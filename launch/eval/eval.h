@@ -24,9 +24,8 @@
 #include "data/judge.h"
 #include "launch/eval/interval.h"
 #include "launch/models.h"
-#include "launch/reward_models.h"
+#include "launch/rewards.h"
 #include "refmodel/refmodel.h"
-#include "reward/reward.h"
 
 #define EVAL_GROUPS 64                  /* groups at once on a rank */
 
@@ -46,11 +45,8 @@ struct eval {
     struct seat *reference;             /* may be the policy; NULL: the policy is a reward model */
     struct seat *other, *judge;         /* NULL: none */
     int context;                        /* positions that policy, reference and other have */
-    struct reward_sources reward_sources;
-    struct model **reward_models;
-    struct reward *reward;              /* NULL: the configuration has no rewards */
+    struct rewards rewards;             /* .reward NULL: the configuration has none */
     struct judge *template;             /* of eval.judge; NULL: none */
-    struct judge *reward_template;      /* of rewards of kind "judge"; NULL: none */
 
     struct figure *figures;             /* equal on every rank */
     int n_figures, room;

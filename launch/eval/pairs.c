@@ -17,14 +17,14 @@ static int score_block(struct reading *r, double *rows)
     double *scores;
     int rc = RL_OK;
 
-    if (!r->e->reward || r->batch.N == 0)
+    if (!r->e->rewards.reward || r->batch.N == 0)
         return RL_OK;
     scores = malloc((size_t)scored.N * (size_t)c->n_rewards * sizeof *scores);
     if (!scores)
         return rl_error(RL_ENOFIT, "no memory for scores");
     scored.R = c->n_rewards;
     scored.reward = scores;
-    TRY(reward_fill(r->e->reward, &scored, NULL, PURPOSE_EVAL));
+    TRY(reward_fill(r->e->rewards.reward, &scored, NULL, PURPOSE_EVAL));
     for (int n = 0; n < scored.N; n++)
         memcpy(rows + (size_t)n * r->columns + RANKED_COLUMNS + r->scores,
                scores + (size_t)n * (size_t)c->n_rewards, (size_t)c->n_rewards * sizeof *scores);
@@ -146,7 +146,7 @@ static int add_pairs(struct reading *r, const double *all)
         TRY(add_ranking(r, all, i, r->scores > 1 ? name : ""));
     }
     TRY(add_chosen(r, all));
-    for (int i = 0; i < c->n_rewards && r->e->reward; i++)
+    for (int i = 0; i < c->n_rewards && r->e->rewards.reward; i++)
         if (strcmp(c->rewards[i].kind, "model") == 0)
             TRY(add_accuracy(r, all, r->scores + i, c->rewards[i].name));
     if (r->duels)                       /* of a pair's two rows the first */

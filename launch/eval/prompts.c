@@ -100,7 +100,7 @@ static int session_open(struct session *s, struct eval *e)
     const struct config *c = e->config;
     int rc = RL_OK;
 
-    *s = (struct session){ .e = e, .k = (int)c->eval.samples, .R = e->reward ? c->n_rewards : 0 };
+    *s = (struct session){ .e = e, .k = (int)c->eval.samples, .R = e->rewards.reward ? c->n_rewards : 0 };
     s->columns = REWARDS + s->R + DUEL_TERMS;
     TRY(open_prompts(s));
     TRY(refmodel_create(&s->reference, e->reference->model, (int)c->micro_rows, s->row_tokens,
@@ -146,8 +146,8 @@ static int answer(struct session *s, struct side *side, int at)
     eval_block(s->e, b, s->P, s->k, at);
     TRY(prompts_next(s->prompts, false, 0, 0, b));
     TRY(actor_fill(side->actor, b, PURPOSE_EVAL, 0));
-    if (s->e->reward)
-        TRY(reward_fill(s->e->reward, b, s->prompts, PURPOSE_EVAL));
+    if (s->e->rewards.reward)
+        TRY(reward_fill(s->e->rewards.reward, b, s->prompts, PURPOSE_EVAL));
     TRY(refmodel_fill(s->reference, b));
     for (int n = 0; n < b->N; n++)
         take_row(s, b, n, side->rows + ((size_t)at * s->k + n) * s->columns);
