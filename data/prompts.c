@@ -183,6 +183,36 @@ done:
     return rc;
 }
 
+/* The text as the only line of a file. */
+int prompts_of_text(struct prompts **out, const char *name, const char *text, size_t bytes,
+                    struct tokenizer *tokenizer, int vocabulary, int max_tokens)
+{
+    struct reading r = { name, tokenizer, vocabulary, max_tokens, false };
+    struct prompts *p = *out = calloc(1, sizeof *p);
+    const struct json *prompt;
+    struct text line = { 0 };
+    int rc = RL_OK;
+
+    if (!p)
+        return rl_error(RL_ENOFIT, "%s: no memory for a prompt", name);
+    text_adds(&line, "{\"prompt\":");
+    json_add_string(&line, text, bytes);
+    text_adds(&line, "}");
+    TRY(line_add(p, &r, &(struct lines){ .path = name, .line = line.data, .size = line.size,
+                                         .number = 1, .ended = true }));
+    prompt = json_get(p->items[0].fields, "prompt");
+    if (json_string_size(prompt) != bytes || memcmp(json_string(prompt, ""), text, bytes) != 0)
+        TRY(rl_error(RL_EINVAL, "%s: the prompt is not UTF-8", name));
+    TRY(shuffle_open(&p->order, 1));
+done:
+    text_free(&line);
+    if (rc != RL_OK) {
+        prompts_close(p);
+        *out = NULL;
+    }
+    return rc;
+}
+
 void prompts_close(struct prompts *p)
 {
     if (!p)

@@ -26,6 +26,9 @@ struct prompts;
  * all, a bad line, an id >= vocabulary: RL_EINVAL with file and line. */
 int prompts_open(struct prompts **p, const char *path, struct tokenizer *tokenizer, int vocabulary,
                  int max_tokens, bool skip_long);
+/* One prompt, `bytes` of text; `name` stands for the path.  The same errors, and: not UTF-8. */
+int prompts_of_text(struct prompts **p, const char *name, const char *text, size_t bytes,
+                    struct tokenizer *tokenizer, int vocabulary, int max_tokens);
 void prompts_close(struct prompts *p);                              /* NULL is fine */
 int64_t prompts_count(const struct prompts *p);
 int64_t prompts_skipped(const struct prompts *p);

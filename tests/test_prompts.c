@@ -62,6 +62,32 @@ static void test_prompts_are_read_plain_and_gzipped(void **state)
     prompts_close(NULL);
 }
 
+static void test_a_text_is_a_prompt(void **state)
+{
+    static const struct { const char *text; size_t bytes; const char *said; } bad[] = {
+        { "", 0, "here:1: the line has an empty prompt" },
+        { "abcd", 4, "here:1: the prompt has 5 tokens and at most 4 fit" },
+        { "a\xff", 2, "here: the prompt is not UTF-8" },
+    };
+    struct prompts *p;
+
+    (void)state;
+    assert_ok(prompts_of_text(&p, "here", "a\"\n\xc3\xa9", 5, t, 91, 5));
+    assert_int_equal(prompts_count(p), 1);
+    assert_ids(p, 0, (int[]) { 1, 2, 6, 8 }, 4);
+    assert_string_equal(prompts_text(p, 0), "a\"\n\xc3\xa9");
+    prompts_close(p);
+    status_hold(true);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(prompts_of_text(&p, "here", bad[i].text, bad[i].bytes, t, 91, 4),
+                         RL_EINVAL);
+        assert_null(p);
+        assert_memory_equal(status_message(), bad[i].said, strlen(bad[i].said));
+        status_drop();
+    }
+    status_hold(false);
+}
+
 static void test_a_line_of_a_megabyte(void **state)
 {
     size_t n = 1 << 20;
@@ -218,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prompts_are_read_plain_and_gzipped),
+        cmocka_unit_test(test_a_text_is_a_prompt),
         cmocka_unit_test(test_a_line_of_a_megabyte),
         cmocka_unit_test(test_bad_lines_are_named_with_file_and_line),
         cmocka_unit_test(test_bad_files_are_named),

@@ -51,8 +51,7 @@ struct generation {
     struct compute *compute;
     struct model *model;
     struct actor *actor;
-    struct prompts *prompts;            /* NULL: one text */
-    struct ids ids;                     /* of the one text */
+    struct prompts *prompts;
     struct memory memory;
     struct batch batch;
     int groups;
@@ -78,7 +77,7 @@ static int check_options(int argc)
     return RL_OK;
 }
 
-static int read_all(FILE *file, struct text *out)
+static void read_all(FILE *file, struct text *out)
 {
     char buffer[4096];
 
@@ -86,29 +85,21 @@ static int read_all(FILE *file, struct text *out)
         text_add(out, buffer, n);
     if (out->size > 0 && out->data[out->size - 1] == '\n')
         out->data[--out->size] = '\0';
-    return RL_OK;
 }
 
-static int encode_prompt(struct generation *g)
+static int open_prompts(struct generation *g)
 {
+    struct tokenizer *t = g->source.tokenizer;
+    int V = g->source.shape.V, longest = g->source.shape.context - 1, rc = RL_OK;
     struct text input = { 0 };
-    int limit = g->source.shape.context - 1, rc = RL_OK;
 
-    if (!g->source.tokenizer)
-        return rl_error(RL_EINVAL, "%s: no tokenizer.json there; give --prompts with prompt_ids",
-                        g->source.path);
+    if (prompts_file)
+        return prompts_open(&g->prompts, prompts_file, t, V, longest, false);
     if (prompt)
-        text_adds(&input, prompt);
-    else
-        TRY(read_all(stdin, &input));
-    TRY(tokenizer_encode(g->source.tokenizer, input.data ? input.data : "", input.size, true,
-                         &g->ids));
-    if (g->ids.count == 0)
-        rc = rl_error(RL_EINVAL, "the prompt is empty");
-    else if (g->ids.count > limit)
-        rc = rl_error(RL_EINVAL, "the prompt has %d tokens, the model takes at most %d",
-                      g->ids.count, limit);
-done:
+        return prompts_of_text(&g->prompts, "--prompt", prompt, strlen(prompt), t, V, longest);
+    read_all(stdin, &input);
+    rc = prompts_of_text(&g->prompts, "standard input", input.data ? input.data : "", input.size,
+                         t, V, longest);
     text_free(&input);
     return rc;
 }
@@ -116,7 +107,7 @@ done:
 /* As many prompts as a batch can address, at most GROUPS_AT_ONCE. */
 static int groups_at_once(struct generation *g, int row_tokens)
 {
-    int64_t there = g->prompts ? prompts_count(g->prompts) : 1;
+    int64_t there = prompts_count(g->prompts);
     int64_t fit = INT32_MAX / (n_samples * row_tokens);
 
     if (fit == 0)
@@ -135,12 +126,8 @@ static int open_all(struct generation *g, const char *model)
     TRY(source_open(&g->source, model));
     TRY(source_check_text(&g->source));
     context = g->source.shape.context;
-    if (prompts_file)
-        TRY(prompts_open(&g->prompts, prompts_file, g->source.tokenizer, g->source.shape.V,
-                         context - 1, false));
-    else
-        TRY(encode_prompt(g));
-    longest = g->prompts ? prompts_longest(g->prompts) : g->ids.count;
+    TRY(open_prompts(g));
+    longest = prompts_longest(g->prompts);
     if (max_new > context - longest)
         max_new = context - longest;
     TRY(groups_at_once(g, longest + (int)max_new));
@@ -163,21 +150,6 @@ static int open_all(struct generation *g, const char *model)
     }
 done:
     return rc;
-}
-
-static void fill_prompt(struct generation *g)
-{
-    struct batch *b = &g->batch;
-
-    b->N = b->groups * b->k;
-    for (int n = 0; n < b->N; n++) {
-        b->start[n] = n * g->ids.count;
-        memcpy(b->tokens + b->start[n], g->ids.data, (size_t)g->ids.count * sizeof(int));
-        b->prompt_len[n] = g->ids.count;
-        b->prompt[n] = 0;
-    }
-    b->T = b->start[b->N] = b->N * g->ids.count;
-    b->filled = COL_TOKENS;
 }
 
 static void add_ids(struct text *line, const char *name, const int *ids, int n)
@@ -225,7 +197,7 @@ static int print_row(struct generation *g, int n)
         add_json(&line, b, n, &before, &after);
     else if (t)
         text_addf(&line, "%s\n%s", whole.data ? whole.data : "",
-                  n_samples > 1 || g->prompts ? "\n" : "");
+                  n_samples > 1 || prompts_file ? "\n" : "");
     else
         for (int i = 0; i < length; i++)
             text_addf(&line, "%d%s", ids[i], i + 1 < length ? " " : "\n");
@@ -241,7 +213,7 @@ done:
 static int generate(struct generation *g)
 {
     struct batch *b = &g->batch;
-    int64_t count = g->prompts ? prompts_count(g->prompts) : 1;
+    int64_t count = prompts_count(g->prompts);
     int rc = RL_OK;
 
     if (count > INT32_MAX)
@@ -251,10 +223,7 @@ static int generate(struct generation *g)
         b->P = (int)count, b->k = (int)n_samples;
         b->group = (int)at;
         b->groups = count - at < g->groups ? (int)(count - at) : g->groups;
-        if (g->prompts)
-            TRY(prompts_next(g->prompts, false, 0, 0, b));
-        else
-            fill_prompt(g);
+        TRY(prompts_next(g->prompts, false, 0, 0, b));
         TRY(actor_fill(g->actor, b, PURPOSE_SAMPLE, 0));
         for (int n = 0; n < b->N; n++)
             TRY(print_row(g, n));
@@ -275,7 +244,6 @@ int command_generate(int argc, char **argv)
     TRY(generate(&g));
 done:
     memory_close(&g.memory);
-    ids_free(&g.ids);
     prompts_close(g.prompts);
     actor_destroy(g.actor);
     model_destroy(g.model);
