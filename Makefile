@@ -77,6 +77,7 @@ FOLDERS_test_reward     = reward model comm data compute base
 FOLDERS_test_reward_rules = reward model comm data compute base
 FOLDERS_test_reward_outside = reward model comm data compute base
 FOLDERS_test_scorer     = reward model comm data compute base
+FOLDERS_test_mix        = reward model comm data compute base
 FOLDERS_test_refmodel   = refmodel actor model comm data compute base
 FOLDERS_test_algorithms = learner model comm data compute base
 FOLDERS_test_loss       = learner model comm data compute base

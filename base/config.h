@@ -137,7 +137,10 @@ struct config {
         int64_t refresh;        /* steps from one solve to the next */
         int64_t buckets;        /* of a sketch */
     } raco;
-    struct { double temperature; } orchestrator;
+    struct {
+        char *model;            /* whose weights by prompt are used; NULL: nobody's */
+        double temperature;
+    } orchestrator;
     /* What is not set (NULL, below 0, 0 for counts) is as the algorithm's row has it: see
      * learner/policy/rules.h. */
     struct {

@@ -63,7 +63,7 @@ static int check_headers(const struct link *link, const struct batch *b, unsigne
     for (int f = 0; f < link->n_from; f++) {
         const struct header *h = &link->incoming[f];
         if (h->step != b->step || h->columns != (int32_t)columns || h->P != b->P || h->k != b->k ||
-            ((columns & COL_REWARD) && h->R != b->R))
+            ((columns & (COL_REWARD | COL_MIX)) && h->R != b->R))
             return rl_error(RL_EBUG, "link \"%s\": rank %d sent step %lld, columns %#x, %dx%d "
                             "rows, %d rewards; rank %d expects %lld, %#x, %dx%d, %d", link->name,
                             link->from[f], (long long)h->step, (unsigned)h->columns, h->P, h->k,

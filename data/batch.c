@@ -18,6 +18,7 @@ const struct batch_part batch_parts[] = {
     PART(actor_logp, COL_ACTOR_LOGP, PER_TOKEN,  DTYPE_F32),
     PART(ref_logp,   COL_REF_LOGP,   PER_TOKEN,  DTYPE_F32),
     PART(reward,     COL_REWARD,     PER_REWARD, DTYPE_F64),
+    PART(mix,        COL_MIX,        PER_REWARD, DTYPE_F64),
     PART(weight,     COL_LABEL,      PER_ROW,    DTYPE_F64),
     PART(margin,     COL_LABEL,      PER_ROW,    DTYPE_F64),
     PART(annotator,  COL_LABEL,      PER_ROW,    DTYPE_I32),

@@ -20,8 +20,9 @@
 enum column {
     COL_TOKENS = 1, COL_ACTOR_LOGP = 2, COL_REF_LOGP = 4, COL_REWARD = 8,
     COL_LABEL = 16,             /* what a record of a file says of a row */
-    COL_ROLLOUT = 15,           /* what rollouts have */
-    COL_ALL = 31
+    COL_MIX = 32,               /* what an orchestrator says of a row's prompt */
+    COL_ROLLOUT = 15,           /* what all rollouts have */
+    COL_ALL = 63
 };
 enum finish { FINISH_NONE = 0, FINISH_EOS = 1, FINISH_STOP = 2, FINISH_LENGTH = 3 };
 
@@ -46,6 +47,7 @@ struct batch {
     float *actor_logp;          /* (T) 0 on the prompt.  COL_ACTOR_LOGP */
     float *ref_logp;            /* (T) 0 on the prompt.  COL_REF_LOGP */
     double *reward;             /* (N,R).  COL_REWARD: scores, or labels of a file (records.h) */
+    double *mix;                /* (N,R) weights of the rewards, of sum 1.  COL_MIX */
     double *weight;             /* (N) 0: the row is there to fill, or a mismatched twin } LABEL */
     double *margin;             /* (N) of the row's pair, 0 when not given               }       */
     int *annotator;             /* (N) who labelled it, from 0                           }       */

@@ -239,10 +239,12 @@ static int open_rollouts(struct inputs *in, const struct config *c)
             .P = (int)c->prompts_per_step, .k = (int)c->samples_per_prompt,
             .depth = (int)c->max_lag + 1, .row_tokens = completed(in, c), .R = c->n_rewards,
             .roles = in->roles, .prompts = in->prompts,
+            .scores = COL_REWARD | (c->orchestrator.model ? COL_MIX : 0),
         };
     if (evaluated) {
         in->eval = (struct ring_size){ .k = 1, .row_tokens = completed(in, c), .R = c->n_rewards,
-                                       .roles = in->eval_roles, .prompts = in->eval_prompts };
+                                       .roles = in->eval_roles, .prompts = in->eval_prompts,
+                                       .scores = COL_REWARD };
         TRY(eval_size(c, c->eval_prompts, prompts_count(in->eval_prompts), &in->eval));
     }
     if (trained)
@@ -400,6 +402,8 @@ int inputs_open(struct inputs *in, const struct config *c)
         measure_ring(in, &in->eval_rows[i]);
     if ((in->roles | in->eval_roles) & ROLE_REWARD)
         TRY(reward_sources_open(&in->rewards, c, &in->policy, completed(in, c)));
+    if (c->orchestrator.model)
+        TRY(orchestrator_open(&in->orchestrator, c, &in->policy, in->longest_prompt));
 done:
     return rc;
 }
@@ -420,6 +424,7 @@ void inputs_close(struct inputs *in)
     prompts_close(in->prompts);
     judge_close(in->judge);
     reward_sources_close(&in->rewards);
+    source_close(&in->orchestrator);
     source_close(&in->critic);
     source_close(&in->reference);
     source_close(&in->policy);

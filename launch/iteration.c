@@ -46,7 +46,7 @@ static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum pu
     return rc;
 }
 
-/* Tokens -> reward. */
+/* Tokens -> reward, mix. */
 static int reward_part(struct run *r, struct ring *ring, struct batch *b, enum purpose purpose)
 {
     int rc = link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
@@ -94,7 +94,7 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
     if ((b = ring_batch(ring, ROLE_ACTOR, step)))
         rc = status_worse(rc, send_rollouts(ring, b));
     if ((b = ring_batch(ring, ROLE_REWARD, step)))
-        rc = status_worse(rc, send(ring->rewards, b, COL_REWARD, PHASE_REWARD));
+        rc = status_worse(rc, send(ring->rewards, b, ring->size.scores, PHASE_REWARD));
     if ((b = ring_batch(ring, ROLE_REFMODEL, step)))
         rc = status_worse(rc, refmodel_part(r, ring, b));
     return rc;
@@ -115,7 +115,7 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
     else if (b != ring_batch(ring, ROLE_REFMODEL, step))    /* else it was drawn there */
         b->status = ring_draw(ring, r->config, step, b);
     if (ring->rewards)
-        TRY(link_recv(ring->rewards, b, COL_REWARD, PHASE_REWARD));
+        TRY(link_recv(ring->rewards, b, ring->size.scores, PHASE_REWARD));
     if (ring->references)
         TRY(link_recv(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
     ring->collected[step % ring->depth] = step;

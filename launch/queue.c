@@ -49,7 +49,7 @@ done:
     return rc;
 }
 
-int queue_read(struct checkpoint *c, const char *path, int q, struct batch *b)
+int queue_read(struct checkpoint *c, const char *path, int q, unsigned columns, struct batch *b)
 {
     size_t first_token = 0, elements;
     int at, rc = RL_OK;
@@ -58,7 +58,7 @@ int queue_read(struct checkpoint *c, const char *path, int q, struct batch *b)
     for (const struct batch_part *part = batch_parts; part->name; part++) {
         void *to = batch_part_at(b, part, 0, b->N, &elements);
         size_t first = (size_t)b->group * (size_t)b->k;
-        if (!(part->column & COL_ROLLOUT))
+        if (!(part->column & columns))
             continue;
         if (part->extent == PER_TOKEN)
             first = first_token;

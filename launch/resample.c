@@ -160,7 +160,7 @@ static void score_again(struct run *r, struct batch *b)
         b->status = reward_fill(r->reward, &view, r->inputs.prompts, PURPOSE_SAMPLE);
     }
     if (b->status == RL_OK)
-        b->filled |= COL_REWARD;
+        b->filled |= r->train.size.scores;
 }
 
 int resample_rounds(struct run *r, struct ring *ring, int64_t step)

@@ -90,6 +90,30 @@ void reward_sources_close(struct reward_sources *r)
     memset(r, 0, sizeof *r);
 }
 
+int orchestrator_open(struct source *s, const struct config *c, const struct source *policy,
+                      int longest_prompt)
+{
+    const char *where = config_where(c, "orchestrator.model");
+    int rc = RL_OK;
+
+    TRY(source_open(s, c->orchestrator.model));
+    if (!s->shape.lm || s->shape.scores == 0)
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: %s has no weights of rewards; train it "
+                        "with algorithm = \"orchestrator\"", where, s->path);
+    if (s->shape.scores != c->n_rewards)
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: %s weighs %d rewards, and there are %d",
+                        where, s->path, s->shape.scores, c->n_rewards);
+    if (s->shape.V != policy->shape.V)
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: %s has a vocabulary of %d tokens, but "
+                        "the policy's is %d: both must share the tokenizer", where, s->path,
+                        s->shape.V, policy->shape.V);
+    if (s->shape.context < longest_prompt)
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: %s has %d positions, but the longest "
+                        "prompt has %d tokens", where, s->path, s->shape.context, longest_prompt);
+done:
+    return rc;
+}
+
 /* Rows of a scorer have room for a context where a column has one (reward.c). */
 static int row_of(const struct reward_sources *r, const struct config *c, int k)
 {

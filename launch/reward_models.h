@@ -1,5 +1,5 @@
-/* The reward models that the configuration names: each one opened once, for the columns that name
- * it.
+/* The reward models that the configuration names, each one opened once for the columns that name
+ * it, and the orchestrator that weighs the columns.
  *
  *   TRY(reward_sources_open(&r, config, &policy, row_tokens));      small files, shapes
  *   TRY(reward_models_open(&models, &r, config, compute));          weights; for reward_create
@@ -32,5 +32,11 @@ size_t reward_sources_bytes(const struct reward_sources *r, const struct config 
 int reward_models_open(struct model ***models, const struct reward_sources *r,
                        const struct config *c, struct compute *compute);
 void reward_models_close(struct model **models, const struct config *c);    /* NULL is fine */
+
+/* orchestrator.model for a run whose longest prompt this is.  RL_EINVAL, one line that names the
+ * key: no orchestrator, another number of rewards than the configuration's, another vocabulary
+ * than the policy's, too few positions.  The caller closes *s, also after an error. */
+int orchestrator_open(struct source *s, const struct config *c, const struct source *policy,
+                      int longest_prompt);
 
 #endif

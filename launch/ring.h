@@ -28,6 +28,7 @@
 struct ring_size {
     int P, k, depth, row_tokens, R;
     unsigned roles;                 /* that take part, if a rank holds them */
+    unsigned scores;                /* columns that rewards fill */
     struct prompts *prompts;
     struct records *records;
     struct corpus *corpus;

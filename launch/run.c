@@ -64,6 +64,8 @@ static int open_models(struct run *r)
         TRY(open_critic(r));
     if (run_holds(r, ROLE_REWARD))
         TRY(reward_models_open(&r->reward_models, &r->inputs.rewards, r->config, r->compute));
+    if (run_holds(r, ROLE_REWARD) && r->config->orchestrator.model)
+        TRY(source_model(&r->orchestrator, &r->inputs.orchestrator, r->compute));
 done:
     return rc;
 }
@@ -158,7 +160,8 @@ static int open_roles(struct run *r)
         TRY(reward_create(&r->reward, &(struct reward_parts){
                 .config = c, .tokenizer = in->policy.tokenizer, .models = r->reward_models,
                 .judge = in->judge_rewards ? in->judge : NULL, .judge_model = judge_model(r),
-                .row_tokens = in->rewards.row_tokens }));
+                .row_tokens = in->rewards.row_tokens, .orchestrator = r->orchestrator,
+                .max_prompt = in->longest_prompt }));
     if (run_holds(r, ROLE_REFMODEL))
         TRY(refmodel_create(&r->refmodel, reference_model(r), (int)c->micro_rows,
                             in->reference_tokens, (float)algorithm_temperature(r->algorithm, c)));
@@ -264,6 +267,7 @@ void run_close(struct run *r)
     model_destroy(r->policy);
     model_destroy(r->reference);
     reward_models_close(r->reward_models, r->config);
+    model_destroy(r->orchestrator);
     model_destroy(r->critic);
     inputs_close(&r->inputs);
     metrics_destroy(r->metrics);

@@ -51,6 +51,7 @@ struct run {
     struct model *judge_frozen;         /* refmodel's weights, when that role is on other ranks */
     struct follower judge_mean, reference_copy;     /* models that follow the policy */
     struct model **reward_models;       /* (n_rewards) */
+    struct model *orchestrator;         /* of the reward role */
     struct actor *actor;
     struct reward *reward;
     struct refmodel *refmodel;

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "launch/resample.h"
 #include "refmodel/refmodel.h"
+#include "reward/mix.h"
 #include "reward/verdicts.h"
 
 int rank_rows(const struct ring_size *size, const struct config *c, const struct placement *p,
@@ -51,6 +52,16 @@ static size_t judge_bytes(const struct inputs *in, const struct config *c, struc
            (own ? model_bytes(&in->policy.shape, compute) : 0);
 }
 
+static size_t orchestrator_bytes(const struct inputs *in, const struct config *c,
+                                 struct compute *compute)
+{
+    const struct model_shape *shape = &in->orchestrator.shape;
+
+    if (!c->orchestrator.model)
+        return 0;
+    return model_bytes(shape, compute) + mix_bytes(shape, (int)c->micro_rows, in->longest_prompt);
+}
+
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
                struct compute *compute, int rank, struct bytes *b)
 {
@@ -67,7 +78,7 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
     }
     if (roles & ROLE_REWARD)
         b->reward = reward_sources_bytes(&in->rewards, c, compute) +
-                    judge_bytes(in, c, compute, roles);
+                    orchestrator_bytes(in, c, compute) + judge_bytes(in, c, compute, roles);
     if (roles & ROLE_LEARNER && !(roles & ROLE_REWARD) &&
         follower_is_here(&in->follows_judge, roles))
         b->reward += model_bytes(policy, compute);      /* it only makes the judge */

@@ -41,6 +41,7 @@ struct inputs {
     const char *judge_kind;             /* and this is osp.judge */
     struct follower_rule follows_judge, follows_reference;
     struct reward_sources rewards;      /* reward models that rewards name */
+    struct source orchestrator;         /* when orchestrator.model names one */
     struct prompts *prompts, *eval_prompts;
     struct records *records;            /* pairs: records to train on */
     struct corpus *corpus;              /* lm, ppo.ptx_coef: rows to train on */

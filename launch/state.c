@@ -71,6 +71,11 @@ static int gather_lengths(struct comm *team, const struct batch *b, struct store
     return rc;
 }
 
+static unsigned queue_columns(const struct run *r)
+{
+    return COL_ROLLOUT | r->train.size.scores;
+}
+
 static int gather_batch(struct run *r, int64_t step, int q, struct stored *out, int *n)
 {
     const struct batch *b = ring_batch(&r->train, ROLE_LEARNER, step);
@@ -82,7 +87,7 @@ static int gather_batch(struct run *r, int64_t step, int q, struct stored *out, 
     for (const struct batch_part *part = batch_parts; part->name; part++) {
         size_t elements;
         const void *mine = batch_part_at(b, part, 0, b->N, &elements);
-        if (!(part->column & COL_ROLLOUT))
+        if (!(part->column & queue_columns(r)))
             continue;
         snprintf(out[*n].array.name, ARRAY_NAME, "queue/%d/%s", q, part->name);
         TRY(gather_array(r->team, mine, elements, part->dtype, &out[(*n)++]));
@@ -228,7 +233,7 @@ static int read_queue(struct run *r, struct checkpoint *c, const char *path, int
     int rc = RL_OK;
 
     ring_begin(&r->train, r->step + q);
-    TRY(queue_read(c, path, q, b));
+    TRY(queue_read(c, path, q, queue_columns(r), b));
     r->train.collected[(r->step + q) % r->train.depth] = r->step + q;
 done:
     return rc;

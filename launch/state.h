@@ -5,7 +5,7 @@
 #include "checkpoints/checkpoint.h"
 #include "data/batch.h"
 
-/* Read this rank's share (b's group, groups are set) of queued batch q. */
-int queue_read(struct checkpoint *c, const char *path, int q, struct batch *b);
+/* Read these columns of this rank's share (b's group, groups are set) of queued batch q. */
+int queue_read(struct checkpoint *c, const char *path, int q, unsigned columns, struct batch *b);
 
 #endif

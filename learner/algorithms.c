@@ -124,6 +124,26 @@ static int check_judge(const struct config *c, const struct algorithm *a, unsign
     return RL_OK;
 }
 
+/* Are there scores for an orchestrator to weigh, and does the algorithm add them up? */
+static int check_orchestrator(const struct config *c, const struct algorithm *a)
+{
+    const char *where = config_where(c, "orchestrator.model");
+    bool scored = algorithm_source(a, c) == SOURCE_PROMPTS && algorithm_columns(a, c) & COL_REWARD;
+
+    if (!c->orchestrator.model)
+        return RL_OK;
+    if (!scored)
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: it weighs the rewards of sampled "
+                        "responses, and %s as it is set has none", where, a->name);
+    if (a->method == &method_orchestrator || a->method->judges)
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: %s does not learn from a weighted sum "
+                        "of rewards", where, a->name);
+    if (c->n_rewards < 2)
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: one reward needs no weights; name more "
+                        "rewards or leave it out", where);
+    return RL_OK;
+}
+
 static int check_rollouts(const struct config *c, unsigned columns)
 {
     if (!c->prompts)
@@ -165,6 +185,7 @@ int algorithm_check(const struct config *c)
         TRY(check_rollouts(c, algorithm_columns(a, c)));
         TRY(check_judge(c, a, algorithm_columns(a, c)));
     }
+    TRY(check_orchestrator(c, a));
     if (a->method->check)
         TRY(a->method->check(c, a));
 done:
@@ -184,7 +205,7 @@ unsigned algorithm_columns(const struct algorithm *a, const struct config *c)
 
     if (algorithm_source(a, c) == SOURCE_PAIRS)         /* no actor, but a label */
         columns = (columns & ~(unsigned)COL_ACTOR_LOGP) | COL_LABEL;
-    return columns;
+    return columns | (c->orchestrator.model ? COL_MIX : 0);
 }
 
 enum view algorithm_view(const struct algorithm *a, const struct config *c)

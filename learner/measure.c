@@ -111,6 +111,13 @@ static void set_rewards(const struct learner *ln, const struct batch *b, struct 
         metrics_set(m, "rollout/zero_std_frac", no_signal(all, b->P, b->k, columns));
 }
 
+/* What an orchestrator made of the prompts of the step (scores.c). */
+static void set_mix(const struct learner *ln, struct metrics *m)
+{
+    for (int r = 0; r < ln->rewards.R; r++)
+        metrics_setf(m, ln->rewards.mix[r], "orchestrator/weight/%s", ln->config->rewards[r].name);
+}
+
 static void set_lengths(struct metrics *m, const double *all, int rows, int columns, int rest)
 {
     struct moments length = stats_moments(all, rows, columns, rest + LEN);
@@ -183,6 +190,8 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     }
     if (have & COL_REWARD && b->R > 0)
         set_rewards(ln, b, m, all, rows, columns);
+    if (have & COL_MIX)
+        set_mix(ln, m);
     if (have & COL_ACTOR_LOGP && have & COL_REF_LOGP) {
         metrics_set(m, "kl/ref", kl);
         if (have & COL_REWARD && b->R > 0)

@@ -17,6 +17,7 @@ void scores_layout(struct scores *s, struct memory *memory, int R)
     s->now = memory_take(memory, n * sizeof *s->now);
     s->mean = memory_take(memory, n * sizeof *s->mean);
     s->std = memory_take(memory, n * sizeof *s->std);
+    s->mix = memory_take(memory, n * sizeof *s->mix);
 }
 
 /* ---- scores of a row */
@@ -32,12 +33,17 @@ double score_shape(const struct config_reward *c, double x, double mean, double 
     return y;
 }
 
+double row_mix(const struct batch *b, int n, int r, double otherwise)
+{
+    return b->filled & COL_MIX ? b->mix[(size_t)n * (size_t)b->R + (size_t)r] : otherwise;
+}
+
 double score_given(const struct config *c, const struct batch *b, int n)
 {
     double score = 0;
 
     for (int r = 0; r < b->R; r++)
-        score += c->rewards[r].weight * b->reward[(size_t)n * b->R + r];
+        score += row_mix(b, n, r, 1) * c->rewards[r].weight * b->reward[(size_t)n * b->R + r];
     return isfinite(score) ? score : NAN;
 }
 
@@ -58,7 +64,7 @@ double row_score(const struct learner *ln, const struct batch *b, int n)
     if (b->filled & COL_LABEL)
         return score;
     for (int r = 0; r < b->R; r++)
-        score += ln->config->rewards[r].weight * row_reward(ln, b, n, r);
+        score += row_mix(b, n, r, 1) * ln->config->rewards[r].weight * row_reward(ln, b, n, r);
     return score;
 }
 
@@ -113,6 +119,21 @@ static int check_scores(const struct learner *ln, const struct batch *b)
                     ln->config->rewards[worst].name, most, rows);
 }
 
+/* The mean over the prompts of all ranks, in order. */
+static int mean_mix(struct learner *ln, const struct batch *b)
+{
+    struct scores *s = &ln->rewards;
+    int rc = RL_OK;
+
+    if (!(ln->stats.columns & COL_MIX))
+        return RL_OK;
+    TRY(stats_gather(&ln->stats, b->mix, (size_t)b->k * s->R));
+    for (int r = 0; r < s->R; r++)
+        s->mix[r] = stats_moments(ln->stats.all, b->P, b->k * s->R, r).mean;
+done:
+    return rc;
+}
+
 int scores_begin(struct learner *ln, const struct batch *b)
 {
     struct scores *s = &ln->rewards;
@@ -128,7 +149,8 @@ int scores_begin(struct learner *ln, const struct batch *b)
     TRY(stats_gather(&ln->stats, b->reward, (size_t)b->k * s->R));
     for (int r = 0; r < s->R; r++)
         set_scale(ln, b, r);
-    rc = check_scores(ln, b);
+    TRY(check_scores(ln, b));
+    rc = mean_mix(ln, b);
 done:
     return rc;
 }

@@ -1,7 +1,9 @@
 /* What learners make of the reward columns.  A source's score becomes
  *
  *     y = clip((x - mean) / std)          row_reward: mean 0 and std 1 without normalise
- *     score of a response = sum of weight y over the sources              row_score
+ *     score of a response = sum of w weight y over the sources            row_score
+ *
+ * where w is 1, or what an orchestrator makes of the row's prompt (COL_MIX).
  *
  * A score that is NaN did not come (or was not finite): the response has failed.  It is left out:
  * no pair, no advantage, no part in a mean; reward/failed_frac counts.  When all of a step failed,
@@ -29,12 +31,15 @@ struct scores {
     struct running *kept;       /* (R) after the last update: in checkpoints */
     struct running *now;        /* (R) with the scores of this step */
     double *mean, *std;         /* (R) of this step */
+    double *mix;                /* (R) with an orchestrator: its mean over the step's prompts */
 };
 void scores_layout(struct scores *s, struct memory *memory, int R);
 
 /* y of one score: (x - mean) / std within clip.  NaN stays NaN. */
 double score_shape(const struct config_reward *c, double x, double mean, double std);
-/* Every source as given, times its weight; NaN when one of them failed.  For reports. */
+/* w of source r for row n; without an orchestrator `otherwise`. */
+double row_mix(const struct batch *b, int n, int r, double otherwise);
+/* Every source as given, times its weights; NaN when one of them failed.  For reports. */
 double score_given(const struct config *c, const struct batch *b, int n);
 
 /* Weighted and shaped; NaN: the response has failed. */

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "reward/mix.h"
 #include "reward/record.h"
 #include "reward/scorer.h"
 #include "reward/verdicts.h"
@@ -36,6 +37,7 @@ struct reward {
     bool needs_text;
     struct record *record;       /* NULL: nothing to replay */
     struct verdicts *verdicts;   /* NULL: no kind judges */
+    struct mix *mix;             /* NULL: no orchestrator */
 
     /* of the batch at hand; their room is kept */
     struct text text, trouble;
@@ -176,6 +178,9 @@ int reward_create(struct reward **out, const struct reward_parts *parts)
                 .model = parts->judge_model, .judge = parts->judge, .tokenizer = parts->tokenizer,
                 .field = config->osp.baseline, .rows = (int)config->micro_rows,
                 .row_tokens = parts->row_tokens }));
+    if (parts->orchestrator)
+        TRY(mix_create(&reward->mix, parts->orchestrator, (int)config->micro_rows,
+                       parts->max_prompt));
     for (int i = 0; i < config->n_rewards; i++) {
         place_of(where, sizeof where, config, i);
         TRY(source_add(reward, &config->rewards[i], parts, where));
@@ -209,6 +214,7 @@ void reward_destroy(struct reward *reward)
         if (reward->sources[i].owns_scorer)
             scorer_destroy(reward->sources[i].scorer);
     verdicts_destroy(reward->verdicts);
+    mix_destroy(reward->mix);
     free_rooms(reward);
     text_free(&reward->text);
     text_free(&reward->trouble);
@@ -380,6 +386,8 @@ int reward_fill(struct reward *reward, struct batch *b, const struct prompts *pr
         verdicts_begin(reward->verdicts, prompts);
     for (int i = 0; i < reward->count; i++)
         TRY(fill_column(reward, b, i, purpose));
+    if (reward->mix && purpose != PURPOSE_EVAL)
+        TRY(mix_fill(reward->mix, b));
     b->filled |= COL_REWARD;
 done:
     if (rc != RL_OK)

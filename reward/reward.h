@@ -1,7 +1,8 @@
 /* Rewards: a table of kinds, several per run, one column of the batch each.
  *
  *   TRY(reward_create(&reward, &parts));
- *   TRY(reward_fill(reward, batch, prompts, purpose));     reads tokens, fills reward(N,R)
+ *   TRY(reward_fill(reward, batch, prompts, purpose));     reads tokens, fills reward(N,R) (and
+ *                                                          mix(N,R) with an orchestrator)
  *   reward_destroy(reward);
  *
  * A score that does not come, or is not finite, is NaN in the column: learners leave the response
@@ -79,6 +80,8 @@ struct reward_parts {
     int row_tokens;                     /* of the longest row, for models */
     struct model *judge_model;          /* of kind "judge": who judges, */
     const struct judge *judge;          /* and the template; NULL: no such kind */
+    struct model *orchestrator;         /* weighs the rewards by prompt; NULL: nobody does */
+    int max_prompt;                     /* tokens of the longest prompt, for the orchestrator */
 };
 /* One column for each group of config->rewards, in that order.  RL_EINVAL: one line that names
  * file, line and key.  *reward is NULL on error. */
@@ -89,10 +92,12 @@ void reward_destroy(struct reward *reward);             /* NULL is fine */
  * nobody, as long as the response is the same. */
 int reward_replay(struct reward *reward, const char *lines, size_t bytes);
 
-/* Fill b->reward (N,R) with unweighted scores.  prompts: the file the batch's prompts came from,
- * for their text and fields (training and evaluation differ); NULL is fine.  A batch that failed
- * upstream is left as it is; on failure b gets the code as its status.  RL_ENAN: a score is missing
- * and on_failure is "error"; the line names the reward and the row.  Not collective. */
+/* Fill b->reward (N,R) with unweighted scores, and b->mix (N,R) where there is an orchestrator, but
+ * not for an evaluation: those are of the configuration's weights.  prompts: the file the batch's
+ * prompts came from, for their text and fields (training and evaluation differ); NULL is fine.  A
+ * batch that failed upstream is left as it is; on failure b gets the code as its status.  RL_ENAN:
+ * a score is missing and on_failure is "error"; the line names the reward and the row; or the
+ * orchestrator's weights are not finite.  Not collective. */
 int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts,
                 enum purpose purpose);
 

@@ -104,6 +104,43 @@ for keys in "osp.judge=ema osp.decay=0.5 ref.update=every ref.every=2" \
     resumed "osp $keys: resumed on 4 ranks"
 done
 
+# A trained orchestrator's weights by prompt: in the score, in RACO's weights, where prompts are
+# sampled again and where batches wait; and the mistakes that are made with one.
+orchestrated() {
+    trained=$WORK/orchestrator
+    two='rewards=({kind="regex";name="loud";pattern="drum|bell|train|ball";cap=4;},'
+    two=$two'{kind="regex";name="quiet";pattern="doll|puzzle|book|hat|kite|boat";cap=4;})'
+    with="$two orchestrator.model=$trained"
+    ok "an orchestrator is trained" run 2 launch/configs/orchestrator.cfg $plain steps=12 \
+        max_new=24 output="$trained"
+    while read -r name keys; do
+        config=launch/configs/$name.cfg
+        short="$plain $with $keys"
+        whole "$name, orchestrator.model $keys" </dev/null
+    done <<END
+raco raco.weights=[] raco.mode=two_pass raco.c=0 max_lag=1
+amopo source=prompts pairs=[] prompts=launch/demo/prompts.jsonl amopo.alpha=static raco.weights=[]
+dapo max_lag=1
+online_dpo
+raco raco.weights=[]
+END
+    rm -rf "$WORK/other"
+    ok "without an orchestrator" run 1 "$config" $plain $two output="$WORK/other"
+    [ "$(hashes "$WORK/other" | head -n 1)" != "$(hashes "$WORK/one" | head -n 1)" ] &&
+        pass "its weights count" || fail "its weights count" "the first steps are equal"
+    while IFS='|' read -r pattern what keys; do
+        rm -rf "$WORK/other"
+        says 1 "orchestrator.model: $pattern" "orchestrator.model: $what" \
+            "$RANKWISE" train launch/configs/online_dpo.cfg $plain $keys output="$WORK/other"
+    done <<END
+one reward needs no weights|one reward|orchestrator.model=$trained
+.* weighs 2 rewards, and there are 3|three rewards|orchestrator.model=$trained $(printf %s "$two" |
+    sed 's/)$/,{kind="length";})/' )
+.* has no weights of rewards|a model that is none|$two orchestrator.model=launch/demo/model
+END
+}
+case ${ALGORITHMS:-orchestrator.cfg} in *orchestrator.cfg*) orchestrated ;; esac
+
 # Each row of the table has its configuration.
 for name in $("$RANKWISE" train --algorithms); do
     [ -f "launch/configs/$name.cfg" ] && pass "$name has a configuration" ||

@@ -29,6 +29,10 @@ static int check(const char *lines)
 
 #define POLICY(name) "algorithm = \"" name "\"; prompts = \"p\"; rewards = { kind = \"words\"; };\n"
 
+#define ORCHESTRATED(name) \
+    "orchestrator = { model = \"o\"; }; prompts = \"p\"; algorithm = \"" name "\";\n"
+#define TWO "rewards = ({ kind = \"words\"; name = \"a\"; }, { kind = \"length\"; });"
+
 static const struct { const char *lines, *message; } mistakes[] = {
     { POLICY("ppo") "ppo = { advantage = \"gaee\"; };", "run.cfg:4: ppo.advantage: there is no" },
     { POLICY("ppo") "ppo = { ratio = \"response\"; };", "run.cfg:4: ppo.ratio: one ratio" },
@@ -80,6 +84,17 @@ static const struct { const char *lines, *message; } mistakes[] = {
       "run.cfg:4: dpo.loss: osp.link says what osp minimises" },
     { "algorithm = \"osp\"; prompts = \"p\";\nosp = { gate = false; };\n"
       "dpo = { missing_eos_penalty = 1; };", "run.cfg:5: dpo.missing_eos_penalty: osp does not" },
+    { ORCHESTRATED("online_dpo") "rewards = { kind = \"words\"; };",
+      "run.cfg:3: orchestrator.model: one reward needs no weights" },
+    { ORCHESTRATED("online_dpo") TWO "source = \"pairs\"; pairs = [\"p\"];",
+      "run.cfg:3: orchestrator.model: it weighs the rewards of sampled responses, and online_dpo" },
+    { ORCHESTRATED("lm") "text = [\"t\"];", "orchestrator.model: it weighs the rewards" },
+    { ORCHESTRATED("orchestrator") TWO,
+      "run.cfg:3: orchestrator.model: orchestrator does not learn from a weighted sum" },
+    { ORCHESTRATED("osp") TWO "osp = { gate = false; };",
+      "run.cfg:3: orchestrator.model: osp does not learn from a weighted sum" },
+    { ORCHESTRATED("raco") TWO "raco = { weights = [0.5, 0.5]; };",
+      "run.cfg:4: raco.weights: orchestrator.model weighs the objectives" },
     { "algorithm = \"kto\"; pairs = \"p\";\ndpo = { missing_eos_penalty = 1; };",
       "run.cfg:4: dpo.missing_eos_penalty: kto does not take it" },
 };

@@ -445,6 +445,34 @@ static void test_one_objective_is_the_plain_loss(void **state)
     }
 }
 
+/* An orchestrator that says the same of every prompt is raco.weights; another one is not. */
+static void test_weights_by_prompt_are_those_of_its_pairs(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct config fixed = objective_settings(i % 2 ? "modpo" : "amopo", "prompts"), c = fixed;
+        struct run a, b;
+        c.raco.weights = (struct reals){ 0 };
+        c.orchestrator.model = "orchestrator";
+        open_groups(&a, fixed, "cpu", alone, TINY_P, 4);
+        open_groups(&b, c, "cpu", alone, TINY_P, 4);
+        label_objectives(&a);
+        label_objectives(&b);
+        for (int n = 0; n < b.b->N; n++) {
+            bool other = i >= 2 && n / b.b->k == 2;
+            b.b->mix[2 * n] = two_weights[other];
+            b.b->mix[2 * n + 1] = two_weights[!other];
+        }
+        b.b->filled |= COL_MIX;
+        for (int u = 0; u < 2; u++)
+            assert_true((update(&a) == update(&b)) == (i < 2));
+        if (i < 2)
+            assert_same_weights(&a, &b, c.algorithm);
+        close_run(&a);
+        close_run(&b);
+    }
+}
+
 static void test_pairs_without_a_side_are_dropped(void **state)
 {
     struct run r;
@@ -591,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_spa_doubts_the_lowest_margins),
         cmocka_unit_test(test_objectives_in_one_loss_learn),
         cmocka_unit_test(test_one_objective_is_the_plain_loss),
+        cmocka_unit_test(test_weights_by_prompt_are_those_of_its_pairs),
         cmocka_unit_test(test_pairs_without_a_side_are_dropped),
         cmocka_unit_test(test_weights_that_cannot_work),
         cmocka_unit_test(test_logistic_fit_is_at_its_minimum),

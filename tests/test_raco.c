@@ -368,6 +368,46 @@ static void test_coefficients_serve_until_the_next_solve(void **state)
     close_run(&r);
 }
 
+/* ---- weights by prompt */
+
+/* The step of an orchestrator's weights is that of their mean as raco.weights, where one weight
+ * or the other orders no pair differently. */
+static void test_the_anchor_is_the_mean_over_the_prompts(void **state)
+{
+    static const char *const modes[] = { "store", "two_pass", "sketch" };
+    double mean[2] = { (0.75 + 5 * 0.25) / 6, (0.25 + 5 * 0.75) / 6 };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {           /* the last: coefficients that are known before */
+        struct config c = objectives("raco", i < 3 ? modes[i] : "store", 2);
+        struct run mixed, fixed;
+
+        c.raco.c = i < 3 ? 0.4 : 0;
+        c.raco.weights = (struct reals){ mean, 2 };
+        open_alone(&fixed, c);
+        c.raco.weights = (struct reals){ 0 };
+        c.orchestrator.model = "orchestrator";
+        open_alone(&mixed, c);
+        for (int n = 0; n < mixed.b->N; n++) {
+            double *y = mixed.b->reward + 2 * n, *w = mixed.b->mix + 2 * n;
+            w[0] = n / mixed.b->k == 1 ? 0.75 : 0.25;
+            w[1] = 1 - w[0];
+            y[0] = n % mixed.b->k;
+            y[1] = n / mixed.b->k % 2 ? 0.1 * n : -0.01 * n;
+            memcpy(fixed.b->reward + 2 * n, y, 2 * sizeof *y);
+        }
+        mixed.b->filled |= COL_MIX;
+        update(&mixed);
+        update(&fixed);
+        assert_memory_equal(raco_of(&mixed)->w, mean, sizeof mean);
+        assert_memory_equal(raco_of(&mixed)->a, raco_of(&fixed)->a, sizeof raco_of(&fixed)->a);
+        assert_memory_equal(model_weights(mixed.tiny.model), model_weights(fixed.tiny.model),
+                            mixed.tiny.size * sizeof(float));
+        close_run(&mixed);
+        close_run(&fixed);
+    }
+}
+
 /* ---- records of files */
 
 static int open_records(struct run *r, struct records *records, double *weights, int n)
@@ -540,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_nothing_to_learn_keeps_the_weights),
         cmocka_unit_test(test_bad_gradients_skip_the_step),
         cmocka_unit_test(test_coefficients_serve_until_the_next_solve),
+        cmocka_unit_test(test_the_anchor_is_the_mean_over_the_prompts),
         cmocka_unit_test(test_signs_of_a_file),
         cmocka_unit_test(test_files_are_objectives),
         cmocka_unit_test(test_two_pass_grows_by_one_block_an_objective),

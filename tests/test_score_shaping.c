@@ -49,6 +49,42 @@ static void test_a_score_is_normalised_then_clipped_then_weighted(void **state)
     close_with(&r);
 }
 
+static void test_an_orchestrator_weighs_the_rewards_by_prompt(void **state)
+{
+    struct config_reward two[] = {
+        { .kind = "length", .name = "long", .weight = 2 },
+        { .kind = "length", .name = "short", .weight = -1, .normalise = "fixed", .std = 4 } };
+    struct config c = with(two);
+    struct run r;
+
+    (void)state;
+    c.n_rewards = 2;
+    c.orchestrator.model = "orchestrator";
+    open_run(&r, c, "ref", comm_alone(), TINY_P);
+    for (int n = 0; n < r.b->N; n++) {
+        r.b->mix[2 * n] = n / r.b->k == 1 ? 0.75 : 0.25;
+        r.b->mix[2 * n + 1] = 1 - r.b->mix[2 * n];
+        r.b->reward[2 * n] = r.b->reward[2 * n + 1] = n;
+    }
+    r.b->filled |= COL_MIX;
+    assert_ok(stats_begin(&r.learner->stats, r.b, RL_OK));
+    assert_ok(scores_begin(r.learner, r.b));
+    assert_true(row_score(r.learner, r.b, 2) == 0.25 * 2 * 2 - 0.75 * 0.5);
+    assert_true(row_score(r.learner, r.b, TINY_K) == 0.75 * 2 * TINY_K - 0.25 * TINY_K / 4);
+    assert_true(score_given(&r.config, r.b, 2) == 0.25 * 2 * 2 - 0.75 * 2);
+    assert_true(r.learner->rewards.mix[0] == (0.75 + 5 * 0.25) / 6);
+    update(&r);
+    assert_ok(learner_measure(r.learner, r.b, r.m, ""));
+    assert_true(metrics_get(r.m, "orchestrator/weight/long", -1) == (0.75 + 5 * 0.25) / 6);
+    assert_true(metrics_get(r.m, "orchestrator/weight/short", -1) == (0.25 + 5 * 0.75) / 6);
+    status_hold(true);
+    r.b->filled &= ~(unsigned)COL_MIX;
+    assert_int_equal(learner_update(r.learner, r.b, r.m), RL_EBUG);
+    status_drop();
+    status_hold(false);
+    close_with(&r);
+}
+
 static void test_running_scores_of_a_step_have_mean_0_and_std_1(void **state)
 {
     struct config_reward c = { .kind = "length", .name = "len", .weight = 1,
@@ -146,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_score_is_normalised_then_clipped_then_weighted),
+        cmocka_unit_test(test_an_orchestrator_weighs_the_rewards_by_prompt),
         cmocka_unit_test(test_running_scores_of_a_step_have_mean_0_and_std_1),
         cmocka_unit_test(test_a_failed_response_is_left_out),
         cmocka_unit_test(test_a_step_without_any_score_is_named),

@@ -29,7 +29,7 @@ static inline struct batch *tiny_batch_open(struct tiny_batch *t, struct model *
     batch_layout(b, &t->memory, groups * k + 1, (groups * k + 1) * TINY_ROW, R);
     batch_clear(b);
     b->P = P, b->k = k, b->group = group, b->groups = groups, b->N = groups * k;
-    b->filled = k == 1 ? COL_TOKENS : COL_ALL & ~COL_LABEL;
+    b->filled = k == 1 ? COL_TOKENS : COL_ROLLOUT;
     for (int n = 0; n < b->N; n++) {
         uint32_t row = (uint32_t)(group * k + n), prompt = row / (uint32_t)k;
         int prompt_len = k == 1 ? 1 : 2 + (int)(prompt % 3);

@@ -1,6 +1,7 @@
 /* Several objectives on one pair in one loss: MODPO and AMoPO.
  *
- *   objective i    y_i = reward column i (shaped, times its weight), w_i of raco.weights
+ *   objective i    y_i = reward column i (shaped, times its weight), w_i of raco.weights or of an
+ *                  orchestrator for the prompt
  *
  *   modpo   pairs are labelled by one objective (modpo.objective); what the others already explain
  *           is taken off: margin = sum over i != main of w_i (y_i of chosen - y_i of rejected)
@@ -40,6 +41,11 @@ int check_objective_weights(const struct config *c, const struct algorithm *a)
     bool rollouts = algorithm_source(a, c) == SOURCE_PROMPTS;
     double sum = 0;
 
+    if (c->orchestrator.model && w->count > 0)
+        return rl_error(RL_EINVAL, "%s: raco.weights: orchestrator.model weighs the objectives; "
+                        "leave one of the two out", config_where(c, "raco.weights"));
+    if (c->orchestrator.model)
+        return RL_OK;
     if (w->count == 0)
         return rl_error(RL_EINVAL, "%s: missing key 'raco.weights': %s needs a weight for each "
                         "objective, of sum 1", c->path, a->name);
@@ -54,14 +60,24 @@ int check_objective_weights(const struct config *c, const struct algorithm *a)
     return RL_OK;
 }
 
+int objective_count(const struct config *c)
+{
+    return c->orchestrator.model ? c->n_rewards : c->raco.weights.count;
+}
+
+double objective_weight(const struct config *c, int i)
+{
+    return c->orchestrator.model ? 1.0 / c->n_rewards : c->raco.weights.items[i];
+}
+
 static int check_main(const struct config *c)
 {
     int64_t main = c->modpo.objective;
 
-    if (main >= c->raco.weights.count)
+    if (main >= objective_count(c))
         return rl_error(RL_EINVAL, "%s: modpo.objective: there are %d objectives, counted from 0",
-                        config_where(c, "modpo.objective"), c->raco.weights.count);
-    if (!(c->raco.weights.items[main] > 0))
+                        config_where(c, "modpo.objective"), objective_count(c));
+    if (!(objective_weight(c, (int)main) > 0))
         return rl_error(RL_EINVAL, "%s: raco.weights: that of modpo.objective, %lld, divides and "
                         "must be above 0", config_where(c, "raco.weights"), (long long)main);
     return RL_OK;
@@ -100,14 +116,14 @@ static int objectives_setup(struct learner *ln)
         TRY(pairing_parse(&o->pairing, c->dpo.pairing));
     o->modpo = strcmp(ln->algorithm->name, "modpo") == 0;
     o->adaptive = strcmp(c->amopo.alpha, "adaptive") == 0;
-    o->K = c->raco.weights.count;
+    o->K = objective_count(c);
     o->main = (int)c->modpo.objective;
     loss_settings_fill(&o->pairs.set, c);
     o->pairs.set.base = loss_find(c->dpo.loss);
     o->pairs.set.K = o->K;
     o->pairs.loss = loss_find(ln->algorithm->name);
     if (o->modpo)
-        o->pairs.set.w_main = c->raco.weights.items[o->main];
+        o->pairs.set.w_main = objective_weight(c, o->main);
     pairs_setup(ln, &o->pairs, label_pairs(o->pairing, ln->k));
 done:
     return rc;
@@ -139,6 +155,19 @@ static double objective(const struct learner *ln, const struct batch *b, int n, 
     if (b->R == 1 && o->K > 1)              /* data sets */
         return b->objective[n] == i ? column[0] : NAN;
     return column[i];
+}
+
+/* The objectives' weights for the prompt of row n. */
+static void weigh(struct learner *ln, const struct batch *b, int n)
+{
+    struct objectives *o = ln->state;
+
+    for (int i = 0; i < o->K; i++) {
+        o->w[i] = o->alpha[i] = row_mix(b, n, i, objective_weight(ln->config, i));
+        o->rest[i] = i == o->main ? 0 : o->w[i];
+    }
+    if (o->modpo)
+        o->pairs.set.w_main = o->w[o->main];
 }
 
 /* What orders the responses of a group: the main objective, or the weighted sum of those that have
@@ -202,6 +231,7 @@ static void label(struct learner *ln, const struct batch *b, int g)
     struct group_rows rows = { b, g * b->k };
     struct pair *pairs = o->pairs.pair + (size_t)g * o->pairs.per_group;
 
+    weigh(ln, b, rows.first);
     for (int s = 0; s < b->k; s++) {
         o->scores[s] = score(ln, b, rows.first + s);
         o->has_eos[s] = b->filled & COL_LABEL || b->finish[rows.first + s] == FINISH_EOS;
@@ -231,10 +261,6 @@ static int objectives_targets(struct learner *ln, const struct batch *b)
     struct objectives *o = ln->state;
     int rc = RL_OK;
 
-    for (int i = 0; i < o->K; i++) {
-        o->w[i] = o->alpha[i] = ln->config->raco.weights.items[i];
-        o->rest[i] = i == o->main ? 0 : o->w[i];
-    }
     o->pairs.set.alpha = o->alpha;
     TRY(check_batch(ln, b));
     for (int g = 0; g < b->groups; g++) {
@@ -289,6 +315,7 @@ static void know(struct learner *ln, const struct batch *b, int g, int i, struct
     const struct pair *pair = &o->pairs.pair[(size_t)g * o->pairs.per_group + i];
     int row_w = g * b->k + pair->winner, row_l = g * b->k + pair->loser;
 
+    weigh(ln, b, row_w);
     read_pair(ln, b, row_w, row_l);
     if (o->modpo) {
         in->margin = modpo_margin(o->rest, o->y_w, o->y_l, o->K);

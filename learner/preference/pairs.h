@@ -41,8 +41,11 @@ struct pairs {
 int pairs_check_loss(const struct config *c, const struct algorithm *a);
 int pairs_check_rollouts(const struct config *c, const struct algorithm *a);
 
-/* raco.weights: one for each objective (of rollouts: each reward), of sum 1. */
+/* raco.weights: one for each objective (of rollouts: each reward), of sum 1; an orchestrator brings
+ * its own, and then objective_count is that of the rewards and each weighs the same at first. */
 int check_objective_weights(const struct config *c, const struct algorithm *a);
+int objective_count(const struct config *c);
+double objective_weight(const struct config *c, int i);
 
 /* Refuses dpo.missing_eos_penalty, which the algorithm's scores would not see. */
 int check_no_eos_penalty(const struct config *c, const struct algorithm *a);

@@ -1,7 +1,8 @@
 /* From rewards to pairs with a sign for each objective.
  *
  *   y_i = weight_i r_i              objective i's score of a response (row_reward: shaped)
- *   score = sum_i w_i y_i           chooses the pairs and names the first of each
+ *   score = sum_i w_i y_i           chooses the pairs and names the first of each; w is the
+ *                                   prompt's own with an orchestrator
  *   s_i = sign(y_i of the first - y_i of the second), 0 within tie_eps
  *
  * Online a response without one of its scores has failed and is in no pair.  Records from files may
@@ -52,7 +53,7 @@ static void score_group(const struct learner *ln, const struct batch *b, int g)
 
             *y = score_of(ln, b, n, i) - (b->finish[n] == FINISH_EOS ? 0 : penalty);
             if (online || isfinite(*y))
-                sum[s] += r->w[i] * *y;
+                sum[s] += row_mix(b, n, i, r->w[i]) * *y;
         }
     }
 }

@@ -40,9 +40,9 @@ static int raco_check(const struct config *c, const struct algorithm *a)
 
     TRY(check_loss(c));
     TRY(check_objective_weights(c, a));
-    if (c->raco.weights.count > COMBINE_MAX)
+    if (objective_count(c) > COMBINE_MAX)
         return rl_error(RL_EINVAL, "%s: raco.weights: %d objectives; %s takes %d at most",
-                        config_where(c, "raco.weights"), c->raco.weights.count, a->name,
+                        config_where(c, "raco.weights"), objective_count(c), a->name,
                         COMBINE_MAX);
     if (strcmp(a->variant, "raco") != 0 && strcmp(rule_name(c, a), a->variant) != 0)
         return rl_error(RL_EINVAL, "%s: raco.combine: \"%s\" does not go with algorithm \"%s\" "
@@ -116,9 +116,9 @@ static int raco_setup(struct learner *ln)
     fill_settings(r, c);
     loss_settings_fill(&r->pair_set, c);
     r->loss = loss_find(c->dpo.loss);
-    r->K = c->raco.weights.count;
+    r->K = objective_count(c);
     for (int i = 0; i < r->K; i++)
-        r->w[i] = r->a[i] = c->raco.weights.items[i];
+        r->w[i] = r->a[i] = objective_weight(c, i);
     r->solves = !always_weights(r);
     r->mode = mode_of(c->raco.mode);
     r->buckets = (size_t)c->raco.buckets;
@@ -201,8 +201,22 @@ static unsigned raco_columns(const struct config *c, const struct algorithm *a)
 
 /* ---- the steps of an update */
 
+/* The weights of the step are the mean of an orchestrator's over its prompts. */
+static void set_weights(struct learner *ln)
+{
+    struct raco *r = ln->state;
+
+    for (int i = 0; i < r->K; i++) {
+        r->w[i] = ln->rewards.mix[i];
+        if (!r->solves)
+            r->a[i] = r->w[i];
+    }
+}
+
 static int raco_targets(struct learner *ln, const struct batch *b)
 {
+    if (ln->config->orchestrator.model)
+        set_weights(ln);
     for (int g = 0; g < b->groups; g++)
         raco_label(ln, b, g);
     raco_mark(ln, b, KIND_ANY);

@@ -42,7 +42,7 @@ struct raco {
     bool solves;                /* a depends on the gradients */
     int K;
     const char *const *names;   /* (K) of the records' objectives; NULL: the rewards' */
-    double w[COMBINE_MAX];
+    double w[COMBINE_MAX];      /* raco.weights, or of the step's prompts (orchestrator.model) */
     int pairs_per_group, stride;        /* doubles of a pair's terms */
 
     /* of the step */
