@@ -3,6 +3,9 @@
 # steps, losses.
 . tests/lib.sh
 golden=${BUILD:-build}/tests/golden
+printf '{"cases": [{"id": "new", "op": "nothing known"}]}' > "$WORK/none.json"
+"$golden" "$WORK/none.json" > "$WORK/said" && fail "nothing compared is a failure" ||
+    pass "nothing compared is a failure"
 if [ ! -d "$SHARED/data/models" ]; then
     [ -z "$CI" ] || { fail "the shared data must be present under CI"; finish; }
     skip "goldens: no shared data"

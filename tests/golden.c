@@ -173,5 +173,7 @@ int main(int argc, char **argv)
     if (counts[GOLDEN_SKIPPED])
         printf(", %d skipped", counts[GOLDEN_SKIPPED]);
     printf("\n");
-    return rc != RL_OK || counts[GOLDEN_FAILED] ? 1 : 0;
+    if (counts[GOLDEN_PASSED] + counts[GOLDEN_FAILED] == 0)
+        printf("FAIL %s: nothing was compared\n", argv[1]);
+    return rc != RL_OK || counts[GOLDEN_FAILED] || !counts[GOLDEN_PASSED] ? 1 : 0;
 }
