@@ -52,10 +52,13 @@ static int meet(const char *mode, const struct json *request, int n)
     if (strcmp(mode, "noise") == 0)
         noise();
     if (strcmp(mode, "nan") == 0) {
+        static const char *const none[] = { "NaN", "-Infinity", "1e999", "-1.5E+400" };
         printf("{\"id\": %lld, \"score\": %s}\n", (long long)json_int(json_get(request, "id"), -1),
-               n % 2 ? "NaN" : "-Infinity");
+               none[n % 4]);
         return fflush(stdout) == 0;
     }
+    if (strcmp(mode, "big") == 0)       /* more than an integer of 64 bits holds */
+        return printf("{\"id\": 0, \"score\": 10000000000000000000}\n") < 0;
     if (strcmp(mode, "once") == 0) {            /* all at once, when the last has come */
         sum[n] = bytes_of(request);
         if (json_int(json_get(request, "left"), -1) > 0)

@@ -273,8 +273,13 @@ static void test_nan_is_no_score(void **state)
     struct text trouble = {0};
 
     (void)state;
-    score_rounds(&c, 2, 1, -1, NULL, &trouble);
-    assert_true(isnan(scores[0]) && isnan(scores[1]));
+    score_rounds(&c, 4, 1, -1, NULL, &trouble);
+    for (int i = 0; i < 4; i++)
+        assert_true(isnan(scores[i]));
+    assert_int_equal(trouble.size, 0);          /* each came at once: nobody waited */
+    c = process_of("big");
+    score_rounds(&c, 1, 1, -1, NULL, &trouble);
+    assert_true(scores[0] == 1e19);
     text_free(&trouble);
 }
 

@@ -1,6 +1,7 @@
 /* See exchange.h. */
 #include "reward/kinds/exchange.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,20 +75,53 @@ void exchange_answer(struct exchange *e, int i, double score)
     e->scores[i] = score;
 }
 
-/* JSON has no NaN and no infinity, but other writers do: outside strings they become null. */
-static void mend(const char *s, size_t n, struct text *out)
+/* The bytes of NaN or an infinity at s, 0: there is none. */
+static size_t no_number(const char *s, size_t n)
 {
     static const char *const words[] = { "NaN", "-NaN", "Infinity", "-Infinity" };
+
+    for (int k = 0; k < 4; k++)
+        if (n >= strlen(words[k]) && memcmp(s, words[k], strlen(words[k])) == 0)
+            return strlen(words[k]);
+    return 0;
+}
+
+/* The number at s as one that the parser takes: null for one that no double holds (1e999), a real
+ * for an integer of more than 64 bits.  Returns its bytes, 0: there is none. */
+static size_t add_number(const char *s, size_t n, struct text *out)
+{
+    size_t bytes = 0, digits = 0;
+    double value;
+
+    if (*s != '-' && !isdigit((unsigned char)*s))
+        return 0;
+    while (bytes < n && (isdigit((unsigned char)s[bytes]) || strchr("+-.eE", s[bytes])))
+        digits += isdigit((unsigned char)s[bytes++]) != 0;
+    value = strtod(s, NULL);                    /* the text ends with a zero byte */
+    if (!isfinite(value))
+        text_adds(out, "null");
+    else
+        text_add(out, s, bytes);
+    if (isfinite(value) && digits > 18 && !memchr(s, '.', bytes) && !memchr(s, 'e', bytes) &&
+        !memchr(s, 'E', bytes))
+        text_adds(out, ".0");
+    return bytes;
+}
+
+/* JSON has no NaN and no infinity, but other writers do, and numbers that mean one: outside strings
+ * they become null. */
+static void mend(const char *s, size_t n, struct text *out)
+{
     bool quoted = false;
 
     for (size_t i = 0; i < n; i++) {
-        size_t word = 0;
-        for (int k = 0; k < 4 && !quoted; k++)
-            if (n - i >= strlen(words[k]) && memcmp(s + i, words[k], strlen(words[k])) == 0)
-                word = strlen(words[k]);
-        if (word) {
+        size_t bytes = quoted ? 0 : no_number(s + i, n - i);
+        if (bytes)
             text_adds(out, "null");
-            i += word - 1;
+        else if (!quoted)
+            bytes = add_number(s + i, n - i, out);
+        if (bytes) {
+            i += bytes - 1;
             continue;
         }
         if (s[i] == '\\' && quoted && i + 1 < n)

@@ -5,8 +5,8 @@
  *
  * id: a number that no other response of the run has.  left: responses of this batch that follow,
  * so that a program can wait for the last and score them together.  fields: the prompt's line.
- * A list of scores answers the next responses that have no answer, in order.  null, NaN and the
- * infinities say that there is no score.
+ * A list of scores answers the next responses that have no answer, in order.  null, NaN, the
+ * infinities and numbers that no double holds (1e999) say that there is no score.
  */
 #ifndef REWARD_KINDS_EXCHANGE_H
 #define REWARD_KINDS_EXCHANGE_H
