@@ -5,12 +5,15 @@
  */
 #include "base/config.h"
 
+#include <errno.h>
 #include <libconfig.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/config_reader.h"
 #include "base/config_source.h"
+#include "base/file.h"
 #include "base/status.h"
 
 /* ---- files and arguments ---- */
@@ -116,6 +119,37 @@ int config_missing(const struct config *c, const char *key)
     const struct row *row = config_row(config_rows, key);
 
     return rl_error(RL_EINVAL, "%s: missing key '%s': %s", c->path, key, row->help);
+}
+
+bool config_reward_speaks(const struct config *c, int r, int k)
+{
+    const char *kind = c->rewards[r].kind;
+
+    return k > 1 || c->osp.baseline || !kind || strcmp(kind, "judge") != 0;
+}
+
+static int readable(const struct config *c, const char *key, const char *path)
+{
+    bool folder = folder_exists(path);
+
+    if (!folder && access(path, R_OK) == 0)
+        return RL_OK;
+    return rl_error(RL_EINVAL, "%s: %s: %s: %s", config_where(c, key), key, path,
+                    strerror(folder ? EISDIR : errno));
+}
+
+int config_readable(const struct config *c, const char *key)
+{
+    const struct row *row = config_row(config_rows, key);
+    const void *at = (const char *)c + row->offset;
+    int rc = RL_OK;
+
+    if (row->type == ROW_STRING)
+        return readable(c, key, *(char *const *)at);
+    for (int i = 0; i < ((const struct strings *)at)->count; i++)
+        TRY(readable(c, key, ((const struct strings *)at)->items[i]));
+done:
+    return rc;
 }
 
 static int check_required(const struct config *c)

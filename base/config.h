@@ -51,7 +51,7 @@ struct config_reward {          /* one group of `rewards` */
     char *normalise;            /* "none" (default), "running", "fixed" */
     double mean, std;           /* fixed */
     char *on_failure;           /* "skip" (default): the response is left out; "error" */
-    int line;                   /* in the file, for messages; 0: given by an argument */
+    char *where;                /* "file:line" or "argument", for messages; NULL: nobody gave it */
 };
 
 struct config_ranks { int64_t count; unsigned roles; int line; };   /* one group of `ranks` */
@@ -223,6 +223,14 @@ void config_text(const struct config *c, struct text *out);
 
 /* Where the key was given: "file:line", "argument" or "default", for messages. */
 const char *config_where(const struct config *c, const char *key);
+
+/* Has reward r something to say of k responses to a prompt?  A judge has not when the only response
+ * is the baseline that it would compare with. */
+bool config_reward_speaks(const struct config *c, int r, int k);
+
+/* The file, or the files, that a key names: can they be read?  RL_EINVAL: one line that names where
+ * the key was set, the key and the file. */
+int config_readable(const struct config *c, const char *key);
 
 /* RL_EINVAL: "file: missing key 'prompts': <its help>". */
 int config_missing(const struct config *c, const char *key);

@@ -60,7 +60,9 @@ void config_free_rows(const struct row *rows, void *base)
 
 void config_free_rewards(struct config_reward *rewards, int n)
 {
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         config_free_rows(config_reward_rows, &rewards[i]);
+        free(rewards[i].where);
+    }
     free(rewards);
 }

@@ -316,7 +316,7 @@ static int check_reward(struct reader *r, const config_setting_t *s, struct conf
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     int rc = RL_OK;
 
-    reward->line = line_of(r, s);
+    TRY(config_set_word(&reward->where, r->argument ? "argument" : where(r, s)));
     if (!reward->kind)
         return rl_error(RL_EINVAL, "%s: rewards: a reward needs a kind: %s", where(r, s),
                         config_row(config_reward_rows, "kind")->help);

@@ -28,7 +28,8 @@ struct scan {
     const char *p;          /* ends with a zero byte */
     int file, line;
     int include;            /* depth; -1: no includes here */
-    int group;              /* depth of brackets */
+    int group;              /* depth of brackets, */
+    char open[GROUP_DEPTH]; /* and which they are */
 };
 
 static int mistake(struct scan *at, const char *format, ...)
@@ -209,12 +210,20 @@ static int scan_include(struct scan *at)
     return scan_file(at->s, path, at->include + 1);
 }
 
+/* An array becomes a list: libconfig holds arrays to one type, also to integers or reals, and calls
+ * the rest a syntax error; of a list's elements config_set.c says which one is wrong. */
 static int scan_bracket(struct scan *at)
 {
-    at->group += strchr("({[", *at->p) ? 1 : -1;
-    if (at->group > GROUP_DEPTH)
-        return mistake(at, "more than %d brackets inside each other", GROUP_DEPTH);
-    text_add(&at->s->text, at->p++, 1);
+    char c = *at->p++, begins = c == ')' ? '(' : c == ']' ? '[' : '{';
+
+    if (strchr("({[", c)) {
+        if (at->group == GROUP_DEPTH)
+            return mistake(at, "more than %d brackets inside each other", GROUP_DEPTH);
+        at->open[at->group++] = c;
+    } else if (at->group > 0 && at->open[--at->group] != begins) {
+        return mistake(at, "'%c' closes '%c'", c, at->open[at->group]);
+    }
+    text_adds(&at->s->text, c == '[' ? "(" : c == ']' ? ")" : (char[]){ c, 0 });
     return RL_OK;
 }
 

@@ -18,6 +18,7 @@ struct prompt {
 };
 
 struct prompts {
+    char *path;
     struct prompt *items;
     int64_t count, room, skipped;
     int longest;
@@ -151,18 +152,32 @@ done:
     return rc;
 }
 
+/* No prompts yet, of the file (or whatever it is) of this name. */
+static struct prompts *create(const char *path)
+{
+    struct prompts *p = calloc(1, sizeof *p);
+
+    if (p)
+        p->path = strdup(path);
+    if (p && p->path)
+        return p;
+    free(p);
+    rl_error(RL_ENOFIT, "%s: no memory for prompts", path);
+    return NULL;
+}
+
 int prompts_open(struct prompts **out, const char *path, struct tokenizer *tokenizer,
                  int vocabulary, int max_tokens, bool skip_long)
 {
     struct reading r = { path, tokenizer, vocabulary, max_tokens, skip_long };
-    struct prompts *p = calloc(1, sizeof *p);
+    struct prompts *p = create(path);
     struct lines in = {0};
     bool more = true;
     int rc = RL_OK;
 
     *out = NULL;
     if (!p)
-        return rl_error(RL_ENOFIT, "%s: no memory for prompts", path);
+        return RL_ENOFIT;
     TRY(lines_open(&in, path));
     while (more) {
         TRY(lines_next(&in, &more));
@@ -188,13 +203,13 @@ int prompts_of_text(struct prompts **out, const char *name, const char *text, si
                     struct tokenizer *tokenizer, int vocabulary, int max_tokens)
 {
     struct reading r = { name, tokenizer, vocabulary, max_tokens, false };
-    struct prompts *p = *out = calloc(1, sizeof *p);
+    struct prompts *p = *out = create(name);
     const struct json *prompt;
     struct text line = { 0 };
     int rc = RL_OK;
 
     if (!p)
-        return rl_error(RL_ENOFIT, "%s: no memory for a prompt", name);
+        return RL_ENOFIT;
     text_adds(&line, "{\"prompt\":");
     json_add_string(&line, text, bytes);
     text_adds(&line, "}");
@@ -220,6 +235,7 @@ void prompts_close(struct prompts *p)
     for (int64_t i = 0; i < p->count; i++)
         json_free(p->items[i].fields);
     free(p->items);
+    free(p->path);
     ids_free(&p->ids);
     shuffle_close(&p->order);
     free(p);
@@ -248,6 +264,11 @@ const char *prompts_text(const struct prompts *p, int64_t i)
 const struct json *prompts_fields(const struct prompts *p, int64_t i)
 {
     return p->items[i].fields;
+}
+
+const char *prompts_path(const struct prompts *p)
+{
+    return p->path;
 }
 
 int64_t prompts_line(const struct prompts *p, int64_t i)

@@ -35,6 +35,7 @@ int64_t prompts_skipped(const struct prompts *p);
 int prompts_longest(const struct prompts *p);                       /* tokens */
 const char *prompts_text(const struct prompts *p, int64_t i);       /* NULL: it has ids only */
 const struct json *prompts_fields(const struct prompts *p, int64_t i);
+const char *prompts_path(const struct prompts *p);
 int64_t prompts_line(const struct prompts *p, int64_t i);           /* line in the file, from 1 */
 
 /* Which prompt is draw number `draw` of the run: in file order, or shuffled anew every epoch by

@@ -141,12 +141,14 @@ bool inputs_judge_frozen(const struct inputs *in)
     return in->judge_rewards && strcmp(in->judge_kind, "frozen") == 0;
 }
 
-static int open_prompts(struct inputs *in, const struct config *c, const char *path,
-                        struct prompts **p)
+/* key: "prompts" or "eval_prompts", which names `path`. */
+static int open_prompts(struct inputs *in, const struct config *c, const char *key,
+                        const char *path, struct prompts **p)
 {
     const struct source *s = &in->policy;
     int rc = RL_OK;
 
+    TRY(config_readable(c, key));
     TRY(prompts_open(p, path, s->tokenizer, s->shape.V, s->shape.context - 1,  /* one new token */
                      strcmp(c->long_prompts, "skip") == 0));
     in->longest_prompt = longer(in->longest_prompt, prompts_longest(*p));
@@ -231,9 +233,9 @@ static int open_rollouts(struct inputs *in, const struct config *c)
     int rc = RL_OK;
 
     if (trained)
-        TRY(open_prompts(in, c, c->prompts, &in->prompts));
+        TRY(open_prompts(in, c, "prompts", c->prompts, &in->prompts));
     if (evaluated)
-        TRY(open_prompts(in, c, c->eval_prompts, &in->eval_prompts));
+        TRY(open_prompts(in, c, "eval_prompts", c->eval_prompts, &in->eval_prompts));
     if (trained)
         in->train = (struct ring_size){
             .P = (int)c->prompts_per_step, .k = (int)c->samples_per_prompt,
@@ -268,7 +270,10 @@ static int open_pairs(struct inputs *in, const struct config *c)
     bool gate = in->judge_rewards && c->osp.gate;
     int n = c->eval_every > 0 || gate ? c->eval_pairs.count : 0, rc = RL_OK;
 
+    if (n > 0)
+        TRY(config_readable(c, "eval_pairs"));
     if (in->source == SOURCE_PAIRS) {
+        TRY(config_readable(c, "pairs"));
         TRY(open_records(in, c, &c->pairs, algorithm_view(in->algorithm, c),
                          &in->records));
         in->train = record_size(in, in->records);
@@ -343,10 +348,13 @@ static int open_text(struct inputs *in, const struct config *c)
                         config_where(c, "row_tokens"), (long long)c->row_tokens, context);
     if (in->source == SOURCE_TEXT || in->wants.text_rows > 0) {
         struct ring_size *size = in->source == SOURCE_TEXT ? &in->train : &in->text;
+        TRY(config_readable(c, "text"));
         TRY(open_corpus(in, &c->text, row, &in->corpus));
         *size = text_size(in->corpus, row);
         size->P = (int)c->rows_per_step;
     }
+    if (n > 0)
+        TRY(config_readable(c, "eval_text"));
     in->eval_corpus = calloc((size_t)n + 1, sizeof *in->eval_corpus);
     in->eval_rows = calloc((size_t)n + 1, sizeof *in->eval_rows);
     if (!in->eval_corpus || !in->eval_rows)

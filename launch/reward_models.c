@@ -14,12 +14,7 @@ static bool is_model(const struct config_reward *c)
 
 static int refuse(const struct config *c, int i, const char *key, const char *what)
 {
-    const char *file = c->path ? c->path : "configuration";
-
-    if (c->rewards[i].line > 0)
-        return rl_error(RL_EINVAL, "%s:%d: rewards[%d]: %s: %s", file, c->rewards[i].line, i, key,
-                        what);
-    return rl_error(RL_EINVAL, "%s: rewards[%d]: %s: %s", file, i, key, what);
+    return rl_error(RL_EINVAL, "%s: rewards[%d]: %s: %s", c->rewards[i].where, i, key, what);
 }
 
 static int check(const struct reward_sources *r, const struct source *s,

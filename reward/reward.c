@@ -147,15 +147,12 @@ done:
     return rc;
 }
 
-/* "file:line: rewards[i]", or without the file where there is none. */
+/* "file:line: rewards[i]" */
 static void place_of(char *where, size_t room, const struct config *config, int i)
 {
-    const char *file = config->path ? config->path : "configuration";
+    const char *given = config->rewards[i].where;
 
-    if (config->rewards[i].line > 0)
-        snprintf(where, room, "%s:%d: rewards[%d]", file, config->rewards[i].line, i);
-    else
-        snprintf(where, room, "%s: rewards[%d]", file, i);
+    snprintf(where, room, "%s: rewards[%d]", given ? given : "default", i);
 }
 
 int reward_create(struct reward **out, const struct reward_parts *parts)
@@ -282,6 +279,7 @@ static int see_rows(struct reward *reward, const struct batch *b, const struct p
         if (prompts && b->prompt[n] >= 0 && b->prompt[n] < prompts_count(prompts)) {
             r->prompt = prompts_text(prompts, b->prompt[n]);
             r->fields = prompts_fields(prompts, b->prompt[n]);
+            r->file = prompts_path(prompts);
             r->line = prompts_line(prompts, b->prompt[n]);
         }
     }

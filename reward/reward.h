@@ -32,7 +32,7 @@ struct response {
     int finish;
     const char *prompt;                 /* text or NULL */
     const struct json *fields;          /* of the prompt's line, may be NULL */
-    int64_t line;                       /* of the prompt in its file, from 1; 0: unknown */
+    const char *file; int64_t line;     /* where the prompt stands, lines from 1; NULL: unknown */
 };
 
 /* What a kind that scores by a model gets besides its keys. */

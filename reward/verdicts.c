@@ -90,7 +90,8 @@ static int read_baseline(struct verdicts *v, const struct batch *b, int first)
     fields = prompts_fields(v->prompts, i);
     text = json_get(fields, v->parts.field);
     if (!json_is_string(text))
-        return rl_error(RL_EINVAL, "osp.baseline: line %lld of the prompts has no text '%s'",
+        return rl_error(RL_EINVAL, "%s:%lld: the prompt has no text in \"%s\", which osp.baseline "
+                        "compares with", prompts_path(v->prompts),
                         (long long)prompts_line(v->prompts, i), v->parts.field);
     v->baseline.count = 0;
     TRY(tokenizer_encode(v->parts.tokenizer, json_string(text, ""), json_string_size(text), false,

@@ -46,6 +46,8 @@ bad 1 'raco.weights: they sum to 0.9 and must sum to 1' \
     "weights that do not sum to one" algorithm=raco "$two" raco.weights=[0.5,0.4]
 bad 1 'raco.weights: 3 weights for 2 rewards' \
     "weights of other objectives" algorithm=mgda "$two" raco.weights=[0.5,0.3,0.2]
+bad 1 'raco.weights: expected a list of numbers, got "a"' \
+    "a weight that is no number" algorithm=raco "$two" 'raco.weights=[0.5,"a"]'
 bad 1 'raco.weights: -0.5 is out of range' \
     "a negative weight" algorithm=pcgrad "$two" raco.weights=[-0.5,1.5]
 bad 1 'raco.combine: .mgda. does not go with algorithm .cagrad.' \
@@ -53,7 +55,12 @@ bad 1 'raco.combine: .mgda. does not go with algorithm .cagrad.' \
 
 # ---- files
 bad 1 '/nowhere: no such model folder or checkpoint' "a missing model" model="$WORK/nowhere"
-bad 1 '/nowhere.jsonl: No such file' "missing prompts" prompts="$WORK/nowhere.jsonl"
+bad 1 'argument: prompts: .*/nowhere.jsonl: No such file' \
+    "missing prompts" prompts="$WORK/nowhere.jsonl"
+bad 1 'argument: eval_prompts: .*/nowhere.jsonl: No such file' \
+    "missing held-out prompts" eval_every=1 eval_prompts="$WORK/nowhere.jsonl"
+bad 1 'argument: pairs: .*/nowhere.jsonl: No such file' \
+    "missing pairs" source=pairs pairs="[\"$WORK/nowhere.jsonl\"]"
 model() { rm -rf "$WORK/model"; cp -r launch/demo/model "$WORK/model"; }
 model; head -c 5000 launch/demo/model/model.safetensors > "$WORK/model/model.safetensors"
 bad 1 'model.safetensors: tensor .* may be cut short' "truncated safetensors" model="$WORK/model"
@@ -91,9 +98,18 @@ printf '{"prompt":""}\n' > "$WORK/blank.jsonl"
 bad 1 'blank.jsonl:1: the line has an empty prompt' "an empty prompt" prompts="$WORK/blank.jsonl"
 
 # ---- rewards
-bad 1 'rewards.0.: kind: .*"wrods"; the nearest is "words"' \
+bad 1 'argument: rewards.0.: kind: .*"wrods"; the nearest is "words"' \
     "an unknown reward" 'rewards={kind="wrods";}'
 bad 1 'rewards.0.: pattern: .*Unmatched' "a bad pattern" 'rewards={kind="regex";pattern="(";}'
+
+printf '{"prompt":"Tom","right":"none"}\n' > "$WORK/right.jsonl"
+bad 1 '/right.jsonl:1: the prompt has no number in "right"' "a prompt without a right answer" \
+    eval_every=0 prompts="$WORK/right.jsonl" 'rewards={kind="math_answer";field="right";}'
+bad 1 '/right.jsonl:1: the prompt has no "instruction_id_list"' "a prompt of no instruction" \
+    eval_every=0 prompts="$WORK/right.jsonl" 'rewards={kind="instruction";}'
+bad 1 '/right.jsonl:1: the prompt has no text in "answer", which osp.baseline compares with' \
+    "a prompt without a baseline" algorithm=osp osp.gate=false osp.baseline=answer \
+    eval_every=0 prompts="$WORK/right.jsonl"
 
 # ---- records
 p='"prompt":"Tom had a red ball."'
@@ -206,6 +222,18 @@ says 4 'reward "mine": step 1, row 0 has no score: .* ended with exit status 3' 
 "$RANKWISE" train $cfg "$dead;})" eval_every=0 output="$WORK/dead" > "$WORK/said" 2>&1
 [ $? -eq 4 ] && grep -q 'no response has all its scores; reward "mine" gave none' "$WORK/said" &&
     pass "a step without any score" || fail "a step without any score" "$(tail -n 2 "$WORK/said")"
+cat > "$WORK/no-number.sh" <<'END'
+while read -r line; do
+    id=${line#*:}
+    echo "{\"id\":${id%%,*},\"score\":$1}"
+done
+END
+for word in NaN 1e999; do
+    says 4 'reward "mine": step 1, row 0 has no score: not a finite number' \
+        "a reward of $word, at once" timeout 60 "$RANKWISE" train $cfg eval_every=0 \
+        rewards="({kind=\"process\";name=\"mine\";on_failure=\"error\";timeout=600.0;
+        command=\"sh $WORK/no-number.sh $word\";})" output="$WORK/dead"
+done
 says 1 'command: "/no/such" ended with exit status 12[67]' "a reward program that is not there" \
     "$RANKWISE" train $cfg 'rewards={kind="process";command="/no/such";}' output="$WORK/dead"
 apart='ranks=({count=1;roles=["actor"];},{count=1;roles=["learner"];},

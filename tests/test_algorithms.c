@@ -36,7 +36,7 @@ static int check(const char *lines)
 static const struct { const char *lines, *message; } mistakes[] = {
     { POLICY("ppo") "ppo = { advantage = \"gaee\"; };", "run.cfg:4: ppo.advantage: there is no" },
     { POLICY("ppo") "ppo = { ratio = \"response\"; };", "run.cfg:4: ppo.ratio: one ratio" },
-    { POLICY("ppo") "ppo = { ptx_coef = 1.0; };", "run.cfg: missing key 'text'" },
+    { POLICY("ppo") "ppo = { ptx_coef = 1.0; };", "run.cfg:4: ppo.ptx_coef: trains on text" },
     { POLICY("ppo") "ppo = { critic = \"shared\"; critic_lr = 0.1; };",
       "run.cfg:4: ppo.critic_lr" },
     { POLICY("ppo") "ppo = { minibatches = 65; };", "run.cfg:4: ppo.minibatches: 65 of 64" },

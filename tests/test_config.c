@@ -78,7 +78,7 @@ static void test_five_keys_are_enough(void **state)
     assert_string_equal(c->rewards[0].name, "words");
     assert_string_equal(c->rewards[0].words.items[1], "kind");
     assert_int_equal(c->n_rewards, 1);
-    assert_int_equal(c->rewards[0].line, 4);
+    assert_has(c->rewards[0].where, "/run.cfg:4");
     assert_true(c->rewards[0].weight == 1 && c->rewards[0].target == -1);
     assert_true(c->lr == 5e-7 && c->beta == 0.1 && c->temperature == 0.9 && c->top_p == 1);
     assert_true(c->adam.beta1 == 0.9 && c->adam.beta2 == 0.95 && c->adam.eps == 1e-8);
@@ -200,7 +200,8 @@ static void test_arguments_win_over_the_file(void **state)
     assert_string_equal(c->output, "runs/y");
     assert_string_equal(c->adam.eps_mode, "tf");
     assert_true(c->text.count == 2 && c->n_ranks == 2 && c->n_rewards == 2);
-    assert_true(c->rewards[1].weight == -2 && c->rewards[0].line == 0);
+    assert_true(c->rewards[1].weight == -2);
+    assert_string_equal(c->rewards[0].where, "argument");
     assert_string_equal(c->rewards[1].pattern, "a+");
     assert_string_equal(config_where(c, "steps"), "argument");
     config_close(c);
@@ -294,6 +295,9 @@ static const struct { const char *text, *message; } mistakes[] = {
     { "lr = { a = 1; };", "lr: expected a number, got a group" },
     { "text = [1, 2];", "text: expected a list of strings, got an integer" },
     { "text = (\"a\", 2.5);", "text: expected a list of strings" },
+    { "raco = { weights = [0.5,\n\"a\"]; };", "run.cfg:7: raco.weights: expected a list of "
+      "numbers, got \"a\"" },
+    { "text = [\"a\");", "run.cfg:6: ')' closes '['" },
     { "seed = -1;", "seed: -1 is out of range (0 to 9007199254740991)" },
     { "max_lag = 2;", "max_lag: 2 is out of range (0 to 1)" },
     { "top_p = 0.0;", "top_p: 0 is out of range" },
@@ -400,6 +404,7 @@ static void test_argument_mistakes_name_the_argument(void **state)
         { "dpo.los=ipo", "did you mean 'dpo.loss'?" },
         { "rewards.weight=2", "a list is given whole" },
         { "text=[\"a\"", "argument 'text=[\"a\"': text: syntax error" },
+        { "raco.weights=[0.5,\"a\"]", "raco.weights: expected a list of numbers, got \"a\"" },
         { "output=\"x\" \"; y", "syntax error" },
         { "model=", "missing key 'model'" },
         { "steps=1; lr=2", "steps: expected an integer" },

@@ -152,7 +152,7 @@ static void assert_refused(const struct config *config, const char *part)
 
 static void test_a_bad_configuration_is_named(void **state)
 {
-    struct config_reward c = {.kind = "lenght", .target = -1, .line = 12};
+    struct config_reward c = {.kind = "lenght", .target = -1, .where = "run.cfg:12"};
     struct config_reward two[2] = {{.kind = "length"}, {.kind = "length"}};
     struct config config = {.rewards = &c, .n_rewards = 1, .path = "run.cfg"};
 

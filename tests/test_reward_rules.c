@@ -16,7 +16,8 @@ static double score_json(const struct config_reward *c, const struct json *field
 {
     const struct reward_kind *kind = reward_kind_find(c->kind);
     struct response r = { .text = text, .bytes = strlen(text), .count = 120, .fields = fields,
-                          .prompt = json_string(json_get(fields, "prompt"), NULL), .line = 7 };
+                          .prompt = json_string(json_get(fields, "prompt"), NULL),
+                          .file = "p.jsonl", .line = 7 };
     double score = -1;
     void *state;
 
@@ -41,14 +42,14 @@ static void assert_refused(const struct config_reward *c, const char *fields, co
 {
     const struct reward_kind *kind = reward_kind_find(c->kind);
     struct json *line = json_parse(fields, strlen(fields), "fields");
-    struct response r = { .text = "x", .bytes = 1, .fields = line, .line = 7 };
+    struct response r = { .text = "x", .bytes = 1, .fields = line, .file = "p.jsonl", .line = 7 };
     double score;
     void *state;
 
     assert_ok(kind->open(&state, c, "here"));
     status_hold(true);
     assert_int_equal(kind->score(state, &r, &score), RL_EINVAL);
-    if (!strstr(status_message(), part) || !strstr(status_message(), "line 7"))
+    if (!strstr(status_message(), part) || strncmp(status_message(), "p.jsonl:7: ", 11) != 0)
         fail_msg("\"%s\" does not say \"%s\"", status_message(), part);
     status_drop();
     status_hold(false);
@@ -267,7 +268,8 @@ static void test_instructions_are_shared_or_counted_all_or_nothing(void **state)
     assert_true(score(&c, three, "no comma") == 0);
     assert_true(score(&c, three, "\"no comma\"") == 1);
     assert_refused(&c, "{\"prompt\":\"x\"}", "instruction_id_list");
-    assert_refused(&c, I("punctuation:no_commas", "{}"), "there is no instruction");
+    assert_refused(&c, I("punctuation:no_commas", "{}"),
+                   "\"punctuation:no_commas\", and there is none");
     assert_refused(&c, I("keywords:frequency", "{\"keyword\":\"x\",\"frequency\":2}"),
                    "\"relation\"");
     assert_refused(&c, I("keywords:existence", "{\"keywords\":[]}"), "\"keywords\"");

@@ -76,8 +76,9 @@ int reading_pairs(struct reading *r, const struct strings *path)
 {
     const struct config *c = r->e->config;
     const struct source *s = &r->e->policy->source;
+    int rc = config_readable(c, "eval_pairs");
 
-    return records_open(&r->records, path, &(struct records_settings){
+    return rc != RL_OK ? rc : records_open(&r->records, path, &(struct records_settings){
         .view = VIEW_PAIRS, .tokenizer = s->tokenizer, .vocabulary = s->shape.V,
         .max_tokens = r->e->context, .eos = s->eos, .n_eos = s->n_eos,
         .append_eos = c->append_eos, .join = c->join, .target = c->target_text,

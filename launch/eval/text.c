@@ -14,6 +14,7 @@ static int open_text(struct reading *r, const struct strings *path)
     if (row > s->shape.context)
         return rl_error(RL_EINVAL, "%s: row_tokens = %d, but the model has %d positions",
                         config_where(c, "row_tokens"), row, s->shape.context);
+    TRY(config_readable(c, "eval_text"));
     TRY(corpus_open(&r->corpus, path, s->tokenizer, s->shape.V, s->bos,
                     s->n_eos ? s->eos[0] : -1, row));
     r->k = 1;

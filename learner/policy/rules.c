@@ -185,7 +185,8 @@ static int check(const struct policy_rules *r, const struct config *c)
                         config_where(c, "ppo.minibatches"), r->minibatches,
                         (long long)(c->prompts_per_step * c->samples_per_prompt));
     if (r->ptx_coef > 0 && c->text.count == 0)
-        return config_missing(c, "text");
+        return rl_error(RL_EINVAL, "%s: ppo.ptx_coef: trains on text beside the rollouts, and "
+                        "there is none: name its files in text", config_where(c, "ppo.ptx_coef"));
     if (r->max_resample > 0 && c->samples_per_prompt < 2)
         return rl_error(RL_EINVAL, "%s: ppo.max_resample: compares responses; samples_per_prompt "
                         "must be 2 or more", config_where(c, "ppo.max_resample"));

@@ -204,12 +204,10 @@ static int check_one(struct check *c, const struct response *r, const char *id,
     while (i < CHECKS && strcmp(checks[i].id, id) != 0)
         i++;
     if (i == CHECKS)
-        return rl_error(RL_EINVAL, "the prompt of line %lld: there is no instruction \"%s\"",
-                        (long long)r->line, id);
+        return bad_prompt(r, "asks for the instruction \"%s\", and there is none of that name", id);
     *verdict = checks[i].check(c);
     if (c->bad)
-        return rl_error(RL_EINVAL, "the prompt of line %lld: the \"%s\" in kwargs of %s is missing "
-                        "or makes no sense", (long long)r->line, c->bad, id);
+        return bad_prompt(r, "has no \"%s\" in kwargs of %s that makes sense", c->bad, id);
     return RL_OK;
 }
 
@@ -222,8 +220,7 @@ int instruction_score(void *state, const struct response *r, double *score)
     int followed = 0, known = 0, rc = RL_OK;
 
     if (json_size(ids) == 0 || !json_is_array(ids))
-        return rl_error(RL_EINVAL, "the prompt of line %lld has no \"instruction_id_list\", which "
-                        "instruction checks", (long long)r->line);
+        return bad_prompt(r, "has no \"instruction_id_list\", which instruction checks");
     text_clear(&in->lower);
     unicode_lowercase_any(r->text, r->bytes, &in->lower);
     c.lower = span_of(in->lower.data ? in->lower.data : "", in->lower.size);

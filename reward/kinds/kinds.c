@@ -1,6 +1,9 @@
 /* The kinds of reward.  A new one is a file beside this one and a row here. */
 #include "reward/kinds/kinds.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 const struct reward_kind reward_kinds[] = {
     /* one response at a time */
     { .name = "words", .open = words_open, .score = words_score, .close = words_close },
@@ -28,3 +31,16 @@ const struct reward_kind reward_kinds[] = {
       .close = judge_kind_close, .needs_text = judge_kind_needs_text },
     { .name = NULL },
 };
+
+int bad_prompt(const struct response *r, const char *format, ...)
+{
+    char wrong[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(wrong, sizeof wrong, format, args);
+    va_end(args);
+    if (!r->file)
+        return rl_error(RL_EINVAL, "the prompt %s; no file of prompts is given", wrong);
+    return rl_error(RL_EINVAL, "%s:%lld: the prompt %s", r->file, (long long)r->line, wrong);
+}

@@ -5,6 +5,10 @@
 #include "base/status.h"
 #include "reward/reward.h"
 
+/* RL_EINVAL: one line, "FILE:LINE: the prompt ...", of what a response's prompt has wrong. */
+int bad_prompt(const struct response *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* One response at a time. */
 int words_open(void **state, const struct config_reward *c, const char *where);
 int words_score(void *state, const struct response *r, double *score);

@@ -68,8 +68,7 @@ int math_answer_score(void *state, const struct response *r, double *score)
     struct found got, want = { .value = json_number(right, NAN) };
 
     if (!json_is_number(right) && !number_find(text, strlen(text), 0, &want))
-        return rl_error(RL_EINVAL, "the prompt of line %lld has no number in \"%s\", which "
-                        "math_answer compares with", (long long)r->line, field);
+        return bad_prompt(r, "has no number in \"%s\", which math_answer compares with", field);
     *score = 0;
     if (given_answer(r, &got))
         *score = near(got.value, want.value) ||
