@@ -1,7 +1,6 @@
 /* Means over rows that need no gradient: scores, distance to the reference, entropy, lengths.
  * One record of doubles a row, gathered and added in global order. */
 #include <limits.h>
-#include <string.h>
 #include <math.h>
 
 #include "base/status.h"
@@ -44,17 +43,10 @@ static double no_signal(const double *all, int groups, int k, int columns)
     return (double)same / groups;
 }
 
-/* A judge has nothing to compare with when the only response of a prompt is the baseline. */
-static bool was_asked(const struct config *c, const struct batch *b, int r)
-{
-    return b->k > 1 || c->osp.baseline || !c->rewards[r].kind ||
-           strcmp(c->rewards[r].kind, "judge") != 0;
-}
-
-static bool any_asked(const struct config *c, const struct batch *b)
+static bool any_speaks(const struct config *c, const struct batch *b)
 {
     for (int r = 0; r < b->R; r++)
-        if (was_asked(c, b, r))
+        if (config_reward_speaks(c, r, b->k))
             return true;
     return false;
 }
@@ -66,7 +58,7 @@ static void set_objectives(const struct learner *ln, const struct batch *b, stru
     for (int r = 0; r < b->R && b->R > 1; r++) {
         struct moments one = stats_finite(all, rows, columns, REWARDS + r);
 
-        if (one.count > 0 && was_asked(ln->config, b, r))
+        if (one.count > 0 && config_reward_speaks(ln->config, r, b->k))
             metrics_setf(m, one.mean, "%sreward/%s", prefix, ln->config->rewards[r].name);
     }
 }
@@ -181,7 +173,7 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     all = ln->stats.all;
     kl = stats_moments(all, rows, columns, rest + KL).mean;
     if (prefix[0]) {
-        unsigned known = any_asked(ln->config, b) ? have : have & ~(unsigned)COL_REWARD;
+        unsigned known = any_speaks(ln->config, b) ? have : have & ~(unsigned)COL_REWARD;
         set_evaluation(m, prefix, known, stats_finite(all, rows, columns, SCORE), kl,
                        stats_moments(all, rows, columns, rest + LEN).mean, rows);
         if (have & COL_REWARD)

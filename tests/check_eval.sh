@@ -58,6 +58,15 @@ equals "against itself: half" "$(value eval/held-out/winrate "$WORK/self.json")"
 [ "$("$RANKWISE" eval $cfg output="$out" $few | grep -c '^eval/held-out/score .* \.\. ')" -eq 1 ] &&
     pass "a table for people" || fail "a table for people"
 
+# a judge with nothing to compare has no figure; with two answers of a prompt it has
+osp="launch/configs/osp.cfg output=$WORK/none eval_rows=4 max_new=8"
+# shellcheck disable=SC2086 (several settings)
+"$RANKWISE" eval $osp > "$WORK/alone" && ! grep -q 'judge\|score' "$WORK/alone" &&
+    pass "one answer: a judge says nothing" || fail "one answer: a judge says nothing"
+# shellcheck disable=SC2086
+"$RANKWISE" eval $osp eval.samples=2 | grep -q '^eval/held-out/reward/judge ' &&
+    pass "two answers: a judge compares" || fail "two answers: a judge compares"
+
 # a reward model: what its training said of the held-out pairs, and how it finds others' answers
 ok "a reward model is trained" run 1 $cfg algorithm=reward_model eval_prompts=\"\" \
     pairs='["launch/demo/pairs.jsonl"]' output="$WORK/rm" steps=4 eval_every=4 lr=1e-3 "$pairs"

@@ -78,6 +78,7 @@ static int open_prompts(struct session *s)
     int64_t there;
     int longest, rc = RL_OK;
 
+    TRY(config_readable(c, "eval_prompts"));
     TRY(prompts_open(&s->prompts, c->eval_prompts, source->tokenizer, source->shape.V,
                      s->e->context - 1, strcmp(c->long_prompts, "skip") == 0));
     there = prompts_count(s->prompts);
@@ -100,7 +101,8 @@ static int session_open(struct session *s, struct eval *e)
     const struct config *c = e->config;
     int rc = RL_OK;
 
-    *s = (struct session){ .e = e, .k = (int)c->eval.samples, .R = e->rewards.reward ? c->n_rewards : 0 };
+    *s = (struct session){ .e = e, .k = (int)c->eval.samples,
+                           .R = e->rewards.reward ? c->n_rewards : 0 };
     s->columns = REWARDS + s->R + DUEL_TERMS;
     TRY(open_prompts(s));
     TRY(refmodel_create(&s->reference, e->reference->model, (int)c->micro_rows, s->row_tokens,
@@ -207,6 +209,20 @@ static int add_correlation(struct session *s, const double *table, int c, const 
     return isfinite(x) ? figure_add(s->e, x, "%s%slen_corr", s->prefix, name) : RL_OK;
 }
 
+/* Does reward r say anything of these answers? */
+static bool speaks(const struct session *s, int r)
+{
+    return config_reward_speaks(s->e->config, r, s->k);
+}
+
+static bool any_speaks(const struct session *s)
+{
+    for (int r = 0; r < s->R; r++)
+        if (speaks(s, r))
+            return true;
+    return false;
+}
+
 /* What one model did; `who` is "" or "against/". */
 static int add_side(struct session *s, const double *table, const char *who)
 {
@@ -214,7 +230,7 @@ static int add_side(struct session *s, const double *table, const char *who)
     struct table_column x = { .table = table, .groups = s->P, .k = s->k, .columns = s->columns };
     int rows = s->P * s->k, missing = 0, rc = RL_OK;
 
-    if (s->R > 0) {
+    if (any_speaks(s)) {
         x.c = SCORE;
         TRY(figure_mean(s->e, &x, "%s%sscore", s->prefix, who));
         for (int i = 0; i < rows; i++)
@@ -223,7 +239,8 @@ static int add_side(struct session *s, const double *table, const char *who)
     }
     for (int r = 0; r < s->R; r++) {
         x.c = REWARDS + r;
-        TRY(figure_mean(s->e, &x, "%s%sreward/%s", s->prefix, who, c->rewards[r].name));
+        if (speaks(s, r))
+            TRY(figure_mean(s->e, &x, "%s%sreward/%s", s->prefix, who, c->rewards[r].name));
     }
     x.c = KL;
     TRY(figure_mean(s->e, &x, "%s%skl", s->prefix, who));
@@ -280,9 +297,11 @@ static int add_comparison(struct session *s, const double *mine, const double *o
     int rc = RL_OK;
 
     TRY(add_side(s, others, "against/"));
-    if (s->R > 0)
+    if (any_speaks(s))
         TRY(add_wins(s, mine, others, SCORE, ""));
     for (int r = 0; r < s->R && s->R > 1; r++) {
+        if (!speaks(s, r))
+            continue;
         snprintf(name, sizeof name, "/%s", s->e->config->rewards[r].name);
         TRY(add_wins(s, mine, others, REWARDS + r, name));
     }
