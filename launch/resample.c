@@ -145,8 +145,9 @@ done:
     return rc;
 }
 
-/* Scores of the flagged groups, run by run; the others keep theirs. */
-static void score_again(struct run *r, struct batch *b)
+/* Scores of the flagged groups, run by run; the others keep theirs.  To the rewards they are the
+ * groups of the round, g + round P. */
+static void score_again(struct run *r, struct batch *b, int round)
 {
     const int64_t *flags = r->resample.flags + b->group;
 
@@ -157,6 +158,7 @@ static void score_again(struct run *r, struct batch *b)
         if (flags[g] == 0)
             continue;
         view = batch_view(b, g, end - g);
+        view.group += round * b->P;
         b->status = reward_fill(r->reward, &view, r->inputs.prompts, PURPOSE_SAMPLE);
     }
     if (b->status == RL_OK)
@@ -173,6 +175,7 @@ int resample_rounds(struct run *r, struct ring *ring, int64_t step)
         TRY(find_flags(r, ring, step, &count));
         if (count == 0)
             break;
+        TRY(scores_replaced(r, reward, step, round - 1));
         if (actor)
             rc = status_worse(rc, sample_again(r, ring, actor, round));
         if (!reward)
@@ -181,7 +184,7 @@ int resample_rounds(struct run *r, struct ring *ring, int64_t step)
                                         PHASE_ROLLOUT));
         double t = clock_now();
         if (reward->status == RL_OK && rc == RL_OK)
-            score_again(r, reward);
+            score_again(r, reward, round);
         r->spans[SPAN_REWARD] += clock_now() - t;
     }
 done:

@@ -21,11 +21,23 @@ static int gather_line(struct run *r, const struct batch *b, struct text *line)
     record_rows(r->config, b, &mine);
     TRY(comm_gather_text(r->team, mine.data, mine.size, &all, 0, PHASE_STATS));
     if (comm_rank(r->team) == 0)
-        record_line(r->config, b->step, all.data, all.size, line);
+        record_line(r->config, b->step, "rows", all.data, all.size, line);
 done:
     text_free(&mine);
     text_free(&all);
     return rc;
+}
+
+/* On the recorder.  A line that is on record is not written again. */
+static int append_line(struct run *r, const struct text *line)
+{
+    if (r->scored.size > 0 && memmem(r->scored.data, r->scored.size, line->data, line->size))
+        return RL_OK;
+    if (fwrite(line->data, 1, line->size, r->folder.scores) != line->size ||
+        fflush(r->folder.scores) != 0)
+        return rl_error(RL_EIO, "cannot write %s/scores.jsonl: %s", r->folder.path,
+                        strerror(errno));
+    return RL_OK;
 }
 
 int scores_record(struct run *r, const struct batch *b)
@@ -36,15 +48,33 @@ int scores_record(struct run *r, const struct batch *b)
     if (!run_rolls(r) || record_columns(r->config) == 0)
         return RL_OK;
     TRY(gather_line(r, b, &line));
-    if (comm_rank(r->team) != 0 ||
-        (r->scored.size > 0 && memmem(r->scored.data, r->scored.size, line.data, line.size)))
-        goto done;                      /* it is on record */
-    if (fwrite(line.data, 1, line.size, r->folder.scores) != line.size ||
-        fflush(r->folder.scores) != 0)
-        rc = rl_error(RL_EIO, "cannot write %s/scores.jsonl: %s", r->folder.path, strerror(errno));
+    if (comm_rank(r->team) == 0)
+        rc = append_line(r, &line);
 done:
     text_free(&line);
     return comm_agree(r->team, rc);
+}
+
+int scores_replaced(struct run *r, const struct batch *b, int64_t step, int round)
+{
+    struct text mine = { 0 }, all = { 0 }, line = { 0 };
+    int rc = RL_OK;
+
+    if (record_columns(r->config) == 0)
+        return RL_OK;
+    for (int g = 0; b && b->status == RL_OK && g < b->groups; g++)
+        if (r->resample.flags[b->group + g] > 0)
+            record_replaced(r->config, b, g, round, &mine);
+    TRY(comm_gather_text(r->world, mine.data, mine.size, &all, r->recorder, PHASE_REWARD));
+    if (comm_rank(r->world) == r->recorder) {
+        record_line(r->config, step, "replaced", all.data, all.size - 1, &line);
+        rc = append_line(r, &line);
+    }
+done:
+    text_free(&mine);
+    text_free(&all);
+    text_free(&line);
+    return comm_agree(r->world, rc);
 }
 
 /* The recorder's lines to every rank. */

@@ -36,16 +36,35 @@ uint64_t record_hash(const struct batch *b, int n)
 
 /* ---- writing */
 
+/* "9f86d081884c7d65",0.5 */
+static void add_row(const struct config *c, const struct batch *b, int n, struct text *out)
+{
+    text_addf(out, "\"%016" PRIx64 "\"", record_hash(b, n));
+    for (int r = 0; r < b->R; r++)
+        if (is_outside(&c->rewards[r])) {
+            text_adds(out, ",");
+            json_add_number(out, b->reward[(size_t)n * b->R + r]);
+        }
+}
+
 void record_rows(const struct config *c, const struct batch *b, struct text *out)
 {
     for (int n = 0; n < b->N; n++) {
-        text_addf(out, "%s[\"%016" PRIx64 "\"", n ? "," : "", record_hash(b, n));
-        for (int r = 0; r < b->R; r++)
-            if (is_outside(&c->rewards[r])) {
-                text_adds(out, ",");
-                json_add_number(out, b->reward[(size_t)n * b->R + r]);
-            }
+        text_adds(out, n ? ",[" : "[");
+        add_row(c, b, n, out);
         text_adds(out, "]");
+    }
+}
+
+void record_replaced(const struct config *c, const struct batch *b, int g, int round,
+                     struct text *out)
+{
+    int64_t number = ((int64_t)round * b->P + b->group) * b->k;
+
+    for (int n = g * b->k; n < (g + 1) * b->k; n++) {
+        text_addf(out, "[%lld,", (long long)(number + n));
+        add_row(c, b, n, out);
+        text_adds(out, "],");
     }
 }
 
@@ -63,21 +82,22 @@ static void add_names(const struct config *c, struct text *out)
     text_adds(out, "]");
 }
 
-void record_line(const struct config *c, int64_t step, const char *rows, size_t bytes,
-                 struct text *out)
+void record_line(const struct config *c, int64_t step, const char *name, const char *rows,
+                 size_t bytes, struct text *out)
 {
     text_addf(out, "{\"step\":%lld,\"rewards\":", (long long)step + 1);
     add_names(c, out);
-    text_adds(out, ",\"rows\":[");
+    text_addf(out, ",\"%s\":[", name);
     text_add(out, rows, bytes);
     text_adds(out, "]}\n");
 }
 
 /* ---- reading */
 
-struct step {
+struct step {                   /* a line */
     int64_t step;               /* from 0 */
     int rows;
+    int64_t *number;            /* (rows) of rows that were replaced; else NULL: 0, 1, ... */
     uint64_t *hash;             /* (rows) */
     double *score;              /* (rows, columns) */
 };
@@ -90,6 +110,7 @@ struct record {
 
 static void step_free(struct step *s)
 {
+    free(s->number);
     free(s->hash);
     free(s->score);
     memset(s, 0, sizeof *s);
@@ -125,16 +146,21 @@ static bool same_names(const struct record *record, const struct json *line)
     return same;
 }
 
-static int read_row(const struct json *row, int columns, uint64_t *hash, double *score)
+/* Element i of a line's rows. */
+static int read_row(struct step *s, const struct json *row, int i, int columns)
 {
-    const char *digits = json_string(json_at(row, 0), "");
+    size_t first = s->number ? 1 : 0;
+    const char *digits = json_string(json_at(row, first), "");
     char *end;
 
-    *hash = strtoull(digits, &end, 16);
-    if (strlen(digits) != 16 || *end || json_size(row) != (size_t)columns + 1)
+    if (s->number)
+        s->number[i] = json_int(json_at(row, 0), -1);
+    s->hash[i] = strtoull(digits, &end, 16);
+    if (strlen(digits) != 16 || *end || json_size(row) != first + 1 + (size_t)columns ||
+        (s->number && s->number[i] < 0))
         return RL_EINVAL;
-    for (int i = 0; i < columns; i++)
-        score[i] = json_number(json_at(row, (size_t)i + 1), NAN);
+    for (int c = 0; c < columns; c++)
+        s->score[i * columns + c] = json_number(json_at(row, first + 1 + (size_t)c), NAN);
     return RL_OK;
 }
 
@@ -155,7 +181,8 @@ static struct step *step_add(struct record *record)
 
 static int read_line(struct record *record, const struct json *line)
 {
-    const struct json *rows = json_get(line, "rows");
+    const struct json *replaced = json_get(line, "replaced");
+    const struct json *rows = replaced ? replaced : json_get(line, "rows");
     size_t n = json_size(rows);
     struct step *s;
     int rc = RL_OK;
@@ -171,11 +198,11 @@ static int read_line(struct record *record, const struct json *line)
     s->rows = (int)n;
     s->hash = malloc((n + 1) * sizeof *s->hash);
     s->score = malloc((n * (size_t)record->columns + 1) * sizeof *s->score);
-    if (!s->hash || !s->score)
+    s->number = replaced ? malloc((n + 1) * sizeof *s->number) : NULL;
+    if (!s->hash || !s->score || (replaced && !s->number))
         return RL_ENOFIT;
     for (size_t i = 0; i < n; i++)
-        TRY(read_row(json_at(rows, i), record->columns, &s->hash[i],
-                     s->score + i * (size_t)record->columns));
+        TRY(read_row(s, json_at(rows, i), (int)i, record->columns));
 done:
     return rc;
 }
@@ -211,21 +238,43 @@ int record_read(struct record **out, const struct config *c, const char *lines, 
     return rc;
 }
 
-bool record_find(const struct record *record, int64_t step, int row, uint64_t hash, int i,
+/* Where a line has the row of this number, below 0: nowhere.  A step's rows are those of the last
+ * round, whichever that was for each. */
+static int find_row(const struct step *s, int64_t number)
+{
+    for (int i = 0; s->number && i < s->rows; i++)
+        if (s->number[i] == number)
+            return i;
+    return s->number || s->rows == 0 ? -1 : (int)(number % s->rows);
+}
+
+/* The newest line of the step that has the row: first of those of rows that were replaced. */
+static const struct step *find_line(const struct record *record, int64_t step, int64_t number,
+                                    uint64_t hash, bool replaced, int *row)
+{
+    for (int k = record->count; k-- > 0;) {
+        const struct step *s = &record->steps[k];
+        if (s->step != step || (s->number != NULL) != replaced)
+            continue;
+        *row = find_row(s, number);
+        if (*row >= 0 && s->hash[*row] == hash)
+            return s;
+        if (!replaced)
+            break;                      /* of two, the later counts */
+    }
+    return replaced ? find_line(record, step, number, hash, false, row) : NULL;
+}
+
+bool record_find(const struct record *record, int64_t step, int64_t number, uint64_t hash, int i,
                  double *score)
 {
-    int column = 0;
+    const struct step *s;
+    int column = 0, row;
 
     for (int r = 0; r < i; r++)
         column += is_outside(&record->config->rewards[r]);
-    for (int k = record->count; k-- > 0;) {
-        const struct step *s = &record->steps[k];
-        if (s->step != step)
-            continue;
-        if (row >= s->rows || s->hash[row] != hash)
-            return false;
+    s = find_line(record, step, number, hash, true, &row);
+    if (s)
         *score = s->score[(size_t)row * (size_t)record->columns + (size_t)column];
-        return true;
-    }
-    return false;
+    return s != NULL;
 }

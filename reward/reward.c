@@ -303,7 +303,7 @@ static int replay(struct reward *reward, struct batch *b, int i, enum purpose pu
     int asked = 0;
 
     for (int n = 0; n < b->N; n++) {
-        if (recorded && record_find(reward->record, b->step, b->group * b->k + n,
+        if (recorded && record_find(reward->record, b->step, (int64_t)b->group * b->k + n,
                                     record_hash(b, n), i, score_at(b, n, i)))
             continue;
         reward->asked[asked] = reward->rows[n];

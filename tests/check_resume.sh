@@ -116,6 +116,42 @@ hashes "$out" > "$WORK/dice-after"
     pass "scores from outside: each step is on record once" ||
     fail "scores from outside: each step is on record once" "$(lines "$out/scores.jsonl") lines"
 
+# Prompts sampled again because all of their responses scored the same: the scores that made it so
+# are on record too.  The newest checkpoint is lost; the steps behind the one before come again.
+cat > "$WORK/coin" <<'END'
+#!/bin/sh
+while read -r line; do
+    id=${line#*:}; id=${id%%,*}
+    echo "{\"id\": $id, \"score\": $(($(od -An -N1 -tu1 /dev/urandom) % 2))}"
+done
+END
+apart='ranks=({count=1;roles=["actor","refmodel"];},{count=1;roles=["learner"];},'
+apart=$apart'{count=1;roles=["reward"];})'
+coin="rewards=({kind=\"process\"; command=\"sh $WORK/coin\";})"
+# Lines of steps that were trained; with lag 1 a seventh was sampled.
+trained() { grep -v '"step":7,' "$1/scores.jsonl"; }
+for lag in 0 1; do
+    keys="steps=6 eval_every=0 checkpoint_every=2 prompts_per_step=9 max_new=12 max_lag=$lag
+        keep_last=9"
+    out="$WORK/coin-run$lag"
+    ok "sampled again, lag $lag: six steps" run 2 launch/configs/dapo.cfg $keys "$coin" \
+        output="$out"
+    hashes "$out" > "$WORK/coin-before"
+    trained "$out" > "$WORK/coin-scores"
+    grep -q '"replaced"' "$out/scores.jsonl" &&
+        pass "sampled again, lag $lag: scores that were replaced are on record" ||
+        fail "sampled again, lag $lag: scores that were replaced are on record"
+    rm -f "$out"/checkpoints/step-*6.h5 "$out"/checkpoints/step-*4.h5
+    ok "sampled again, lag $lag: four of them again, roles apart" run 3 launch/configs/dapo.cfg \
+        $keys "$coin" "$apart" output="$out"
+    [ "$(hashes "$out")" = "$(cat "$WORK/coin-before")" ] &&
+        pass "sampled again, lag $lag: to the bit" ||
+        fail "sampled again, lag $lag: to the bit"
+    [ "$(trained "$out")" = "$(cat "$WORK/coin-scores")" ] &&
+        pass "sampled again, lag $lag: nothing is on record twice" ||
+        fail "sampled again, lag $lag: nothing is on record twice"
+done
+
 # Steps of several passes (epochs, mini-batches, a critic, running means) and of several gradients:
 # a kill in the middle of one loses that step only.
 ppo="ppo.epochs=2 ppo.minibatches=3 ppo.kl_control=adaptive ppo.reward_norm=running"

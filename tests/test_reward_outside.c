@@ -505,7 +505,7 @@ static void record_of(struct setting *s, struct text *line)
     for (int n = 0; n < 4; n++)
         text_addf(&rows, "[\"%016x\",%d],", n, -n);
     record_rows(&s->config, &s->b, &rows);
-    record_line(&s->config, s->b.step, rows.data, rows.size, line);
+    record_line(&s->config, s->b.step, "rows", rows.data, rows.size, line);
     text_free(&rows);
 }
 
@@ -537,6 +537,38 @@ static void test_scores_on_record_are_not_asked_again(void **state)
     text_free(&line);
 }
 
+/* Rows that were replaced are found by the number of their round, and then those that came in their
+ * place, of whichever round they are. */
+static void test_rounds_are_on_record(void **state)
+{
+    struct setting s;
+    struct text rows = {0}, line = {0};
+
+    (void)state;
+    setting_open(&s, "plain");
+    s.b.P = 2;                                  /* groups 0 and 1: group 1 is held here */
+    s.b.k = 4, s.b.group = s.b.groups = 1;
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    for (int n = 0; n < 4; n++)
+        s.b.reward[2 * n + 1] = 0.25 * n;
+    record_replaced(&s.config, &s.b, 0, 1, &rows);      /* of round 1: rows 12 .. 15 */
+    assert_non_null(strstr(rows.data, "[12,\""));
+    record_line(&s.config, s.b.step, "replaced", rows.data, rows.size - 1, &line);
+    for (int n = 0; n < 4; n++)
+        s.b.reward[2 * n + 1] = 0.5 * n;
+    record_of(&s, &line);
+    assert_ok(reward_replay(s.reward, line.data, line.size));
+    for (int round = 0; round < 3; round++) {
+        s.b.group = 1 + round * s.b.P;
+        assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+        for (int n = 0; n < 4; n++)
+            assert_true(s.b.reward[2 * n + 1] == (round == 1 ? 0.25 : 0.5) * n);
+    }
+    setting_close(&s);
+    text_free(&rows);
+    text_free(&line);
+}
+
 static void test_records_are_read_or_refused(void **state)
 {
     struct setting s;
@@ -552,7 +584,7 @@ static void test_records_are_read_or_refused(void **state)
     assert_ok(record_read(&record, &s.config, lines.data, lines.size));
     assert_false(record_find(record, 0, 0, 1, 1, &score));
     assert_false(record_find(record, 1, 0, 1, 1, &score));
-    assert_false(record_find(record, 1, 1, 0xaf, 1, &score));
+    assert_false(record_find(record, 0, 1, 0xaf, 1, &score));
     assert_true(record_find(record, 1, 0, 0xaf, 1, &score) && score == 0.25);
     record_free(record);
     text_adds(&lines, "{\"step\":3,\"rewards\":[\"p\"],\"rows\":[[\"xyz\",1]]}\n");
@@ -589,6 +621,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_addresses_that_are_none_are_named),
         cmocka_unit_test(test_missing_scores_are_skipped_or_an_error),
         cmocka_unit_test(test_scores_on_record_are_not_asked_again),
+        cmocka_unit_test(test_rounds_are_on_record),
         cmocka_unit_test(test_records_are_read_or_refused),
     };
 
