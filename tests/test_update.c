@@ -44,7 +44,7 @@ static void fill(struct batch *b, struct model *model, const struct json *dpo)
     const struct json *prompt = json_get(dpo, "prompt_ids");
     struct trainer *t;
 
-    b->P = 1, b->k = 2, b->groups = 1, b->N = 2, b->filled = COL_ALL & ~COL_LABEL;
+    b->P = 1, b->k = 2, b->groups = 1, b->N = 2, b->filled = COL_ROLLOUT;
     for (int n = 0; n < 2; n++) {
         int end = append(b->tokens, b->start[n], prompt);
         b->start[n + 1] = append(b->tokens, end, json_get(dpo, n == 0 ? "chosen_ids"
