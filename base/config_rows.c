@@ -259,7 +259,7 @@ const struct row config_rows[] = {
          "gpm: weights of the planes: 1, parameters, or of the prompt"),
     BOOL("gpm.unit", gpm.unit, "true", ROW_FIXED, "gpm: vectors are divided by their length"),
     WORD("orchestrator.model", orchestrator.model, "", NULL, ROW_FIXED,
-         "a trained orchestrator: its weights of the rewards for each prompt are used"),
+         "a run or checkpoint of orchestrator, whose weights of the rewards by prompt are used"),
     REAL("orchestrator.temperature", orchestrator.temperature, "1", 1e-3, 1e3, ROW_FIXED,
          "orchestrator: divides the normalised rewards whose softmax is the target"),
     REAL("adam.beta1", adam.beta1, "0.9", 0, 0.999999, ROW_FIXED, "decay of the first moment"),

@@ -93,8 +93,9 @@ int orchestrator_open(struct source *s, const struct config *c, const struct sou
 
     TRY(source_open(s, c->orchestrator.model));
     if (!s->shape.lm || s->shape.scores == 0)
-        return rl_error(RL_EINVAL, "%s: orchestrator.model: %s has no weights of rewards; train it "
-                        "with algorithm = \"orchestrator\"", where, s->path);
+        return rl_error(RL_EINVAL, "%s: orchestrator.model: %s has no weights of rewards; give a "
+                        "run or checkpoint of algorithm \"orchestrator\" (an export for Hugging "
+                        "Face leaves them out)", where, s->path);
     if (s->shape.scores != c->n_rewards)
         return rl_error(RL_EINVAL, "%s: orchestrator.model: %s weighs %d rewards, and there are %d",
                         where, s->path, s->shape.scores, c->n_rewards);
