@@ -18,6 +18,7 @@ enum purpose {          /* numbers are part of the bit contract: append, never r
     PURPOSE_REFERENCE = 9, /* a token of a response that is observed before training */
     PURPOSE_ALPHA = 10, /* how objectives weigh on a pair (amopo) */
     PURPOSE_BOOTSTRAP = 11, /* which prompts a resample of an evaluation has */
+    PURPOSE_DIRECTION = 12, /* a direction near a target in the space of rewards (rps) */
 };
 
 struct counter {

@@ -58,6 +58,18 @@ ok "label by a reward model" sh -c "$RANKWISE generate launch/demo/model --promp
     launch/configs/online_dpo.cfg rewards='({kind=\"model\"; model=\"$WORK/hf\";})' \
     --samples $WORK/samples | grep -q chosen_ids"
 
+# generate --rps shows it the prompt as it was: label, which reads that, scores the same
+for seed in 1 2 3; do
+    "$RANKWISE" generate launch/demo/model --prompt 'Tom had a red ball.' --json --seed $seed \
+        --rps launch/configs/online_dpo.cfg "rewards=({kind=\"model\"; model=\"$WORK/hf\";})" \
+        --prefix 'Reward {model}. '
+done > "$WORK/chosen"
+want=$(sed 's/.*"score":\([^,]*\),.*/\1/' "$WORK/chosen" | sort -rg | tr '\n' ',')
+got=$("$RANKWISE" label launch/configs/online_dpo.cfg --as lists --samples "$WORK/chosen" \
+    "rewards=({kind=\"model\"; model=\"$WORK/hf\";})" | sed 's/.*"scores":\[\(.*\)\].*/\1,/')
+[ -n "$want" ] && [ "$want" = "$got" ] && pass "the best by a reward model" ||
+    fail "the best by a reward model" "$want $got"
+
 # heads for objectives: signs of pairs, or files
 ok "a head for each sign" run 2 launch/configs/reward_model.cfg output="$WORK/signs" $short \
     reward_model.heads=objectives 'pairs=["launch/demo/objectives.jsonl"]' \

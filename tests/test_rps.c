@@ -25,7 +25,7 @@ static void test_the_target_is_of_unit_length(void **state)
 static void test_targets_that_are_none_are_named(void **state)
 {
     static const char *const bad[] = { "1,2", "1,2,3,4", "1,x,2", "0,0,0", "", "1,2,3,",
-                                       "nan,1,1" };
+                                       "nan,1,1", "inf,1,1", "1e200,1,1" };
     double v[3];
 
     (void)state;
@@ -66,8 +66,12 @@ static void test_the_text_says_the_direction(void **state)
     struct text out = {0};
 
     (void)state;
-    rps_prefix(&out, "a {a}, ab {ab}, {abc} {c}{", &config, (double[]){ 0.5, -0.125, 0.999 });
+    assert_int_equal(3, rps_prefix(&out, "a {a}, ab {ab}, {abc} {c}{", &config,
+                                   (double[]){ 0.5, -0.125, 0.999 }));
     assert_string_equal(out.data, "a 0.50, ab -0.12, {abc} 1.00{");
+    text_clear(&out);
+    assert_int_equal(rps_prefix(&out, "{b} {", &config, (double[]){ 1, 0, 0 }), 0);
+    assert_string_equal(out.data, "{b} {");
     text_free(&out);
 }
 

@@ -1,5 +1,5 @@
 /* rankwise generate MODEL: completions of one prompt or of a file of prompts, with the training
- * actor. */
+ * actor; with --rps the best of several by the rewards of a configuration (launch/rps.h). */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +12,16 @@
 #include "launch/commands/commands.h"
 #include "launch/models.h"
 #include "launch/options.h"
+#include "launch/rps.h"
 
 #define ROWS_AT_ONCE 64
 #define GROUPS_AT_ONCE 64
+#define NOT_GIVEN INT64_MIN
+#define DEGREE 0.017453292519943295     /* in radians */
 
-static const char *prompt, *prompts_file, *device = "auto";
-static int64_t n_samples = 1, max_new = 64, seed = 0, top_k = 0, threads = 1;
-static double temperature = 1.0, top_p = 1.0, min_p = 0.0;
+static const char *prompt, *prompts_file, *device = "auto", *rps_config, *target, *prefix;
+static int64_t n_samples = NOT_GIVEN, max_new = 64, seed = 0, top_k = 0, threads = 1;
+static double temperature = 1.0, top_p = 1.0, min_p = 0.0, angle = 30;
 static bool json;
 
 static const struct option_row options[] = {
@@ -26,7 +29,7 @@ static const struct option_row options[] = {
       "the prompt; without it and --prompts: standard input" },
     { "prompts", OPTION_TEXT, &prompts_file, "FILE",
       "JSONL with \"prompt\" or \"prompt_ids\", as for training" },
-    { "n", OPTION_INT, &n_samples, "N", "samples of each prompt (default 1)" },
+    { "n", OPTION_INT, &n_samples, "N", "samples of each prompt (default 1; with --rps 5)" },
     { "max-new", OPTION_INT, &max_new, "N", "tokens to make at most (default 64)" },
     { "temperature", OPTION_REAL, &temperature, "T", "0 is greedy (default 1)" },
     { "top-k", OPTION_INT, &top_k, "K", "only the K most likely tokens (default 0: all)" },
@@ -35,6 +38,14 @@ static const struct option_row options[] = {
       "only tokens at least P times as likely as the first (default 0)" },
     { "seed", OPTION_INT, &seed, "S", "the same seed, the same text (default 0)" },
     { "json", OPTION_FLAG, &json, NULL, "one line a sample: prompt, ids, text, logprobs, finish" },
+    { "rps", OPTION_TEXT, &rps_config, "CONFIG",
+      "of the samples only the one that its rewards find best for a target" },
+    { "target", OPTION_TEXT, &target, "W,W,..",
+      "how much each reward counts (default: the weights in CONFIG)" },
+    { "prefix", OPTION_TEXT, &prefix, "TEXT",
+      "before the prompt; {NAME} becomes the number of reward NAME in a sample's direction" },
+    { "angle", OPTION_REAL, &angle, "DEGREES",
+      "between target and directions, at most (default 30); 0: every direction is the target" },
     { "threads", OPTION_INT, &threads, "N", "threads of the products (default 1)" },
     { "device", OPTION_TEXT, &device, "NAME", "auto, cpu, ref (default auto)" },
     { 0 },
@@ -43,6 +54,8 @@ static const struct option_row options[] = {
 void help_generate(FILE *out)
 {
     options_help(options, out);
+    fputs("\nwith --rps keys of CONFIG, also key=value and group.key=value behind MODEL: rewards,\n"
+          "osp.template, micro_rows, ..; see rankwise train --help\n", out);
 }
 
 /* What the command holds: a model, an actor, a batch of `groups` prompts at once. */
@@ -51,19 +64,32 @@ struct generation {
     struct compute *compute;
     struct model *model;
     struct actor *actor;
+    struct rps rps;                     /* open with --rps */
     struct prompts *prompts;
     struct memory memory;
     struct batch batch;
     int groups;
 };
 
+static int check_rps(void)
+{
+    if (!rps_config && (target || prefix))
+        return rl_error(RL_EINVAL, "--target and --prefix need --rps CONFIG, which says what the "
+                        "rewards are");
+    if (!(angle >= 0 && angle <= 180))
+        return rl_error(RL_EINVAL, "--angle: from 0 to 180 degrees");
+    return RL_OK;
+}
+
 static int check_options(int argc)
 {
-    if (argc != 1)
+    if (argc < 1 || (argc > 1 && !rps_config))
         return rl_error(RL_EINVAL,
                         "generate needs one MODEL: rankwise generate MODEL --prompt TEXT");
     if (prompt && prompts_file)
         return rl_error(RL_EINVAL, "give --prompt or --prompts, not both");
+    if (n_samples == NOT_GIVEN)
+        n_samples = rps_config ? 5 : 1;
     if (n_samples < 1 || n_samples > 4096)
         return rl_error(RL_EINVAL, "--n: from 1 to 4096");
     if (max_new < 1 || max_new > 1 << 20)
@@ -74,7 +100,7 @@ static int check_options(int argc)
         return rl_error(RL_EINVAL, "--top-k from 0, --top-p above 0 to 1, --min-p from 0 below 1");
     if (threads < 1 || threads > 1024)
         return rl_error(RL_EINVAL, "--threads: from 1 to 1024");
-    return RL_OK;
+    return check_rps();
 }
 
 static void read_all(FILE *file, struct text *out)
@@ -118,16 +144,36 @@ static int groups_at_once(struct generation *g, int row_tokens)
     return RL_OK;
 }
 
-static int open_all(struct generation *g, const char *model)
+static int open_rps(struct generation *g, int n_keys, char **keys)
+{
+    if (!rps_config)
+        return RL_OK;
+    return rps_open(&g->rps, &(struct rps_settings){
+        .path = rps_config, .keys = keys, .n_keys = n_keys, .target = target, .prefix = prefix,
+        .angle = angle * DEGREE, .k = (int)n_samples, .seed = (uint64_t)seed });
+}
+
+/* Tokens of the longest prompt, with the directions said before it. */
+static int measure(struct generation *g, int *longest)
+{
+    const char *name = prompts_file ? prompts_file : prompt ? "--prompt" : "standard input";
+
+    *longest = prompts_longest(g->prompts);
+    return rps_config ? rps_longest(&g->rps, g->prompts, name, &g->source, longest) : RL_OK;
+}
+
+/* words: MODEL and keys of --rps. */
+static int open_all(struct generation *g, int n_words, char **words)
 {
     struct actor_settings settings;
     int longest, k = (int)n_samples, context, rc = RL_OK;
 
-    TRY(source_open(&g->source, model));
+    TRY(source_open(&g->source, words[0]));
     TRY(source_check_text(&g->source));
     context = g->source.shape.context;
+    TRY(open_rps(g, n_words - 1, words + 1));
     TRY(open_prompts(g));
-    longest = prompts_longest(g->prompts);
+    TRY(measure(g, &longest));
     if (max_new > context - longest)
         max_new = context - longest;
     TRY(groups_at_once(g, longest + (int)max_new));
@@ -140,13 +186,15 @@ static int open_all(struct generation *g, const char *model)
         .rows_at_once = ROWS_AT_ONCE, .max_rows = g->groups * k,
     };
     TRY(actor_create(&g->actor, g->model, &settings));
+    if (rps_config)
+        TRY(rps_start(&g->rps, &g->source, g->model, g->groups, longest, (int)max_new));
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 0)
             memory_count(&g->memory);
         else
             TRY(memory_open(&g->memory));
         batch_layout(&g->batch, &g->memory, g->groups * k,
-                     g->groups * k * (longest + (int)max_new), 0);
+                     g->groups * k * (longest + (int)max_new), g->rps.K);
     }
 done:
     return rc;
@@ -160,9 +208,10 @@ static void add_ids(struct text *line, const char *name, const int *ids, int n)
     text_adds(line, "]");
 }
 
-static void add_json(struct text *line, const struct batch *b, int n, const struct text *before,
-                     const struct text *after)
+static void add_json(const struct generation *g, int n, const struct text *before,
+                     const struct text *after, struct text *line)
 {
+    const struct batch *b = &g->batch;
     const int *ids = b->tokens + b->start[n];
     int p = b->prompt_len[n], length = b->start[n + 1] - b->start[n];
 
@@ -177,7 +226,10 @@ static void add_json(struct text *line, const struct batch *b, int n, const stru
         text_adds(line, i > p ? "," : "");
         json_add_number(line, b->actor_logp[b->start[n] + i]);
     }
-    text_addf(line, "],\"finish\":\"%s\"}\n", b->finish[n] == FINISH_EOS ? "eos" : "length");
+    text_addf(line, "],\"finish\":\"%s\"", b->finish[n] == FINISH_EOS ? "eos" : "length");
+    if (rps_config)
+        rps_add_json(&g->rps, b, n, line);
+    text_adds(line, "}\n");
 }
 
 static int print_row(struct generation *g, int n)
@@ -194,10 +246,10 @@ static int print_row(struct generation *g, int n)
         TRY(tokenizer_decode(t, ids, length, true, &whole));
     }
     if (json)
-        add_json(&line, b, n, &before, &after);
+        add_json(g, n, &before, &after, &line);
     else if (t)
         text_addf(&line, "%s\n%s", whole.data ? whole.data : "",
-                  n_samples > 1 || prompts_file ? "\n" : "");
+                  (n_samples > 1 && !rps_config) || prompts_file ? "\n" : "");
     else
         for (int i = 0; i < length; i++)
             text_addf(&line, "%d%s", ids[i], i + 1 < length ? " " : "\n");
@@ -224,9 +276,12 @@ static int generate(struct generation *g)
         b->group = (int)at;
         b->groups = count - at < g->groups ? (int)(count - at) : g->groups;
         TRY(prompts_next(g->prompts, false, 0, 0, b));
-        TRY(actor_fill(g->actor, b, PURPOSE_SAMPLE, 0));
-        for (int n = 0; n < b->N; n++)
-            TRY(print_row(g, n));
+        if (rps_config)
+            TRY(rps_fill(&g->rps, g->actor, g->prompts, b));
+        else
+            TRY(actor_fill(g->actor, b, PURPOSE_SAMPLE, 0));
+        for (int n = 0; n < (rps_config ? b->groups : b->N); n++)
+            TRY(print_row(g, rps_config ? g->rps.best[n] : n));
     }
 done:
     return rc;
@@ -240,11 +295,12 @@ int command_generate(int argc, char **argv)
     memset(&g, 0, sizeof g);
     TRY(options_parse(options, &argc, argv));
     TRY(check_options(argc));
-    TRY(open_all(&g, argv[0]));
+    TRY(open_all(&g, argc, argv));
     TRY(generate(&g));
 done:
     memory_close(&g.memory);
     prompts_close(g.prompts);
+    rps_close(&g.rps);
     actor_destroy(g.actor);
     model_destroy(g.model);
     compute_close(g.compute);

@@ -19,7 +19,8 @@ int judge_kind_open(void **state, const struct config_reward *c, const char *whe
     *state = NULL;
     if (!verdicts)
         return rl_error(RL_EINVAL, "%s: kind: a \"judge\" compares the responses of a prompt while "
-                        "they are sampled, in train and eval only", where);
+                        "they are sampled: in train, eval, and generate --rps with osp.judge = "
+                        "\"current\"", where);
     *state = k = malloc(sizeof *k);
     if (!k)
         return rl_error(RL_ENOFIT, "%s: no memory for a judge", where);
