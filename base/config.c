@@ -163,19 +163,6 @@ static int check_required(const struct config *c)
     return RL_OK;
 }
 
-static int fill_dependent(struct config *c)
-{
-    int rc = RL_OK;
-
-    if (!c->refmodel)
-        TRY(config_set_word(&c->refmodel, c->model));
-    if (!c->dpo.pairing)
-        TRY(config_set_word(&c->dpo.pairing, c->samples_per_prompt == 2 ? "pair" : "best_worst"));
-    TRY(config_method_defaults(c));
-done:
-    return rc;
-}
-
 static int check_pairs(const struct config *c)
 {
     int64_t leaves = c->reduction_leaves;
@@ -213,7 +200,7 @@ static int finish(struct config *c)
     int rc = RL_OK;
 
     TRY(check_required(c));
-    TRY(fill_dependent(c));
+    TRY(config_method_defaults(c));
     TRY(check_pairs(c));
 done:
     return rc;

@@ -224,6 +224,15 @@ void config_text(const struct config *c, struct text *out);
 /* Where the key was given: "file:line", "argument" or "default", for messages. */
 const char *config_where(const struct config *c, const char *key);
 
+/* The keys that were given another value than they have by themselves, one after the other: *at is
+ * 0 at first; NULL: no more.  The same of a group of rewards. */
+const char *config_given(const struct config *c, int *at);
+const char *config_reward_given(const struct config_reward *reward, int *at);
+/* From here on as if the key had not been given. */
+int config_forget(struct config *c, const char *key);
+/* A string, "true" or "false"; "" for what is not set or no word. */
+const char *config_word(const struct config *c, const char *key);
+
 /* Has reward r something to say of k responses to a prompt?  A judge has not when the only response
  * is the baseline that it would compare with. */
 bool config_reward_speaks(const struct config *c, int r, int k);

@@ -5,24 +5,31 @@
 #include "base/config_reader.h"
 #include "base/status.h"
 
-static int set_default(const struct row *row, void *base)
+int config_set_standard(const struct row *row, void *base, const char *standard)
 {
     void *at = (char *)base + row->offset;
 
     switch (row->type) {
     case ROW_INT:
-        *(int64_t *)at = strtoll(row->standard, NULL, 10);
+        *(int64_t *)at = strtoll(standard, NULL, 10);
         return RL_OK;
     case ROW_REAL:
-        *(double *)at = strtod(row->standard, NULL);
+        *(double *)at = strtod(standard, NULL);
         return RL_OK;
     case ROW_BOOL:
-        *(bool *)at = strcmp(row->standard, "true") == 0;
+        *(bool *)at = strcmp(standard, "true") == 0;
         return RL_OK;
     case ROW_STRING:
-        return config_set_word(at, row->standard);
+        return config_set_word(at, standard);
+    case ROW_STRINGS:
+        config_free_strings(at);
+        return RL_OK;
+    case ROW_REALS:
+        free(((struct reals *)at)->items);
+        *(struct reals *)at = (struct reals){ 0 };
+        return RL_OK;
     default:
-        return RL_OK;           /* lists begin empty: the struct was zeroed */
+        return RL_OK;           /* groups: there are none yet */
     }
 }
 
@@ -32,7 +39,7 @@ int config_set_defaults(const struct row *rows, void *base)
 
     for (; rows->help; rows++)
         if (rows->key)
-            TRY(set_default(rows, base));
+            TRY(config_set_standard(rows, base, rows->standard));
 done:
     return rc;
 }

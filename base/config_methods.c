@@ -1,4 +1,5 @@
-/* Defaults that depend on the method: what its authors use, where one number does not fit all. */
+/* Defaults that depend on other keys; of most methods what its authors use, where one number does
+ * not fit all. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,17 +19,32 @@ static const struct { const char *method, *key, *standard; } defaults[] = {
     { "amopo", "beta", "0.8" },
 };
 
-static int fill(struct config *c, const char *key, const char *standard)
+const char *config_standard(const struct config *c, const struct row *row)
+{
+    const char *standard = row->standard;
+
+    if (strcmp(row->key, "refmodel") == 0)
+        return c->model;
+    if (strcmp(row->key, "dpo.pairing") == 0)
+        return c->samples_per_prompt == 2 ? "pair" : "best_worst";
+    if (strcmp(row->key, "dpo.loss") == 0 && config_row_allows(row, c->algorithm))
+        return c->algorithm;
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (strcmp(defaults[i].key, row->key) == 0 &&
+            (strcmp(defaults[i].method, c->algorithm) == 0 ||
+             (strcmp(row->key, "dpo.loss") != 0 && strcmp(defaults[i].method, c->dpo.loss) == 0)))
+            standard = defaults[i].standard;
+    return standard;
+}
+
+/* A key that was not given, or given as not set. */
+static int fill(struct config *c, const char *key)
 {
     const struct row *row = config_row(config_rows, key);
-    void *at = (char *)c + row->offset;
+    bool set = row->type != ROW_STRING || *(char **)((char *)c + row->offset);
 
-    if (*config_place(c, row))
-        return RL_OK;               /* given */
-    if (row->type == ROW_STRING)
-        return config_set_word(at, standard);
-    *(double *)at = strtod(standard, NULL);
-    return RL_OK;
+    return *config_place(c, row) && set ? RL_OK
+                                        : config_set_standard(row, c, config_standard(c, row));
 }
 
 /* One more reward, with the defaults of its rows. */
@@ -75,13 +91,11 @@ int config_method_defaults(struct config *c)
 
     if (strcmp(c->algorithm, "osp") == 0)
         TRY(add_judge(c));
-
-    if (config_row_allows(config_row(config_rows, "dpo.loss"), c->algorithm))
-        TRY(fill(c, "dpo.loss", c->algorithm));
+    TRY(fill(c, "refmodel"));
+    TRY(fill(c, "dpo.pairing"));
+    TRY(fill(c, "dpo.loss"));           /* which others follow */
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        if (strcmp(defaults[i].method, c->algorithm) == 0 ||
-            strcmp(defaults[i].method, c->dpo.loss) == 0)
-            TRY(fill(c, defaults[i].key, defaults[i].standard));
+        TRY(fill(c, defaults[i].key));
 done:
     return rc;
 }

@@ -23,6 +23,10 @@ struct reader {
 /* A setting at the top: a key, or a group of keys. */
 int config_set_named(struct reader *r, const char *name, const struct config_setting_t *s);
 
+/* What a key is by itself, as text: its row's default, or what other keys make of it. */
+const char *config_standard(const struct config *c, const struct row *row);
+int config_set_standard(const struct row *row, void *base, const char *standard);
+
 /* By the rows: defaults into a zeroed struct, and all that it owns freed. */
 int config_set_defaults(const struct row *rows, void *base);
 void config_free_rows(const struct row *rows, void *base);
@@ -33,7 +37,7 @@ int config_set_word(char **out, const char *s);     /* a copy of s in place of *
 char **config_place(const struct config *c, const struct row *row);    /* where its key was set */
 int config_no_memory(void);
 
-/* Defaults that depend on the method (config_methods.c), for keys that were not given. */
+/* Defaults that depend on other keys (config_methods.c), for keys that were not given. */
 int config_method_defaults(struct config *c);
 
 #endif

@@ -167,7 +167,7 @@ static int check_source(const struct config *c, const struct algorithm *a)
                     a->name, from == SOURCE_PAIRS ? "pairs" : "prompts");
 }
 
-int algorithm_check(const struct config *c)
+int algorithm_check(struct config *c)
 {
     const struct algorithm *a = algorithm_find(c->algorithm);
     enum rows_from from;
@@ -188,6 +188,7 @@ int algorithm_check(const struct config *c)
     TRY(check_orchestrator(c, a));
     if (a->method->check)
         TRY(a->method->check(c, a));
+    TRY(keys_check(c, a));
 done:
     return rc;
 }

@@ -2,6 +2,7 @@
  *
  *   learner.c       the story of an update               create.c       what a learner is made of
  *   algorithms.c    the table                            gradients.c    leaves, micro-batches
+ *   keys.c          who reads which key
  *   preference/     methods of pairs, lists, singles     lm.c           a method
  *   orchestrator.c  a method
  *   rows.c          actor, learner and reference compared, row by row
@@ -220,6 +221,10 @@ void rows_compare(struct learner *ln, const struct batch *b, int i);
 /* Sets mismatch/ and async/.  *start: every row was sampled by the weights at hand, and by the
  * reference's equal.  Collective. */
 int rows_report(struct learner *ln, const struct batch *b, struct metrics *m, bool *start);
+
+/* ---- keys.c.  Was a key given that nothing reads as the configuration stands?  RL_EINVAL, or it
+ * is forgotten when it is meant for other algorithms (algorithm_check). */
+int keys_check(struct config *c, const struct algorithm *a);
 
 /* ---- measure.c */
 #define MEASURE_TERMS 7         /* of a row in learner_measure, besides its reward columns */

@@ -45,9 +45,11 @@ extern const struct algorithm algorithms[];             /* ends with name NULL *
 const struct algorithm *algorithm_find(const char *name);
 /* All names with `between` between them. */
 void algorithm_names(struct text *out, const char *between);
-/* Is there such an algorithm, and does the configuration have what it needs?  RL_EINVAL: one line
- * that names file, line and key. */
-int algorithm_check(const struct config *c);
+/* Is there such an algorithm, and does the configuration have what it needs, and no key that
+ * nothing reads?  RL_EINVAL: one line that names file, line and key.  Keys that a file has for
+ * another algorithm, where an argument or an including file chose this one, are forgotten and
+ * told. */
+int algorithm_check(struct config *c);
 
 /* What a run of this configuration needs: rows from where (`source`, else the row's), which columns
  * of the batch, records of pairs in which view, and log-probabilities at which temperature (the

@@ -121,6 +121,38 @@ done:
     return rc;
 }
 
+/* Is the key one of the words? */
+static bool is_among(const char *key, const char *words)
+{
+    size_t n = strlen(key);
+
+    for (const char *p = words; *p; p += strcspn(p, " "), p += strspn(p, " "))
+        if (strncmp(p, key, n) == 0 && (p[n] == ' ' || p[n] == 0))
+            return true;
+    return false;
+}
+
+/* A key of another kind would change nothing. */
+static int check_keys(const struct reward_kind *kind, const struct config_reward *c,
+                      const char *where)
+{
+    static const char all[] = "kind name weight clip normalise on_failure";
+    const char *key;
+    int at = 0;
+
+    while ((key = config_reward_given(c, &at))) {
+        if (is_among(key, all) || is_among(key, kind->keys))
+            continue;
+        if (strcmp(key, "mean") != 0 && strcmp(key, "std") != 0)
+            return rl_error(RL_EINVAL, "%s: %s: kind \"%s\" does not read it; remove it", where,
+                            key, kind->name);
+        if (!c->normalise || strcmp(c->normalise, "fixed") != 0)
+            return rl_error(RL_EINVAL, "%s: %s: it is not read (only with normalise = \"fixed\"); "
+                            "remove it", where, key);
+    }
+    return RL_OK;
+}
+
 static int source_add(struct reward *reward, const struct config_reward *c,
                       const struct reward_parts *parts, const char *where)
 {
@@ -131,6 +163,7 @@ static int source_add(struct reward *reward, const struct config_reward *c,
         return rl_error(RL_EINVAL, "%s: kind: missing", where);
     TRY(kind_find(&s->kind, c->kind, where));
     s->config = c;
+    TRY(check_keys(s->kind, c, where));
     for (int i = 0; i < reward->count; i++)
         if (strcmp(name_of(reward->sources[i].config), name_of(c)) == 0)
             return rl_error(RL_EINVAL, "%s: name: two rewards are named \"%s\"; name one of them "

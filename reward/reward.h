@@ -46,6 +46,8 @@ struct reward_model_parts {
  * open_judge; score, score_many or fill. */
 struct reward_kind {
     const char *name;
+    const char *keys;                   /* of struct config_reward that it alone reads, one space
+                                         * between; others are refused */
     /* RL_EINVAL names the key that is wrong; `where` begins the line.  c outlives the state. */
     int (*open)(void **state, const struct config_reward *c, const char *where);
     int (*open_model)(void **state, const struct config_reward *c, const char *where,

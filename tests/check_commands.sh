@@ -79,6 +79,12 @@ ok "train from a run" run 1 tests/bits.cfg output="$WORK/again" model="$out" ref
     steps=1 eval_every=0
 ok "config.cfg of a run trains the same" run 1 "$out/config.cfg" output="$WORK/copy"
 ok "diff" "$RANKWISE" diff "$out" "$WORK/copy"
+sed 's/^\( *\)c = .*/\1c = 0.3;/' launch/configs/raco.cfg > "$WORK/raco.cfg"
+ok "a file serves another algorithm" run 1 "$WORK/raco.cfg" algorithm=mgda output="$WORK/mgda" \
+    steps=1 eval_every=0
+printf '%s\n' "$said" | grep -q 'left out, as algorithm "mgda" does not read them: raco.c$' &&
+    pass "and says what it left out" || fail "and says what it left out" "$said"
+ok "whose config.cfg trains the same" run 1 "$WORK/mgda/config.cfg" output="$WORK/mgda-copy"
 "$RANKWISE" plan tests/bits.cfg -n 3 | grep -q 'gradients among learners' && pass "plan" ||
     fail "plan"
 says 2 'too many for one learner' "plan of more pairs than a learner holds" "$RANKWISE" plan \

@@ -53,6 +53,11 @@ bad 1 'raco.weights: -0.5 is out of range' \
 bad 1 'raco.combine: .mgda. does not go with algorithm .cagrad.' \
     "a rule for another algorithm" algorithm=cagrad "$two" raco.weights=[0.5,0.5] raco.combine=mgda
 
+bad 1 'argument: ppo.gamma: algorithm "grpo" as it is set does not read it' \
+    "a key of another algorithm" algorithm=grpo ppo.gamma=0.9
+bad 1 'argument: rewards.0.: cap: kind "length" does not read it' \
+    "a key of another reward" 'rewards=({kind="length";cap=3;})'
+
 # ---- files
 bad 1 '/nowhere: no such model folder or checkpoint' "a missing model" model="$WORK/nowhere"
 bad 1 'argument: prompts: .*/nowhere.jsonl: No such file' \

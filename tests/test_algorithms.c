@@ -4,7 +4,7 @@
 
 #include "base/config.h"
 #include "base/status.h"
-#include "learner/learner.h"
+#include "learner/internal.h"
 #include "tests/support.h"
 
 /* algorithm_check of a file of these lines; the message stays for the caller. */
@@ -40,8 +40,10 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { POLICY("ppo") "ppo = { critic = \"shared\"; critic_lr = 0.1; };",
       "run.cfg:4: ppo.critic_lr" },
     { POLICY("ppo") "ppo = { minibatches = 65; };", "run.cfg:4: ppo.minibatches: 65 of 64" },
-    { POLICY("grpo") "ppo = { lambda = 0.5; };", "run.cfg:4: ppo.lambda: advantage grpo has no" },
-    { POLICY("dapo") "ppo = { kl_coef = 0.5; };", "run.cfg:4: ppo.kl_in is \"none\"" },
+    { POLICY("grpo") "ppo = { lambda = 0.5; };", "run.cfg:4: ppo.lambda: algorithm \"grpo\" as "
+      "it is set does not read it (only with ppo.advantage = gae); remove it" },
+    { POLICY("dapo") "ppo = { kl_coef = 0.5; };", "run.cfg:4: ppo.kl_coef: algorithm \"dapo\" as "
+      "it is set does not read it (only with ppo.kl_in = reward, loss); remove it" },
     { POLICY("rloo") "ppo = { whiten_rewards = true; };", "run.cfg:4: ppo.whiten_rewards" },
     { POLICY("rloo") "samples_per_prompt = 1;", "run.cfg:4: samples_per_prompt: advantage rloo" },
     { "algorithm = \"online_dbo\";", "run.cfg:3: algorithm: there is no 'online_dbo'; the nearest "
@@ -78,12 +80,13 @@ static const struct { const char *lines, *message; } mistakes[] = {
       "dpo = { loss = \"simpo\"; }; osp = { judge = \"frozen\"; };",
       "run.cfg:4: osp.judge: a frozen judge is refmodel, and online_dpo as it is set has none" },
     { DPO "dpo = { epsilon = 0.3; };",
-      "run.cfg:4: dpo.epsilon: it is of dpo.loss = \"rdpo\" only" },
+      "(only with dpo.loss = rdpo)" },
     { "algorithm = \"osp\"; prompts = \"p\";\nosp = { gate = false; }; "
       "dpo = { loss = \"ipo\"; };",
-      "run.cfg:4: dpo.loss: osp.link says what osp minimises" },
+      "run.cfg:4: dpo.loss: algorithm \"osp\" as it is set does not read it" },
     { "algorithm = \"osp\"; prompts = \"p\";\nosp = { gate = false; };\n"
-      "dpo = { missing_eos_penalty = 1; };", "run.cfg:5: dpo.missing_eos_penalty: osp does not" },
+      "dpo = { missing_eos_penalty = 1; };",
+      "run.cfg:5: dpo.missing_eos_penalty: algorithm \"osp\"" },
     { ORCHESTRATED("online_dpo") "rewards = { kind = \"words\"; };",
       "run.cfg:3: orchestrator.model: one reward needs no weights" },
     { ORCHESTRATED("online_dpo") TWO "source = \"pairs\"; pairs = [\"p\"];",
@@ -96,7 +99,23 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { ORCHESTRATED("raco") TWO "raco = { weights = [0.5, 0.5]; };",
       "run.cfg:4: raco.weights: orchestrator.model weighs the objectives" },
     { "algorithm = \"kto\"; pairs = \"p\";\ndpo = { missing_eos_penalty = 1; };",
-      "run.cfg:4: dpo.missing_eos_penalty: kto does not take it" },
+      "run.cfg:4: dpo.missing_eos_penalty: algorithm \"kto\" as it is set does not" },
+    { POLICY("grpo") "ppo = { gamma = 0.9; };", "run.cfg:4: ppo.gamma: algorithm \"grpo\" as it "
+      "is set does not read it (only with ppo.advantage = gae, reinforce_pp)" },
+    { POLICY("rloo") "ppo = { group_std = \"population\"; };", "(only with ppo.advantage = grpo)" },
+    { POLICY("ppo") "raco = { c = 0.3; };", "(only with raco.combine = raco, cagrad)" },
+    { POLICY("raco") "raco = { weights = [1.0]; combine = \"cagrad\"; clip = false; };",
+      "run.cfg:4: raco.clip: algorithm \"raco\" as it is set" },
+    { POLICY("pcgrad") "raco = { weights = [1.0]; rescale = \"linear\"; };", "raco.rescale: " },
+    { POLICY("online_dpo") "osp = { average = \"probability\"; };", "(only with algorithm = osp)" },
+    { POLICY("online_dpo") "ppo = { epochs = 3; };", "(only with algorithm = ppo, rloo, grpo, " },
+    { POLICY("ppo") "pairs = \"p\";", "run.cfg:4: pairs: algorithm \"ppo\" as it is set does "
+      "not read it (only with source = pairs)" },
+    { POLICY("ppo") "text = \"t\";", "(only with text = lm, ppo.ptx_coef)" },
+    { PAIRS "amopo\"; raco = { weights = [1.0]; c = 0.3; };", "run.cfg:3: raco.c: " },
+    { PAIRS "pal\"; reward_model = { center = 0.1; };",
+      "(only with algorithm = reward_model, more)" },
+    { PAIRS "simpo\"; ref = { update = \"ema\"; };", "(only with reference model = yes)" },
 };
 
 static void test_each_mistake_is_one_line(void **state)
@@ -123,7 +142,8 @@ static void test_what_is_needed_is_enough(void **state)
     assert_ok(check("algorithm = \"lm\"; text = \"a.txt\";"));
     assert_ok(check(PAIRS "ipo\"; dpo = { loss = \"ipo_sum\"; };"));
     assert_ok(check(PAIRS "lcpo\"; dpo = { loss = \"simpo\"; };"));
-    assert_ok(check(PAIRS "spa\"; source = \"prompts\"; prompts = \"p\"; refmodel = \"r\";"));
+    assert_ok(check("algorithm = \"spa\"; source = \"prompts\"; prompts = \"p\";\n"
+                    "refmodel = \"r\";"));
 }
 
 /* Every method that says which losses it may have gets one of them without being told. */
@@ -133,11 +153,81 @@ static void test_a_method_has_its_loss(void **state)
     for (const struct algorithm *a = algorithms; a->name; a++) {
         struct text lines = { 0 };
         if (a->source == SOURCE_PAIRS) {
-            text_addf(&lines, PAIRS "%s\"; raco = { weights = [1.0]; };", a->name);
+            bool several = strcmp(a->name, "modpo") == 0 || strcmp(a->name, "amopo") == 0;
+            text_addf(&lines, PAIRS "%s\"; %s", a->name,
+                      several ? "raco = { weights = [1.0]; };" : "");
             assert_ok(check(lines.data));
         }
         text_free(&lines);
     }
+}
+
+/* config.cfg of a run holds every key, those of other algorithms too, as they are by themselves. */
+static void test_every_key_as_it_is_by_itself_is_fine(void **state)
+{
+    (void)state;
+    for (const struct algorithm *a = algorithms; a->name; a++) {
+        struct text lines = { 0 }, all = { 0 };
+        struct config *c, *again;
+        const char *rows = a->source == SOURCE_PROMPTS ? "prompts = \"p\";"
+                           : a->source == SOURCE_PAIRS ? "pairs = \"p\";" : "text = \"t\";";
+        char *arguments[] = { "rewards=({kind=\"words\";},{kind=\"length\";})",
+                              "raco.weights=[0.5,0.5]" };
+        bool weighs = a->method == &method_raco || a->method == &method_objectives;
+
+        text_addf(&lines, "algorithm = \"%s\"; model = \"m\"; output = \"o\"; %s %s", a->name, rows,
+                  strcmp(a->name, "osp") == 0 ? "osp = { gate = false; };" : "");
+        assert_ok(config_open(&c, support_write(support_folder(), "run.cfg", lines.data), arguments,
+                              strcmp(a->name, "osp") == 0 ? 0 : weighs ? 2 : 1));
+        assert_ok(algorithm_check(c));
+        config_text(c, &all);
+        assert_ok(config_open(&again, support_write(support_folder(), "config.cfg", all.data), NULL,
+                              0));
+        assert_ok(algorithm_check(again));
+        config_close(again);
+        config_close(c);
+        text_free(&all);
+        text_free(&lines);
+    }
+}
+
+/* A file is for its algorithm; where an argument has chosen another, its keys may wait. */
+static void test_keys_for_another_algorithm_are_left_out(void **state)
+{
+    const char *file = support_write(support_folder(), "run.cfg", "model = \"m\"; output = \"o\";\n"
+                                     POLICY("raco") "raco = { weights = [1.0]; c = 0.3; };\n");
+    char *arguments[] = { "algorithm=mgda", "raco.rescale=linear" };
+    struct config *c;
+
+    (void)state;
+    assert_ok(config_open(&c, file, arguments, 1));
+    assert_ok(algorithm_check(c));
+    assert_true(c->raco.c == 0.4 && strcmp(config_where(c, "raco.c"), "default") == 0);
+    config_close(c);
+    assert_ok(config_open(&c, file, arguments, 2));
+    status_hold(true);
+    assert_int_equal(algorithm_check(c), RL_EINVAL);
+    assert_non_null(strstr(status_message(), "argument: raco.rescale: algorithm \"mgda\""));
+    status_drop();
+    status_hold(false);
+    config_close(c);
+}
+
+/* An included file that names no algorithm is for all that include it. */
+static void test_an_included_file_may_have_keys_for_all(void **state)
+{
+    const char *folder = support_folder(), *base;
+    struct text lines = { 0 };
+    struct config *c;
+
+    (void)state;
+    base = support_write(folder, "base.cfg", "raco = { c = 0.3; };\nppo = { epochs = 4; };\n");
+    text_addf(&lines, "@include \"%s\"\nmodel = \"m\"; output = \"o\";\n" POLICY("grpo"), base);
+    assert_ok(config_open(&c, support_write(folder, "run.cfg", lines.data), NULL, 0));
+    assert_ok(algorithm_check(c));
+    assert_true(c->ppo.epochs == 4 && c->raco.c == 0.4);
+    config_close(c);
+    text_free(&lines);
 }
 
 static void test_names_are_all_there_once(void **state)
@@ -160,6 +250,9 @@ int main(void)
         cmocka_unit_test(test_each_mistake_is_one_line),
         cmocka_unit_test(test_what_is_needed_is_enough),
         cmocka_unit_test(test_a_method_has_its_loss),
+        cmocka_unit_test(test_every_key_as_it_is_by_itself_is_fine),
+        cmocka_unit_test(test_keys_for_another_algorithm_are_left_out),
+        cmocka_unit_test(test_an_included_file_may_have_keys_for_all),
         cmocka_unit_test(test_names_are_all_there_once),
     };
 

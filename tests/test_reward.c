@@ -159,6 +159,7 @@ static void test_a_bad_configuration_is_named(void **state)
     (void)state;
     assert_refused(&config, "run.cfg:12: rewards[0]: kind: there is no reward \"lenght\"; the "
                             "nearest is \"length\"");
+    c.where = NULL;
     c.kind = "";
     assert_refused(&config, "kind: missing");
     c.kind = "regex";
@@ -170,6 +171,40 @@ static void test_a_bad_configuration_is_named(void **state)
     config.rewards = two;
     config.n_rewards = 2;
     assert_refused(&config, "two rewards are named \"length\"");
+}
+
+/* A key of another kind, in a file that is read whole. */
+static void test_a_key_that_the_kind_does_not_read_is_refused(void **state)
+{
+    static const struct { const char *reward, *message; } bad[] = {
+        { "kind = \"length\"; words = [\"a\"];", "words: kind \"length\" does not read it" },
+        { "kind = \"length\"; cap = 3;", "cap: kind \"length\" does not" },
+        { "kind = \"length\"; timeout = 3.0;", "timeout: kind" },
+        { "kind = \"length\"; std = 2.0;",
+          "std: it is not read (only with normalise = \"fixed\")" },
+        { "kind = \"length\"; cap = 0; unit = \"tokens\"; clip = [0.0, 1.0];\n"
+          "normalise = \"fixed\"; mean = 1.0; weight = 2.0; name = \"a\"; on_failure = \"error\";",
+          NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct text lines = { 0 };
+        struct reward *reward = NULL;
+        struct config *c;
+        text_addf(&lines, "algorithm = \"ppo\"; model = \"m\"; output = \"o\";\n"
+                          "rewards = { %s };", bad[i].reward);
+        assert_ok(config_open(&c, support_write(support_folder(), "run.cfg", lines.data), NULL, 0));
+        if (bad[i].message)
+            assert_refused(c, bad[i].message);
+        else
+            assert_ok(reward_create(&reward, &(struct reward_parts){ .config = c }));
+        if (bad[i].message)
+            assert_non_null(strstr(status_message(), "run.cfg:2: rewards[0]: "));
+        reward_destroy(reward);
+        config_close(c);
+        text_free(&lines);
+    }
 }
 
 static void assert_unopened(const struct config_reward *c, const char *part)
@@ -304,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_length_in_each_unit_and_its_distance_from_a_target),
         cmocka_unit_test(test_regex_counts_matches_that_do_not_overlap),
         cmocka_unit_test(test_a_bad_configuration_is_named),
+        cmocka_unit_test(test_a_key_that_the_kind_does_not_read_is_refused),
         cmocka_unit_test(test_bad_keys_of_each_kind_are_named),
         cmocka_unit_test(test_each_reward_fills_its_column),
     };

@@ -46,11 +46,6 @@ static int osp_check(const struct config *c, const struct algorithm *a)
         return rl_error(RL_EINVAL, "%s: rewards: %s needs both columns of kind \"judge\", strength "
                         "and bias; without any of them it brings its own",
                         config_where(c, "rewards"), a->name);
-    if (strcmp(c->dpo.loss, "sigmoid") != 0)
-        return rl_error(RL_EINVAL, "%s: dpo.loss: osp.link says what %s minimises; leave it out",
-                        config_where(c, "dpo.loss"), a->name);
-    if (check_no_eos_penalty(c, a) != RL_OK)
-        return RL_EINVAL;
     if (strcmp(c->osp.pairs, "vs_baseline") == 0 && c->osp.baseline)
         return rl_error(RL_EINVAL, "%s: osp.pairs: \"vs_baseline\" pairs samples with the "
                         "baseline, which osp.baseline takes from the prompts' lines and nobody "

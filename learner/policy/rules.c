@@ -138,36 +138,6 @@ static void set_rewards(struct policy_rules *r, const struct config *c, const st
 
 /* ---- keys that do not go together */
 
-static bool given(const struct config *c, const char *key)
-{
-    return !is(config_where(c, key), "default");
-}
-
-/* A key that the rules leave no place for must not be there. */
-static int check_unused(const struct policy_rules *r, const struct config *c)
-{
-    static const char *const critic[] = { "ppo.critic", "ppo.critic_lr", "ppo.value_clip",
-                                          "ppo.vf_coef", "ppo.lambda", "ppo.bootstrap_truncated" };
-
-    for (size_t i = 0; !r->critic && i < sizeof critic / sizeof *critic; i++)
-        if (given(c, critic[i]))
-            return rl_error(RL_EINVAL, "%s: %s: advantage %s has no critic; leave it out, or set "
-                            "ppo.advantage = \"gae\"", config_where(c, critic[i]), critic[i],
-                            r->advantage->name);
-    if (r->shared && c->ppo.critic_lr >= 0)
-        return rl_error(RL_EINVAL, "%s: ppo.critic_lr: a shared critic is trained with lr",
-                        config_where(c, "ppo.critic_lr"));
-    if (r->kl_in == KL_NOWHERE && (given(c, "ppo.kl_coef") || r->kl_adapts))
-        return rl_error(RL_EINVAL, "%s: ppo.kl_in is \"none\": there is no KL to weigh; set it to "
-                        "\"reward\" or \"loss\"",
-                        config_where(c, r->kl_adapts ? "ppo.kl_control" : "ppo.kl_coef"));
-    if (r->whiten_rewards && r->advantage->group)
-        return rl_error(RL_EINVAL, "%s: ppo.whiten_rewards: advantage %s is made of scores, not of "
-                        "token rewards", config_where(c, "ppo.whiten_rewards"),
-                        r->advantage->name);
-    return RL_OK;
-}
-
 static int check(const struct policy_rules *r, const struct config *c)
 {
     if (r->advantage->group && c->samples_per_prompt < 2)
@@ -190,7 +160,10 @@ static int check(const struct policy_rules *r, const struct config *c)
     if (r->max_resample > 0 && c->samples_per_prompt < 2)
         return rl_error(RL_EINVAL, "%s: ppo.max_resample: compares responses; samples_per_prompt "
                         "must be 2 or more", config_where(c, "ppo.max_resample"));
-    return check_unused(r, c);
+    if (r->shared && c->ppo.critic_lr >= 0)
+        return rl_error(RL_EINVAL, "%s: ppo.critic_lr: a shared critic is trained with lr",
+                        config_where(c, "ppo.critic_lr"));
+    return RL_OK;
 }
 
 int policy_rules(struct policy_rules *out, const struct config *c, const char *preset)

@@ -15,7 +15,6 @@
 
 #include "base/status.h"
 #include "learner/losses/list.h"
-#include "learner/preference/pairs.h"
 #include "learner/preference/rows.h"
 
 /* Terms of a list. */
@@ -39,7 +38,7 @@ static int lists_check(const struct config *c, const struct algorithm *a)
     if (algorithm_source(a, c) == SOURCE_PROMPTS && c->samples_per_prompt < 2)
         return rl_error(RL_EINVAL, "%s: samples_per_prompt: %s compares responses and needs 2 or "
                         "more", config_where(c, "samples_per_prompt"), a->name);
-    return check_no_eos_penalty(c, a);
+    return RL_OK;
 }
 
 static enum view lists_view(const struct config *c, const struct algorithm *a)

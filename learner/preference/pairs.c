@@ -21,10 +21,6 @@ int pairs_check_loss(const struct config *c, const struct algorithm *a)
     if (!loss_find(loss))
         return rl_error(RL_EINVAL, "%s: dpo.loss: there is no '%s'", config_where(c, "dpo.loss"),
                         loss);
-    if (c->dpo.epsilon > 0 && c->dpo.epsilon != 0.1 && strcmp(loss, "rdpo") != 0)
-        return rl_error(RL_EINVAL, "%s: dpo.epsilon: it is of dpo.loss = \"rdpo\" only, and %s has "
-                        "\"%s\"; dpo.label_smoothing is the like of it",
-                        config_where(c, "dpo.epsilon"), a->name, loss);
     for (const char *p = a->variant; p; p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL)
         if (strncmp(p, loss, n) == 0 && (p[n] == ' ' || p[n] == 0))
             return RL_OK;
@@ -32,15 +28,6 @@ int pairs_check_loss(const struct config *c, const struct algorithm *a)
         return rl_error(RL_EINVAL, "%s: dpo.loss: %s minimises \"%s\", not \"%s\"; leave it out",
                         config_where(c, "dpo.loss"), a->name, a->variant, loss);
     return RL_OK;
-}
-
-int check_no_eos_penalty(const struct config *c, const struct algorithm *a)
-{
-    if (c->dpo.missing_eos_penalty == 0)
-        return RL_OK;
-    return rl_error(RL_EINVAL, "%s: dpo.missing_eos_penalty: %s does not take it; a reward can "
-                    "(kind \"length\", \"regex\", ...)", config_where(c, "dpo.missing_eos_penalty"),
-                    a->name);
 }
 
 int pairs_check_rollouts(const struct config *c, const struct algorithm *a)

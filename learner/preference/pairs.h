@@ -47,9 +47,6 @@ int check_objective_weights(const struct config *c, const struct algorithm *a);
 int objective_count(const struct config *c);
 double objective_weight(const struct config *c, int i);
 
-/* Refuses dpo.missing_eos_penalty, which the algorithm's scores would not see. */
-int check_no_eos_penalty(const struct config *c, const struct algorithm *a);
-
 void pairs_setup(struct learner *ln, struct pairs *p, int per_group);
 void pairs_layout(struct learner *ln, struct pairs *p, struct memory *memory);
 

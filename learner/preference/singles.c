@@ -15,7 +15,6 @@
 
 #include "base/status.h"
 #include "learner/losses/single.h"
-#include "learner/preference/pairs.h"
 #include "learner/preference/rows.h"
 #include "learner/preference/udm.h"
 
@@ -51,7 +50,7 @@ static int singles_check(const struct config *c, const struct algorithm *a)
     if (rollouts && c->bco.udm)
         return rl_error(RL_EINVAL, "%s: bco.udm: it compares the prompts of labelled records and "
                         "needs source = \"pairs\"", config_where(c, "bco.udm"));
-    return check_no_eos_penalty(c, a);
+    return RL_OK;
 }
 
 static enum view singles_view(const struct config *c, const struct algorithm *a)

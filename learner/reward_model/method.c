@@ -52,7 +52,7 @@ static enum view rm_view(const struct config *c, const struct algorithm *a)
 static int rm_check(const struct config *c, const struct algorithm *a)
 {
     struct verdict v;
-    int scores;
+    int scores = 0;
 
     algorithm_scores(a, c, 1, 1, &v, &scores);
     if (scores > VERDICT_MOST)
@@ -62,9 +62,6 @@ static int rm_check(const struct config *c, const struct algorithm *a)
     if (c->gpm.dim % 2)
         return rl_error(RL_EINVAL, "%s: gpm.dim: must be even, not %lld",
                         config_where(c, "gpm.dim"), (long long)c->gpm.dim);
-    if (strcmp(c->reward_model.heads, "one") != 0 && strcmp(a->variant, "reward_model") != 0)
-        return rl_error(RL_EINVAL, "%s: reward_model.heads: %s has one verdict for all objectives",
-                        config_where(c, "reward_model.heads"), a->name);
     return RL_OK;
 }
 

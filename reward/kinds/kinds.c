@@ -6,29 +6,33 @@
 
 const struct reward_kind reward_kinds[] = {
     /* one response at a time */
-    { .name = "words", .open = words_open, .score = words_score, .close = words_close },
-    { .name = "length", .open = length_open, .score = length_score, .close = length_close,
-      .needs_text = length_needs_text },
-    { .name = "regex", .open = regex_open, .score = regex_score, .close = regex_close },
-    { .name = "math_answer", .open = math_answer_open, .score = math_answer_score,
-      .close = math_answer_close },
-    { .name = "instruction", .open = instruction_open, .score = instruction_score,
-      .close = instruction_close },
-    { .name = "r3", .open = r3_open, .score = r3_score, .close = r3_close },
+    { .name = "words", .keys = "words cap", .open = words_open, .score = words_score,
+      .close = words_close },
+    { .name = "length", .keys = "unit target", .open = length_open, .score = length_score,
+      .close = length_close, .needs_text = length_needs_text },
+    { .name = "regex", .keys = "pattern cap", .open = regex_open, .score = regex_score,
+      .close = regex_close },
+    { .name = "math_answer", .keys = "field", .open = math_answer_open,
+      .score = math_answer_score, .close = math_answer_close },
+    { .name = "instruction", .keys = "count", .open = instruction_open,
+      .score = instruction_score, .close = instruction_close },
+    { .name = "r3", .keys = "field max_len", .open = r3_open, .score = r3_score,
+      .close = r3_close },
 
     /* a batch at once */
-    { .name = "plugin", .open = plugin_open, .score_many = plugin_score, .close = plugin_close,
-      .outside = true },
-    { .name = "process", .open = process_open, .score_many = process_score,
-      .close = process_close, .outside = true },
-    { .name = "http", .open = http_open, .score_many = http_score, .close = http_close,
-      .outside = true },
+    { .name = "plugin", .keys = "path settings", .open = plugin_open,
+      .score_many = plugin_score, .close = plugin_close, .outside = true },
+    { .name = "process", .keys = "command retries timeout", .open = process_open,
+      .score_many = process_score, .close = process_close, .outside = true },
+    { .name = "http", .keys = "servers batch retries timeout", .open = http_open,
+      .score_many = http_score, .close = http_close, .outside = true },
 
     /* whole rows, prompt and response, under a model */
-    { .name = "model", .open_model = model_kind_open, .fill = model_kind_fill,
-      .close = model_kind_close, .needs_text = model_kind_needs_text },
-    { .name = "judge", .open_judge = judge_kind_open, .fill = judge_kind_fill,
-      .close = judge_kind_close, .needs_text = judge_kind_needs_text },
+    { .name = "model", .keys = "model head user calibrated contexts context_weights",
+      .open_model = model_kind_open, .fill = model_kind_fill, .close = model_kind_close,
+      .needs_text = model_kind_needs_text },
+    { .name = "judge", .keys = "column", .open_judge = judge_kind_open,
+      .fill = judge_kind_fill, .close = judge_kind_close, .needs_text = judge_kind_needs_text },
     { .name = NULL },
 };
 

@@ -1,0 +1,364 @@
+/* Who reads which key.  A key that was given and that nothing reads as the configuration stands is
+ * refused: its value would be taken for granted and change nothing.
+ *
+ *   ppo.lambda   <-  algorithm: as ppo   <-  ppo.advantage = "gae"
+ *
+ * Each row of reads[] that names the key must hold.  Keys that no row names are read always:
+ * by training, by evaluation, or by `rankwise eval`. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "learner/internal.h"
+#include "learner/policy/rules.h"
+
+/* ---- on what it depends: a word that is in effect */
+
+static const char *algorithm_word(const struct config *c, const struct algorithm *a)
+{
+    (void)c;
+    return a->name;
+}
+
+static const char *source_word(const struct config *c, const struct algorithm *a)
+{
+    static const char *const words[] = { [SOURCE_PROMPTS] = "prompts", [SOURCE_PAIRS] = "pairs",
+                                         [SOURCE_TEXT] = "text" };
+
+    return words[algorithm_source(a, c)];
+}
+
+static const char *loss_word(const struct config *c, const struct algorithm *a)
+{
+    if (a->method == &method_dpo || a->method == &method_raco || a->method == &method_objectives)
+        return c->dpo.loss;
+    return a->method == &method_osp && strcmp(c->osp.link, "affine") == 0 ? "spce_affine" : "";
+}
+
+static const char *rule_word(const struct config *c, const struct algorithm *a)
+{
+    if (a->method != &method_raco)
+        return "";
+    return c->raco.combine ? c->raco.combine : a->variant;
+}
+
+/* The rules of a policy gradient; of others all zero. */
+static struct policy_rules rules_of(const struct config *c, const struct algorithm *a)
+{
+    struct policy_rules r = { 0 };
+
+    if (a->method != &method_policy || policy_rules(&r, c, a->variant) != RL_OK)
+        memset(&r, 0, sizeof r);
+    return r;
+}
+
+static const char *advantage_word(const struct config *c, const struct algorithm *a)
+{
+    struct policy_rules r = rules_of(c, a);
+
+    return r.advantage ? r.advantage->name : "";
+}
+
+static const char *kl_word(const struct config *c, const struct algorithm *a)
+{
+    static const char *const words[] = { [KL_NOWHERE] = "none", [KL_IN_REWARD] = "reward",
+                                         [KL_IN_LOSS] = "loss" };
+
+    return words[rules_of(c, a).kl_in];
+}
+
+static const char *whitened_word(const struct config *c, const struct algorithm *a)
+{
+    struct policy_rules r = rules_of(c, a);
+
+    return r.whiten || r.whiten_rewards ? "yes" : "";
+}
+
+static const char *overlong_word(const struct config *c, const struct algorithm *a)
+{
+    return rules_of(c, a).overlong > 0 ? "on" : "";
+}
+
+static const char *text_word(const struct config *c, const struct algorithm *a)
+{
+    return algorithm_source(a, c) == SOURCE_TEXT ? "lm"
+           : rules_of(c, a).ptx_coef > 0         ? "ppo.ptx_coef" : "";
+}
+
+static const char *judge_word(const struct config *c, const struct algorithm *a)
+{
+    for (int i = 0; i < c->n_rewards; i++)
+        if (strcmp(c->rewards[i].kind, "judge") == 0)
+            return "reward";
+    return a->method == &method_judge ? "algorithm" : "";
+}
+
+static const char *reference_word(const struct config *c, const struct algorithm *a)
+{
+    return algorithm_columns(a, c) & COL_REF_LOGP ? "yes" : "";
+}
+
+/* A selector without a function is a key, and its word the key's value. */
+static const struct selector {
+    const char *name;           /* as the message has it */
+    const char *(*word)(const struct config *c, const struct algorithm *a);
+} selectors[] = {
+    { "algorithm", algorithm_word },
+    { "source", source_word },
+    { "dpo.loss", loss_word },
+    { "raco.combine", rule_word },
+    { "ppo.advantage", advantage_word },
+    { "ppo.kl_in", kl_word },
+    { "ppo.whiten, ppo.whiten_rewards", whitened_word },
+    { "ppo.overlong", overlong_word },
+    { "text", text_word },
+    { "judge", judge_word },
+    { "reference model", reference_word },
+    { NULL, NULL },
+};
+
+/* ---- the table */
+
+#define METHOD NULL             /* words: an algorithm stands for all of its method */
+
+/* keys, selector and words: with one space between.  "x.*" are all keys of x. */
+static const struct reads { const char *keys, *selector, *words; } reads[] = {
+    { "prompts", "source", "prompts" },
+    { "pairs", "source", "pairs" },
+    { "text rows_per_step", "text", "lm ppo.ptx_coef" },
+    { "target_text", "algorithm", "reward_augmented" },
+
+    { "dpo.loss dpo.pairing", METHOD, "dpo raco modpo" },
+    { "dpo.pairing dpo.missing_eos_penalty", "source", "prompts" },
+    { "dpo.missing_eos_penalty", METHOD, "dpo raco modpo" },
+    { "dpo.tie_policy", METHOD, "dpo modpo" },
+    { "dpo.label_smoothing dpo.nll dpo.nll_of", METHOD, "dpo raco modpo osp" },
+    { "dpo.epsilon", "dpo.loss", "rdpo" },
+    { "dpo.gamma", "dpo.loss", "simpo" },
+    { "dpo.lambda", "dpo.loss", "orpo" },
+    { "dpo.margin", "dpo.loss", "slic" },
+    { "dpo.zeta dpo.kappa", "dpo.loss", "mapo" },
+    { "dpo.affine_eps", "dpo.loss", "spce_affine" },
+
+    { "kto.lambda_d kto.lambda_u", "algorithm", "kto" },
+    { "kto.labels kto.threshold", METHOD, "kto" },
+    { "kto.labels kto.threshold", "source", "prompts" },
+    { "kto.threshold", "kto.labels", "threshold" },
+    { "bco.*", "algorithm", "bco" },
+    { "bco.udm_rows bco.udm_min bco.udm_max", "bco.udm", "true" },
+    { "list.labels", "algorithm", "lipo" },
+    { "list.temperature", "algorithm", "listwise_soft" },
+    { "list.preference list.eta", "algorithm", "gpo" },
+    { "list.sft", "algorithm", "pro" },
+    { "lcpo.*", "algorithm", "lcpo" },
+    { "spa.*", "algorithm", "spa" },
+
+    { "osp.template", "judge", "reward algorithm" },
+    { "osp.judge osp.decay osp.baseline osp.gate osp.gate_accuracy osp.gate_bias", "judge",
+      "reward" },
+    { "osp.decay", "osp.judge", "ema" },
+    { "osp.gate_accuracy osp.gate_bias", "osp.gate", "true" },
+    { "osp.average osp.clamp osp.pairs osp.strength osp.min_strength osp.weight osp.link "
+      "osp.length_penalty osp.length_ref", "algorithm", "osp" },
+    { "judge_sft", "algorithm", "judge" },
+    { "ref.*", "reference model", "yes" },
+    { "ref.every", "ref.update", "every" },
+    { "ref.decay", "ref.update", "ema" },
+
+    { "raco.weights", METHOD, "raco modpo" },
+    { "raco.combine", METHOD, "raco" },
+    { "raco.c raco.rescale raco.k1_is_dpo", "raco.combine", "raco cagrad" },
+    { "raco.clip raco.guard", "raco.combine", "raco" },
+    { "raco.guard", "raco.clip", "true" },
+    { "raco.skip_empty", "raco.combine", "raco cagrad mgda" },
+    { "raco.pcgrad", "raco.combine", "pcgrad" },
+    { "raco.mode raco.gram_scope raco.refresh raco.buckets", "raco.combine",
+      "raco cagrad mgda pcgrad" },
+    { "raco.buckets", "raco.mode", "sketch" },
+    { "modpo.*", "algorithm", "modpo" },
+    { "amopo.*", "algorithm", "amopo" },
+    { "orchestrator.temperature", "algorithm", "orchestrator" },
+
+    { "ppo.*", METHOD, "ppo" },
+    { "ppo.gamma ppo.whiten_rewards", "ppo.advantage", "gae reinforce_pp" },
+    { "ppo.lambda ppo.bootstrap_truncated ppo.critic ppo.critic_lr ppo.value_clip ppo.vf_coef",
+      "ppo.advantage", "gae" },
+    { "ppo.group_std", "ppo.advantage", "grpo" },
+    { "ppo.variance", "ppo.whiten, ppo.whiten_rewards", "yes" },
+    { "ppo.kl ppo.kl_coef ppo.kl_control ppo.kl_target ppo.kl_horizon", "ppo.kl_in",
+      "reward loss" },
+    { "ppo.kl_target ppo.kl_horizon", "ppo.kl_control", "adaptive" },
+    { "ppo.reward_rows", "ppo.reward_norm", "reference" },
+    { "ppo.overlong_cache", "ppo.overlong", "on" },
+    { "ppo.tis_max", "ppo.tis", "token response" },
+
+    { "reward_model.*", METHOD, "reward_model more" },
+    { "reward_model.heads", "algorithm", "reward_model" },
+    { "reward_model.center", "algorithm", "reward_model more" },
+    { "reward_model.margin_scale", "reward_model.margin", "scores" },
+    { "more.*", "algorithm", "more" },
+    { "pal.*", "algorithm", "pal" },
+    { "pal.factor", "pal.distance", "cosine" },
+    { "gpm.*", "algorithm", "gpm" },
+};
+
+/* ---- looking up */
+
+/* The next of the words in *rest, its bytes in *n; NULL: no more. */
+static const char *next_word(const char **rest, size_t *n)
+{
+    const char *word = *rest + strspn(*rest, " ");
+
+    *n = strcspn(word, " ");
+    *rest = word + *n;
+    return *n > 0 ? word : NULL;
+}
+
+static bool names(const struct reads *row, const char *key)
+{
+    const char *rest = row->keys, *word;
+    size_t n;
+
+    while ((word = next_word(&rest, &n)))
+        if (word[n - 1] == '*' ? strncmp(word, key, n - 1) == 0
+                               : strlen(key) == n && strncmp(word, key, n) == 0)
+            return true;
+    return false;
+}
+
+static const struct algorithm *algorithm_of(const char *word, size_t n)
+{
+    const struct algorithm *a = algorithms;
+
+    while (a->name && (strlen(a->name) != n || strncmp(a->name, word, n) != 0))
+        a++;
+    return a;
+}
+
+static const char *word_of(const char *selector, const struct config *c, const struct algorithm *a)
+{
+    const struct selector *s = selectors;
+
+    while (s->name && strcmp(s->name, selector) != 0)
+        s++;
+    return s->word ? s->word(c, a) : config_word(c, selector);
+}
+
+static bool holds(const struct reads *row, const struct config *c, const struct algorithm *a)
+{
+    const char *is = row->selector == METHOD ? "" : word_of(row->selector, c, a);
+    const char *rest = row->words, *word;
+    size_t n;
+
+    while ((word = next_word(&rest, &n)))
+        if (row->selector == METHOD ? algorithm_of(word, n)->method == a->method
+                                    : strlen(is) == n && strncmp(word, is, n) == 0)
+            return true;
+    return false;
+}
+
+/* The row that says that nothing reads the key; NULL: something does. */
+static const struct reads *unread(const char *key, const struct config *c,
+                                  const struct algorithm *a)
+{
+    for (size_t i = 0; i < sizeof reads / sizeof *reads; i++)
+        if (names(&reads[i], key) && !holds(&reads[i], c, a))
+            return &reads[i];
+    return NULL;
+}
+
+/* ---- refused, or left out */
+
+/* Bytes of the file in "file:line". */
+static size_t file_size(const char *where)
+{
+    const char *colon = strrchr(where, ':');
+
+    return colon ? (size_t)(colon - where) : strlen(where);
+}
+
+static bool same_file(const char *where, const char *file, size_t n)
+{
+    return file_size(where) == n && strncmp(where, file, n) == 0;
+}
+
+static bool is_argument(const struct config *c, const char *key)
+{
+    return strcmp(config_where(c, key), "argument") == 0;
+}
+
+/* May the key be meant for another algorithm?  In a file whose choice an argument has replaced, and
+ * in an included file that names no algorithm, it may. */
+static bool is_for_others(const struct config *c, const char *key, const struct reads *row)
+{
+    const char *where = config_where(c, key), *chosen = config_where(c, "algorithm");
+
+    if (is_argument(c, key))
+        return false;
+    if (is_argument(c, "algorithm") || is_argument(c, "source") || is_argument(c, "rewards"))
+        return true;
+    if (row->selector != METHOD && is_argument(c, row->selector))
+        return true;
+    return !same_file(where, c->path, strlen(c->path)) &&
+           !same_file(where, chosen, file_size(chosen));
+}
+
+/* "algorithm = ppo, rloo, ..." */
+static void add_readers(const struct reads *row, struct text *out)
+{
+    const char *rest = row->words, *word, *between = "";
+    size_t n;
+
+    text_addf(out, "%s = ", row->selector == METHOD ? "algorithm" : row->selector);
+    if (row->selector == METHOD) {
+        while ((word = next_word(&rest, &n)))
+            for (const struct algorithm *a = algorithms; a->name; a++)
+                if (a->method == algorithm_of(word, n)->method) {
+                    text_addf(out, "%s%s", between, a->name);
+                    between = ", ";
+                }
+        return;
+    }
+    while ((word = next_word(&rest, &n))) {
+        text_addf(out, "%s%.*s", between, (int)n, word);
+        between = ", ";
+    }
+}
+
+static int refuse(const struct config *c, const char *key, const struct reads *row)
+{
+    struct text readers = { 0 };
+    int rc;
+
+    add_readers(row, &readers);
+    rc = rl_error(RL_EINVAL, "%s: %s: algorithm \"%s\" as it is set does not read it (only with "
+                  "%s); remove it", config_where(c, key), key, c->algorithm, readers.data);
+    text_free(&readers);
+    return rc;
+}
+
+int keys_check(struct config *c, const struct algorithm *a)
+{
+    struct text others = { 0 };
+    const char *key;
+    int at = 0, rc = RL_OK;
+
+    while ((key = config_given(c, &at))) {
+        const struct reads *row = unread(key, c, a);
+
+        if (!row)
+            continue;
+        if (!is_for_others(c, key, row)) {
+            rc = refuse(c, key, row);
+            goto done;
+        }
+        TRY(config_forget(c, key));
+        text_addf(&others, " %s", key);
+    }
+    if (others.size > 0)
+        log_info("%s: left out, as algorithm \"%s\" does not read them:%s", c->path, c->algorithm,
+                 others.data);
+done:
+    text_free(&others);
+    return rc;
+}
