@@ -98,23 +98,38 @@ static const char *reference_word(const struct config *c, const struct algorithm
     return algorithm_columns(a, c) & COL_REF_LOGP ? "yes" : "";
 }
 
-/* A selector without a function is a key, and its word the key's value. */
+static const char *nll_word(const struct config *c, const struct algorithm *a)
+{
+    (void)a;
+    return c->dpo.nll > 0 ? "on" : "";
+}
+
+static const char *length_word(const struct config *c, const struct algorithm *a)
+{
+    (void)a;
+    return c->osp.length_penalty > 0 ? "on" : "";
+}
+
+/* Other selectors are keys, and the word is the key's value. */
 static const struct selector {
     const char *name;           /* as the message has it */
+    const char *chooser;        /* the key that makes the word what it is */
     const char *(*word)(const struct config *c, const struct algorithm *a);
 } selectors[] = {
-    { "algorithm", algorithm_word },
-    { "source", source_word },
-    { "dpo.loss", loss_word },
-    { "raco.combine", rule_word },
-    { "ppo.advantage", advantage_word },
-    { "ppo.kl_in", kl_word },
-    { "ppo.whiten, ppo.whiten_rewards", whitened_word },
-    { "ppo.overlong", overlong_word },
-    { "text", text_word },
-    { "judge", judge_word },
-    { "reference model", reference_word },
-    { NULL, NULL },
+    { "algorithm", "algorithm", algorithm_word },
+    { "source", "source", source_word },
+    { "dpo.loss", "dpo.loss", loss_word },
+    { "dpo.nll", "dpo.nll", nll_word },
+    { "osp.length_penalty", "osp.length_penalty", length_word },
+    { "raco.combine", "raco.combine", rule_word },
+    { "ppo.advantage", "ppo.advantage", advantage_word },
+    { "ppo.kl_in", "ppo.kl_in", kl_word },
+    { "ppo.whiten, ppo.whiten_rewards", "ppo.whiten", whitened_word },
+    { "ppo.overlong", "ppo.overlong", overlong_word },
+    { "text", "ppo.ptx_coef", text_word },
+    { "judge", "rewards", judge_word },
+    { "reference model", "dpo.loss", reference_word },
+    { NULL, NULL, NULL },
 };
 
 /* ---- the table */
@@ -123,7 +138,7 @@ static const struct selector {
 
 /* keys, selector and words: with one space between.  "x.*" are all keys of x. */
 static const struct reads { const char *keys, *selector, *words; } reads[] = {
-    { "prompts", "source", "prompts" },
+    { "prompts samples_per_prompt max_lag", "source", "prompts" },
     { "pairs", "source", "pairs" },
     { "text rows_per_step", "text", "lm ppo.ptx_coef" },
     { "target_text", "algorithm", "reward_augmented" },
@@ -133,6 +148,7 @@ static const struct reads { const char *keys, *selector, *words; } reads[] = {
     { "dpo.missing_eos_penalty", METHOD, "dpo raco modpo" },
     { "dpo.tie_policy", METHOD, "dpo modpo" },
     { "dpo.label_smoothing dpo.nll dpo.nll_of", METHOD, "dpo raco modpo osp" },
+    { "dpo.nll_of", "dpo.nll", "on" },
     { "dpo.epsilon", "dpo.loss", "rdpo" },
     { "dpo.gamma", "dpo.loss", "simpo" },
     { "dpo.lambda", "dpo.loss", "orpo" },
@@ -160,6 +176,7 @@ static const struct reads { const char *keys, *selector, *words; } reads[] = {
     { "osp.gate_accuracy osp.gate_bias", "osp.gate", "true" },
     { "osp.average osp.clamp osp.pairs osp.strength osp.min_strength osp.weight osp.link "
       "osp.length_penalty osp.length_ref", "algorithm", "osp" },
+    { "osp.length_ref", "osp.length_penalty", "on" },
     { "judge_sft", "algorithm", "judge" },
     { "ref.*", "reference model", "yes" },
     { "ref.every", "ref.update", "every" },
@@ -235,13 +252,20 @@ static const struct algorithm *algorithm_of(const char *word, size_t n)
     return a;
 }
 
+/* The row of a selector; NULL: it is a key. */
+static const struct selector *selector_find(const char *name)
+{
+    for (const struct selector *s = selectors; s->name; s++)
+        if (strcmp(s->name, name) == 0)
+            return s;
+    return NULL;
+}
+
 static const char *word_of(const char *selector, const struct config *c, const struct algorithm *a)
 {
-    const struct selector *s = selectors;
+    const struct selector *s = selector_find(selector);
 
-    while (s->name && strcmp(s->name, selector) != 0)
-        s++;
-    return s->word ? s->word(c, a) : config_word(c, selector);
+    return s ? s->word(c, a) : config_word(c, selector);
 }
 
 static bool holds(const struct reads *row, const struct config *c, const struct algorithm *a)
@@ -292,12 +316,12 @@ static bool is_argument(const struct config *c, const char *key)
 static bool is_for_others(const struct config *c, const char *key, const struct reads *row)
 {
     const char *where = config_where(c, key), *chosen = config_where(c, "algorithm");
+    const struct selector *s = row->selector == METHOD ? NULL : selector_find(row->selector);
+    const char *chooser = row->selector == METHOD ? "algorithm" : s ? s->chooser : row->selector;
 
     if (is_argument(c, key))
         return false;
-    if (is_argument(c, "algorithm") || is_argument(c, "source") || is_argument(c, "rewards"))
-        return true;
-    if (row->selector != METHOD && is_argument(c, row->selector))
+    if (is_argument(c, "algorithm") || is_argument(c, chooser))
         return true;
     return !same_file(where, c->path, strlen(c->path)) &&
            !same_file(where, chosen, file_size(chosen));

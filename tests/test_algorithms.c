@@ -113,6 +113,8 @@ static const struct { const char *lines, *message; } mistakes[] = {
       "not read it (only with source = pairs)" },
     { POLICY("ppo") "text = \"t\";", "(only with text = lm, ppo.ptx_coef)" },
     { PAIRS "amopo\"; raco = { weights = [1.0]; c = 0.3; };", "run.cfg:3: raco.c: " },
+    { PAIRS "dpo\"; samples_per_prompt = 8;", "(only with source = prompts)" },
+    { PAIRS "dpo\"; dpo = { nll_of = \"sum\"; };", "(only with dpo.nll = on)" },
     { PAIRS "pal\"; reward_model = { center = 0.1; };",
       "(only with algorithm = reward_model, more)" },
     { PAIRS "simpo\"; ref = { update = \"ema\"; };", "(only with reference model = yes)" },
