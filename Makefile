@@ -85,6 +85,7 @@ FOLDERS_test_policy     = learner model comm data compute base
 FOLDERS_test_policy_learner = learner model comm data compute base
 FOLDERS_test_combine    = learner model comm data compute base
 FOLDERS_test_raco       = learner model comm data compute base
+FOLDERS_test_raco_leaves = learner model comm data compute base
 FOLDERS_mpi_raco        = learner model comm data compute base
 FOLDERS_test_osp        = learner model comm data compute base
 FOLDERS_test_verdicts   = reward model comm data compute base

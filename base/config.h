@@ -134,6 +134,7 @@ struct config {
         char *pcgrad;           /* "weighted" | "mean" | "sum" */
         char *mode;             /* "store" | "two_pass" | "sketch" */
         char *gram_scope;       /* "all" | "last" | "head" */
+        char *solve;            /* "step" | "leaf" */
         int64_t refresh;        /* steps from one solve to the next */
         int64_t buckets;        /* of a sketch */
     } raco;

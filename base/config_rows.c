@@ -219,6 +219,8 @@ const struct row config_rows[] = {
          "all gradients at once, block by block, or as random projections of them"),
     WORD("raco.gram_scope", raco.gram_scope, "all", "all last head", ROW_FIXED,
          "weights whose gradients are compared: all, the last layer, the vocabulary head"),
+    WORD("raco.solve", raco.solve, "step", "step leaf", ROW_FIXED,
+         "one solve for the whole batch, or one for each of its reduction_leaves pieces"),
     INT("raco.refresh", raco.refresh, "1", 1, STEPS, ROW_FIXED,
         "steps from one solve to the next; its coefficients serve in between"),
     INT("raco.buckets", raco.buckets, "65536", 16, 1073741824, ROW_FIXED,

@@ -189,7 +189,7 @@ static const struct reads { const char *keys, *selector, *words; } reads[] = {
     { "raco.guard", "raco.clip", "true" },
     { "raco.skip_empty", "raco.combine", "raco cagrad mgda" },
     { "raco.pcgrad", "raco.combine", "pcgrad" },
-    { "raco.mode raco.gram_scope raco.refresh raco.buckets", "raco.combine",
+    { "raco.mode raco.gram_scope raco.solve raco.refresh raco.buckets", "raco.combine",
       "raco cagrad mgda pcgrad" },
     { "raco.buckets", "raco.mode", "sketch" },
     { "modpo.*", "algorithm", "modpo" },

@@ -70,7 +70,7 @@ done
 
 # What RACO does without K gradients at once, between two solves, and with signs of a file.
 plain=$short
-for keys in "raco.mode=two_pass raco.refresh=3" "raco.mode=sketch" \
+for keys in "raco.mode=two_pass raco.refresh=3" "raco.mode=sketch" "raco.solve=leaf" \
     'source=pairs pairs=["launch/demo/objectives.jsonl"]'; do
     config=launch/configs/raco.cfg
     short="$plain $keys"
@@ -91,7 +91,10 @@ dapo max_lag=1
 END
 
 # Models that follow the policy, and judges of their own, wherever the roles are.
+"$RANKWISE" generate launch/demo/model --prompts launch/demo/prompts.jsonl --max-new 12 --json \
+    > "$WORK/sft.jsonl"
 for keys in "osp.judge=ema osp.decay=0.5 ref.update=every ref.every=2" \
+    "prompts=$WORK/sft.jsonl osp.baseline=text osp.pairs=adjacent" \
     "osp.judge=frozen max_lag=1 osp.pairs=best_worst osp.average=probability" \
     "osp.judge=ema ref.update=ema ref.decay=0.5 max_lag=1 osp.link=affine osp.strength=affine"; do
     [ -z "${ALGORITHMS:-}" ] || break

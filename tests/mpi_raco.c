@@ -91,6 +91,15 @@ static void test_rules(struct comm *world)
         each_team(world, objectives(rules[i], i % 2 ? "store" : "two_pass", 2), TINY_P, rules[i]);
 }
 
+static void test_leaves(struct comm *world)
+{
+    struct config c = objectives("raco", "store", 3);
+
+    c.raco.solve = "leaf";
+    each_team(world, c, TINY_P, "solve = leaf");
+    each_team(world, c, 2, "solve = leaf, two prompts");
+}
+
 static void test_refresh(struct comm *world)
 {
     struct config c = objectives("raco", "two_pass", 2);
@@ -131,6 +140,7 @@ int main(int argc, char **argv)
     fact(world, "RACO: a team has the bits of one learner in every mode", test_modes);
     fact(world, "leaves and ranks without a prompt", test_empty_ranks);
     fact(world, "and with every rule", test_rules);
+    fact(world, "and with a solve for every leaf", test_leaves);
     fact(world, "and between two solves", test_refresh);
     fact(world, "a bad number on one rank stops all", test_one_bad_rank);
     return facts_end(world);

@@ -28,6 +28,7 @@ static inline struct config objectives(const char *algorithm, const char *mode, 
     c.raco.mode = (char *)mode;
     c.raco.gram_scope = "all";
     c.raco.refresh = 1;
+    c.raco.solve = "step";
     c.raco.buckets = 4096;
     return c;
 }

@@ -34,6 +34,13 @@ static const char *rule_name(const struct config *c, const struct algorithm *a)
     return c->raco.combine ? c->raco.combine : a->variant;
 }
 
+static enum raco_mode mode_of(const char *name)
+{
+    if (strcmp(name, "two_pass") == 0)
+        return MODE_TWO_PASS;
+    return strcmp(name, "sketch") == 0 ? MODE_SKETCH : MODE_STORE;
+}
+
 static int raco_check(const struct config *c, const struct algorithm *a)
 {
     int rc = RL_OK;
@@ -48,17 +55,14 @@ static int raco_check(const struct config *c, const struct algorithm *a)
         return rl_error(RL_EINVAL, "%s: raco.combine: \"%s\" does not go with algorithm \"%s\" "
                         "(%s)", config_where(c, "raco.combine"), c->raco.combine, a->name,
                         config_where(c, "algorithm"));
+    if (strcmp(c->raco.solve, "leaf") == 0 &&
+        (mode_of(c->raco.mode) != MODE_STORE || c->raco.refresh > 1))
+        return rl_error(RL_EINVAL, "%s: raco.solve: \"leaf\" goes with raco.mode = \"store\" and "
+                        "raco.refresh = 1 only", config_where(c, "raco.solve"));
     if (algorithm_source(a, c) == SOURCE_PROMPTS)
         TRY(pairs_check_rollouts(c, a));
 done:
     return rc;
-}
-
-static enum raco_mode mode_of(const char *name)
-{
-    if (strcmp(name, "two_pass") == 0)
-        return MODE_TWO_PASS;
-    return strcmp(name, "sketch") == 0 ? MODE_SKETCH : MODE_STORE;
 }
 
 static void fill_settings(struct raco *r, const struct config *c)
@@ -121,6 +125,7 @@ static int raco_setup(struct learner *ln)
         r->w[i] = r->a[i] = objective_weight(c, i);
     r->solves = !always_weights(r);
     r->mode = mode_of(c->raco.mode);
+    r->each_leaf = strcmp(c->raco.solve, "leaf") == 0;
     r->buckets = (size_t)c->raco.buckets;
     r->pairs_per_group = label_pairs(r->pairing, ln->k);
     r->stride = RACO_TERMS + 2 * r->K;
@@ -150,6 +155,8 @@ static void raco_layout(struct learner *ln, struct memory *memory)
     gram_layout(ln, memory);
     if (r->mode != MODE_STORE)
         blocks_layout_raco(ln, memory);
+    if (r->each_leaf)
+        leaves_layout(ln, memory);
     for (int i = 0; i < r->K && r->mode == MODE_STORE; i++)
         r->g[i] = memory_take(memory, model_size(&ln->shape) * sizeof(float));
 }
@@ -161,6 +168,8 @@ static int raco_open(struct learner *ln)
     if (!r->solves)
         return RL_OK;
     gram_list(ln);
+    if (r->each_leaf)
+        return RL_OK;               /* g_i is of one leaf at a time */
     return r->mode == MODE_STORE ? store_open(ln) : blocks_open(ln);
 }
 
@@ -177,7 +186,7 @@ static size_t raco_bytes(const struct learner *ln, const struct learner_size *si
 {
     const struct raco *r = ln->state;
 
-    if (!r->solves)
+    if (!r->solves || r->each_leaf)
         return 0;
     if (r->mode != MODE_STORE)
         return blocks_bytes(ln, size);
@@ -286,6 +295,8 @@ static int raco_gradients(struct learner *ln, const struct batch *b)
     r->compare = true;
     if (!r->solves || !(ln->total > 0) || ln->version % ln->config->raco.refresh != 0)
         return weighed_gradient(ln, b);
+    if (r->each_leaf)
+        return leaves_gradient(ln, b);
     if (r->mode == MODE_STORE)
         TRY(store_gradients(ln, b));
     else
@@ -294,7 +305,7 @@ static int raco_gradients(struct learner *ln, const struct batch *b)
     if (r->report.path == COMBINE_SKIP)
         return RL_OK;
     if (r->mode == MODE_STORE) {
-        store_combine(ln);
+        store_combine(ln, r->a, ln->policy.grads);
         return RL_OK;
     }
     r->compare = false;

@@ -6,6 +6,7 @@
  *   pairs.c      loss and slopes of a micro-batch, objectives weighed by `coef`
  *   store.c      K gradients at once
  *   blocks.c     K gradients of one block at a time: two_pass, sketch
+ *   leaves.c     a solve for every leaf
  *   gram.c       H from gradients, a from H
  *   report.c     metrics
  *
@@ -40,6 +41,7 @@ struct raco {
     enum raco_mode mode;
     enum pairing pairing;
     bool solves;                /* a depends on the gradients */
+    bool each_leaf;             /* raco.solve = "leaf" */
     int K;
     const char *const *names;   /* (K) of the records' objectives; NULL: the rewards' */
     double w[COMBINE_MAX];      /* raco.weights, or of the step's prompts (orchestrator.model) */
@@ -68,6 +70,7 @@ struct raco {
     /* store: K gradients of everything */
     struct tree *own[COMBINE_MAX];
     float *g[COMBINE_MAX];      /* (model_size); two_pass: (the largest block) */
+    double *found, *all_found;  /* raco.solve = "leaf": (leaves) what each found, leaves.c */
 
     /* two_pass, sketch: K gradients of one block, the first of them for the common groups */
     struct tree *block_tree;    /* of a block; sketch: of all sketches */
@@ -99,12 +102,21 @@ int raco_slopes(struct learner *ln, const struct batch *b, double *slope);
 int store_open(struct learner *ln);
 /* Collective.  H's pieces, from g_i in r->g. */
 int store_gradients(struct learner *ln, const struct batch *b);
-/* ln->policy.grads = sum of a_i g_i. */
-void store_combine(struct learner *ln);
+/* out (model_size) = sum of a_i g_i. */
+void store_combine(const struct learner *ln, const double *a, float *out);
+/* g_i of the marked rows of a leaf, into its tree or, without trees, added to g_i.  A leaf of one
+ * micro-batch keeps its activations from objective to objective (*held, at first false); the
+ * micro-batches of a longer one are run again.  Not collective. */
+int leaf_objective(struct learner *ln, const struct batch *b, int leaf, int i, bool *held);
 /* g_i = own_i + (B_0 / B_i) common, n floats: the common groups' gradient was made for objective
  * 0. */
 void add_common(const struct raco *r, int i, float *own, const float *common, size_t n);
 double common_factor(const struct raco *r, int i);
+
+/* leaves.c */
+void leaves_layout(struct learner *ln, struct memory *memory);
+/* Collective.  ln->policy.grads, from a solve for every leaf; a and report are means over them. */
+int leaves_gradient(struct learner *ln, const struct batch *b);
 
 /* blocks.c */
 void blocks_layout_raco(struct learner *ln, struct memory *memory);

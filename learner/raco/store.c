@@ -52,9 +52,13 @@ static int forward(struct learner *ln)
     return rc;
 }
 
-/* Objective i of a leaf.  A leaf of one micro-batch keeps its activations from objective to
- * objective (*held); the micro-batches of a longer one are run again. */
-static int leaf_objective(struct learner *ln, const struct batch *b, int leaf, int i, bool *held)
+/* Where the gradient of objective i of a leaf goes; without trees of their own: to g_i itself. */
+static float *slot_of(struct raco *r, int i, int leaf)
+{
+    return r->own[i] ? tree_slot(r->own[i], leaf) : r->g[i];
+}
+
+int leaf_objective(struct learner *ln, const struct batch *b, int leaf, int i, bool *held)
 {
     struct raco *r = ln->state;
     float *slot = NULL;
@@ -72,7 +76,7 @@ static int leaf_objective(struct learner *ln, const struct batch *b, int leaf, i
         }
         if (ln->micro.N == 0)
             continue;                   /* no row of these groups is marked */
-        slot = tree_slot(r->own[i], leaf);
+        slot = slot_of(r, i, leaf);
         if (!slot)
             return rl_error(RL_EBUG, "leaf %d of objective %d has no buffer", leaf, i);
         t = clock_now();
@@ -81,7 +85,6 @@ static int leaf_objective(struct learner *ln, const struct batch *b, int leaf, i
     }
     if (slot)
         TRY(model_backward_finish(ln->policy.trainer, slot));
-    tree_push(r->own[i], leaf);
 done:
     return rc;
 }
@@ -96,8 +99,10 @@ static int own_leaves(struct learner *ln, const struct batch *b)
     for (int leaf = tree_first(r->own[0]); leaf < tree_end(r->own[0]); leaf++) {
         bool held = false;
 
-        for (int i = 0; i < r->K; i++)
+        for (int i = 0; i < r->K; i++) {
             TRY(leaf_objective(ln, b, leaf, i, &held));
+            tree_push(r->own[i], leaf);
+        }
     }
 done:
     return rc;
@@ -156,7 +161,7 @@ done:
     return rc;
 }
 
-void store_combine(struct learner *ln)
+void store_combine(const struct learner *ln, const double *a, float *out)
 {
     const struct raco *r = ln->state;
     size_t n = model_size(&ln->shape);
@@ -165,7 +170,7 @@ void store_combine(struct learner *ln)
         double sum = 0;
 
         for (int i = 0; i < r->K; i++)
-            sum += r->a[i] * (double)r->g[i][j];
-        ln->policy.grads[j] = (float)sum;
+            sum += a[i] * (double)r->g[i][j];
+        out[j] = (float)sum;
     }
 }
