@@ -27,7 +27,7 @@ struct stored {
 
 /* The same on every rank. */
 struct checkpoint_text { const char *name; const char *data; size_t bytes; };
-struct checkpoint_value { const char *name; bool is_real; int64_t i; double x; };
+struct checkpoint_value { const char *name; int64_t x; };
 
 struct checkpoint_content {
     const struct stored *arrays; int n_arrays;
@@ -54,7 +54,6 @@ int checkpoint_find(const struct checkpoint *c, const char *name);  /* -1 if abs
  * names file, array and chunk). */
 int checkpoint_read(struct checkpoint *c, int i, size_t begin, size_t count, void *out);
 bool checkpoint_int(const struct checkpoint *c, const char *name, int64_t *value);
-bool checkpoint_real(const struct checkpoint *c, const char *name, double *value);
 /* RL_EINVAL if absent */
 int checkpoint_text(struct checkpoint *c, const char *name, struct text *out);
 int checkpoint_texts(const struct checkpoint *c);

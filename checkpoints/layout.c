@@ -41,13 +41,8 @@ static int add_values(struct layout *l, const struct checkpoint_content *c)
     int rc = RL_OK;
 
     TRY(add_attribute(l, l->file, CHECKPOINT_MARK, H5T_STD_I64LE, &version));
-    for (int i = 0; i < c->n_values; i++) {
-        const struct checkpoint_value *v = &c->values[i];
-        if (v->is_real)
-            TRY(add_attribute(l, l->file, v->name, H5T_IEEE_F64LE, &v->x));
-        else
-            TRY(add_attribute(l, l->file, v->name, H5T_STD_I64LE, &v->i));
-    }
+    for (int i = 0; i < c->n_values; i++)
+        TRY(add_attribute(l, l->file, c->values[i].name, H5T_STD_I64LE, &c->values[i].x));
 done:
     return rc;
 }

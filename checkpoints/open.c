@@ -232,11 +232,6 @@ bool checkpoint_int(const struct checkpoint *c, const char *name, int64_t *value
     return read_attribute(c->file, name, H5T_INTEGER, H5T_NATIVE_INT64, value);
 }
 
-bool checkpoint_real(const struct checkpoint *c, const char *name, double *value)
-{
-    return read_attribute(c->file, name, H5T_FLOAT, H5T_NATIVE_DOUBLE, value);
-}
-
 int checkpoint_texts(const struct checkpoint *c)
 {
     return c->texts.n;

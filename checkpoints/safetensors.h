@@ -1,7 +1,7 @@
 /* safetensors files: named arrays, read with every bound checked, written atomically.
  * Not collective.
  *
- *   safetensors_load("folder", arrays, n, tied);            every array by name and shape, as fp32
+ *   safetensors_load("folder", arrays, n, tied, NULL);      every array by name and shape, as fp32
  *   safetensors_save("out", arrays, n, DTYPE_BF16, 5u << 30); shards of at most 5 GiB
  */
 #ifndef CHECKPOINTS_SAFETENSORS_H
@@ -31,11 +31,9 @@ int safetensors_read(struct safetensors *s, int i, float *out);
 /* Read every array (fp32 views with data set) by name and shape.  RL_EINVAL names the tensor that
  * is missing, of another shape, or in the file and not in the list (rotary tables are fine, and in
  * a tied model a lm_head.weight equal to the embedding; a tied embedding stored only as
- * lm_head.weight is found). */
-int safetensors_load(const char *path, const struct array *arrays, int n, bool tied);
-/* The same of files that may hold more: tensors named in `skip` (ends with NULL) stay there. */
-int safetensors_load_some(const char *path, const struct array *arrays, int n, bool tied,
-                          const char *const *skip);
+ * lm_head.weight is found).  Tensors named in `skip` (ends with NULL; or NULL: none) stay there. */
+int safetensors_load(const char *path, const struct array *arrays, int n, bool tied,
+                     const char *const *skip);
 /* Write one file, dtype F32, BF16 or F16, tensors in the given order, metadata {"format": "pt"};
  * atomic.  The folder is made if need be.  Shards of at most shard_bytes with an index when the
  * whole is larger (0: never). */

@@ -31,7 +31,8 @@ bool name_good(const char *name, size_t room)
     return n > 0 && n < room;
 }
 
-int items_grow(void *items, int *room, int n, size_t each)
+/* Make room for one more item of `each` bytes. */
+static int items_grow(void *items, int *room, int n, size_t each)
 {
     void **list = items, *bigger;
     size_t more = *room ? 2 * (size_t)*room : 16;

@@ -48,13 +48,6 @@ struct plain plain_name(const char *s);
 /* Not empty, fits into room bytes, no control characters. */
 bool name_good(const char *name, size_t room);
 
-/* Elements [begin, begin + count) of tensor i as fp32. */
-int safetensors_read_part(const struct safetensors *s, int i, size_t begin, size_t count,
-                          float *out);
-
-/* Make room for one more item of `each` bytes. */
-int items_grow(void *items, int *room, int n, size_t each);
-
 /* Read exactly n bytes at offset of the shard's file. */
 int shard_read(const struct shard *shard, uint64_t offset, void *out, size_t n);
 

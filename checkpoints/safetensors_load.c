@@ -21,8 +21,8 @@ static void to_f32(float *out, const void *in, enum dtype dtype, size_t n)
                                       : (float)wide[i];
 }
 
-int safetensors_read_part(const struct safetensors *s, int i, size_t begin, size_t count,
-                          float *out)
+/* Elements [begin, begin + count) of tensor i as fp32. */
+static int read_part(const struct safetensors *s, int i, size_t begin, size_t count, float *out)
 {
     const struct tensor *t = &s->tensors[i];
     const struct shard *shard = &s->shards[t->shard];
@@ -48,7 +48,7 @@ done:
 
 int safetensors_read(struct safetensors *s, int i, float *out)
 {
-    return safetensors_read_part(s, i, 0, s->tensors[i].array.size, out);
+    return read_part(s, i, 0, s->tensors[i].array.size, out);
 }
 
 /* "(2048, 128)" */
@@ -106,7 +106,7 @@ static int check_tied(const struct safetensors *s, const char *path, int head,
                         HEAD, shape_text(stored).text, EMBEDDING, shape_text(embedding).text);
     for (size_t at = 0, n; at < stored->size; at += n) {
         n = stored->size - at < PIECE ? stored->size - at : PIECE;
-        TRY(safetensors_read_part(s, head, at, n, piece));
+        TRY(read_part(s, head, at, n, piece));
         if (memcmp(piece, want + at, n * sizeof *piece) != 0)
             return rl_error(RL_EINVAL, "%s: the model is tied, but '%s' and '%s' differ; set "
                             "tie_word_embeddings to false in config.json", path, HEAD, EMBEDDING);
@@ -126,7 +126,7 @@ static bool is_rotary(const char *name)
 
 static bool listed(const char *name, const char *const *list)
 {
-    for (; *list; list++)
+    for (; list && *list; list++)
         if (strcmp(name, *list) == 0)
             return true;
     return false;
@@ -159,15 +159,8 @@ done:
     return rc;
 }
 
-int safetensors_load(const char *path, const struct array *arrays, int n, bool tied)
-{
-    static const char *const none[] = { NULL };
-
-    return safetensors_load_some(path, arrays, n, tied, none);
-}
-
-int safetensors_load_some(const char *path, const struct array *arrays, int n, bool tied,
-                          const char *const *skip)
+int safetensors_load(const char *path, const struct array *arrays, int n, bool tied,
+                     const char *const *skip)
 {
     struct safetensors *s = NULL;
     bool *used = NULL;

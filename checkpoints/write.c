@@ -121,7 +121,7 @@ static int check_same(struct comm *team, const struct checkpoint_content *c)
     for (int i = 0; i < c->n_values; i++) {
         const struct checkpoint_value *v = &c->values[i];
         hash = add_hash(hash, v->name, strlen(v->name));
-        hash = add_hash(hash, v->is_real ? (const void *)&v->x : (const void *)&v->i, 8);
+        hash = add_hash(hash, &v->x, sizeof v->x);
     }
     range[0] = (int64_t)(hash >> 1);
     range[1] = -range[0];

@@ -32,7 +32,6 @@ struct feed {
     bool receives;
     struct announcement *announced;       /* (n_from) received, or [0] sent */
     struct requests requests;
-    size_t bytes;
 };
 
 static bool is_in(int rank, const int *ranks, int n)
@@ -140,7 +139,6 @@ int weights_publish(struct feed *feed, const float *weights, int64_t version)
                               feed->to[t], feed->tag));
     }
     TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
-    feed->bytes += count * sizeof(float) * (size_t)feed->n_to;
 done:
     return rc;
 }
@@ -188,13 +186,7 @@ int weights_receive(struct feed *feed, float *weights, int64_t version)
                               feed->from[f], feed->tag));
     }
     TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
-    feed->bytes += feed->n * sizeof(float);
     rc = check_version(feed, version);
 done:
     return rc;
-}
-
-size_t feed_bytes(const struct feed *feed)
-{
-    return feed->bytes;
 }

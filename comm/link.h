@@ -59,6 +59,5 @@ void feed_close(struct feed *feed);
 int weights_publish(struct feed *feed, const float *weights, int64_t version);
 /* By every rank of `to`; RL_EBUG on another version. */
 int weights_receive(struct feed *feed, float *weights, int64_t version);
-size_t feed_bytes(const struct feed *feed);    /* sent or received by this rank since the start */
 
 #endif

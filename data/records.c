@@ -354,13 +354,3 @@ int records_objectives(const struct records *r, const char *const **names)
     *names = r->names;
     return r->n_names;
 }
-
-int64_t records_line(const struct records *r, int64_t i)
-{
-    return r->items[i].line;
-}
-
-const char *records_path(const struct records *r, int64_t i)
-{
-    return r->sets[r->items[i].file].path;
-}

@@ -83,16 +83,10 @@ int records_annotators(const struct records *r);        /* the largest number + 
  * apart. */
 int records_objectives(const struct records *r, const char *const **names);
 
-/* Where record i came from (batch.prompt of its rows): line from 1, path. */
-int64_t records_line(const struct records *r, int64_t i);
-const char *records_path(const struct records *r, int64_t i);
-
-/* Which record is draw `draw`: in file order or shuffled anew every epoch by (seed, epoch). */
-int64_t records_draw(struct records *r, bool shuffle, uint64_t seed, int64_t draw);
-
 /* Fill the batch's share (P, k, group, groups, step are set, R is records_columns): tokens, rewards
- * and labels.  Group g of the step is draw draw0 + g; a row is a function of the draw (and of seed)
- * only.  Allocates nothing.  RL_EBUG: no room. */
+ * and labels.  Group g of the step is draw draw0 + g, in file order or shuffled anew every epoch by
+ * (seed, epoch); a row is a function of the draw (and of seed) only.  Allocates nothing.
+ * RL_EBUG: no room. */
 int records_next(struct records *r, bool shuffle, uint64_t seed, int64_t draw0, struct batch *b);
 
 #endif

@@ -91,6 +91,5 @@ int records_answer(struct reading *in, const char *key, int i, struct asked prom
 
 /* ---- records_line.c: appends the records of the line, or none */
 int records_parse(struct reading *in);
-int records_add(struct records *r, const struct record *item);
 
 #endif

@@ -126,7 +126,7 @@ static int answer_add(struct records *r, const struct answer *answer)
     return RL_OK;
 }
 
-int records_add(struct records *r, const struct record *item)
+static int record_add(struct records *r, const struct record *item)
 {
     if (r->count == r->room) {
         int64_t room = r->room > 0 ? 2 * r->room : 64;
@@ -144,7 +144,7 @@ int records_add(struct records *r, const struct record *item)
 static int keep(struct records *r, struct record item)
 {
     item.answers = r->n_answers - item.first;
-    return records_add(r, &item);
+    return record_add(r, &item);
 }
 
 /* A row of n tokens: does it fit? */
@@ -271,9 +271,9 @@ static int two_singles(struct reading *in, struct record item)
 
     item.answers = 1;
     TRY(add_pair(in, "", &(struct scores){ false, 1, 0 }));
-    TRY(records_add(in->r, &item));
+    TRY(record_add(in->r, &item));
     item.first++;
-    TRY(records_add(in->r, &item));
+    TRY(record_add(in->r, &item));
 done:
     return rc;
 }

@@ -15,7 +15,8 @@ struct group {
     uint64_t seed;
 };
 
-int64_t records_draw(struct records *r, bool shuffle, uint64_t seed, int64_t draw)
+/* The record of a draw. */
+static int64_t draw_record(struct records *r, bool shuffle, uint64_t seed, int64_t draw)
 {
     struct data_set *set;
 
@@ -160,7 +161,7 @@ static int add_twin(const struct group *g)
     int rc = RL_OK;
 
     do
-        i = records_draw(r, g->shuffle, g->seed, ++draw);
+        i = draw_record(r, g->shuffle, g->seed, ++draw);
     while (same_line(&r->items[i], g->item));
     TRY(add_row(g, slice_of(r, own->prompt), slice_of(r, r->answers[r->items[i].first].ids), 0));
     for (int c = 0; c < g->b->R; c++)
@@ -244,7 +245,7 @@ int records_next(struct records *r, bool shuffle, uint64_t seed, int64_t draw0, 
                         "%d", b->k, b->R, r->k, records_columns(r));
     for (int n = b->group; n < b->group + b->groups; n++) {
         g.draw = draw0 + n;
-        g.i = records_draw(r, shuffle, seed, g.draw);
+        g.i = draw_record(r, shuffle, seed, g.draw);
         g.item = &r->items[g.i];
         TRY(add_group[r->settings.view](&g));
     }

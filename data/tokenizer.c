@@ -193,11 +193,6 @@ int tokenizer_size(const struct tokenizer *t)
     return t->size;
 }
 
-int tokenizer_id(const struct tokenizer *t, const char *token)
-{
-    return vocabulary_id(t, token, strlen(token));
-}
-
 /* ---- ids */
 
 /* Lists of ids are small beside the planned memory: as for a text, no room ends the process. */

@@ -30,7 +30,6 @@ int tokenizer_parse(struct tokenizer **t, const char *json, size_t bytes, const 
 void tokenizer_close(struct tokenizer *t);               /* NULL is fine */
 
 int tokenizer_size(const struct tokenizer *t);           /* largest id + 1, added tokens included */
-int tokenizer_id(const struct tokenizer *t, const char *token);   /* exact token, -1 if absent */
 
 struct ids { int *data; int count, room; };              /* zeroed is empty */
 void ids_add(struct ids *ids, int id);

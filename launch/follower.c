@@ -5,14 +5,14 @@
 
 #include "base/status.h"
 
-bool follower_rule_is_on(const struct follower_rule *rule)
+static bool rule_is_on(const struct follower_rule *rule)
 {
     return strcmp(rule->update, "every") == 0 || strcmp(rule->update, "ema") == 0;
 }
 
 bool follower_is_here(const struct follower_rule *rule, unsigned roles)
 {
-    return follower_rule_is_on(rule) && roles & (ROLE_LEARNER | rule->role);
+    return rule_is_on(rule) && roles & (ROLE_LEARNER | rule->role);
 }
 
 int follower_open(struct follower *f, const struct follower_rule *rule, struct comm *world,
@@ -23,7 +23,7 @@ int follower_open(struct follower *f, const struct follower_rule *rule, struct c
     int rc = RL_OK;
 
     memset(f, 0, sizeof *f);
-    if (!follower_rule_is_on(rule))
+    if (!rule_is_on(rule))
         return RL_OK;
     f->is_on = true;
     f->folder = rule->folder;

@@ -36,7 +36,6 @@ int follower_open(struct follower *f, const struct follower_rule *rule, struct c
 void follower_close(struct follower *f);
 /* Does this rank hold a copy of it? */
 bool follower_is_here(const struct follower_rule *rule, unsigned roles);
-bool follower_rule_is_on(const struct follower_rule *rule);
 
 /* After the update that made version `step` of the policy.  By learners; not collective. */
 void follower_update(struct follower *f, const struct model *policy, int64_t step);

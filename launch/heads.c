@@ -113,19 +113,6 @@ done:
     return rc;
 }
 
-int source_model_with(struct model **m, const struct source *s, const struct heads *heads,
-                      struct compute *compute)
-{
-    struct source other = *s;           /* its files and tokenizer stay those of s */
-    int rc = RL_OK;
-
-    *m = NULL;
-    TRY(set_shape(&other, heads));
-    TRY(source_model(m, &other, compute));
-done:
-    return rc;
-}
-
 int source_check_text(const struct source *s)
 {
     if (s->shape.lm)

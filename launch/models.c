@@ -310,7 +310,7 @@ static int load(const struct source *s, struct model *m)
         TRY(checkpoint_open(&c, s->path));
         TRY(checkpoint_load_arrays(c, s->path, "weights", list, n, skip, model_weights(m)));
     } else {
-        TRY(safetensors_load_some(s->path, list, n, s->shape.tied, skip));
+        TRY(safetensors_load(s->path, list, n, s->shape.tied, skip));
     }
     model_changed(m);
 done:

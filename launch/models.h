@@ -63,9 +63,6 @@ void source_start_scores(const struct source *s, struct model *m);
  * config.json, so that checkpoints and exports say what they hold.  RL_EINVAL: a vocabulary head
  * that the files do not have. */
 int source_set_heads(struct source *s, const struct heads *heads);
-/* A model with these heads from the source, which stays what it is. */
-int source_model_with(struct model **m, const struct source *s, const struct heads *heads,
-                      struct compute *compute);
 /* RL_EINVAL unless the model has a vocabulary head: only such a model writes text. */
 int source_check_text(const struct source *s);
 

@@ -116,11 +116,11 @@ static int add_values(struct run *r, struct checkpoint_value *v)
 {
     int n = 0;
 
-    v[n++] = (struct checkpoint_value){ .name = "step", .i = r->step };
-    v[n++] = (struct checkpoint_value){ .name = "seed", .i = r->config->seed };
-    v[n++] = (struct checkpoint_value){ .name = "tokens", .i = learner_tokens(r->learner) };
-    v[n++] = (struct checkpoint_value){ .name = "groups", .i = r->train.P };
-    v[n++] = (struct checkpoint_value){ .name = "rows_per_group", .i = r->train.k };
+    v[n++] = (struct checkpoint_value){ .name = "step", .x = r->step };
+    v[n++] = (struct checkpoint_value){ .name = "seed", .x = r->config->seed };
+    v[n++] = (struct checkpoint_value){ .name = "tokens", .x = learner_tokens(r->learner) };
+    v[n++] = (struct checkpoint_value){ .name = "groups", .x = r->train.P };
+    v[n++] = (struct checkpoint_value){ .name = "rows_per_group", .x = r->train.k };
     return n;
 }
 

@@ -48,7 +48,7 @@ struct method {
     unsigned sources;           /* 1 << enum rows_from that `source` may choose; else the row's */
     /* How records become rows; NULL: VIEW_PAIRS. */
     enum view (*view)(const struct config *c, const struct algorithm *a);
-    bool judges;                /* its policy answers judge prompts: ln->judge, judge_held_out */
+    bool judges;                /* its policy answers judge prompts: ln->judge */
     bool sampling_temperature;  /* log-probabilities at `temperature` of the configuration, not 1 */
     unsigned (*columns)(const struct config *c, const struct algorithm *a);
     /* Keys that do not go together; one line names file, line and key. */

@@ -167,8 +167,7 @@ void learner_restored(struct learner *ln);
  * failed in a later one: then they must not be saved. */
 bool learner_whole(const struct learner *ln);
 
-struct optimizer *learner_optimizer(struct learner *ln);        /* the policy's */
-int64_t learner_version(const struct learner *ln);      /* updates done */
+/* Updates done, of a run that goes on. */
 void learner_set_version(struct learner *ln, int64_t version);
 /* Tokens trained on so far, over all ranks: of the rows that were run, prompts included. */
 int64_t learner_tokens(const struct learner *ln);

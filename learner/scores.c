@@ -22,7 +22,8 @@ void scores_layout(struct scores *s, struct memory *memory, int R)
 
 /* ---- scores of a row */
 
-double score_shape(const struct config_reward *c, double x, double mean, double std)
+/* y of one score: (x - mean) / std within clip.  NaN stays NaN. */
+static double shape(const struct config_reward *c, double x, double mean, double std)
 {
     double y = (x - mean) / std;
 
@@ -52,7 +53,7 @@ double row_reward(const struct learner *ln, const struct batch *b, int n, int r)
     const struct scores *s = &ln->rewards;
     double x = b->reward[(size_t)n * b->R + r];
 
-    return isfinite(x) ? score_shape(&ln->config->rewards[r], x, s->mean[r], s->std[r]) : NAN;
+    return isfinite(x) ? shape(&ln->config->rewards[r], x, s->mean[r], s->std[r]) : NAN;
 }
 
 double row_score(const struct learner *ln, const struct batch *b, int n)

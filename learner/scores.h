@@ -35,8 +35,6 @@ struct scores {
 };
 void scores_layout(struct scores *s, struct memory *memory, int R);
 
-/* y of one score: (x - mean) / std within clip.  NaN stays NaN. */
-double score_shape(const struct config_reward *c, double x, double mean, double std);
 /* w of source r for row n; without an orchestrator `otherwise`. */
 double row_mix(const struct batch *b, int n, int r, double otherwise);
 /* Every source as given, times its weights; NaN when one of them failed.  For reports. */

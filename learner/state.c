@@ -57,16 +57,6 @@ void learner_set_text(struct learner *ln, const struct batch *text)
     ln->text.b = text;
 }
 
-struct optimizer *learner_optimizer(struct learner *ln)
-{
-    return ln->policy.optimizer;
-}
-
-int64_t learner_version(const struct learner *ln)
-{
-    return ln->version;
-}
-
 void learner_set_version(struct learner *ln, int64_t version)
 {
     ln->version = version;

@@ -156,11 +156,6 @@ void cache_copy(struct cache *c, int to, int from)
     }
 }
 
-int cache_free_pages(const struct cache *c)
-{
-    return c->n_free;
-}
-
 /* Every position of a row that exists after this pass needs a page that is held. */
 static int pages_check(const struct cache *c, const struct extend *rows)
 {

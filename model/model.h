@@ -195,7 +195,6 @@ int cache_page(struct cache *c);                    /* a free page held by one r
 void cache_share(struct cache *c, int page);        /* one more row holds it */
 void cache_release(struct cache *c, int page);      /* free when the last row lets go */
 void cache_copy(struct cache *c, int to, int from); /* contents of a page, all layers */
-int cache_free_pages(const struct cache *c);
 
 /* Extend rows: token t of row n goes to position rows->position[n] + t - rows->start[n]; its pages
  * must be in the table.  Every row gets at least one token.  Fills logits (N,V) of each row's last

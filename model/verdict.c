@@ -20,12 +20,6 @@ int verdict_outputs(const struct verdict *v, int heads)
     return heads;
 }
 
-bool verdict_reads_prompt(const struct verdict *v)
-{
-    return (v->kind == VERDICT_POINT && v->of_prompt) ||
-           (v->kind == VERDICT_GENERAL && v->scale == GPM_PROMPT);
-}
-
 bool verdict_same(const struct verdict *a, const struct verdict *b)
 {
     return a->kind == b->kind && a->dim == b->dim && a->prototypes == b->prototypes &&

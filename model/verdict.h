@@ -47,8 +47,6 @@ struct verdict {
 
 /* Outputs of the head; `heads` of scores. */
 int verdict_outputs(const struct verdict *v, int heads);
-/* Does it read the outputs at the prompt's last token? */
-bool verdict_reads_prompt(const struct verdict *v);
 /* The same outputs and parameters, but for the number of users? */
 bool verdict_same(const struct verdict *a, const struct verdict *b);
 double verdict_temperature(const struct verdict *v);        /* above 0 */

@@ -20,8 +20,8 @@ static void check_debias(struct one *c)
                                json_number(json_get(swapped, "B"), NAN));
 
     near(c, said.lam, json_get(c->want, "logit_mean"), "logit_mean");
-    near(c, osp_chance(said.lam), json_get(c->want, "u_logit"), "u_logit");
-    near(c, osp_chance(osp_strength(&set, said.lam, said.bias)), json_get(c->want, "u_prob"),
+    near(c, sigmoid(said.lam), json_get(c->want, "u_logit"), "u_logit");
+    near(c, sigmoid(osp_strength(&set, said.lam, said.bias)), json_get(c->want, "u_prob"),
          "u_prob");
     near(c, said.bias, json_get(c->want, "position_bias"), "position_bias");
 }
@@ -69,7 +69,7 @@ static void check_ranking(struct one *c)
         }
     }
     for (int i = 0; i < k; i++) {
-        near(c, osp_chance(lam[i]), json_at(json_get(c->want, "u"), (size_t)i), "u");
+        near(c, sigmoid(lam[i]), json_at(json_get(c->want, "u"), (size_t)i), "u");
         near(c, order[i], json_at(json_get(c->want, "order_best_first"), (size_t)i), "order");
     }
 }

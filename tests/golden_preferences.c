@@ -1,5 +1,9 @@
 /* Worked numbers of the preference methods: pairs, lists, labelled singles, noisy labels, ranking
  * (spec, sections 4.9 and 5.2 to 5.9), in double. */
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "data/records.h"
 #include "learner/losses/list.h"
 #include "learner/losses/loss.h"
 #include "learner/losses/multi.h"
@@ -289,27 +293,68 @@ static void check_spa_extrapolate(struct one *c)
 
 static void check_spa_self_label(struct one *c)
 {
-    near(c, spa_self_label(number(c, "h1", NAN), number(c, "h2", NAN), number(c, "beta", NAN)),
-         json_get(c->want, "p_first_preferred"), "p_first_preferred");
+    double beta = number(c, "beta", NAN), x1 = beta * number(c, "h1", NAN);
+    double x2 = beta * number(c, "h2", NAN);
+
+    near(c, sigmoid(x1 - x2), json_get(c->want, "p_first_preferred"), "p_first_preferred");
+}
+
+/* The rows that a line of records becomes, as text, "|" behind each. */
+static int augmented_rows(const char *line, struct text *out)
+{
+    char path[] = "/tmp/rankwise-golden-XXXXXX", *paths[] = { path };
+    struct records_settings set = { .view = VIEW_AUGMENTED, .target = "{score}:", .join = "",
+                                    .vocabulary = 1 << 30, .max_tokens = 64, .eos = &(int){ 0 },
+                                    .n_eos = 1 };
+    struct memory memory = { 0 };
+    struct batch b;
+    struct records *r = NULL;
+    int file = mkstemp(path), rc = RL_OK;
+
+    if (file < 0 || write(file, line, strlen(line)) != (ssize_t)strlen(line) || close(file) != 0)
+        return rl_error(RL_EIO, "cannot write %s", path);
+    TRY(tokenizer_open(&set.tokenizer, "launch/demo/model/tokenizer.json"));
+    TRY(records_open(&r, &(struct strings){ paths, 1 }, &set));
+    memory_count(&memory);
+    batch_layout(&b, &memory, 4, 4 * set.max_tokens, 1);
+    TRY(memory_open(&memory));
+    batch_layout(&b, &memory, 4, 4 * set.max_tokens, 1);
+    b.P = b.k = b.groups = 2;
+    TRY(records_next(r, false, 0, 0, &b));
+    for (int n = 0; n < b.N; n++) {
+        TRY(tokenizer_decode(set.tokenizer, b.tokens + b.start[n], b.start[n + 1] - b.start[n],
+                             true, out));
+        text_adds(out, "|");
+    }
+done:
+    records_close(r);
+    tokenizer_close(set.tokenizer);
+    memory_close(&memory);
+    unlink(path);
+    return rc;
 }
 
 static void check_augmented(struct one *c)
 {
     const struct json *pairs = json_get(c->want, "pairs");
-    static const char *const side[2] = { "w", "l" };
-    struct goal_pair got[2];
+    struct text line = { 0 }, got = { 0 };
 
-    augment_pair(got, number(c, "score_w", NAN), number(c, "score_l", NAN));
-    golden_true(&c->g, json_size(pairs) == 2, "two pairs");
-    for (size_t i = 0; i < 2; i++) {
+    text_addf(&line, "{\"prompt\":\"p\",\"chosen\":\"w\",\"rejected\":\"l\","
+              "\"score_chosen\":%.17g,\"score_rejected\":%.17g}\n", number(c, "score_w", NAN),
+              number(c, "score_l", NAN));
+    golden_true(&c->g, json_size(pairs) == 2 && augmented_rows(line.data, &got) == RL_OK,
+                "two pairs");
+    for (size_t i = 0; i < 2 && !c->g.wrong; i++) {
         const struct json *want = json_at(pairs, i);
-        near(c, got[i].goal, json_get(want, "goal"), "goal");
-        golden_true(&c->g, strcmp(side[got[i].chosen],
-                                  json_string(json_get(want, "chosen"), "")) == 0 &&
-                           strcmp(side[got[i].rejected],
-                                  json_string(json_get(want, "rejected"), "")) == 0,
-                    "pair %zu prefers the other response", i);
+        text_clear(&line);
+        for (int row = 0; row < 2; row++)
+            text_addf(&line, "%g:p%s|", json_number(json_get(want, "goal"), NAN),
+                      json_string(json_get(want, row ? "rejected" : "chosen"), ""));
+        golden_true(&c->g, strstr(got.data, line.data), "pair %zu: %s, rows %s", i, line.data,
+                    got.data);
     }
+    text_free(&line);
+    text_free(&got);
 }
 
 /* ---- labelled singles: the mean of a batch */
@@ -494,13 +539,18 @@ static void check_idealised(struct one *c)
 {
     double R_w = number(c, "ref_w", NAN), R_l = number(c, "ref_l", NAN);
     double beta = number(c, "beta", NAN);
+    struct loss_settings set = { .beta = beta };
+    struct pair_output out;
     double ratio = ideal_log_ratio(R_w, R_l, number(c, "alpha", NAN), beta);
 
     near(c, ratio, json_get(c->want, "log_ratio"), "log_ratio");
     golden_true(&c->g, ranks_right(ratio, 0) == json_bool(json_get(c->want, "correct"), false),
                 "ranked right or not");
-    near(c, ranking_threshold(R_w, R_l, beta), json_get(c->want, "loss_threshold"),
-         "loss_threshold");
+    /* Ranked right: the DPO loss is at most that of S_w = S_l. */
+    loss_eval(loss_find("sigmoid"), &(struct pair_input){ .R_w = R_w, .R_l = R_l, .n_w = 1,
+                                                          .n_l = 1, .target = 1, .set = &set },
+              &out);
+    near(c, out.value, json_get(c->want, "loss_threshold"), "loss_threshold");
 }
 
 /* ---- the table */

@@ -66,8 +66,7 @@ static void release(struct stored *s)
 static struct checkpoint_content content_of(const struct stored *s)
 {
     static const struct checkpoint_text texts[] = { { "config", "seed = 1;\n", 10 } };
-    static const struct checkpoint_value values[] = { { "step", false, 7, 0 },
-                                                      { "power", true, 0, 0.9 } };
+    static const struct checkpoint_value values[] = { { "step", 7 }, { "seed", -9 } };
 
     return (struct checkpoint_content){ s, PLAN, texts, 1, values, 2 };
 }

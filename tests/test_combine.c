@@ -488,14 +488,15 @@ static void gram_in_pieces(struct compute *k, float g[][N], const size_t *cuts, 
     double pieces[16 * 6];
     size_t n = 0;
 
-    for (; *cuts < N; cuts++) {
-        const float *at[OBJECTIVES];
+    for (; *cuts < N; cuts++)
+        for (size_t from = cuts[0], end; from < cuts[1]; from = end) {
+            const float *at[OBJECTIVES];
 
-        for (int i = 0; i < OBJECTIVES; i++)
-            at[i] = g[i] + cuts[0];
-        gram_range(k, at, OBJECTIVES, cuts[0], cuts[1], pieces + n * gram_terms(OBJECTIVES));
-        n += gram_pieces(cuts[0], cuts[1]);
-    }
+            end = gram_piece_end(from, cuts[1]);
+            for (int i = 0; i < OBJECTIVES; i++)
+                at[i] = g[i] + from;
+            gram_piece(k, at, OBJECTIVES, end - from, pieces + n++ * gram_terms(OBJECTIVES));
+        }
     gram_sum(pieces, n, OBJECTIVES, H);
 }
 
@@ -524,8 +525,9 @@ static void test_gram_of_shards_has_the_same_bits(void **state)
             assert_near(one[i * 3 + j], sum, 1e-9 * N);
             assert_near(loose[i * 3 + j], sum, 1e-9 * N);
         }
-    assert_int_equal(gram_pieces(5, 5), 0);
-    assert_int_equal(gram_pieces(HASH_CHUNK - 1, HASH_CHUNK + 1), 2);
+    assert_int_equal(gram_piece_end(5, 6), 6);
+    assert_int_equal(gram_piece_end(HASH_CHUNK - 1, HASH_CHUNK + 1), HASH_CHUNK);
+    assert_int_equal(gram_piece_end(HASH_CHUNK, 9 * HASH_CHUNK), 2 * HASH_CHUNK);
 }
 
 static void test_sketches_are_linear_and_keep_lengths(void **state)

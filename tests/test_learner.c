@@ -52,7 +52,7 @@ static void test_every_loss_falls_on_a_fixed_preference(void **state)
                 assert_true(metrics_get(r.m, "dpo/rewards/margins", 0) > 0);
                 assert_true(metrics_get(r.m, "dpo/rewards/accuracies", 0) > 0.5);
             }
-            assert_int_equal(learner_version(r.learner), 21);
+            assert_int_equal(r.learner->version, 21);
             close_run(&r);
         }
 }
@@ -152,7 +152,7 @@ static void test_update_follows_the_slope(void **state)
         r.b->ref_logp[n] *= 1.25f;  /* away from the first update's symmetry */
     before = model_weights(r.tiny.model);
     update(&r);
-    double slope = optimizer_m(learner_optimizer(r.learner))[at] / (double)(1 - 0.9f);
+    double slope = optimizer_m(r.learner->policy.optimizer)[at] / (double)(1 - 0.9f);
     moved = before[at];
     before[at] = moved + 1e-2f;
     model_changed(r.tiny.model);
@@ -183,7 +183,7 @@ static void test_a_batch_of_ties_changes_nothing(void **state)
     assert_true(metrics_get(r.m, "optim/skipped", 0) == 1);
     assert_true(metrics_get(r.m, "dpo/tie_frac", 0) == 1);
     assert_true(metrics_get(r.m, "data/dropped_frac", 0) == 1);
-    assert_int_equal(learner_version(r.learner), 1);
+    assert_int_equal(r.learner->version, 1);
     free(before);
     close_run(&r);
 }
@@ -222,7 +222,7 @@ static void test_numbers_gone_bad_leave_the_weights(void **state)
     w[0] = w[1] = INFINITY;
     model_changed(r.tiny.model);
     assert_int_equal(learner_update(r.learner, r.b, r.m), RL_ENAN);
-    assert_int_equal(learner_version(r.learner), 0);
+    assert_int_equal(r.learner->version, 0);
     w[0] = first;
     status_drop();
     status_hold(false);

@@ -75,7 +75,7 @@ static void test_what_scores_well_becomes_likely(void **state)
             update(&r);
         if (!(gained(&r) > 0.1))
             fail_msg("%s: gained %g", a->name, gained(&r));
-        assert_int_equal(learner_version(r.learner), 3);
+        assert_int_equal(r.learner->version, 3);
         close_run(&r);
     }
 }
@@ -128,7 +128,7 @@ static void test_a_failure_half_way_is_known(void **state)
     open_alone(&r, c, "cpu");
     status_hold(true);
     assert_int_equal(learner_update(r.learner, r.b, r.m), RL_ENAN);
-    assert_int_equal(learner_version(r.learner), 0);
+    assert_int_equal(r.learner->version, 0);
     assert_false(learner_whole(r.learner));
     status_drop();
     status_hold(false);
@@ -193,7 +193,7 @@ static void test_update_follows_the_slope(void **state)
             for (int n = 0; n < r.b->N; n++)
                 r.b->version[n] = 9;            /* of other weights: nothing is asserted */
             assert_ok(learner_update(r.learner, r.b, r.m));
-            check_slope(a->name, &r, &r.tiny, optimizer_m(learner_optimizer(r.learner)), 64 * 3 + 5,
+            check_slope(a->name, &r, &r.tiny, optimizer_m(r.learner->policy.optimizer), 64 * 3 + 5,
                         "loss", 1);
             close_run(&r);
         }
@@ -262,7 +262,7 @@ static void test_micro_batches_do_not_change_a_bit(void **state)
     }
 }
 
-static int64_t tokens_of(const struct batch *b)
+static int64_t all_tokens(const struct batch *b)
 {
     return b->start[b->N];
 }
@@ -278,7 +278,7 @@ static void test_minibatches_are_a_partition(void **state)
         c.ppo.minibatches = parts;
         open_alone(&r, c, "ref");
         update(&r);
-        assert_int_equal(learner_tokens(r.learner), 3 * tokens_of(r.b));
+        assert_int_equal(learner_tokens(r.learner), 3 * all_tokens(r.b));
         close_run(&r);
     }
 }
@@ -499,7 +499,7 @@ static void test_text_beside_the_responses(void **state)
     assert_ok(learner_nll(r.learner, &text.b, &sum, &count));
     first = sum / (double)count;
     last = update(&r);
-    assert_int_equal(learner_tokens(r.learner), tokens_of(r.b) + 5 * TINY_ROW);
+    assert_int_equal(learner_tokens(r.learner), all_tokens(r.b) + 5 * TINY_ROW);
     assert_true(last > 0.4 * first && last < 0.6 * first);
     for (int i = 0; i < 20; i++)
         update(&r);

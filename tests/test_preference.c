@@ -27,7 +27,7 @@ static void test_every_row_learns(void **state)
             last = update(&r);
         if (!(last < first - 0.02 * fabs(first)))
             fail_msg("%s: %g, after 20 updates %g", t->algorithm, first, last);
-        assert_int_equal(learner_version(r.learner), 21);
+        assert_int_equal(r.learner->version, 21);
         assert_true(metrics_get(r.m, "data/dropped_frac", -1) == 0);
         assert_false(metrics_has(r.m, "mismatch/logp_abs_max"));
         close_run(&r);
@@ -154,7 +154,7 @@ static void hand_over(struct run *from, struct run *to)
         assert_int_equal(values[0][i].n, values[1][i].n);
         memcpy(values[1][i].x, values[0][i].x, values[0][i].n * sizeof(double));
     }
-    learner_set_version(to->learner, learner_version(from->learner));
+    learner_set_version(to->learner, from->learner->version);
     learner_restored(to->learner);
 }
 

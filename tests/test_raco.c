@@ -77,7 +77,7 @@ static void test_every_rule_learns_in_every_mode(void **state)
             if (!(fabs(first - 0.69314718056) < 1e-9) || !(last < 0.97 * first))
                 fail_msg("%s, %s: loss %g, after 20 updates %g", rules[rule], modes[mode], first,
                          last);
-            assert_int_equal(learner_version(r.learner), 21);
+            assert_int_equal(r.learner->version, 21);
             close_run(&r);
         }
 }

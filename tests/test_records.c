@@ -103,7 +103,6 @@ static void test_pairs_are_rows_of_chosen_and_rejected(void **state)
     assert_int_equal(records_count(r), 3);
     assert_int_equal(records_longest(r), 5);
     assert_int_equal(records_annotators(r), 4);
-    assert_int_equal(records_line(r, 2), 3);
     ROW(b, 0, 2, 1, 1, 1, 10, 4, 7);
     ROW(b, 1, 2, 0, 1, 1, 10, 5, 5, 7);
     ROW(b, 2, 2, 9, 0.5, 1, 5, 2, 7);
@@ -406,7 +405,6 @@ static void test_files_are_data_sets(void **state)
     assert_ok(records_open(&r, &files, &s));
     assert_int_equal(records_objectives(r, &names), 3);
     assert_string_equal(names[1], "set-1.x");
-    assert_string_equal(records_path(r, 5), paths[1]);
     b = next(&h, r, true, 0, 10, 0, 10);
     for (int seen = 0, g = 0; g < 10; g++) {        /* an epoch has each record once */
         int bit = b->tokens[b->start[2 * g] + 1] * 8 + b->tokens[b->start[2 * g + 1] + 1] - 21;
@@ -627,7 +625,6 @@ static void test_long_records_are_skipped_and_counted(void **state)
     assert_int_equal(records_skipped(r), 2);
     assert_int_equal(records_dropped(r), 0);
     assert_int_equal(records_columns(r), 1);        /* its objective went with the record */
-    assert_int_equal(records_line(r, 0), 2);
     b = next(&h, r, false, 0, 1, 0, 1);
     ROW(b, 0, 2, 1, 1, 1, 2, 4, 7);
     memory_close(&h.memory);

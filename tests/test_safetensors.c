@@ -147,7 +147,7 @@ static void test_every_real_model_loads(void **state)
         int n;
         snprintf(name, sizeof name, "data/models/%s", models[m]);
         arrays = views_of(support_shared_path(name), &n);
-        assert_ok(safetensors_load(support_shared_path(name), arrays, n, false));
+        assert_ok(safetensors_load(support_shared_path(name), arrays, n, false, NULL));
         free_views(arrays, n);
     }
 }
@@ -165,7 +165,7 @@ static void test_a_real_model_round_trips_to_the_byte(void **state)
 
     (void)state;
     arrays = views_of(from, &n);
-    assert_ok(safetensors_load(from, arrays, n, true));
+    assert_ok(safetensors_load(from, arrays, n, true, NULL));
     assert_ok(safetensors_save(folder, arrays, n, DTYPE_F32, 0));
     assert_ok(file_read(support_path(from, "model.safetensors"), &a));
     assert_ok(file_read(support_path(folder, "model.safetensors"), &b));
@@ -177,7 +177,7 @@ static void test_a_real_model_round_trips_to_the_byte(void **state)
 
     for (int i = 0; i < n; i++)
         memset(arrays[i].data, 0, arrays[i].size * sizeof(float));
-    assert_ok(safetensors_load(folder, arrays, n, true));
+    assert_ok(safetensors_load(folder, arrays, n, true, NULL));
     assert_ok(safetensors_save(again, arrays, n, DTYPE_F32, 0));
     assert_ok(file_read(support_path(again, "model.safetensors"), &a));
     assert_int_equal(a.size, b.size);
@@ -230,7 +230,7 @@ static void test_shards_split_at_the_limit(void **state)
     assert_non_null(strstr(index.data, "\"c\": \"model-00002-of-00003.safetensors\""));
     for (int i = 0; i < 4; i++)
         arrays[i].data = back + ((float *)arrays[i].data - data);
-    assert_ok(safetensors_load(folder.path, arrays, 4, false));
+    assert_ok(safetensors_load(folder.path, arrays, 4, false, NULL));
     assert_memory_equal(data, back, sizeof data);
     assert_ok(safetensors_save(folder.path, arrays, 4, DTYPE_F32, 1000));
     assert_false(file_exists(support_path(folder.path, "model.safetensors.index.json")));
@@ -265,18 +265,18 @@ static void test_load_names_what_does_not_match(void **state)
 
     (void)state;
     assert_ok(safetensors_save(path, stored, 3, DTYPE_F32, 0));
-    assert_ok(safetensors_load(path, &want, 1, true));              /* both stored, and equal */
+    assert_ok(safetensors_load(path, &want, 1, true, NULL));    /* both stored, and equal */
     assert_memory_equal(got, embed, sizeof got);
-    assert_line(safetensors_load(path, &want, 1, false), "'lm_head.weight' is not part");
-    assert_line(safetensors_load(path, &turned, 1, true), "has shape (3, 2)");
-    assert_line(safetensors_load(path, &other, 1, true), "'model.norm.weight' is missing");
+    assert_line(safetensors_load(path, &want, 1, false, NULL), "'lm_head.weight' is not part");
+    assert_line(safetensors_load(path, &turned, 1, true, NULL), "has shape (3, 2)");
+    assert_line(safetensors_load(path, &other, 1, true, NULL), "'model.norm.weight' is missing");
     head[5] = -6;
     assert_ok(safetensors_save(path, stored, 3, DTYPE_F32, 0));
-    assert_line(safetensors_load(path, &want, 1, true), "differ");
+    assert_line(safetensors_load(path, &want, 1, true, NULL), "differ");
     assert_ok(safetensors_save(path, stored + 1, 2, DTYPE_F32, 0)); /* only the head is stored */
-    assert_ok(safetensors_load(path, &want, 1, true));
+    assert_ok(safetensors_load(path, &want, 1, true, NULL));
     assert_memory_equal(got, head, sizeof got);
-    assert_line(safetensors_load(path, &want, 1, false), "is missing");
+    assert_line(safetensors_load(path, &want, 1, false, NULL), "is missing");
 }
 
 int main(void)

@@ -171,7 +171,7 @@ static void test_a_step_without_any_score_is_named(void **state)
         fail_msg("%s", status_message());
     status_drop();
     status_hold(false);
-    assert_int_equal(learner_version(r.learner), 0);
+    assert_int_equal(r.learner->version, 0);
     assert_ok(learner_measure(r.learner, r.b, r.m, ""));
     assert_true(metrics_get(r.m, "reward/failed_frac", -1) == 1);
     assert_true(metrics_get(r.m, "reward/mean", -7) == -7);

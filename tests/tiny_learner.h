@@ -3,7 +3,7 @@
 #define TESTS_TINY_LEARNER_H
 
 #include "comm/link.h"
-#include "learner/learner.h"
+#include "learner/internal.h"
 #include "learner/policy/rules.h"
 #include "tests/tiny_batch.h"
 

@@ -98,11 +98,11 @@ static inline size_t gram_terms(int K)
     return (size_t)K * ((size_t)K + 1) / 2;
 }
 
-/* Pieces of the elements [from, to): runs between multiples of HASH_CHUNK. */
-size_t gram_pieces(size_t from, size_t to);
-/* pieces (gram_pieces, gram_terms) of K gradients; g[i][0] is element `from` of gradient i. */
-void gram_range(struct compute *k, const float *const *g, int K, size_t from, size_t to,
-                double *pieces);
+/* Where the piece of the elements [from, to) ends that begins at `from`: at the next multiple of
+ * HASH_CHUNK, or at `to`. */
+size_t gram_piece_end(size_t from, size_t to);
+/* piece (gram_terms) of n elements of K gradients. */
+void gram_piece(struct compute *k, const float *const *g, int K, size_t n, double *piece);
 /* H (K,K) = the sum of n pieces in order.  Pieces of shards in the order of the flat buffer give
  * the same bits for any number of shards that end at multiples of HASH_CHUNK. */
 void gram_sum(const double *pieces, size_t n, int K, double *H);

@@ -6,21 +6,18 @@
 
 #include "base/hash.h"
 
-size_t gram_pieces(size_t from, size_t to)
+size_t gram_piece_end(size_t from, size_t to)
 {
-    return from < to ? (to - 1) / HASH_CHUNK - from / HASH_CHUNK + 1 : 0;
+    size_t end = (from / HASH_CHUNK + 1) * HASH_CHUNK;
+
+    return end < to ? end : to;
 }
 
-void gram_range(struct compute *k, const float *const *g, int K, size_t from, size_t to,
-                double *pieces)
+void gram_piece(struct compute *k, const float *const *g, int K, size_t n, double *piece)
 {
-    for (size_t at = from, end; at < to; at = end) {
-        end = (at / HASH_CHUNK + 1) * HASH_CHUNK;
-        end = end < to ? end : to;
-        for (int i = 0; i < K; i++)
-            for (int j = i; j < K; j++)
-                *pieces++ = k->dot(k, g[i] + (at - from), g[j] + (at - from), end - at);
-    }
+    for (int i = 0; i < K; i++)
+        for (int j = i; j < K; j++)
+            *piece++ = k->dot(k, g[i], g[j], n);
 }
 
 void gram_sum(const double *pieces, size_t n, int K, double *H)

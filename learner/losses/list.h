@@ -35,9 +35,6 @@ const struct list_loss *list_find(const char *name);    /* NULL: there is none *
 void lipo_ranks(int *rank, const double *s, int k);
 double lipo_weight(double label_i, double label_j, int rank_i, int rank_j);
 
-/* PRO of responses sorted best first: value and dA(k) of mean log-probabilities A and rewards r. */
-double pro_ranking(const double *A, const double *r, int k, double *dA);
-
 /* GPO: label(k) of a skew-symmetric table of preferences, score[i * k + j] of i over j. */
 void gpo_scores(double *label, const double *score, int k);
 

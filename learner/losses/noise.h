@@ -1,5 +1,5 @@
 /* Labels that may be wrong, or that the policy makes itself.  LCPO: 2509.24159; SPA (Selfie):
- * Kim et al. 2024, 2406.04412; reward-augmented DPO: 2410.08067. */
+ * Kim et al. 2024, 2406.04412. */
 #ifndef LEARNER_LOSSES_NOISE_H
 #define LEARNER_LOSSES_NOISE_H
 
@@ -11,18 +11,11 @@ double lcpo_likelihood(const struct pair_input *in);
 double lcpo_confidence(double p, double eta);
 double lcpo_eta(double eta, double a, double mean_confidence);
 
-/* SPA (spa.c).  Probability that response 1 is preferred, by the policy's own log-ratios.  The
- * target of a pair: 1, or 1 - alpha if its margin is not above the threshold.  Log-ratio
- * extrapolated beyond the policy, for detection that is not coupled to it.  The q-quantile of n
- * margins (lower neighbour; room: n doubles, sorted afterwards). */
-double spa_self_label(double h1, double h2, double beta);
+/* SPA (spa.c).  The target of a pair: 1, or 1 - alpha if its margin is not above the threshold.
+ * Log-ratio extrapolated beyond the policy, for detection that is not coupled to it.  The
+ * q-quantile of n margins (lower neighbour; room: n doubles, sorted afterwards). */
 double spa_label(double margin, double threshold, double alpha);
 double spa_extrapolate(double h, double h_previous, double lambda);
 double spa_quantile(double *room, const double *margins, int n, double q);
-
-/* Reward-augmented DPO (spa.c): a scored pair (w, l) becomes two, each conditioned on a goal: that
- * of the better response, and that of the worse one, which then is preferred. */
-struct goal_pair { double goal; int chosen, rejected; };        /* 0: w, 1: l */
-void augment_pair(struct goal_pair out[2], double score_w, double score_l);
 
 #endif

@@ -5,7 +5,8 @@
  *         + sft (n - 1)^2 (-S_best) */
 #include "learner/losses/list.h"
 
-double pro_ranking(const double *A, const double *r, int k, double *dA)
+/* The first sum, of responses sorted best first, and its slopes dA(k). */
+static double ranking(const double *A, const double *r, int k, double *dA)
 {
     double v[LIST_ROOM], all, T, value = 0;
 
@@ -49,7 +50,7 @@ void list_pro(const struct list_input *in, double *value, double *dS)
         A[i] = in->S[order[i]] / tokens_of(in->n[order[i]]);
         r[i] = in->label[order[i]];
     }
-    *value = pro_ranking(A, r, k, dA);
+    *value = ranking(A, r, k, dA);
     for (int i = 0; i < k; i++)
         dS[order[i]] = dA[i] / tokens_of(in->n[order[i]]);
     weight = in->set->sft * (k - 1) * (k - 1);

@@ -17,8 +17,3 @@ double ideal_log_ratio(double R_w, double R_l, double alpha, double beta)
 {
     return (R_w - R_l) + logit(alpha) / beta;
 }
-
-double ranking_threshold(double R_w, double R_l, double beta)
-{
-    return softplus(-beta * (R_l - R_w));
-}

@@ -14,7 +14,4 @@ bool ranks_right_by_token(double S_w, double S_l, int n_w, int n_l);
  * its S_w - S_l, and whether that ranks right. */
 double ideal_log_ratio(double R_w, double R_l, double alpha, double beta);
 
-/* A pair is ranked right if and only if its DPO loss is no more than this. */
-double ranking_threshold(double R_w, double R_l, double beta);
-
 #endif

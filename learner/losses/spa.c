@@ -3,20 +3,12 @@
  *
  *     label      1 preferred with sigmoid(beta (h_1 - h_2)), h under the last iteration's policy
  *     target     1, or 1 - alpha where the margin is among the lowest seen lately
- *     detection  margins of (1 + lambda) h - lambda h_previous
- *
- * Reward-augmented DPO: pairs of scored responses, each twice, once per goal. */
+ *     detection  margins of (1 + lambda) h - lambda h_previous */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "learner/losses/noise.h"
-#include "learner/losses/primitives.h"
-
-double spa_self_label(double h1, double h2, double beta)
-{
-    return sigmoid(beta * (h1 - h2));
-}
 
 double spa_label(double margin, double threshold, double alpha)
 {
@@ -42,10 +34,4 @@ double spa_quantile(double *room, const double *margins, int n, double q)
     memmove(room, margins, (size_t)n * sizeof *room);
     qsort(room, (size_t)n, sizeof *room, ascending);
     return room[at];
-}
-
-void augment_pair(struct goal_pair out[2], double score_w, double score_l)
-{
-    out[0] = (struct goal_pair){ score_w, 0, 1 };
-    out[1] = (struct goal_pair){ score_l, 1, 0 };
 }

@@ -1,12 +1,14 @@
-/* See held_out.h. */
-#include "learner/osp/held_out.h"
-
+/* How well the policy judges held-out pairs (spec 2.6): both orders are asked, without a gradient.
+ *
+ *   accuracy   share of pairs whose chosen answer has lam > 0        bias   mean of (d1 - d2) / 2
+ */
 #include <math.h>
 #include <stdlib.h>
 
 #include "base/status.h"
 #include "data/judge.h"
 #include "data/verdict.h"
+#include "learner/internal.h"
 #include "model/ask.h"
 
 enum { KNOWN, LAM, BIAS, TERMS };       /* of a row; a pair's are those of its first */
@@ -81,12 +83,14 @@ done:
     return rc;
 }
 
-int judge_held_out(struct learner *ln, const struct batch *b, struct metrics *m,
-                   const char *prefix)
+int learner_judge_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
+                        const char *prefix)
 {
     double right = 0, agree = 0, bias = 0, count = 0;
     int rc = b->status;
 
+    if (!ln->judge)
+        return RL_OK;
     TRY(stats_begin(&ln->stats, b, rc));
     TRY(stats_room(&ln->stats, (size_t)b->k * TERMS));
     TRY(comm_agree(ln->team, ask_pairs(ln, b, ln->stats.mine)));
@@ -107,10 +111,4 @@ int judge_held_out(struct learner *ln, const struct batch *b, struct metrics *m,
     }
 done:
     return rc;
-}
-
-int learner_judge_pairs(struct learner *ln, const struct batch *b, struct metrics *m,
-                        const char *prefix)
-{
-    return ln->judge ? judge_held_out(ln, b, m, prefix) : RL_OK;
 }

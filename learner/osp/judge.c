@@ -7,7 +7,6 @@
 
 #include "base/status.h"
 #include "learner/internal.h"
-#include "learner/osp/held_out.h"
 
 enum { JUDGE_ROW, SFT_ROW, JUDGE_ROWS };        /* of a group */
 /* Of a group: weights, and sums of w nll, of its judge row and its sft row; was the answer likelier

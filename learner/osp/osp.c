@@ -8,7 +8,6 @@
 
 #include "base/status.h"
 #include "compute/math.h"
-#include "learner/osp/held_out.h"
 #include "learner/osp/ranking.h"
 #include "learner/preference/pairs.h"
 #include "learner/preference/rows.h"

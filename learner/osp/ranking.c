@@ -6,11 +6,6 @@
 #include "compute/math.h"
 #include "learner/losses/primitives.h"
 
-double osp_chance(double lam)
-{
-    return sigmoid(lam);
-}
-
 double osp_strength(const struct osp_settings *set, double lam, double bias)
 {
     if (set->probability)

@@ -27,8 +27,6 @@ struct osp_settings {
 
 /* lam, clamped, of what was said; the baseline's own is 0. */
 double osp_strength(const struct osp_settings *set, double lam, double bias);
-/* u = sigmoid(lam) and what the switch makes of it. */
-double osp_chance(double lam);
 
 /* Pairs of a group of k >= 2 responses of strengths lam(k) and lengths n(k), into pair (room
  * k (k - 1) / 2), in order (winner, loser); the others of the room get weight 0.  The kept pairs of

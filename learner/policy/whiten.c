@@ -48,15 +48,12 @@ void whiten_spread(struct whitening *w, double squares)
         w->factor = 1 / sqrt(w->var + w->eps);
 }
 
-double whiten_value(const struct whitening *w, double x)
-{
-    return (x - w->mean) * w->factor + (w->keep_mean ? w->mean : 0);
-}
-
 void whiten_row(const struct whitening *w, double *x, const bool *mask, int T)
 {
+    double shift = w->keep_mean ? w->mean : 0;
+
     for (int t = 0; t < T; t++)
-        x[t] = !mask || mask[t] ? whiten_value(w, x[t]) : 0;
+        x[t] = !mask || mask[t] ? (x[t] - w->mean) * w->factor + shift : 0;
 }
 
 void running_add(struct running *r, double x)

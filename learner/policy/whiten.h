@@ -2,7 +2,7 @@
  *
  *     per row    sum, count              gathered, added in global row order  -> whiten_mean
  *     per row    sum of (x - mean)^2     gathered, added in global row order  -> whiten_spread
- *     per token  whiten_value
+ *     per token  whiten_row
  *
  * Two passes over per-row sums, so that the bits do not depend on who holds which rows; a mean of
  * means per rank would be wrong and a merge of (n, mean, M2) would depend on the ranks.
@@ -29,7 +29,6 @@ double whiten_row_squares(const double *x, const bool *mask, int T, double mean)
  * factor is 1, so that only the mean is taken off. */
 void whiten_mean(struct whitening *w, double count, double sum);
 void whiten_spread(struct whitening *w, double squares);
-double whiten_value(const struct whitening *w, double x);
 /* In place; unmasked values become 0. */
 void whiten_row(const struct whitening *w, double *x, const bool *mask, int T);
 

@@ -124,7 +124,8 @@ static int dpo_values(struct learner *ln, struct learner_value *out)
 
 /* ---- targets */
 
-/* The policy's own verdict on a rollout, in units of which spa_self_label takes the sigmoid. */
+/* The policy's own verdict on a rollout, in nats: it prefers the first of two with
+ * probability sigmoid of their difference (SPA). */
 static double self_score(const struct learner *ln, const struct batch *b, int n)
 {
     int from, end = row_response(b, n, &from);

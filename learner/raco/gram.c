@@ -57,8 +57,7 @@ void gram_list(struct learner *ln)
 
         model_block_range(&ln->shape, block, &from, &count);
         for (size_t to = from + count; gram_in_scope(ln, block) && from < to; from = end) {
-            end = (from / HASH_CHUNK + 1) * HASH_CHUNK;
-            end = end < to ? end : to;
+            end = gram_piece_end(from, to);
             r->piece[r->pieces++] = (struct raco_piece){ from, end };
         }
     }
@@ -83,7 +82,8 @@ void gram_make(struct learner *ln, const float *const *g, size_t from, size_t to
             continue;
         for (int i = 0; i < r->K; i++)
             at[i] = g[i] + (r->piece[p].from - from);
-        gram_range(k, at, r->K, r->piece[p].from, r->piece[p].to, r->gram + (p - begin) * terms);
+        gram_piece(k, at, r->K, r->piece[p].to - r->piece[p].from,
+                   r->gram + (p - begin) * terms);
     }
 }
 

@@ -51,7 +51,7 @@ static void leaf_gram(struct learner *ln, double *H)
 
         for (int i = 0; i < r->K; i++)
             at[i] = r->g[i] + r->piece[p].from;
-        gram_range(model_compute(ln->policy.model), at, r->K, r->piece[p].from, r->piece[p].to,
+        gram_piece(model_compute(ln->policy.model), at, r->K, r->piece[p].to - r->piece[p].from,
                    r->gram + p * gram_terms(r->K));
     }
     gram_sum(r->gram, r->pieces, r->K, H);
