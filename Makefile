@@ -80,6 +80,7 @@ FOLDERS_test_scorer     = reward model comm data compute base
 FOLDERS_test_mix        = reward model comm data compute base
 FOLDERS_test_refmodel   = refmodel actor model comm data compute base
 FOLDERS_test_algorithms = learner model comm data compute base
+FOLDERS_test_algorithm_rows = learner model comm data compute base
 FOLDERS_test_loss       = learner model comm data compute base
 FOLDERS_test_policy     = learner model comm data compute base
 FOLDERS_test_policy_learner = learner model comm data compute base
