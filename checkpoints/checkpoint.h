@@ -62,6 +62,10 @@ const char *checkpoint_text_name(const struct checkpoint *c, int i);
 /* Newest complete checkpoint step-%08d.h5 in a folder: its step, -1 if none (or no such folder);
  * path may be NULL.  Below -1 (RL_EIO) when the folder cannot be read or path does not fit. */
 int64_t checkpoint_newest(const char *folder, char *path, size_t room);
+/* The same of those before `step`. */
+int64_t checkpoint_before(const char *folder, int64_t step, char *path, size_t room);
+/* Rename a damaged checkpoint to path.damaged: it is kept, and no longer a checkpoint. */
+int checkpoint_set_aside(const char *path);
 /* Delete all but the `keep` newest, never the newest; and stale .part files. */
 int checkpoint_prune(const char *folder, int keep);
 

@@ -52,22 +52,23 @@ done:
     return rc;
 }
 
-struct newest { int64_t step; char path[PATH_ROOM]; };
+/* The newest of those below `end`. */
+struct newest { int64_t step, end; char path[PATH_ROOM]; };
 
 static int keep_newest(const char *path, int64_t step, void *data)
 {
     struct newest *newest = data;
 
-    if (step > newest->step && file_exists(path)) {
+    if (step > newest->step && step < newest->end && file_exists(path)) {
         newest->step = step;
         snprintf(newest->path, sizeof newest->path, "%s", path);
     }
     return RL_OK;
 }
 
-int64_t checkpoint_newest(const char *folder, char *path, size_t room)
+int64_t checkpoint_before(const char *folder, int64_t step, char *path, size_t room)
 {
-    struct newest newest = { .step = -1 };
+    struct newest newest = { .step = -1, .end = step };
 
     if (walk(folder, ".h5", keep_newest, &newest) != RL_OK)
         return RL_EIO;
@@ -75,6 +76,22 @@ int64_t checkpoint_newest(const char *folder, char *path, size_t room)
         snprintf(path, room, "%s", newest.path) >= (int)room)
         return rl_error(RL_EIO, "path too long: %s", newest.path);
     return newest.step;
+}
+
+int64_t checkpoint_newest(const char *folder, char *path, size_t room)
+{
+    return checkpoint_before(folder, INT64_MAX, path, room);
+}
+
+int checkpoint_set_aside(const char *path)
+{
+    char aside[PATH_ROOM];
+
+    if (snprintf(aside, sizeof aside, "%s.damaged", path) >= (int)sizeof aside)
+        return rl_error(RL_EIO, "path too long: %s", path);
+    if (rename(path, aside) != 0)
+        return rl_error(RL_EIO, "cannot rename %s: %s", path, strerror(errno));
+    return RL_OK;
 }
 
 /* The `keep` largest steps, largest first. */

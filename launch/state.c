@@ -239,7 +239,8 @@ done:
     return rc;
 }
 
-static int check_state(struct run *r, struct checkpoint *c, const char *path)
+/* *foreign: the file is sound, and of a run with other numbers. */
+static int check_state(struct run *r, struct checkpoint *c, const char *path, bool *foreign)
 {
     struct text config = { 0 };
     int64_t step;
@@ -248,7 +249,8 @@ static int check_state(struct run *r, struct checkpoint *c, const char *path)
     if (!checkpoint_int(c, "step", &step) || step != r->step)
         return rl_error(RL_EINVAL, "%s: its step is not that of its name", path);
     TRY(checkpoint_text(c, "config", &config));
-    TRY(config_compatible(r->config, config.data, path));
+    rc = config_compatible(r->config, config.data, path);
+    *foreign = rc != RL_OK;
 done:
     text_free(&config);
     return rc;
@@ -292,14 +294,16 @@ done:
     return rc;
 }
 
-static int load_state(struct run *r, const char *path)
+static int load_state(struct run *r, bool *foreign)
 {
     struct checkpoint *c = NULL;
+    char path[4400];
     int64_t tokens = 0;
     int rc = RL_OK;
 
+    folder_checkpoint(&r->folder, r->step, path, sizeof path);
     TRY(checkpoint_open(&c, path));
-    TRY(check_state(r, c, path));
+    TRY(check_state(r, c, path, foreign));
     TRY(load_learner(r, c, path));
     for (int q = 0; q < queued(r); q++)
         TRY(read_queue(r, c, path, q));
@@ -328,22 +332,65 @@ static int find_newest(struct run *r, bool fresh)
     return RL_OK;
 }
 
+/* The recorder: the checkpoint of r->step is set aside for the one before it, whose step becomes
+ * *step; 0: there is none, and nothing is done. */
+static int fall_back(struct run *r, int64_t *step)
+{
+    int64_t before = checkpoint_before(r->folder.checkpoints, r->step, NULL, 0);
+    char path[4400];
+    int rc = RL_OK;
+
+    *step = before > 0 ? before : 0;
+    if (*step == 0)
+        return before < -1 ? (int)before : RL_OK;
+    folder_checkpoint(&r->folder, r->step, path, sizeof path);
+    TRY(checkpoint_set_aside(path));
+    log_info("%s is damaged and is now called .damaged; the checkpoint of step %lld is taken",
+             path, (long long)*step);
+done:
+    return rc;
+}
+
+/* The newest checkpoint that can be read: what a crash or a disk has damaged is left for the one
+ * before it.  Collective. */
+static int load_newest(struct run *r)
+{
+    int rc = RL_OK;
+
+    while (r->step > 0) {
+        int64_t found[2] = { 0, 0 };            /* is it foreign; the step of the one before */
+        bool foreign = false;
+        int failed;
+
+        failed = run_holds(r, ROLE_LEARNER) ? load_state(r, &foreign) : RL_OK;
+        failed = comm_agree(r->world, failed);
+        if (failed != RL_EINVAL)
+            return failed;
+        found[0] = foreign;
+        TRY(comm_max_int64(r->world, &found[0], 1, PHASE_START));
+        if (found[0] == 0 && comm_rank(r->world) == r->recorder)
+            rc = fall_back(r, &found[1]);
+        TRY(comm_agree(r->world, rc));
+        TRY(comm_broadcast(r->world, &found[1], sizeof found[1], r->recorder, PHASE_START));
+        if (found[1] == 0)
+            return failed;
+        r->step = found[1];
+    }
+done:
+    return rc;
+}
+
 int state_resume(struct run *r, bool fresh)
 {
-    char path[4400];
     int rc = RL_OK;
 
     if (comm_rank(r->world) == r->recorder)
         rc = find_newest(r, fresh);
     TRY(comm_agree(r->world, rc));
     TRY(comm_broadcast(r->world, &r->step, sizeof r->step, r->recorder, PHASE_START));
+    TRY(load_newest(r));
     r->saved = r->step > 0 ? r->step : -1;
     r->first_step = r->step;
-    if (r->step > 0 && run_holds(r, ROLE_LEARNER)) {
-        folder_checkpoint(&r->folder, r->step, path, sizeof path);
-        rc = load_state(r, path);
-    }
-    TRY(comm_agree(r->world, rc));
     if (comm_rank(r->world) == r->recorder) {
         rc = folder_begin(&r->folder, r->config, r->step);
         if (rc == RL_OK && r->step > 0)
