@@ -1,5 +1,5 @@
-/* Every algorithm is a row of a table of docs/algorithms.md, whose keys are keys, and a configuration
- * in launch/configs. */
+/* Every algorithm is a row of a table of docs/algorithms.md, whose keys are keys, and a
+ * configuration in launch/configs. */
 #include <stdio.h>
 #include <string.h>
 
