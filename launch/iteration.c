@@ -154,21 +154,35 @@ done:
     return rc;
 }
 
-/* Version r->step of the weights goes to the ranks that still need it. */
+/* Learners -> ranks of other roles that work with the policy. */
+static int exchange_policy(struct run *r)
+{
+    int rc = RL_OK;
+
+    if (!r->feed)
+        return RL_OK;
+    if (run_holds(r, ROLE_LEARNER))
+        return weights_publish(r->feed, model_weights(r->policy), r->step);
+    if (!run_has_policy(r, comm_rank(r->world)))
+        return RL_OK;
+    TRY(weights_receive(r->feed, model_weights(r->policy), r->step));
+    model_changed(r->policy);
+done:
+    return rc;
+}
+
+/* Version r->step of the weights, and of the models that follow them, goes to the ranks that still
+ * need it: nobody samples rows of a file, but the reference reads them. */
 static int exchange_weights(struct run *r)
 {
-    bool wanted = (run_rolls(r) && r->step < r->config->steps) || evaluation_due(r);
+    bool trained = r->step < r->config->steps, evaluated = evaluation_due(r);
     double t = clock_now();
     int rank = comm_rank(r->world), rc = RL_OK;
 
-    if (!wanted)
+    if (!trained && !evaluated)
         return RL_OK;
-    if (r->feed && run_holds(r, ROLE_LEARNER))
-        TRY(weights_publish(r->feed, model_weights(r->policy), r->step));
-    if (r->feed && run_has_policy(r, rank) && !run_holds(r, ROLE_LEARNER)) {
-        TRY(weights_receive(r->feed, model_weights(r->policy), r->step));
-        model_changed(r->policy);
-    }
+    if (run_rolls(r) || evaluated)
+        TRY(exchange_policy(r));
     TRY(follower_exchange(&r->judge_mean, &r->placement, rank, r->step));
     TRY(follower_exchange(&r->reference_copy, &r->placement, rank, r->step));
     r->spans[SPAN_WEIGHT_SYNC] += clock_now() - t;

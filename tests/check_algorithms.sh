@@ -107,6 +107,18 @@ for keys in "osp.judge=ema osp.decay=0.5 ref.update=every ref.every=2" \
     resumed "osp $keys: resumed on 4 ranks"
 done
 
+# A reference that follows the policy, on a rank of its own, when nobody samples.
+for keys in "ref.update=every ref.every=2" "ref.update=ema ref.decay=0.5 model_init=random"; do
+    [ -z "${ALGORITHMS:-}" ] || break
+    config=launch/configs/dpo.cfg
+    short="steps=4 eval_every=0 checkpoint_every=0 prompts_per_step=5 $keys"
+    rm -rf "$WORK/one"
+    ok "dpo $keys: one rank" run 1 "$config" $short output="$WORK/one"
+    another "dpo $keys: roles apart" 2 \
+        'ranks=({count=1;roles=["refmodel"];},{count=1;roles=["learner"];})'
+    resumed "dpo $keys: resumed on 4 ranks"
+done
+
 # A trained orchestrator's weights by prompt: in the score, in RACO's weights, where prompts are
 # sampled again and where batches wait; and the mistakes that are made with one.
 orchestrated() {
