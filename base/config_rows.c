@@ -17,7 +17,7 @@ const struct row config_rows[] = {
     WORD("model", model, "", NULL, ROW_FIXED,
          "the model to train: a Hugging Face folder, a checkpoint or a run folder"),
     WORD("model_init", model_init, "load", "load random", ROW_FIXED,
-         "load its weights, or random ones (config.json and tokenizer.json are enough)"),
+         "load its weights, or random ones (.json files are enough), also as refmodel, critic"),
     { "refmodel", ROW_STRING, AT(refmodel), "", 0, 0, NULL, ROW_FIXED,
       "the frozen reference model", "model" },
     { "source", ROW_STRING, AT(source), "", 0, 0, "prompts pairs", ROW_FIXED,

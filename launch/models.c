@@ -286,7 +286,7 @@ static void list_skipped(const struct source *s, const char *skip[6])
     skip[n] = NULL;
 }
 
-void source_start_scores(const struct source *s, struct model *m)
+static void start_scores(const struct source *s, struct model *m)
 {
     model_randomize_scores(m, s->heads.seed, s->heads.random ? 1 / sqrt(s->shape.C + 1.0) : 0);
 }
@@ -305,7 +305,7 @@ static int load(const struct source *s, struct model *m)
         return rl_error(RL_ENOFIT, "no memory for the list of %d arrays", n);
     n = list_arrays(s, m, list);
     list_skipped(s, skip);
-    source_start_scores(s, m);
+    start_scores(s, m);
     if (s->is_checkpoint) {
         TRY(checkpoint_open(&c, s->path));
         TRY(checkpoint_load_arrays(c, s->path, "weights", list, n, skip, model_weights(m)));
@@ -317,6 +317,12 @@ done:
     checkpoint_close(c);
     free(list);
     return rc;
+}
+
+static void make_up(const struct source *s, struct model *m)
+{
+    model_randomize(m, s->seed, 0.02);
+    start_scores(s, m);
 }
 
 /* Elements of all arrays in the files. */
@@ -342,18 +348,32 @@ done:
     return rc;
 }
 
-int source_model(struct model **m, const struct source *s, struct compute *compute)
+/* Before any memory is taken; names of tensors come later. */
+static int check_size(const struct source *s)
 {
     size_t there, asked = model_size(&s->shape);
     int rc = RL_OK;
 
-    *m = NULL;
     TRY(count_elements(s, &there));
-    if (asked / 2 > there) /* before any memory is taken; names of tensors come later */
-        return rl_error(RL_EINVAL, "%s: config.json describes %zu weights, but the files hold %zu",
-                        s->path, asked, there);
+    if (asked / 2 > there)
+        rc = rl_error(RL_EINVAL, "%s: config.json describes %zu weights, but the files hold %zu",
+                      s->path, asked, there);
+done:
+    return rc;
+}
+
+int source_model(struct model **m, const struct source *s, struct compute *compute)
+{
+    int rc = RL_OK;
+
+    *m = NULL;
+    if (!s->random)
+        TRY(check_size(s));
     TRY(model_create(m, &s->shape, compute));
-    TRY(load(s, *m));
+    if (s->random)
+        make_up(s, *m);
+    else
+        TRY(load(s, *m));
 done:
     if (rc != RL_OK) {
         model_destroy(*m);

@@ -43,6 +43,8 @@ struct source {
     struct model_shape shape;    /* of source_model */
     struct heads heads;          /* and how its score head starts */
     struct heads stored;         /* what the files hold */
+    bool random;                 /* source_model makes weights up, by counter of */
+    uint64_t seed;               /* this; the files need none */
     double temperature;          /* of a checkpoint of a reward model's training; 0: none */
     struct tokenizer *tokenizer; /* NULL: the folder has none */
     int bos;                     /* -1: none */
@@ -55,10 +57,6 @@ void source_close(struct source *s);                             /* fine on a ze
 /* The model with its weights; *m is NULL on error.  RL_EINVAL names the tensor that is missing or
  * of another shape than config.json says.  The caller destroys it. */
 int source_model(struct model **m, const struct source *s, struct compute *compute);
-
-/* The score head of a model whose other weights come from elsewhere, as source_model starts it when
- * the files have none. */
-void source_start_scores(const struct source *s, struct model *m);
 /* From here on the source is a model with these heads: its shape, what source_model makes and its
  * config.json, so that checkpoints and exports say what they hold.  RL_EINVAL: a vocabulary head
  * that the files do not have. */

@@ -13,37 +13,13 @@
 
 /* ---- models */
 
-/* Learners read the weights (or make them up); an actor that is no learner gets them through the
+/* Learners have the weights to begin with; an actor that is no learner gets them through the
  * feed. */
 static int open_policy(struct run *r)
 {
-    bool random = strcmp(r->config->model_init, "random") == 0;
-    int rc = RL_OK;
-
-    if (run_holds(r, ROLE_LEARNER) && !random)
+    if (run_holds(r, ROLE_LEARNER))
         return source_model(&r->policy, &r->inputs.policy, r->compute);
-    TRY(model_create(&r->policy, &r->inputs.policy.shape, r->compute));
-    if (random) {
-        model_randomize(r->policy, (uint64_t)r->config->seed, 0.02);
-        source_start_scores(&r->inputs.policy, r->policy);
-    }
-done:
-    return rc;
-}
-
-/* A random policy's critic starts from the same trunk. */
-static int open_critic(struct run *r)
-{
-    int rc = RL_OK;
-
-    if (strcmp(r->config->model_init, "random") != 0 ||
-        strcmp(r->config->ppo.critic, "own") != 0)
-        return source_model(&r->critic, &r->inputs.critic, r->compute);
-    TRY(model_create(&r->critic, &r->inputs.critic.shape, r->compute));
-    model_randomize(r->critic, (uint64_t)r->config->seed, 0.02);
-    source_start_scores(&r->inputs.critic, r->critic);
-done:
-    return rc;
+    return model_create(&r->policy, &r->inputs.policy.shape, r->compute);
 }
 
 static int open_models(struct run *r)
@@ -61,7 +37,7 @@ static int open_models(struct run *r)
     if (run_holds(r, ROLE_REWARD) && inputs_judge_frozen(&r->inputs) && !r->reference)
         TRY(source_model(&r->judge_frozen, &r->inputs.reference, r->compute));
     if (run_holds(r, ROLE_LEARNER) && r->inputs.has_critic)
-        TRY(open_critic(r));
+        TRY(source_model(&r->critic, &r->inputs.critic, r->compute));
     if (run_holds(r, ROLE_REWARD))
         TRY(reward_models_open(&r->reward_models, &r->inputs.rewards, r->config, r->compute));
     if (run_holds(r, ROLE_REWARD) && r->config->orchestrator.model)

@@ -256,11 +256,10 @@ done:
     return rc;
 }
 
-/* Records start from the reference when the model is the reference and was read, not made up. */
+/* Records start from the reference when that is the model. */
 static bool starts_from_reference(const struct config *c)
 {
-    return c->model_init && strcmp(c->model_init, "load") == 0 && c->refmodel && c->model &&
-           strcmp(c->refmodel, c->model) == 0;
+    return c->refmodel && c->model && strcmp(c->refmodel, c->model) == 0;
 }
 
 int pairs_check_start(struct learner *ln, const struct pairs *p, const struct batch *b,
