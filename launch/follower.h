@@ -3,7 +3,9 @@
  * the ranks of the role that uses it get it as actors get the policy.
  *
  *   every   a copy of the policy each `every` steps        ema   w = decay w + (1 - decay) policy
- */
+ *
+ * A batch meets the follower as it was when the batch was sampled, after max(0, step - max_lag)
+ * updates of the policy (docs/iteration.md). */
 #ifndef LAUNCH_FOLLOWER_H
 #define LAUNCH_FOLLOWER_H
 

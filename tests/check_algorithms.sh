@@ -96,7 +96,8 @@ END
 for keys in "osp.judge=ema osp.decay=0.5 ref.update=every ref.every=2" \
     "prompts=$WORK/sft.jsonl osp.baseline=text osp.pairs=adjacent" \
     "osp.judge=frozen max_lag=1 osp.pairs=best_worst osp.average=probability" \
-    "osp.judge=ema ref.update=ema ref.decay=0.5 max_lag=1 osp.link=affine osp.strength=affine"; do
+    "osp.judge=ema ref.update=ema ref.decay=0.5 max_lag=1 osp.link=affine osp.strength=affine" \
+    "model_init=random osp.judge=ema ref.update=every ref.every=2 max_lag=1"; do
     [ -z "${ALGORITHMS:-}" ] || break
     config=launch/configs/osp.cfg
     short="steps=4 eval_every=0 checkpoint_every=0 prompts_per_step=5 max_new=12 log_samples=20

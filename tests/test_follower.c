@@ -96,6 +96,25 @@ static void test_random_weights_need_no_files(void **state)
     assert_true(starts_as_the_policy(more));
 }
 
+/* The judge begins as the policy too, whether it is a mean of it or the reference. */
+static void test_a_judge_starts_as_the_model_does(void **state)
+{
+    static const char osp[] = "algorithm=osp rewards=() osp.gate=false "
+                              "model_init=random ";
+    static const char *const kinds[] = { "osp.judge=ema", "osp.judge=frozen" };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct run r;
+        char more[256];
+
+        snprintf(more, sizeof more, "%s%s", osp, kinds[i]);
+        start_run(&r, more);
+        assert_true(same(r.policy, i == 0 ? r.judge_mean.model : r.reference));
+        end_run(&r);
+    }
+}
+
 /* ---- how it moves */
 
 static void test_a_mean_takes_its_share_of_each_step(void **state)
@@ -182,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_a_reference_starts_as_the_model_does),
         cmocka_unit_test(test_another_reference_is_read),
         cmocka_unit_test(test_random_weights_need_no_files),
+        cmocka_unit_test(test_a_judge_starts_as_the_model_does),
         cmocka_unit_test(test_a_mean_takes_its_share_of_each_step),
         cmocka_unit_test(test_a_batch_meets_the_reference_of_the_version_that_sampled_it),
         cmocka_unit_test(test_copies_are_of_multiples_of_every),
