@@ -45,8 +45,7 @@ struct model_shape {
 #define MODEL_SCORES_KEY "rankwise_scores"
 #define MODEL_SCORES     4096           /* most outputs */
 
-/* A family is a row: its name in config.json and how to read that file.  families[] ends with
- * NULL. */
+/* A family is a row of families[] (shape.c): its name in config.json and how to read that file. */
 struct family {
     const char *model_type;                 /* "llama" */
     const char *class_name;                 /* "Llama", of "LlamaForCausalLM" */
@@ -54,7 +53,6 @@ struct family {
      * is missing, of the wrong type or not supported. */
     int (*read)(struct model_shape *shape, const struct json *config, const char *path);
 };
-extern const struct family families[];
 const struct family *family_find(const char *model_type);   /* NULL: none of that name */
 
 /* Read a parsed config.json; `path` is for messages. */

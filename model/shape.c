@@ -12,7 +12,7 @@
 
 #include "model/model_internal.h"
 
-const struct family families[] = {
+static const struct family families[] = {
     { "llama", "Llama", llama_read },
     { NULL, NULL, NULL },
 };

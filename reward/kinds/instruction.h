@@ -56,7 +56,6 @@ enum verdict check_capital_words(struct check *c);
 enum verdict check_english_capital(struct check *c);
 enum verdict check_english_lowercase(struct check *c);
 enum verdict check_language(struct check *c);
-int64_t count_sentences(struct span a);
 
 /* ---- instruction_form.c: paragraphs, lists, titles, beginnings and ends */
 enum verdict check_paragraphs(struct check *c);

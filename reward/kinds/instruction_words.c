@@ -217,7 +217,7 @@ static bool ends_here(struct span a, size_t at, uint32_t end, size_t behind)
     return end > 0x3000 || next == 0 || unicode_is_space(next);
 }
 
-int64_t count_sentences(struct span a)
+static int64_t count_sentences(struct span a)
 {
     int64_t sentences = 0;
     bool words = false;                 /* since the last end */
