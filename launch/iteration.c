@@ -214,8 +214,20 @@ static void begin_step(struct run *r)
     comm_set_step(r->world, r->step);
 }
 
-/* Responses of the weights at the start, which no step trains on: the learners look at their
- * scores. */
+/* The q-th batch of responses that no step trains on: the learners look at its scores. */
+static int look(struct run *r, int64_t q)
+{
+    struct batch *b = ring_batch(&r->train, ROLE_LEARNER, q);
+    int rc = RL_OK;
+
+    TRY(comm_agree(r->team, ring_collect(r, &r->train, q)));
+    TRY(scores_observed(r, b));
+    TRY(learner_observe(r->learner, b));
+done:
+    return rc;
+}
+
+/* Responses of the weights at the start. */
 static int observe(struct run *r)
 {
     int64_t rows = (int64_t)r->train.P * r->train.k, wanted = r->inputs.wants.reference_rows;
@@ -223,11 +235,8 @@ static int observe(struct run *r)
 
     for (int64_t q = 0; q * rows < wanted; q++) {
         rc = ring_roll(r, &r->train, q, PURPOSE_REFERENCE);
-        if (run_holds(r, ROLE_LEARNER)) {
-            rc = comm_agree(r->team, status_worse(rc, ring_collect(r, &r->train, q)));
-            if (rc == RL_OK)
-                rc = learner_observe(r->learner, ring_batch(&r->train, ROLE_LEARNER, q));
-        }
+        if (run_holds(r, ROLE_LEARNER))
+            rc = status_worse(rc, look(r, q));
         TRY(comm_agree(r->world, rc));
     }
 done:

@@ -1,6 +1,7 @@
-/* Scores from outside, on record in scores.jsonl: written with every step before the weights change
- * and handed back to the ranks that score when the run goes on from an older checkpoint.  So no
- * response of a step on record is scored twice, and the step repeats its bits. */
+/* Scores from outside, on record in scores.jsonl: written with every step before the weights
+ * change, and with every batch observed before the first; handed back to the ranks that score when
+ * the run goes on from an older checkpoint.  So no response on record is scored twice, and what is
+ * done again repeats its bits. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,24 +10,6 @@
 #include "base/status.h"
 #include "launch/run.h"
 #include "reward/record.h"
-
-/* The step's line from the shares of all learners; on the recorder. */
-static int gather_line(struct run *r, const struct batch *b, struct text *line)
-{
-    struct text mine = { 0 }, all = { 0 };
-    int rc = RL_OK;
-
-    if (b->N > 0 && b->group > 0)
-        text_adds(&mine, ",");
-    record_rows(r->config, b, &mine);
-    TRY(comm_gather_text(r->team, mine.data, mine.size, &all, 0, PHASE_STATS));
-    if (comm_rank(r->team) == 0)
-        record_line(r->config, b->step, "rows", all.data, all.size, line);
-done:
-    text_free(&mine);
-    text_free(&all);
-    return rc;
-}
 
 /* On the recorder.  A line that is on record is not written again. */
 static int append_line(struct run *r, const struct text *line)
@@ -40,41 +23,63 @@ static int append_line(struct run *r, const struct text *line)
     return RL_OK;
 }
 
-int scores_record(struct run *r, const struct batch *b)
+/* The shares of all ranks of `group` become a line; the recorder is its rank `root`. */
+static int add_line(struct run *r, struct comm *group, int root, const struct text *mine,
+                    int64_t step, enum record_of of)
 {
-    struct text line = { 0 };
+    enum phase phase = of == RECORD_REPLACED ? PHASE_REWARD : PHASE_STATS;
+    struct text all = { 0 }, line = { 0 };
     int rc = RL_OK;
+
+    TRY(comm_gather_text(group, mine->data, mine->size, &all, root, phase));
+    if (comm_rank(group) == root) {
+        record_line(r->config, step, of, &all, &line);
+        rc = append_line(r, &line);
+    }
+done:
+    text_free(&all);
+    text_free(&line);
+    return comm_agree(group, rc);
+}
+
+/* A whole batch; by the learners. */
+static int add_batch(struct run *r, const struct batch *b, int64_t step, enum record_of of)
+{
+    struct text mine = { 0 };
+    int rc;
 
     if (!run_rolls(r) || record_columns(r->config) == 0)
         return RL_OK;
-    TRY(gather_line(r, b, &line));
-    if (comm_rank(r->team) == 0)
-        rc = append_line(r, &line);
-done:
-    text_free(&line);
-    return comm_agree(r->team, rc);
+    for (int g = 0; g < b->groups; g++)
+        record_group(r->config, b, g, of, b->step, &mine);
+    rc = add_line(r, r->team, 0, &mine, step, of);
+    text_free(&mine);
+    return rc;
+}
+
+int scores_record(struct run *r, const struct batch *b)
+{
+    return add_batch(r, b, b->step, RECORD_ROWS);
+}
+
+int scores_observed(struct run *r, const struct batch *b)
+{
+    return add_batch(r, b, 0, RECORD_OBSERVED);
 }
 
 int scores_replaced(struct run *r, const struct batch *b, int64_t step, int round)
 {
-    struct text mine = { 0 }, all = { 0 }, line = { 0 };
-    int rc = RL_OK;
+    struct text mine = { 0 };
+    int rc;
 
     if (record_columns(r->config) == 0)
         return RL_OK;
     for (int g = 0; b && b->status == RL_OK && g < b->groups; g++)
         if (r->resample.flags[b->group + g] > 0)
-            record_replaced(r->config, b, g, round, &mine);
-    TRY(comm_gather_text(r->world, mine.data, mine.size, &all, r->recorder, PHASE_REWARD));
-    if (comm_rank(r->world) == r->recorder) {
-        record_line(r->config, step, "replaced", all.data, all.size - 1, &line);
-        rc = append_line(r, &line);
-    }
-done:
+            record_group(r->config, b, g, RECORD_REPLACED, round, &mine);
+    rc = add_line(r, r->world, r->recorder, &mine, step, RECORD_REPLACED);
     text_free(&mine);
-    text_free(&all);
-    text_free(&line);
-    return comm_agree(r->world, rc);
+    return rc;
 }
 
 /* The recorder's lines to every rank. */

@@ -47,23 +47,16 @@ static void add_row(const struct config *c, const struct batch *b, int n, struct
         }
 }
 
-void record_rows(const struct config *c, const struct batch *b, struct text *out)
+void record_group(const struct config *c, const struct batch *b, int g, enum record_of of,
+                  int64_t n, struct text *out)
 {
-    for (int n = 0; n < b->N; n++) {
-        text_adds(out, n ? ",[" : "[");
-        add_row(c, b, n, out);
-        text_adds(out, "]");
-    }
-}
+    int64_t first = (n * b->P + b->group) * b->k;
 
-void record_replaced(const struct config *c, const struct batch *b, int g, int round,
-                     struct text *out)
-{
-    int64_t number = ((int64_t)round * b->P + b->group) * b->k;
-
-    for (int n = g * b->k; n < (g + 1) * b->k; n++) {
-        text_addf(out, "[%lld,", (long long)(number + n));
-        add_row(c, b, n, out);
+    for (int row = g * b->k; row < (g + 1) * b->k; row++) {
+        text_adds(out, "[");
+        if (of != RECORD_ROWS)
+            text_addf(out, "%lld,", (long long)(first + row));
+        add_row(c, b, row, out);
         text_adds(out, "],");
     }
 }
@@ -82,22 +75,26 @@ static void add_names(const struct config *c, struct text *out)
     text_adds(out, "]");
 }
 
-void record_line(const struct config *c, int64_t step, const char *name, const char *rows,
-                 size_t bytes, struct text *out)
+/* By enum record_of. */
+static const char *const names_of[] = { "rows", "replaced", "observed", NULL };
+
+void record_line(const struct config *c, int64_t step, enum record_of of, const struct text *rows,
+                 struct text *out)
 {
     text_addf(out, "{\"step\":%lld,\"rewards\":", (long long)step + 1);
     add_names(c, out);
-    text_addf(out, ",\"%s\":[", name);
-    text_add(out, rows, bytes);
+    text_addf(out, ",\"%s\":[", names_of[of]);
+    text_add(out, rows->data, rows->size ? rows->size - 1 : 0);     /* without the last "," */
     text_adds(out, "]}\n");
 }
 
 /* ---- reading */
 
 struct step {                   /* a line */
+    enum record_of of;
     int64_t step;               /* from 0 */
     int rows;
-    int64_t *number;            /* (rows) of rows that were replaced; else NULL: 0, 1, ... */
+    int64_t *number;            /* (rows); of RECORD_ROWS NULL: 0, 1, ... */
     uint64_t *hash;             /* (rows) */
     double *score;              /* (rows, columns) */
 };
@@ -181,12 +178,14 @@ static struct step *step_add(struct record *record)
 
 static int read_line(struct record *record, const struct json *line)
 {
-    const struct json *replaced = json_get(line, "replaced");
-    const struct json *rows = replaced ? replaced : json_get(line, "rows");
-    size_t n = json_size(rows);
+    const struct json *rows = NULL;
     struct step *s;
-    int rc = RL_OK;
+    size_t n;
+    int of = -1, rc = RL_OK;
 
+    while (!rows && names_of[++of])
+        rows = json_get(line, names_of[of]);
+    n = json_size(rows);
     if (json_int(json_get(line, "step"), 0) < 1 || !json_is_array(rows))
         return RL_EINVAL;
     if (!same_names(record, line))
@@ -194,12 +193,13 @@ static int read_line(struct record *record, const struct json *line)
     s = step_add(record);
     if (!s)
         return RL_ENOFIT;
+    s->of = of;
     s->step = json_int(json_get(line, "step"), 0) - 1;
     s->rows = (int)n;
     s->hash = malloc((n + 1) * sizeof *s->hash);
     s->score = malloc((n * (size_t)record->columns + 1) * sizeof *s->score);
-    s->number = replaced ? malloc((n + 1) * sizeof *s->number) : NULL;
-    if (!s->hash || !s->score || (replaced && !s->number))
+    s->number = of != RECORD_ROWS ? malloc((n + 1) * sizeof *s->number) : NULL;
+    if (!s->hash || !s->score || (of != RECORD_ROWS && !s->number))
         return RL_ENOFIT;
     for (size_t i = 0; i < n; i++)
         TRY(read_row(s, json_at(rows, i), (int)i, record->columns));
@@ -248,32 +248,35 @@ static int find_row(const struct step *s, int64_t number)
     return s->number || s->rows == 0 ? -1 : (int)(number % s->rows);
 }
 
-/* The newest line of the step that has the row: first of those of rows that were replaced. */
-static const struct step *find_line(const struct record *record, int64_t step, int64_t number,
-                                    uint64_t hash, bool replaced, int *row)
+/* The newest line of the step that has the row; of two with a step's rows the later counts. */
+static const struct step *find_line(const struct record *record, enum record_of of, int64_t step,
+                                    int64_t number, uint64_t hash, int *row)
 {
     for (int k = record->count; k-- > 0;) {
         const struct step *s = &record->steps[k];
-        if (s->step != step || (s->number != NULL) != replaced)
+        if (s->step != step || s->of != of)
             continue;
         *row = find_row(s, number);
         if (*row >= 0 && s->hash[*row] == hash)
             return s;
-        if (!replaced)
-            break;                      /* of two, the later counts */
+        if (of == RECORD_ROWS)
+            break;
     }
-    return replaced ? find_line(record, step, number, hash, false, row) : NULL;
+    return NULL;
 }
 
-bool record_find(const struct record *record, int64_t step, int64_t number, uint64_t hash, int i,
-                 double *score)
+bool record_find(const struct record *record, enum record_of of, int64_t step, int64_t number,
+                 uint64_t hash, int i, double *score)
 {
     const struct step *s;
     int column = 0, row;
 
     for (int r = 0; r < i; r++)
         column += is_outside(&record->config->rewards[r]);
-    s = find_line(record, step, number, hash, true, &row);
+    if (of == RECORD_OBSERVED)
+        s = find_line(record, of, step, number, hash, &row);
+    else if (!(s = find_line(record, RECORD_REPLACED, step, number, hash, &row)))
+        s = find_line(record, RECORD_ROWS, step, number, hash, &row);
     if (s)
         *score = s->score[(size_t)row * (size_t)record->columns + (size_t)column];
     return s != NULL;

@@ -329,15 +329,26 @@ static double *score_at(const struct batch *b, int n, int i)
     return &b->reward[(size_t)n * (size_t)b->R + (size_t)i];
 }
 
+/* The score on record of row n.  Batches of responses before the first step are numbered by
+ * b->step. */
+static bool on_record(const struct reward *reward, const struct batch *b, int n, int i,
+                      enum purpose purpose)
+{
+    bool observed = purpose == PURPOSE_REFERENCE;
+    int64_t number = ((observed ? b->step * b->P : 0) + b->group) * b->k + n;
+
+    return reward->record && purpose != PURPOSE_EVAL && reward->sources[i].kind->outside &&
+           record_find(reward->record, observed ? RECORD_OBSERVED : RECORD_ROWS,
+                       observed ? 0 : b->step, number, record_hash(b, n), i, score_at(b, n, i));
+}
+
 /* Scores on record go into the column; the other rows are to be asked.  Returns how many. */
 static int replay(struct reward *reward, struct batch *b, int i, enum purpose purpose)
 {
-    bool recorded = reward->record && purpose == PURPOSE_SAMPLE && reward->sources[i].kind->outside;
     int asked = 0;
 
     for (int n = 0; n < b->N; n++) {
-        if (recorded && record_find(reward->record, b->step, (int64_t)b->group * b->k + n,
-                                    record_hash(b, n), i, score_at(b, n, i)))
+        if (on_record(reward, b, n, i, purpose))
             continue;
         reward->asked[asked] = reward->rows[n];
         reward->row_of[asked++] = n;

@@ -90,8 +90,8 @@ struct reward_parts {
 int reward_create(struct reward **reward, const struct reward_parts *parts);
 void reward_destroy(struct reward *reward);             /* NULL is fine */
 
-/* Scores of training steps that are on record (lines of record.h): reward_fill takes them and asks
- * nobody, as long as the response is the same. */
+/* Scores that are on record (lines of record.h): reward_fill takes them and asks nobody, as long as
+ * the response is the same. */
 int reward_replay(struct reward *reward, const char *lines, size_t bytes);
 
 /* Fill b->reward (N,R) with unweighted scores, and b->mix (N,R) where there is an orchestrator, but

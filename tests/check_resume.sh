@@ -152,6 +152,26 @@ for lag in 0 1; do
         fail "sampled again, lag $lag: nothing is on record twice"
 done
 
+# Responses observed before the first step set the scale of all scores: killed before there is a
+# checkpoint, the run observes the same.
+keys="steps=6 eval_every=0 checkpoint_every=0 prompts_per_step=9 max_new=12 samples_per_prompt=4
+    ppo.reward_norm=reference ppo.reward_rows=90"
+out="$WORK/observed"
+plain="rewards=({kind=\"process\"; command=\"sh $WORK/dice\";})"
+ok "observed: six steps" run 2 launch/configs/rloo.cfg $keys "$plain" output="$out"
+hashes "$out" > "$WORK/observed-before"
+cp "$out/scores.jsonl" "$WORK/observed-scores"
+[ "$(grep -c '"observed"' "$out/scores.jsonl")" -eq 3 ] &&
+    pass "observed: three batches are on record" ||
+    fail "observed: three batches are on record" "$(grep -c observed "$out/scores.jsonl")"
+rm -f "$out"/checkpoints/*
+ok "observed: all of it again, roles apart" run 3 launch/configs/rloo.cfg $keys "$plain" \
+    "$apart" output="$out"
+[ "$(hashes "$out")" = "$(cat "$WORK/observed-before")" ] && pass "observed: to the bit" ||
+    fail "observed: to the bit"
+cmp -s "$out/scores.jsonl" "$WORK/observed-scores" && pass "observed: nothing is on record twice" ||
+    fail "observed: nothing is on record twice"
+
 # Steps of several passes (epochs, mini-batches, a critic, running means) and of several gradients:
 # a kill in the middle of one loses that step only.
 ppo="ppo.epochs=2 ppo.minibatches=3 ppo.kl_control=adaptive ppo.reward_norm=running"

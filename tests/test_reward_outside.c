@@ -504,8 +504,9 @@ static void record_of(struct setting *s, struct text *line)
 
     for (int n = 0; n < 4; n++)
         text_addf(&rows, "[\"%016x\",%d],", n, -n);
-    record_rows(&s->config, &s->b, &rows);
-    record_line(&s->config, s->b.step, "rows", rows.data, rows.size, line);
+    for (int g = 0; g < s->b.groups; g++)
+        record_group(&s->config, &s->b, g, RECORD_ROWS, 0, &rows);
+    record_line(&s->config, s->b.step, RECORD_ROWS, &rows, line);
     text_free(&rows);
 }
 
@@ -551,9 +552,9 @@ static void test_rounds_are_on_record(void **state)
     assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
     for (int n = 0; n < 4; n++)
         s.b.reward[2 * n + 1] = 0.25 * n;
-    record_replaced(&s.config, &s.b, 0, 1, &rows);      /* of round 1: rows 12 .. 15 */
+    record_group(&s.config, &s.b, 0, RECORD_REPLACED, 1, &rows);    /* of round 1: rows 12 .. 15 */
     assert_non_null(strstr(rows.data, "[12,\""));
-    record_line(&s.config, s.b.step, "replaced", rows.data, rows.size - 1, &line);
+    record_line(&s.config, s.b.step, RECORD_REPLACED, &rows, &line);
     for (int n = 0; n < 4; n++)
         s.b.reward[2 * n + 1] = 0.5 * n;
     record_of(&s, &line);
@@ -569,6 +570,42 @@ static void test_rounds_are_on_record(void **state)
     text_free(&line);
 }
 
+/* The third batch before the first step: its scores are neither those of step 0 nor of step 2. */
+static void test_observed_rows_are_on_record(void **state)
+{
+    struct setting s;
+    struct text rows = {0}, lines = {0};
+
+    (void)state;
+    setting_open(&s, "plain");
+    s.b.step = 2;
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_REFERENCE));
+    for (int n = 0; n < 4; n++)
+        s.b.reward[2 * n + 1] = 0.25 * n;
+    for (int g = 0; g < 2; g++)
+        record_group(&s.config, &s.b, g, RECORD_OBSERVED, s.b.step, &rows);
+    assert_non_null(strstr(rows.data, "[20,\""));       /* (2 x 4 + 2) x 2 */
+    record_line(&s.config, 0, RECORD_OBSERVED, &rows, &lines);
+    for (int n = 0; n < 4; n++)
+        s.b.reward[2 * n + 1] = 0.5 * n;
+    record_of(&s, &lines);
+    assert_ok(reward_replay(s.reward, lines.data, lines.size));
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_REFERENCE));
+    for (int n = 0; n < 4; n++)
+        assert_true(s.b.reward[2 * n + 1] == 0.25 * n);
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    for (int n = 0; n < 4; n++)
+        assert_true(s.b.reward[2 * n + 1] == 0.5 * n);
+    s.b.step = 0;                               /* the same responses: they are asked */
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    assert_true(s.b.reward[1] == 3);
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_REFERENCE));
+    assert_true(s.b.reward[1] == 3);
+    setting_close(&s);
+    text_free(&rows);
+    text_free(&lines);
+}
+
 static void test_records_are_read_or_refused(void **state)
 {
     struct setting s;
@@ -582,10 +619,10 @@ static void test_records_are_read_or_refused(void **state)
                       "{\"step\":2,\"rewards\":[\"p\"],\"rows\":[[\"0000000000000001\",1]]}\n"
                       "{\"step\":2,\"rewards\":[\"p\"],\"rows\":[[\"00000000000000aF\",0.25]]}\n");
     assert_ok(record_read(&record, &s.config, lines.data, lines.size));
-    assert_false(record_find(record, 0, 0, 1, 1, &score));
-    assert_false(record_find(record, 1, 0, 1, 1, &score));
-    assert_false(record_find(record, 0, 1, 0xaf, 1, &score));
-    assert_true(record_find(record, 1, 0, 0xaf, 1, &score) && score == 0.25);
+    assert_false(record_find(record, RECORD_ROWS, 0, 0, 1, 1, &score));
+    assert_false(record_find(record, RECORD_ROWS, 1, 0, 1, 1, &score));
+    assert_false(record_find(record, RECORD_ROWS, 0, 1, 0xaf, 1, &score));
+    assert_true(record_find(record, RECORD_ROWS, 1, 0, 0xaf, 1, &score) && score == 0.25);
     record_free(record);
     text_adds(&lines, "{\"step\":3,\"rewards\":[\"p\"],\"rows\":[[\"xyz\",1]]}\n");
     status_hold(true);
@@ -622,6 +659,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_missing_scores_are_skipped_or_an_error),
         cmocka_unit_test(test_scores_on_record_are_not_asked_again),
         cmocka_unit_test(test_rounds_are_on_record),
+        cmocka_unit_test(test_observed_rows_are_on_record),
         cmocka_unit_test(test_records_are_read_or_refused),
     };
 
