@@ -125,7 +125,7 @@ int record_samples(struct run *r, const struct batch *b);
 /* ---- scores.c: scores from outside on record, in scores.jsonl
  * Those of a step about to be trained.  Collective over the learners. */
 int scores_record(struct run *r, const struct batch *b);
-/* Those of a batch observed before the first step, the b->step-th.  Collective over the learners. */
+/* Those of the b->step-th batch observed before the first step.  Collective over the learners. */
 int scores_observed(struct run *r, const struct batch *b);
 /* Those of the groups that r->resample flags, before round `round` + 1 replaces them; b: the
  * rewards' batch, NULL on other ranks.  Collective over world. */
