@@ -47,7 +47,10 @@ $(BUILD)/%.o: %.c
 
 # A test links the folders named in FOLDERS_<test> (default: all), so that it shows who needs whom.
 FOLDERS_test_base       = base
+FOLDERS_test_numbers    = base
+FOLDERS_test_json       = base
 FOLDERS_test_config     = base
+FOLDERS_test_config_mistakes = base
 FOLDERS_test_compute    = compute base
 FOLDERS_test_pool       = compute base
 FOLDERS_test_compute_math = compute base
@@ -55,6 +58,7 @@ FOLDERS_test_compute_slope = compute base
 FOLDERS_test_data       = data base
 FOLDERS_test_prompts    = data base
 FOLDERS_test_records    = data base
+FOLDERS_test_records_refused = data base
 FOLDERS_test_tokenizer  = data base
 FOLDERS_test_tokenizer_files = data base
 FOLDERS_test_comm       = comm data compute base
@@ -82,8 +86,10 @@ FOLDERS_test_refmodel   = refmodel actor model comm data compute base
 FOLDERS_test_algorithms = learner model comm data compute base
 FOLDERS_test_algorithm_rows = learner model comm data compute base
 FOLDERS_test_loss       = learner model comm data compute base
+FOLDERS_test_loss_lists = learner model comm data compute base
 FOLDERS_test_policy     = learner model comm data compute base
 FOLDERS_test_policy_learner = learner model comm data compute base
+FOLDERS_test_policy_steps = learner model comm data compute base
 FOLDERS_test_combine    = learner model comm data compute base
 FOLDERS_test_raco       = learner model comm data compute base
 FOLDERS_test_raco_leaves = learner model comm data compute base
@@ -99,6 +105,7 @@ FOLDERS_test_sft        = learner model comm data compute base
 FOLDERS_test_reward_model = learner model comm data compute base
 FOLDERS_test_rm_learner = learner model comm data compute base
 FOLDERS_test_preference = learner model comm data compute base
+FOLDERS_test_objectives = learner model comm data compute base
 FOLDERS_mpi_learner     = learner model comm data compute base
 
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/mpi_*.c) tests/golden.c)

@@ -66,11 +66,4 @@ static inline void assert_line(int rc, const char *words)
     status_drop();
 }
 
-static inline int hold(void **state)
-{
-    (void)state;
-    status_hold(true);
-    return 0;
-}
-
 #endif

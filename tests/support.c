@@ -87,3 +87,10 @@ const char *support_write(const char *folder, const char *name, const char *text
         fail_msg("cannot write %s", path);
     return path;
 }
+
+int support_hold(void **state)
+{
+    (void)state;
+    status_hold(true);
+    return 0;
+}

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -22,6 +23,15 @@ const char *support_folder(void);
 const char *support_path(const char *folder, const char *name);
 /* Write text to folder/name and return the path. */
 const char *support_write(const char *folder, const char *name, const char *text);
+
+/* For a group's setup: messages of mistakes are held, not printed. */
+int support_hold(void **state);
+
+#define assert_has(text, part)                                                                     \
+    do {                                                                                           \
+        if (!strstr((text), (part)))                                                               \
+            fail_msg("'%s' is not in '%s'", (part), (text));                                       \
+    } while (0)
 
 #define assert_ok(call) assert_int_equal((call), RL_OK)
 

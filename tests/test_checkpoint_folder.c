@@ -7,13 +7,6 @@
 #include "base/file.h"
 #include "checkpoints/checkpoint.h"
 
-static int hold(void **state)
-{
-    (void)state;
-    status_hold(true);
-    return 0;
-}
-
 struct place { char path[4096]; };
 static struct place place(const char *folder, const char *name)
 {
@@ -95,5 +88,5 @@ int main(void)
         cmocka_unit_test(test_pruning_keeps_the_newest),
     };
 
-    return cmocka_run_group_tests(tests, hold, NULL);
+    return cmocka_run_group_tests(tests, support_hold, NULL);
 }

@@ -294,5 +294,5 @@ int main(void)
         cmocka_unit_test(test_load_names_what_does_not_match),
     };
 
-    return cmocka_run_group_tests(tests, hold, NULL);
+    return cmocka_run_group_tests(tests, support_hold, NULL);
 }

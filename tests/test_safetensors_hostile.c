@@ -211,5 +211,5 @@ int main(void)
         cmocka_unit_test(test_mutated_headers_never_crash),
     };
 
-    return cmocka_run_group_tests(tests, hold, NULL);
+    return cmocka_run_group_tests(tests, support_hold, NULL);
 }

@@ -181,4 +181,11 @@ static inline double update(struct run *r)
     return metrics_get(r->m, "loss", -1);
 }
 
+static inline void assert_same_weights(struct run *a, struct run *b, const char *name)
+{
+    if (memcmp(model_weights(a->tiny.model), model_weights(b->tiny.model),
+               a->tiny.size * sizeof(float)) != 0)
+        fail_msg("%s: the weights differ", name);
+}
+
 #endif
