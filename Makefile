@@ -80,6 +80,7 @@ FOLDERS_test_sample     = actor model comm data compute base
 FOLDERS_test_reward     = reward model comm data compute base
 FOLDERS_test_reward_rules = reward model comm data compute base
 FOLDERS_test_reward_outside = reward model comm data compute base
+FOLDERS_test_reward_record = reward model comm data compute base
 FOLDERS_test_scorer     = reward model comm data compute base
 FOLDERS_test_mix        = reward model comm data compute base
 FOLDERS_test_refmodel   = refmodel actor model comm data compute base
@@ -113,11 +114,12 @@ define test
 $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call archives,$(or $(FOLDERS_$(1)),$(HIGH_TO_LOW)))
 	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
-$(foreach t,$(filter-out golden test_reward_outside,$(TESTS)),$(eval $(call test,$(t),)))
+$(foreach t,$(filter-out golden test_reward_outside test_reward_record,$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
 
 # Rewards from outside: what answers, and shared objects that are loaded.
 $(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))
+$(eval $(call test,test_reward_record,$(BUILD)/tests/scorer.o))
 $(BUILD)/tests/test_reward_outside: $(BUILD)/reward/example/vowels.so $(BUILD)/tests/plugin_flush.so
 $(BUILD)/%.so: %.c reward/plugin.h
 	@mkdir -p $(@D)

@@ -3,8 +3,14 @@
 #ifndef TESTS_SCORER_H
 #define TESTS_SCORER_H
 
-/* The program: `mode` says how it behaves. */
+#include "base/config.h"
+
+/* The program, which is the test itself, started as "TEST scorer MODE"; the mode says how it
+ * behaves. */
 int scorer_main(const char *mode);
+/* The path of the test, and a reward that asks the program; good until the next call. */
+const char *scorer_self(void);
+struct config_reward scorer_process(const char *mode);
 
 /* The server, in a process of its own. */
 struct scorer {

@@ -10,38 +10,19 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "reward/record.h"
 #include "reward/reward.h"
-#include "tests/letters.h"
 #include "tests/scorer.h"
 #include "tests/support.h"
 
 #define MANY 3000
 
-static char self[4000];         /* this program, which is the scorer too */
-
 static const char *beside(const char *name)
 {
     char folder[4000];
 
-    strcpy(folder, self);
+    snprintf(folder, sizeof folder, "%s", scorer_self());
     *strrchr(folder, '/') = 0;
     return support_path(folder, name);
-}
-
-/* "self scorer MODE" */
-static char *command_of(const char *mode)
-{
-    static char command[4100];
-
-    snprintf(command, sizeof command, "exec '%s' scorer %s", self, mode);
-    return command;
-}
-
-static struct config_reward process_of(const char *mode)
-{
-    return (struct config_reward){ .kind = "process", .name = "p", .command = command_of(mode),
-                                   .timeout = 20, .retries = 3, .weight = 1 };
 }
 
 static struct response texts[MANY];
@@ -175,14 +156,14 @@ static void test_objects_that_are_no_plugins_are_named(void **state)
 
 static void test_a_program_scores_one_by_one_or_all_at_once(void **state)
 {
-    struct config_reward one = process_of("plain"), all;
+    struct config_reward one = scorer_process("plain"), all;
     struct text trouble = {0};
 
     (void)state;
     score_rounds(&one, 7, 3, -1, NULL, &trouble);
     assert_lengths(0, 7);
     assert_true(trouble.size == 0);
-    all = process_of("once");
+    all = scorer_process("once");
     all.timeout = 20;
     score_rounds(&all, 7, 1, -1, NULL, &trouble);
     assert_lengths(0, 7);
@@ -192,13 +173,13 @@ static void test_a_program_scores_one_by_one_or_all_at_once(void **state)
 /* Megabytes each way: whoever writes all before it reads would wait for ever. */
 static void test_full_pipes_do_not_block(void **state)
 {
-    struct config_reward c = process_of("noise");
+    struct config_reward c = scorer_process("noise");
     struct text trouble = {0};
 
     (void)state;
     score_rounds(&c, 20, 1, -1, NULL, &trouble);
     assert_lengths(0, 20);
-    c = process_of("plain");
+    c = scorer_process("plain");
     score_rounds(&c, MANY, 1, -1, NULL, &trouble);
     assert_lengths(0, MANY);
     text_free(&trouble);
@@ -206,7 +187,7 @@ static void test_full_pipes_do_not_block(void **state)
 
 static void test_a_program_that_dies_is_started_again(void **state)
 {
-    struct config_reward c = process_of("die");
+    struct config_reward c = scorer_process("die");
     struct text trouble = {0};
 
     (void)state;
@@ -224,7 +205,7 @@ static void test_a_program_that_dies_is_started_again(void **state)
 
 static void test_a_response_that_kills_is_left_out(void **state)
 {
-    struct config_reward c = process_of("poison 2>/dev/null");
+    struct config_reward c = scorer_process("poison 2>/dev/null");
     struct text trouble = {0};
 
     (void)state;
@@ -238,7 +219,7 @@ static void test_a_response_that_kills_is_left_out(void **state)
 
 static void test_a_late_program_is_ended_and_started_again(void **state)
 {
-    struct config_reward c = process_of("sleep");
+    struct config_reward c = scorer_process("sleep");
     struct text trouble = {0};
     double t = clock_now();
 
@@ -253,13 +234,13 @@ static void test_a_late_program_is_ended_and_started_again(void **state)
 
 static void test_what_is_no_reply_is_passed_over(void **state)
 {
-    struct config_reward c = process_of("garbage");
+    struct config_reward c = scorer_process("garbage");
     struct text trouble = {0};
 
     (void)state;
     score_rounds(&c, 5, 1, -1, NULL, &trouble);
     assert_lengths(0, 5);
-    c = process_of("plain");
+    c = scorer_process("plain");
     c.command = "while read line; do echo hello; done";
     c.timeout = 0.3;
     score_rounds(&c, 2, 1, -1, NULL, &trouble);
@@ -269,7 +250,7 @@ static void test_what_is_no_reply_is_passed_over(void **state)
 
 static void test_nan_is_no_score(void **state)
 {
-    struct config_reward c = process_of("nan");
+    struct config_reward c = scorer_process("nan");
     struct text trouble = {0};
 
     (void)state;
@@ -277,7 +258,7 @@ static void test_nan_is_no_score(void **state)
     for (int i = 0; i < 4; i++)
         assert_true(isnan(scores[i]));
     assert_int_equal(trouble.size, 0);          /* each came at once: nobody waited */
-    c = process_of("big");
+    c = scorer_process("big");
     score_rounds(&c, 1, 1, -1, NULL, &trouble);
     assert_true(scores[0] == 1e19);
     text_free(&trouble);
@@ -429,212 +410,6 @@ static void test_addresses_that_are_none_are_named(void **state)
     assert_unopened(&c, "servers: missing");
 }
 
-/* ---- batches, failures and records */
-
-static void batch_make(struct batch *b, struct memory *m, int R)
-{
-    memset(b, 0, sizeof *b);
-    memory_count(m);
-    batch_layout(b, m, 4, 100, R);
-    assert_ok(memory_open(m));
-    batch_layout(b, m, 4, 100, R);
-    b->step = 11, b->P = 4, b->k = 2, b->group = 2, b->groups = 2, b->N = 4;
-    for (int n = 0; n < 4; n++) {
-        for (int i = 0; i < 3 + n; i++)
-            b->tokens[b->T++] = 2 + (n + i) % 4;
-        b->prompt_len[n] = 1;
-        b->finish[n] = FINISH_EOS;
-        b->start[n + 1] = b->T;
-    }
-    b->filled = COL_TOKENS;
-}
-
-struct setting {
-    struct config_reward rewards[2];
-    struct config config;
-    struct tokenizer *tokenizer;
-    struct reward *reward;
-    struct memory memory;
-    struct batch b;
-};
-
-/* A reward of ours and one from outside. */
-static void setting_open(struct setting *s, const char *mode)
-{
-    s->rewards[0] = (struct config_reward){ .kind = "length", .name = "len", .target = -1 };
-    s->rewards[1] = process_of(mode);
-    s->config = (struct config){ .rewards = s->rewards, .n_rewards = 2 };
-    assert_ok(tokenizer_parse(&s->tokenizer, letters, strlen(letters), "letters"));
-    batch_make(&s->b, &s->memory, 2);
-    assert_ok(reward_create(&s->reward, &(struct reward_parts){
-        .config = &s->config, .tokenizer = s->tokenizer }));
-}
-
-static void setting_close(struct setting *s)
-{
-    reward_destroy(s->reward);
-    tokenizer_close(s->tokenizer);
-    memory_close(&s->memory);
-}
-
-static void test_missing_scores_are_skipped_or_an_error(void **state)
-{
-    struct setting s;
-
-    (void)state;
-    setting_open(&s, "nan");
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-    for (int n = 0; n < 4; n++)
-        assert_true(s.b.reward[2 * n] == 2 + n && isnan(s.b.reward[2 * n + 1]));
-    s.rewards[1].on_failure = "error";
-    status_hold(true);
-    assert_int_equal(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE), RL_ENAN);
-    assert_int_equal(s.b.status, RL_ENAN);
-    if (!strstr(status_message(), "reward \"p\": step 12, row 4 has no score"))
-        fail_msg("%s", status_message());
-    status_drop();
-    status_hold(false);
-    setting_close(&s);
-}
-
-/* The record of a step, as a run writes it: rows 0 to 3 of another rank, then those of b. */
-static void record_of(struct setting *s, struct text *line)
-{
-    struct text rows = {0};
-
-    for (int n = 0; n < 4; n++)
-        text_addf(&rows, "[\"%016x\",%d],", n, -n);
-    for (int g = 0; g < s->b.groups; g++)
-        record_group(&s->config, &s->b, g, RECORD_ROWS, 0, &rows);
-    record_line(&s->config, s->b.step, RECORD_ROWS, &rows, line);
-    text_free(&rows);
-}
-
-static void test_scores_on_record_are_not_asked_again(void **state)
-{
-    struct text line = {0};
-    struct setting s;
-
-    (void)state;
-    setting_open(&s, "plain");
-    assert_int_equal(record_columns(&s.config), 1);
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-    assert_true(s.b.reward[1] == 3 && s.b.reward[7] == 9);      /* "a b" */
-    s.b.reward[1] = 0.1;                        /* what another day would have said */
-    s.b.reward[3] = NAN;
-    record_of(&s, &line);
-    assert_ok(reward_replay(s.reward, line.data, line.size));
-    memset(s.b.reward, 0, 8 * sizeof *s.b.reward);
-    s.b.tokens[s.b.start[3]]++;                 /* another response: it is asked */
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-    assert_true(s.b.reward[1] == 0.1 && isnan(s.b.reward[3]));
-    assert_true(s.b.reward[5] == 7 && s.b.reward[7] == 9 && s.b.reward[0] == 2);
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_EVAL));
-    assert_true(s.b.reward[1] == 3);            /* no evaluation is on record */
-    s.b.step = 12;
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-    assert_true(s.b.reward[1] == 3);
-    setting_close(&s);
-    text_free(&line);
-}
-
-/* Rows that were replaced are found by the number of their round, and then those that came in their
- * place, of whichever round they are. */
-static void test_rounds_are_on_record(void **state)
-{
-    struct setting s;
-    struct text rows = {0}, line = {0};
-
-    (void)state;
-    setting_open(&s, "plain");
-    s.b.P = 2;                                  /* groups 0 and 1: group 1 is held here */
-    s.b.k = 4, s.b.group = s.b.groups = 1;
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-    for (int n = 0; n < 4; n++)
-        s.b.reward[2 * n + 1] = 0.25 * n;
-    record_group(&s.config, &s.b, 0, RECORD_REPLACED, 1, &rows);    /* of round 1: rows 12 .. 15 */
-    assert_non_null(strstr(rows.data, "[12,\""));
-    record_line(&s.config, s.b.step, RECORD_REPLACED, &rows, &line);
-    for (int n = 0; n < 4; n++)
-        s.b.reward[2 * n + 1] = 0.5 * n;
-    record_of(&s, &line);
-    assert_ok(reward_replay(s.reward, line.data, line.size));
-    for (int round = 0; round < 3; round++) {
-        s.b.group = 1 + round * s.b.P;
-        assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-        for (int n = 0; n < 4; n++)
-            assert_true(s.b.reward[2 * n + 1] == (round == 1 ? 0.25 : 0.5) * n);
-    }
-    setting_close(&s);
-    text_free(&rows);
-    text_free(&line);
-}
-
-/* The third batch before the first step: its scores are neither those of step 0 nor of step 2. */
-static void test_observed_rows_are_on_record(void **state)
-{
-    struct setting s;
-    struct text rows = {0}, lines = {0};
-
-    (void)state;
-    setting_open(&s, "plain");
-    s.b.step = 2;
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_REFERENCE));
-    for (int n = 0; n < 4; n++)
-        s.b.reward[2 * n + 1] = 0.25 * n;
-    for (int g = 0; g < 2; g++)
-        record_group(&s.config, &s.b, g, RECORD_OBSERVED, s.b.step, &rows);
-    assert_non_null(strstr(rows.data, "[20,\""));       /* (2 x 4 + 2) x 2 */
-    record_line(&s.config, 0, RECORD_OBSERVED, &rows, &lines);
-    for (int n = 0; n < 4; n++)
-        s.b.reward[2 * n + 1] = 0.5 * n;
-    record_of(&s, &lines);
-    assert_ok(reward_replay(s.reward, lines.data, lines.size));
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_REFERENCE));
-    for (int n = 0; n < 4; n++)
-        assert_true(s.b.reward[2 * n + 1] == 0.25 * n);
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-    for (int n = 0; n < 4; n++)
-        assert_true(s.b.reward[2 * n + 1] == 0.5 * n);
-    s.b.step = 0;                               /* the same responses: they are asked */
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
-    assert_true(s.b.reward[1] == 3);
-    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_REFERENCE));
-    assert_true(s.b.reward[1] == 3);
-    setting_close(&s);
-    text_free(&rows);
-    text_free(&lines);
-}
-
-static void test_records_are_read_or_refused(void **state)
-{
-    struct setting s;
-    struct record *record;
-    struct text lines = {0};
-    double score;
-
-    (void)state;
-    setting_open(&s, "plain");
-    text_adds(&lines, "{\"step\":1,\"rewards\":[\"other\"],\"rows\":[[\"0000000000000001\",1]]}\n"
-                      "{\"step\":2,\"rewards\":[\"p\"],\"rows\":[[\"0000000000000001\",1]]}\n"
-                      "{\"step\":2,\"rewards\":[\"p\"],\"rows\":[[\"00000000000000aF\",0.25]]}\n");
-    assert_ok(record_read(&record, &s.config, lines.data, lines.size));
-    assert_false(record_find(record, RECORD_ROWS, 0, 0, 1, 1, &score));
-    assert_false(record_find(record, RECORD_ROWS, 1, 0, 1, 1, &score));
-    assert_false(record_find(record, RECORD_ROWS, 0, 1, 0xaf, 1, &score));
-    assert_true(record_find(record, RECORD_ROWS, 1, 0, 0xaf, 1, &score) && score == 0.25);
-    record_free(record);
-    text_adds(&lines, "{\"step\":3,\"rewards\":[\"p\"],\"rows\":[[\"xyz\",1]]}\n");
-    status_hold(true);
-    assert_int_equal(record_read(&record, &s.config, lines.data, lines.size), RL_EINVAL);
-    assert_null(record);
-    assert_non_null(strstr(status_message(), "line 4"));
-    status_drop();
-    status_hold(false);
-    setting_close(&s);
-    text_free(&lines);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -656,17 +431,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_late_server_is_not_waited_for),
         cmocka_unit_test(test_null_from_a_server_is_no_score),
         cmocka_unit_test(test_addresses_that_are_none_are_named),
-        cmocka_unit_test(test_missing_scores_are_skipped_or_an_error),
-        cmocka_unit_test(test_scores_on_record_are_not_asked_again),
-        cmocka_unit_test(test_rounds_are_on_record),
-        cmocka_unit_test(test_observed_rows_are_on_record),
-        cmocka_unit_test(test_records_are_read_or_refused),
     };
 
     if (argc == 3 && strcmp(argv[1], "scorer") == 0)
         return scorer_main(argv[2]);
-    if (readlink("/proc/self/exe", self, sizeof self - 1) < 1)
-        return 1;
     log_quiet(true);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
