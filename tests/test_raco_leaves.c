@@ -2,9 +2,7 @@
  * pairs alone would give, in any cut into micro-batches. */
 #include <math.h>
 
-#include "tests/tiny_raco.h"
-
-static struct comm *alone;      /* a team of one */
+#include "tests/raco_alone.h"
 
 static struct config leaf_settings(int leaves)
 {
@@ -14,16 +12,6 @@ static struct config leaf_settings(int leaves)
     c.reduction_leaves = leaves;
     c.clip_norm = 0;            /* the gradients stay as they were made */
     return c;
-}
-
-static struct raco *raco_of(const struct run *r)
-{
-    return r->learner->state;
-}
-
-static void open_alone(struct run *r, struct config config)
-{
-    open_run(r, config, "cpu", alone, TINY_P);
 }
 
 /* The gradient of the second update, when margins are no longer 0; the caller frees it.  Both runs
@@ -164,20 +152,6 @@ static void test_a_bad_leaf_skips_the_step(void **state)
     assert_true(memcmp(before, model_weights(r.tiny.model), r.tiny.size * sizeof *before) != 0);
     free(before);
     close_run(&r);
-}
-
-static int setup_alone(void **state)
-{
-    (void)state;
-    alone = comm_alone();
-    return alone ? 0 : -1;
-}
-
-static int close_alone(void **state)
-{
-    (void)state;
-    comm_stop(alone);
-    return 0;
 }
 
 int main(void)
