@@ -224,11 +224,11 @@ static void test_a_late_program_is_ended_and_started_again(void **state)
     double t = clock_now();
 
     (void)state;
-    c.timeout = 0.2;
+    c.timeout = 2;
     score_rounds(&c, 5, 2, -1, NULL, &trouble);         /* it answers one, then sleeps */
     assert_true(scores[0] == 10 && isnan(scores[1]) && isnan(scores[4]));
-    assert_says(&trouble, "gave 1 of 5 scores in 0.2 seconds");
-    assert_true(clock_now() - t < 10);
+    assert_says(&trouble, "gave 1 of 5 scores in 2 seconds");
+    assert_true(clock_now() - t < 20);
     text_free(&trouble);
 }
 
@@ -242,7 +242,7 @@ static void test_what_is_no_reply_is_passed_over(void **state)
     assert_lengths(0, 5);
     c = scorer_process("plain");
     c.command = "while read line; do echo hello; done";
-    c.timeout = 0.3;
+    c.timeout = 2;
     score_rounds(&c, 2, 1, -1, NULL, &trouble);
     assert_says(&trouble, "its last line that is no reply: hello");
     text_free(&trouble);
