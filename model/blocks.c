@@ -1,5 +1,5 @@
 /* The backward pass cut open.  model_backward_next moves dx down by one block and leaves that
- * block's gradients of activations (dy of each product) in t->d; model_backward_block makes weight
+ * block's gradients of activations (dy of each product) in t->d; model_backward_part makes weight
  * gradients of them, for some rows times a factor each:
  *
  *   dW += sum over rows n of scale[n] * dy(n)^T x(n)        one chain over tokens, in order
@@ -10,13 +10,16 @@
 
 #include "model/model_internal.h"
 
-/* What a call of model_backward_block is about. */
+#define TOKENS_AT_ONCE 64        /* of which the embedding takes those of its ids */
+
+/* What a call of model_backward_part is about. */
 struct part {
     struct trainer *t;
     int first_row, end_row;
     const float *scale;          /* NULL: 1 */
     float *grads;
-    size_t offset;               /* of the block in the flat buffer */
+    size_t offset;               /* of the part in the flat buffer */
+    struct ids_part ids;         /* of the vocabulary; none: first = end */
 };
 
 static int widest(const struct model_shape *s)
@@ -138,20 +141,32 @@ static void vocabulary_part(const struct part *w, float *dw)
     const float *entropy = scale_output(w, t->scaled.entropy, t->given.entropy, 1);
 
     if (logp || entropy)
-        head_backward(&t->head, &t->pass, logp, entropy, false, dw);
+        head_backward(&t->head, &t->pass, w->ids, logp, entropy, false, dw);
 }
 
+static void scores_part(const struct part *w)
+{
+    struct trainer *t = w->t;
+    const float *score = scale_output(w, t->scaled.score, t->given.score, t->shape.scores);
+
+    if (score)
+        score_backward(&t->head, &t->pass, score, false, grads_at(w, t->model->score.offset));
+}
+
+/* The norm, a run of the head's ids, or the scores; all in one where no vocabulary head is here. */
 static void head_part(const struct part *w)
 {
     struct trainer *t = w->t;
     const struct model *m = t->model;
-    const float *score = scale_output(w, t->scaled.score, t->given.score, t->shape.scores);
 
-    if (!t->shape.tied)
-        vocabulary_part(w, t->shape.lm ? grads_at(w, m->head.offset) : NULL);
-    if (score)
-        score_backward(&t->head, &t->pass, score, false, grads_at(w, m->score.offset));
-    add_norm(w, m->norm, t->head.dhidden, x_at(t, t->shape.L), t->head.rstd);
+    if (w->ids.end > w->ids.first) {
+        vocabulary_part(w, w->grads);
+        return;
+    }
+    if (w->offset == m->norm)
+        add_norm(w, m->norm, t->head.dhidden, x_at(t, t->shape.L), t->head.rstd);
+    if (w->offset != m->norm || !t->shape.lm || t->shape.tied)
+        scores_part(w);
 }
 
 static void layer_part(const struct part *w, int l)
@@ -169,45 +184,70 @@ static void layer_part(const struct part *w, int l)
     add_norm(w, layer->norm1, t->d.norm1, x_at(t, l), a->rstd1);
 }
 
+/* Tokens [a, b) of the part's ids, those that are next to each other at once; dy (b - a, C). */
+static void add_tokens(const struct part *w, const float *dy, int a, int b)
+{
+    struct compute *k = w->t->model->compute;
+    int C = w->t->shape.C, from = a, n = 0, ids[TOKENS_AT_ONCE];
+
+    for (int i = a; i <= b; i++) {
+        int id = i < b ? w->t->pass.tokens[i] : -1;
+        bool here = id >= w->ids.first && id < w->ids.end;
+
+        if (n > 0 && (!here || n == TOKENS_AT_ONCE)) {
+            k->embedding_backward(k, w->grads, dy + (size_t)(from - a) * C, ids, n, C);
+            n = 0;
+        }
+        if (here && n == 0)
+            from = i;
+        if (here)
+            ids[n++] = id - w->ids.first;
+    }
+}
+
 static void embed_part(const struct part *w)
 {
     struct trainer *t = w->t;
     struct compute *k = t->model->compute;
-    float *dw = grads_at(w, t->model->embed.offset);
     int C = t->shape.C;
-    size_t n = (size_t)t->shape.V * C;
+    size_t n = (size_t)(w->ids.end - w->ids.first) * C;
+    float *head;
 
     for (struct run r = {.end = w->first_row}; next_run(w, &r);)
-        k->embedding_backward(k, dw, times(w, &r, t->dx, C), t->pass.tokens + r.a, r.b - r.a, C);
+        add_tokens(w, times(w, &r, t->dx, C), r.a, r.b);
     if (!t->head.grads)
         return;
-    vocabulary_part(w, t->head.grads);
-    k->add(k, dw, t->head.grads, n);
-    memset(t->head.grads, 0, n * sizeof(float));
+    head = t->head.grads + (size_t)w->ids.first * C;
+    vocabulary_part(w, head);
+    k->add(k, w->grads, head, n);
+    memset(head, 0, n * sizeof(float));
 }
 
-static int part_check(const struct trainer *t, int block, int first_row, int end_row)
+static int part_check(const struct trainer *t, int block, int part, int first_row, int end_row)
 {
     if (t->block < 0 || t->version != t->model->version)
         return rl_error(RL_EBUG, "a block of a backward pass that is not under way");
     if (block != t->block)
         return rl_error(RL_EBUG, "block %d of the backward pass where %d is at hand", block,
                         t->block);
+    if (part < 0 || part >= model_parts(&t->shape, block))
+        return rl_error(RL_EBUG, "part %d of a block of %d", part, model_parts(&t->shape, block));
     if (first_row < 0 || first_row > end_row || end_row > t->pass.N)
         return rl_error(RL_EBUG, "rows %d to %d of a pass of %d", first_row, end_row, t->pass.N);
     return RL_OK;
 }
 
-int model_backward_block(struct trainer *t, int block, int first_row, int end_row,
-                         const float *scale, float *grads)
+int model_backward_part(struct trainer *t, int block, int part, int first_row, int end_row,
+                        const float *scale, float *grads)
 {
     struct part w = {.t = t, .first_row = first_row, .end_row = end_row, .scale = scale,
                      .grads = grads};
     int rc = RL_OK, L = t->shape.L;
     size_t count;
 
-    TRY(part_check(t, block, first_row, end_row));
-    model_block_range(&t->shape, block, &w.offset, &count);
+    TRY(part_check(t, block, part, first_row, end_row));
+    model_part_range(&t->shape, block, part, &w.offset, &count);
+    model_part_ids(&t->shape, block, part, &w.ids.first, &w.ids.end);
     if (block == 0)
         head_part(&w);
     else if (block <= L)
@@ -243,7 +283,8 @@ int model_backward_begin(struct trainer *t, const struct model_outputs *d)
     g->score = copied(t, t->copies.score, d->score, t->shape.scores);
     head_clear(&t->head, p);
     if (g->logp || g->entropy)
-        head_backward(&t->head, p, g->logp, g->entropy, true, NULL);
+        head_backward(&t->head, p, (struct ids_part){0, t->shape.V}, g->logp, g->entropy, true,
+                      NULL);
     if (g->score)
         score_backward(&t->head, p, g->score, true, NULL);
     TRY(compute_sync(t->model->compute));
@@ -277,7 +318,7 @@ int model_backward_next(struct trainer *t)
 {
     int rc = RL_OK, L = t->shape.L;
 
-    TRY(part_check(t, t->block, 0, 0));
+    TRY(part_check(t, t->block, 0, 0, 0));
     if (t->block == 0) {
         memset(t->dx, 0, (size_t)t->pass.T * t->shape.C * sizeof *t->dx);
         head_norm_backward(&t->head, &t->pass, x_at(t, L), t->dx, t->nowhere);

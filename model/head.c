@@ -173,14 +173,14 @@ static int pick(struct head *h, const float *dlogp, const float *dentropy, int *
 }
 
 /* The picked rows' tiles again, now as gradients: into drows and the head's weight. */
-static void tiles_backward(struct head *h, const struct model *m, int R, bool with_entropy,
-                           bool drows, float *dw)
+static void tiles_backward(struct head *h, const struct model *m, struct ids_part ids, int R,
+                           bool with_entropy, bool drows, float *dw)
 {
     struct compute *k = m->compute;
-    int V = m->shape.V, C = m->shape.C;
+    int C = m->shape.C;
 
-    for (int v = 0; v < V; v += HEAD_VOCAB) {
-        int n = least(HEAD_VOCAB, V - v);
+    for (int v = ids.first; v < ids.end; v += HEAD_VOCAB) {
+        int n = least(HEAD_VOCAB, ids.end - v);
 
         tile(m, h->logits, h->rows, v, n, R);
         /* lse_forward is also what divides by the temperature; its sums go nowhere here. */
@@ -193,11 +193,12 @@ static void tiles_backward(struct head *h, const struct model *m, int R, bool wi
             k->matmul_backward_input(k, h->drows, h->logits,
                                      matrix_weights(m, &m->head) + (size_t)v * C, R, n, C);
         if (dw)
-            k->matmul_backward_weight(k, dw + (size_t)v * C, h->logits, h->rows, R, n, C);
+            k->matmul_backward_weight(k, dw + (size_t)(v - ids.first) * C, h->logits, h->rows, R,
+                                      n, C);
     }
 }
 
-void head_backward(struct head *h, const struct pass *p, const float *dlogp,
+void head_backward(struct head *h, const struct pass *p, struct ids_part ids, const float *dlogp,
                    const float *dentropy, bool dhidden, float *dw)
 {
     const struct model *m = p->model;
@@ -207,7 +208,7 @@ void head_backward(struct head *h, const struct pass *p, const float *dlogp,
     while ((R = pick(h, dlogp, dentropy, &next)) > 0) {
         k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
         memset(h->drows, 0, (size_t)R * C * sizeof(float));
-        tiles_backward(h, m, R, dentropy != NULL, dhidden, dw);
+        tiles_backward(h, m, ids, R, dentropy != NULL, dhidden, dw);
         if (dhidden)
             k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
     }

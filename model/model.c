@@ -124,7 +124,7 @@ int model_blocks(const struct model_shape *shape)
 }
 
 /* The walk goes over the blocks from the last to the first: embedding, layers, heads. */
-void model_block_range(const struct model_shape *shape, int block, size_t *offset, size_t *count)
+static void block_range(const struct model_shape *shape, int block, size_t *offset, size_t *count)
 {
     struct walk first = {0}, layer = {0};
     int L = shape->L, l = L - block;
@@ -137,6 +137,88 @@ void model_block_range(const struct model_shape *shape, int block, size_t *offse
         *count = first.offset;
     if (block == 0)
         *count = model_size(shape) - *offset;
+}
+
+/* ---- parts: norm | ids of the head | what is behind it;  a layer;  ids of the embedding */
+
+/* Ids in a part: about the floats of a layer. */
+static int part_ids(const struct model_shape *s)
+{
+    struct walk layer = {0};
+    size_t step = (size_t)VOCAB_BLOCK * s->C, ids;
+
+    walk_layer(&layer, s, 0);
+    ids = (layer.offset / step > 0 ? layer.offset / step : 1) * VOCAB_BLOCK;
+    return ids < (size_t)s->V ? (int)ids : s->V;
+}
+
+static int id_parts(const struct model_shape *s)
+{
+    return (s->V + part_ids(s) - 1) / part_ids(s);
+}
+
+static bool head_is_cut(const struct model_shape *s, int block)
+{
+    return block == 0 && s->lm && !s->tied;
+}
+
+int model_parts(const struct model_shape *s, int block)
+{
+    bool behind = s->scores > 0;
+
+    if (head_is_cut(s, block))
+        return 1 + id_parts(s) + behind;
+    return block == s->L + 1 ? id_parts(s) : 1;
+}
+
+bool model_part_ids(const struct model_shape *s, int block, int part, int *first, int *end)
+{
+    int at = head_is_cut(s, block) ? part - 1 : part;
+
+    if ((block != s->L + 1 && !head_is_cut(s, block)) || at < 0 || at >= id_parts(s))
+        return false;
+    *first = at * part_ids(s);
+    *end = s->V - *first < part_ids(s) ? s->V : *first + part_ids(s);
+    return true;
+}
+
+/* Where the ids of a block begin and end, with what fills up to the next array. */
+static void ids_range(const struct model_shape *s, int block, size_t *offset, size_t *end)
+{
+    struct walk w = {0};
+    size_t count;
+
+    block_range(s, block, &w.offset, &count);
+    *offset = w.offset;
+    *end = w.offset + count;
+    if (block > 0)
+        return;
+    take(&w, "", s->C, 0);
+    *offset = w.offset;
+    take(&w, "", s->V, s->C);
+    *end = w.offset;
+}
+
+void model_part_range(const struct model_shape *s, int block, int part, size_t *offset,
+                      size_t *count)
+{
+    size_t begin, from, end;
+    int first, last;
+
+    block_range(s, block, &begin, count);
+    *offset = begin;
+    if (model_parts(s, block) == 1)
+        return;
+    ids_range(s, block, &from, &end);
+    if (model_part_ids(s, block, part, &first, &last)) {
+        *offset = from + (size_t)first * s->C;
+        *count = (last < s->V ? from + (size_t)last * s->C : end) - *offset;
+    } else if (part == 0) {
+        *count = from - begin;
+    } else {
+        *offset = end;
+        *count -= end - begin;
+    }
 }
 
 /* ---- memory */

@@ -147,7 +147,8 @@ int model_backward_finish(struct trainer *t, float *grads);
  *   TRY(model_run(t, tokens, start, N, 1.0f, true, &out));
  *   TRY(model_backward_begin(t, &d));
  *   for (int b = 0; b < model_blocks(shape); b++) {
- *       ... model_backward_block(t, b, first_row, end_row, scale, grads), as often as needed ...
+ *       for (int p = 0; p < model_parts(shape, b); p++)
+ *           ... model_backward_part(t, b, p, first, end, scale, grads), as often as needed ...
  *       TRY(model_backward_next(t));
  *   }
  *
@@ -159,9 +160,16 @@ int model_backward_finish(struct trainer *t, float *grads);
  *   block 0   the last norm, with the score head and the vocabulary head that is not tied
  *   1 .. L    layers L-1 .. 0
  *   L + 1     the embedding, with the vocabulary head that is tied to it
+ *
+ * Embedding and head come in parts of some ids of the vocabulary, no larger than a layer or
+ * VOCAB_BLOCK ids: gradients of one part at a time are what is held for each objective.
  */
 int model_blocks(const struct model_shape *shape);                  /* L + 2 */
-void model_block_range(const struct model_shape *shape, int block, size_t *offset, size_t *count);
+int model_parts(const struct model_shape *shape, int block);        /* in ascending order */
+void model_part_range(const struct model_shape *shape, int block, int part, size_t *offset,
+                      size_t *count);
+/* Is it a part of ids [*first, *end)? */
+bool model_part_ids(const struct model_shape *shape, int block, int part, int *first, int *end);
 
 /* A trainer that can do so, and all that others can; it holds a layer's gradients of activations
  * apart, and copies of d. */
@@ -172,13 +180,13 @@ size_t trainer_bytes_blocks(const struct model_shape *shape, int max_rows, int m
 
 /* After model_run(keep): d, indexed as outputs are, is copied.  Block 0 is at hand. */
 int model_backward_begin(struct trainer *t, const struct model_outputs *d);
-/* Add to grads (the block's count floats) the gradient of the rows [first_row, end_row) of the last
+/* Add to grads (the part's count floats) the gradient of the rows [first_row, end_row) of the last
  * model_run, row n times scale[n] (N; NULL: 1).  Rows of scale 0 add nothing, and cost nothing in
  * the products.  Sums over tokens continue the chains that are in grads; only the head of a tied
  * model is summed apart and added at the end of the call.  So scale 1, one call for the rows of a
  * leaf, gives the bits of model_run_backward and model_backward_finish. */
-int model_backward_block(struct trainer *t, int block, int first_row, int end_row,
-                         const float *scale, float *grads);
+int model_backward_part(struct trainer *t, int block, int part, int first_row, int end_row,
+                        const float *scale, float *grads);
 /* On to the next block: moves the gradient of activations one block down. */
 int model_backward_next(struct trainer *t);
 

@@ -156,9 +156,10 @@ void head_forward(struct head *h, const struct pass *p, float temperature, float
                   float *entropy);
 void score_forward(const struct head *h, const struct pass *p, float *score);
 /* dhidden = 0; the gradients of outputs are added to it and to the head's weight, or to one of them
- * (dhidden false; dw NULL); dx(T,C) += the gradient of x. */
+ * (dhidden false; dw NULL), both of these ids only; dx(T,C) += the gradient of x. */
+struct ids_part { int first, end; };
 void head_clear(struct head *h, const struct pass *p);
-void head_backward(struct head *h, const struct pass *p, const float *dlogp,
+void head_backward(struct head *h, const struct pass *p, struct ids_part ids, const float *dlogp,
                    const float *dentropy, bool dhidden, float *dw);
 void score_backward(struct head *h, const struct pass *p, const float *dscore, bool dhidden,
                     float *dw);

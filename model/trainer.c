@@ -276,7 +276,8 @@ int model_run_backward(struct trainer *t, const struct model_outputs *d, float *
     memset(t->dx, 0, (size_t)p->T * t->shape.C * sizeof *t->dx);
     head_clear(&t->head, p);
     if (d->logp || d->entropy)
-        head_backward(&t->head, p, d->logp ? d->logp + t->first : NULL,
+        head_backward(&t->head, p, (struct ids_part){0, m->shape.V},
+                      d->logp ? d->logp + t->first : NULL,
                       d->entropy ? d->entropy + t->first : NULL, true, head_grads(t, grads));
     if (d->score)
         score_backward(&t->head, p, d->score + first_score(t), true, grads + m->score.offset);

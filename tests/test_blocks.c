@@ -81,19 +81,32 @@ static void whole(struct opened *o, const float *scale, float *grads)
     assert_ok(model_backward_finish(o->trainer, grads));
 }
 
-/* The same by blocks, `rows` at a time; scale may be NULL. */
+/* A part, `rows` at a time, in a buffer of its size. */
+static void one_part(struct opened *o, int b, int part, const float *scale, int rows, float *grads)
+{
+    size_t offset, count;
+    float *own;
+
+    model_part_range(model_shape(o->t.model), b, part, &offset, &count);
+    own = calloc(count, sizeof *own);
+    assert_non_null(own);
+    for (int n = 0; n < o->r.N; n += rows)
+        assert_ok(model_backward_part(o->trainer, b, part, n, n + rows < o->r.N ? n + rows : o->r.N,
+                                      scale, own));
+    memcpy(grads + offset, own, count * sizeof *own);
+    free(own);
+}
+
+/* The same by parts of blocks; scale may be NULL. */
 static void by_blocks(struct opened *o, const float *scale, int rows, float *grads)
 {
     struct model_outputs d = slopes(o);
-    size_t offset, count;
 
     memset(grads, 0, o->t.size * sizeof *grads);
     assert_ok(model_backward_begin(o->trainer, &d));
     for (int b = 0; b < model_blocks(model_shape(o->t.model)); b++) {
-        model_block_range(model_shape(o->t.model), b, &offset, &count);
-        for (int n = 0; n < o->r.N; n += rows)
-            assert_ok(model_backward_block(o->trainer, b, n, n + rows < o->r.N ? n + rows : o->r.N,
-                                           scale, grads + offset));
+        for (int part = 0; part < model_parts(model_shape(o->t.model), b); part++)
+            one_part(o, b, part, scale, rows, grads);
         assert_ok(model_backward_next(o->trainer));
     }
 }
@@ -182,23 +195,44 @@ static void test_rows_of_factor_0_are_left_out(void **state)
     each(rows_of_factor_0_are_left_out);
 }
 
-static void test_ranges_of_blocks_are_the_flat_buffer(void **state)
+/* From the first float to the last, and none is larger than a layer or VOCAB_BLOCK ids. */
+static void check_parts(const struct model_shape *s)
 {
-    (void)state;
-    for (int s = 0; s < TINY_SHAPES; s++) {
-        struct tiny t = tiny_open(s, "ref");
-        size_t end = t.size, offset, count;
+    size_t at = 0, offset, count, layer, most;
+    int first, end;
 
-        assert_int_equal(model_blocks(model_shape(t.model)), t.shape->L + 2);
-        for (int b = 0; b < model_blocks(model_shape(t.model)); b++) {
-            model_block_range(model_shape(t.model), b, &offset, &count);
-            assert_int_equal(offset + count, end);
-            assert_true(count > 0);
-            end = offset;
+    assert_int_equal(model_blocks(s), s->L + 2);
+    model_part_range(s, 1, 0, &offset, &layer);
+    most = layer > (size_t)(VOCAB_BLOCK * s->C) ? layer : (size_t)(VOCAB_BLOCK * s->C);
+    most += 32;                 /* up to the next array */
+    for (int b = model_blocks(s) - 1; b >= 0; b--)
+        for (int part = 0; part < model_parts(s, b); part++) {
+            model_part_range(s, b, part, &offset, &count);
+            assert_int_equal(offset, at);
+            assert_true(count > 0 && count <= most);
+            if (model_part_ids(s, b, part, &first, &end))
+                assert_true(end <= s->V && (size_t)(end - first) * (size_t)s->C <= count);
+            at += count;
         }
-        assert_int_equal(end, 0);
-        tiny_close(&t);
+    assert_int_equal(at, model_size(s));
+}
+
+static void test_parts_are_the_flat_buffer(void **state)
+{
+    struct model_shape wide = tiny_shapes[1];
+
+    (void)state;
+    for (int h = 0; h < HEADS; h++) {
+        struct model_shape s = tiny_shapes[heads[h].shape];
+
+        s.scores = heads[h].scores;
+        s.lm = heads[h].lm;
+        check_parts(&s);
     }
+    wide.C = 300;               /* some blocks of ids are a layer's floats */
+    check_parts(&wide);
+    wide.V = 512;
+    check_parts(&wide);
 }
 
 static void expect(int got, const char *words)
@@ -220,11 +254,12 @@ static void test_blocks_out_of_order_are_refused(void **state)
     grads = calloc(o.t.size, sizeof *grads);
     d = slopes(&o);
     status_hold(true);
-    expect(model_backward_block(o.trainer, 0, 0, 1, NULL, grads), "not under way");
+    expect(model_backward_part(o.trainer, 0, 0, 0, 1, NULL, grads), "not under way");
     expect(model_backward_next(o.trainer), "not under way");
     assert_ok(model_backward_begin(o.trainer, &d));
-    expect(model_backward_block(o.trainer, 1, 0, 1, NULL, grads), "block 1 ");
-    expect(model_backward_block(o.trainer, 0, 0, o.r.N + 1, NULL, grads), "rows 0 to");
+    expect(model_backward_part(o.trainer, 1, 0, 0, 1, NULL, grads), "block 1 ");
+    expect(model_backward_part(o.trainer, 0, 0, 0, o.r.N + 1, NULL, grads), "rows 0 to");
+    expect(model_backward_part(o.trainer, 0, 1, 0, 1, NULL, grads), "part 1 of a block of 1");
     for (int b = 0; b < model_blocks(model_shape(o.t.model)); b++)
         assert_ok(model_backward_next(o.trainer));
     expect(model_backward_next(o.trainer), "not under way");
@@ -233,7 +268,7 @@ static void test_blocks_out_of_order_are_refused(void **state)
     expect(model_backward_next(o.trainer), "not under way");
     assert_ok(model_backward_begin(o.trainer, &d));
     model_changed(o.t.model);
-    expect(model_backward_block(o.trainer, 0, 0, 1, NULL, grads), "not under way");
+    expect(model_backward_part(o.trainer, 0, 0, 0, 1, NULL, grads), "not under way");
     expect(model_backward_begin(o.trainer, &d), "weights changed");
     assert_ok(trainer_create(&plain, o.t.model, o.r.N, o.r.T, false));
     expect(model_backward_begin(plain, &d), "trainer_create_blocks");
@@ -251,7 +286,7 @@ int main(void)
         cmocka_unit_test(test_blocks_are_the_whole_pass),
         cmocka_unit_test(test_rows_take_factors),
         cmocka_unit_test(test_rows_of_factor_0_are_left_out),
-        cmocka_unit_test(test_ranges_of_blocks_are_the_flat_buffer),
+        cmocka_unit_test(test_parts_are_the_flat_buffer),
         cmocka_unit_test(test_blocks_out_of_order_are_refused),
     };
 

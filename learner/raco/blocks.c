@@ -3,11 +3,11 @@
  * The gradient of L_i is the sum over rows of dL_i/dS times the gradient of the row's
  * log-probability, so one backward pass over activations, with 1 on every response token, serves
  * all objectives.
- * Block by block from the head down,
+ * Block by block from the head down, and part by part of a block (model_parts),
  *
- *   two_pass   the K gradients of the block are summed over leaves and ranks, multiplied with each
+ *   two_pass   the K gradients of the part are summed over leaves and ranks, multiplied with each
  *              other into H, and forgotten
- *   sketch     the K gradients of the block in each leaf go into K CountSketches of the leaf; those
+ *   sketch     the K gradients of the part in each leaf go into K CountSketches of the leaf; those
  *              are summed in the end
  *
  * and a second, ordinary pass takes sum_i a_i dL_i/dS.  All rows of a learner are in one pass,
@@ -29,14 +29,15 @@ int blocks_rows(const struct learner *ln)
     return (ln->fast ? ln->P : most) * ln->used_rows;
 }
 
-static size_t largest_block(const struct learner *ln)
+static size_t largest_part(const struct learner *ln)
 {
     size_t most = 0, from, count;
 
-    for (int block = 0; block < model_blocks(&ln->shape); block++) {
-        model_block_range(&ln->shape, block, &from, &count);
-        most = count > most && gram_in_scope(ln, block) ? count : most;
-    }
+    for (int block = 0; block < model_blocks(&ln->shape); block++)
+        for (int part = 0; part < model_parts(&ln->shape, block); part++) {
+            model_part_range(&ln->shape, block, part, &from, &count);
+            most = count > most && gram_in_scope(ln, block) ? count : most;
+        }
     return most;
 }
 
@@ -52,13 +53,13 @@ static size_t tree_floats(const struct learner *ln)
 {
     const struct raco *r = ln->state;
 
-    return r->mode == MODE_SKETCH ? (size_t)(1 + r->K) * r->buckets : largest_block(ln);
+    return r->mode == MODE_SKETCH ? (size_t)(1 + r->K) * r->buckets : largest_part(ln);
 }
 
 void blocks_layout_raco(struct learner *ln, struct memory *memory)
 {
     struct raco *r = ln->state;
-    size_t rows = (size_t)ln->micro.max_rows, block = largest_block(ln) * sizeof(float);
+    size_t rows = (size_t)ln->micro.max_rows, block = largest_part(ln) * sizeof(float);
     size_t sketches = (size_t)(1 + r->K) * r->buckets;
 
     r->slope = memory_take(memory, (size_t)r->K * rows * sizeof *r->slope);
@@ -157,8 +158,8 @@ static bool any_scale(const float *scale, int first, int end)
 
 /* ---- two_pass */
 
-/* Gradient j (0: of the common groups, 1 + i: of objective i's own) of a block, leaf by leaf. */
-static int push_leaves(struct learner *ln, const struct batch *b, int block, int j)
+/* Gradient j (0: of the common groups, 1 + i: of objective i's own) of a part, leaf by leaf. */
+static int push_leaves(struct learner *ln, const struct batch *b, int block, int part, int j)
 {
     struct raco *r = ln->state;
     const float *scale = r->scale + (size_t)j * (size_t)ln->micro.N;
@@ -172,8 +173,8 @@ static int push_leaves(struct learner *ln, const struct batch *b, int block, int
             float *slot = tree_slot(r->block_tree, leaf);
 
             if (!slot)
-                return rl_error(RL_EBUG, "leaf %d of a block has no buffer", leaf);
-            TRY(model_backward_block(ln->policy.trainer, block, first, end, scale, slot));
+                return rl_error(RL_EBUG, "leaf %d of a part has no buffer", leaf);
+            TRY(model_backward_part(ln->policy.trainer, block, part, first, end, scale, slot));
         }
         tree_push(r->block_tree, leaf);
     }
@@ -181,14 +182,15 @@ done:
     return rc;
 }
 
-static int sum_block(struct learner *ln, const struct batch *b, int block, int j, float *out)
+static int sum_part(struct learner *ln, const struct batch *b, int block, int part, int j,
+                    float *out)
 {
     struct raco *r = ln->state;
     double t = clock_now();
     int rc = RL_OK;
 
     tree_clear(r->block_tree);
-    TRY(comm_agree(ln->team, push_leaves(ln, b, block, j)));
+    TRY(comm_agree(ln->team, push_leaves(ln, b, block, part, j)));
     ln->seconds[SECONDS_BACKWARD] += clock_now() - t;
     t = clock_now();
     TRY(comm_tree_sum(r->block_tree, out));
@@ -197,19 +199,19 @@ done:
     return rc;
 }
 
-static int multiply_block(struct learner *ln, const struct batch *b, int block)
+static int multiply_part(struct learner *ln, const struct batch *b, int block, int part)
 {
     struct raco *r = ln->state;
     size_t from, count;
     int rc = RL_OK;
 
-    model_block_range(&ln->shape, block, &from, &count);
+    model_part_range(&ln->shape, block, part, &from, &count);
     tree_narrow(r->block_tree, count);
     if (r->kinds & KIND_COMMON)
-        TRY(sum_block(ln, b, block, 0, r->common));
+        TRY(sum_part(ln, b, block, part, 0, r->common));
     for (int i = 0; i < r->K; i++) {
         if (r->kinds & KIND_OWN)
-            TRY(sum_block(ln, b, block, 1 + i, r->g[i]));
+            TRY(sum_part(ln, b, block, part, 1 + i, r->g[i]));
         else
             memset(r->g[i], 0, count * sizeof(float));
         if (r->kinds & KIND_COMMON)
@@ -231,13 +233,13 @@ static double *leaf_sketch(const struct learner *ln, int leaf, int j)
 }
 
 /* Not collective. */
-static int sketch_block(struct learner *ln, const struct batch *b, int block)
+static int sketch_part(struct learner *ln, const struct batch *b, int block, int part)
 {
     struct raco *r = ln->state;
     size_t from, count;
     int rc = RL_OK;
 
-    model_block_range(&ln->shape, block, &from, &count);
+    model_part_range(&ln->shape, block, part, &from, &count);
     for (int leaf = tree_first(r->block_tree); leaf < tree_end(r->block_tree); leaf++) {
         int first, end;
 
@@ -248,7 +250,8 @@ static int sketch_block(struct learner *ln, const struct batch *b, int block)
             if (!any_scale(scale, first, end))
                 continue;
             memset(r->common, 0, count * sizeof(float));
-            TRY(model_backward_block(ln->policy.trainer, block, first, end, scale, r->common));
+            TRY(model_backward_part(ln->policy.trainer, block, part, first, end, scale,
+                                    r->common));
             sketch_add(leaf_sketch(ln, leaf, j), r->buckets, (uint64_t)ln->config->seed, from,
                        r->common, count);
         }
@@ -284,16 +287,30 @@ done:
 
 /* ---- both */
 
+/* two_pass agrees on every part, and sketch on nothing: it talks to no other rank. */
+static int each_part(struct learner *ln, const struct batch *b, int block)
+{
+    const struct raco *r = ln->state;
+    int rc = RL_OK;
+
+    if (!gram_in_scope(ln, block))
+        return RL_OK;
+    for (int part = 0; part < model_parts(&ln->shape, block); part++) {
+        if (r->mode == MODE_TWO_PASS)
+            TRY(multiply_part(ln, b, block, part));
+        else if (ln->micro.N > 0)
+            TRY(sketch_part(ln, b, block, part));
+    }
+done:
+    return rc;
+}
+
 static int each_block(struct learner *ln, const struct batch *b)
 {
-    struct raco *r = ln->state;
     int deepest = gram_deepest(ln), rc = RL_OK;
 
     for (int block = 0; block <= deepest; block++) {
-        if (r->mode == MODE_TWO_PASS && gram_in_scope(ln, block))
-            TRY(multiply_block(ln, b, block));
-        if (r->mode == MODE_SKETCH && gram_in_scope(ln, block) && ln->micro.N > 0)
-            rc = sketch_block(ln, b, block);
+        rc = each_part(ln, b, block);
         if (rc == RL_OK && ln->micro.N > 0 && block < deepest)
             rc = model_backward_next(ln->policy.trainer);
         TRY(comm_agree(ln->team, rc));

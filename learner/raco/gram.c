@@ -1,7 +1,7 @@
 /* H from K gradients, piece by piece, and the coefficients from H.
  *
  *   flat buffer   | embedding | layer 0 | layer 1 | ... | head |
- *   pieces        |    |    | |  |    | |             chunks of HASH_CHUNK, cut at blocks
+ *   pieces        |    |    | |  |    | |             chunks of HASH_CHUNK, cut at model_parts
  *
  * The pieces are the same for every mode and every number of ranks; a rank makes a run of them, and
  * all are added in order. */
@@ -38,29 +38,37 @@ int gram_deepest(const struct learner *ln)
 void gram_layout(struct learner *ln, struct memory *memory)
 {
     struct raco *r = ln->state;
-    size_t most = model_size(&ln->shape) / HASH_CHUNK + 1 + (size_t)model_blocks(&ln->shape);
-    size_t bytes = most * gram_terms(r->K) * sizeof(double);
+    size_t most = model_size(&ln->shape) / HASH_CHUNK + 1, bytes;
 
+    for (int block = 0; block < model_blocks(&ln->shape); block++)
+        most += (size_t)model_parts(&ln->shape, block);
+    bytes = most * gram_terms(r->K) * sizeof(double);
     r->piece = memory_take(memory, most * sizeof *r->piece);
     r->gram = memory_take(memory, bytes);
     r->all_gram = memory_take(memory, bytes);
     r->counts = memory_take(memory, (size_t)ln->ranks * sizeof *r->counts);
 }
 
+static void list_part(struct raco *r, size_t from, size_t to)
+{
+    for (size_t end; from < to; from = end) {
+        end = gram_piece_end(from, to);
+        r->piece[r->pieces++] = (struct raco_piece){ from, end };
+    }
+}
+
 void gram_list(struct learner *ln)
 {
     struct raco *r = ln->state;
+    size_t from, count;
 
     r->pieces = 0;
-    for (int block = model_blocks(&ln->shape) - 1; block >= 0; block--) {
-        size_t from, count, end;
-
-        model_block_range(&ln->shape, block, &from, &count);
-        for (size_t to = from + count; gram_in_scope(ln, block) && from < to; from = end) {
-            end = gram_piece_end(from, to);
-            r->piece[r->pieces++] = (struct raco_piece){ from, end };
+    for (int block = model_blocks(&ln->shape) - 1; block >= 0; block--)
+        for (int part = 0; part < model_parts(&ln->shape, block); part++) {
+            model_part_range(&ln->shape, block, part, &from, &count);
+            if (gram_in_scope(ln, block))
+                list_part(r, from, from + count);
         }
-    }
 }
 
 static size_t share_begin(const struct raco *r, int ranks, int rank)

@@ -5,7 +5,7 @@
  *   objectives.c rewards -> pairs with a sign for each objective
  *   pairs.c      loss and slopes of a micro-batch, objectives weighed by `coef`
  *   store.c      K gradients at once
- *   blocks.c     K gradients of one block at a time: two_pass, sketch
+ *   blocks.c     K gradients of one part of a block at a time: two_pass, sketch
  *   leaves.c     a solve for every leaf
  *   gram.c       H from gradients, a from H
  *   report.c     metrics
@@ -69,14 +69,14 @@ struct raco {
 
     /* store: K gradients of everything */
     struct tree *own[COMBINE_MAX];
-    float *g[COMBINE_MAX];      /* (model_size); two_pass: (the largest block) */
+    float *g[COMBINE_MAX];      /* (model_size); two_pass: (the largest part) */
     double *found, *all_found;  /* raco.solve = "leaf": (leaves) what each found, leaves.c */
 
-    /* two_pass, sketch: K gradients of one block, the first of them for the common groups */
+    /* two_pass, sketch: K gradients of one part, the first of them for the common groups */
     struct tree *block_tree;    /* of a block; sketch: of all sketches */
     double *slope;              /* (K, rows) */
     float *scale;               /* (1 + K, rows) of the common groups; of each objective's own */
-    float *common;              /* (the largest block) */
+    float *common;              /* (the largest part) */
     size_t buckets;
     double *sketch;             /* (leaves held, 1 + K, buckets); then (K, buckets) of the sum */
     float *sketch_sum;          /* (1 + K, buckets) */
