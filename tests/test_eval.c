@@ -24,6 +24,8 @@ static void test_intervals_of_shares_are_wilsons(void **state)
         assert_true(fabs(in.low - cases[i].low) < 1e-6);
         assert_true(fabs(in.high - cases[i].high) < 1e-6);
     }
+    for (int n = 1; n <= 1000; n++)         /* none and all: the end itself, without rounding */
+        assert_true(interval_share(0, n).low == 0 && interval_share(1, n).high == 1);
     assert_true(interval_share(0, 0).low == 0 && interval_share(0, 0).high == 1);
 }
 

@@ -17,7 +17,8 @@ struct interval interval_share(double p, double n)
         return (struct interval){ 0, 1 };
     middle = (p + z2 / (2 * n)) / (1 + z2 / n);
     half = Z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n));
-    return (struct interval){ fmax(0, middle - half), fmin(1, middle + half) };
+    return (struct interval){ p > 0 ? fmax(0, middle - half) : 0,       /* its ends are exact */
+                              p < 1 ? fmin(1, middle + half) : 1 };
 }
 
 /* The mean of one resample. */
