@@ -136,7 +136,7 @@ static void respond(struct scorer *s, int fd, const char *text, size_t size, cha
     if ((int)n > s->counts->most)
         s->counts->most = (int)n;
     text_adds(&body, how == 'g' ? "<html>" : "{\"scores\": [");
-    for (size_t i = 0; i + (how == 's') < n; i++) {
+    for (size_t i = 0; i + (how == 's') < n + (how == 'm'); i++) {
         text_adds(&body, i ? ", " : "");
         if (how == 'n')
             text_adds(&body, "null");

@@ -19,8 +19,8 @@ struct scorer {
     struct counts { volatile int requests, most; } *counts;   /* most: responses in a request */
 };
 /* What the n-th request (from 0) meets, by the letters of `plan`, the last for all that follow:
- * o ok, 5 status 500, g no JSON, s one score too few, n null for every score, w waits 2 seconds,
- * h hangs up. */
+ * o ok, 5 status 500, g no JSON, s one score too few, m one too
+ * many, n null for every score, w waits 2 seconds, h hangs up. */
 void scorer_start(struct scorer *s, const char *plan);
 void scorer_stop(struct scorer *s);
 

@@ -245,6 +245,9 @@ static void test_what_is_no_reply_is_passed_over(void **state)
     c.timeout = 2;
     score_rounds(&c, 2, 1, -1, NULL, &trouble);
     assert_says(&trouble, "its last line that is no reply: hello");
+    c.command = "while read line; do echo '{\"scores\":[1,2,3]}'; done";
+    score_rounds(&c, 2, 1, -1, NULL, &trouble);
+    assert_says(&trouble, "gave 0 of 2 scores");
     text_free(&trouble);
 }
 
@@ -307,7 +310,7 @@ static void test_servers_share_the_batches(void **state)
 
 static void test_a_request_that_fails_is_repeated(void **state)
 {
-    static const char *const plans[] = { "5o", "ho", "go", "so" };
+    static const char *const plans[] = { "5o", "ho", "go", "so", "mo" };
     struct text trouble = {0};
 
     (void)state;
@@ -344,7 +347,8 @@ static void test_servers_that_fail_are_named(void **state)
 {
     static const struct { const char *plan, *says; } cases[] = {
         { "5", "answers with status 500" }, { "g", "gave 0 scores for 4 responses: <html>" },
-        { "s", "scores for" }, { "h", "(asked 2 times)" },
+        { "s", "gave 3 scores for 4 responses" }, { "m", "gave 5 scores for 4 responses" },
+        { "h", "(asked 2 times)" },
     };
     struct text trouble = {0};
 
@@ -356,7 +360,9 @@ static void test_servers_that_fail_are_named(void **state)
         scorer_start(&s, cases[i].plan);
         c.retries = 1;
         score_rounds(&c, 4, 1, -1, NULL, &trouble);
-        assert_true(isnan(scores[3]));
+        for (int n = 0; n < 4; n++)
+            assert_true(isnan(scores[n]));
+        assert_int_equal(s.counts->requests, 2);
         assert_says(&trouble, s.url);
         assert_says(&trouble, cases[i].says);
         scorer_stop(&s);

@@ -68,6 +68,15 @@ int exchange_next(const struct exchange *e, int i)
     return i;
 }
 
+int exchange_open(const struct exchange *e, int from, int to)
+{
+    int n = 0;
+
+    for (int i = from; i < to; i++)
+        n += !e->answered[i];
+    return n;
+}
+
 void exchange_answer(struct exchange *e, int i, double score)
 {
     e->left -= !e->answered[i];
@@ -145,31 +154,35 @@ static bool take_one(struct exchange *e, const struct json *reply, int from, int
     return true;
 }
 
+/* Scores of the next responses without an answer. */
 static bool take_list(struct exchange *e, const struct json *list, int from, int to)
 {
-    int i = exchange_next(e, from);
+    int n = (int)json_size(list);
 
-    if (json_size(list) == 0)
+    if (n == 0 || n > exchange_open(e, from, to))
         return false;
-    for (size_t k = 0; k < json_size(list); k++, i = exchange_next(e, i)) {
-        const struct json *score = json_at(list, k);
-        if (i >= to || !(json_is_number(score) || json_is_null(score)))
+    for (int k = 0; k < n; k++)
+        if (!json_is_number(json_at(list, (size_t)k)) && !json_is_null(json_at(list, (size_t)k)))
             return false;
-        exchange_answer(e, i, json_number(score, NAN));
-    }
+    for (int k = 0, i = exchange_next(e, from); k < n; k++, i = exchange_next(e, i))
+        exchange_answer(e, i, json_number(json_at(list, (size_t)k), NAN));
     return true;
 }
 
-bool exchange_reply(struct exchange *e, const char *reply, size_t bytes, int from, int to)
+bool exchange_reply(struct exchange *e, const char *reply, size_t bytes, int from, int to,
+                    bool whole)
 {
     struct text mended = {0};
+    const struct json *list;
     struct json *root;
-    bool taken;
+    bool taken = false;
 
     mend(reply, bytes, &mended);
     root = json_try(mended.data, mended.size);
-    taken = json_is_array(json_get(root, "scores"))
-                ? take_list(e, json_get(root, "scores"), from, to) : take_one(e, root, from, to);
+    list = json_get(root, "scores");
+    e->given = json_is_array(list) ? (int)json_size(list) : json_get(root, "score") != NULL;
+    if (!whole || e->given == exchange_open(e, from, to))
+        taken = json_is_array(list) ? take_list(e, list, from, to) : take_one(e, root, from, to);
     json_free(root);
     text_free(&mended);
     return taken;

@@ -20,6 +20,7 @@ struct exchange {
     bool *answered;             /* (n), room kept */
     int n, room, left;          /* left: without an answer */
     int64_t first;              /* id of response 0 */
+    int given;                  /* scores in the last reply */
 };
 
 /* Begin with n responses; their ids follow those of the batch before.  RL_ENOFIT. */
@@ -30,7 +31,11 @@ void exchange_ask(const struct exchange *e, int i, int left, struct text *out);
 /* The first response at or behind i without an answer; n if there is none. */
 int exchange_next(const struct exchange *e, int i);
 void exchange_answer(struct exchange *e, int i, double score);
-/* A reply.  from, to: the responses it may be about.  false: it is no reply to any of them. */
-bool exchange_reply(struct exchange *e, const char *reply, size_t bytes, int from, int to);
+/* A reply.  from, to: the responses it may be about; whole: it is about all of those that have no
+ * answer.  It is taken as a whole, or false: it is no reply to them, and nothing is taken. */
+bool exchange_reply(struct exchange *e, const char *reply, size_t bytes, int from, int to,
+                    bool whole);
+/* Responses in from .. to - 1 without an answer. */
+int exchange_open(const struct exchange *e, int from, int to);
 
 #endif

@@ -169,21 +169,11 @@ static int cut(struct http *h, int n)
     return RL_OK;
 }
 
-/* Responses of a request that have no answer yet. */
-static int open_of(const struct exchange *e, const struct request *q)
-{
-    int n = 0;
-
-    for (int i = q->from; i < q->to; i++)
-        n += !e->answered[i];
-    return n;
-}
-
 static void send_request(struct http *h, int server, struct request *q)
 {
     struct server *s = &h->servers[server];
     const struct exchange *e = &h->exchange;
-    int left = open_of(e, q);
+    int left = exchange_open(e, q->from, q->to);
 
     text_clear(&s->body);
     text_clear(&s->reply);
@@ -234,7 +224,7 @@ static void hand_out(struct http *h)
 static bool failed(struct http *h, struct server *s, CURLcode code, struct text *why)
 {
     const struct request *q = s->request;
-    int asked = open_of(&h->exchange, q);
+    struct exchange *e = &h->exchange;
     long status = 0;
 
     text_clear(why);
@@ -243,16 +233,14 @@ static bool failed(struct http *h, struct server *s, CURLcode code, struct text 
         text_addf(why, "%s: %s", s->url, s->error[0] ? s->error : curl_easy_strerror(code));
         return true;
     }
-    if (status == 200)
-        exchange_reply(&h->exchange, s->reply.data ? s->reply.data : "", s->reply.size, q->from,
-                       q->to);
-    else
-        text_addf(why, "%s answers with status %ld", s->url, status);
-    if (status == 200 && open_of(&h->exchange, q) == 0)
+    if (status == 200 && exchange_reply(e, s->reply.data ? s->reply.data : "", s->reply.size,
+                                        q->from, q->to, true))
         return false;
     if (status == 200)
-        text_addf(why, "%s gave %d scores for %d responses", s->url,
-                  asked - open_of(&h->exchange, q), asked);
+        text_addf(why, "%s gave %d scores for %d responses", s->url, e->given,
+                  exchange_open(e, q->from, q->to));
+    else
+        text_addf(why, "%s answers with status %ld", s->url, status);
     if (s->reply.size > 0)
         text_addf(why, ": %s", utf8_show(s->reply.data, s->reply.size).text);
     return true;

@@ -245,7 +245,8 @@ static void take_lines(struct process *p)
 
     while ((next = memchr(line, '\n', (size_t)(end - line)))) {
         if (next > line &&
-            !exchange_reply(&p->exchange, line, (size_t)(next - line), 0, p->exchange.n)) {
+            !exchange_reply(&p->exchange, line, (size_t)(next - line), 0, p->exchange.n,
+                            false)) {
             text_clear(&p->odd);
             text_add(&p->odd, line, (size_t)(next - line));
         }
