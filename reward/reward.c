@@ -360,7 +360,6 @@ static int ask(struct reward *reward, struct source *s, int asked)
 {
     int rc = RL_OK;
 
-    text_clear(&reward->trouble);
     for (int a = 0; a < asked; a++)
         reward->scores[a] = NAN;
     if (s->kind->score_many)
@@ -372,22 +371,28 @@ done:
     return rc;
 }
 
-/* Scores that are missing or not finite: said, and an error if the configuration wants that. */
+/* Scores that are missing, not finite or too large: said, and an error if the configuration wants
+ * that. */
 static int check(struct reward *reward, struct source *s, const struct batch *b, int i)
 {
-    const char *why = reward->trouble.size ? reward->trouble.data : "not a finite number";
+    const char *why = "not a finite number";
     const char *name = name_of(s->config);
     bool fatal = s->config->on_failure && strcmp(s->config->on_failure, "error") == 0;
     int missing = 0, first = 0;
 
-    for (int n = b->N; n-- > 0;)
-        if (!isfinite(*score_at(b, n, i))) {
-            *score_at(b, n, i) = NAN;
-            missing++;
-            first = n;
-        }
+    for (int n = b->N; n-- > 0;) {
+        double *x = score_at(b, n, i);
+        if (fabs(*x) <= REWARD_LARGEST)             /* not NaN */
+            continue;
+        why = isfinite(*x) ? "beyond +-1e30" : "not a finite number";
+        *x = NAN;
+        missing++;
+        first = n;
+    }
     if (missing == 0)
         return RL_OK;
+    if (reward->trouble.size > 0)
+        why = reward->trouble.data;
     if (fatal)
         return rl_error(RL_ENAN, "reward \"%s\": step %lld, row %d has no score: %s", name,
                         (long long)b->step + 1, b->group * b->k + first, why);
@@ -403,6 +408,7 @@ static int fill_column(struct reward *reward, struct batch *b, int i, enum purpo
     struct source *s = &reward->sources[i];
     int asked = replay(reward, b, i, purpose), rc = RL_OK;
 
+    text_clear(&reward->trouble);
     TRY(s->kind->fill ? s->kind->fill(s->state, b, reward->scores) : ask(reward, s, asked));
     for (int a = 0; a < asked; a++)
         *score_at(b, reward->row_of[a], i) = reward->scores[a];

@@ -5,8 +5,8 @@
  *                                                          mix(N,R) with an orchestrator)
  *   reward_destroy(reward);
  *
- * A score that does not come, or is not finite, is NaN in the column: learners leave the response
- * out.  Scores from outside (a process, a server, a plug-in) are no function of the response; a run
+ * A score that does not come, is not finite or is beyond REWARD_LARGEST is NaN in the column:
+ * learners leave the response out.  Scores from outside (a process, a server, a plug-in) are no function of the response; a run
  * records them (record.h) and hands them back after a resume.
  */
 #ifndef REWARD_REWARD_H
@@ -19,6 +19,9 @@
 #include "data/batch.h"
 #include "data/prompts.h"
 #include "data/tokenizer.h"
+
+/* Squares and sums of scores must be numbers, too. */
+#define REWARD_LARGEST 1e30
 
 struct model;
 struct scorer;                          /* scorer.h */

@@ -57,6 +57,11 @@ static int meet(const char *mode, const struct json *request, int n)
                none[n % 4]);
         return fflush(stdout) == 0;
     }
+    if (strcmp(mode, "huge") == 0) {
+        printf("{\"id\": %lld, \"score\": %s}\n", (long long)json_int(json_get(request, "id"), -1),
+               n % 2 ? "-1e30" : "1e308");
+        return fflush(stdout) == 0;
+    }
     if (strcmp(mode, "big") == 0)       /* more than an integer of 64 bits holds */
         return printf("{\"id\": 0, \"score\": 10000000000000000000}\n") < 0;
     if (strcmp(mode, "once") == 0) {            /* all at once, when the last has come */

@@ -74,6 +74,25 @@ static void test_missing_scores_are_skipped_or_an_error(void **state)
     setting_close(&s);
 }
 
+static void test_a_score_that_no_square_holds_is_missing(void **state)
+{
+    struct setting s;
+
+    (void)state;
+    setting_open(&s, "huge");
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    for (int n = 0; n < 4; n++)
+        assert_true(n % 2 ? s.b.reward[2 * n + 1] == -1e30 : isnan(s.b.reward[2 * n + 1]));
+    s.rewards[1].on_failure = "error";
+    status_hold(true);
+    assert_int_equal(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE), RL_ENAN);
+    if (!strstr(status_message(), "reward \"p\": step 12, row 4 has no score: beyond +-1e30"))
+        fail_msg("%s", status_message());
+    status_drop();
+    status_hold(false);
+    setting_close(&s);
+}
+
 /* The record of a step, as a run writes it: rows 0 to 3 of another rank, then those of b. */
 static void record_of(struct setting *s, struct text *line)
 {
@@ -216,6 +235,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_missing_scores_are_skipped_or_an_error),
+        cmocka_unit_test(test_a_score_that_no_square_holds_is_missing),
         cmocka_unit_test(test_scores_on_record_are_not_asked_again),
         cmocka_unit_test(test_rounds_are_on_record),
         cmocka_unit_test(test_observed_rows_are_on_record),
