@@ -193,8 +193,10 @@ done:
 static int evaluate_if_due(struct run *r)
 {
     double t = clock_now();
-    int rc = evaluation_due(r) ? evaluate(r) : RL_OK;
+    int rc = RL_OK;
 
+    if (evaluation_due(r))
+        rc = missing_tell(r, -1, evaluate(r));
     r->spans[SPAN_EVAL] += clock_now() - t;
     return rc;
 }
@@ -237,7 +239,7 @@ static int observe(struct run *r)
         rc = ring_roll(r, &r->train, q, PURPOSE_REFERENCE);
         if (run_holds(r, ROLE_LEARNER))
             rc = status_worse(rc, look(r, q));
-        TRY(comm_agree(r->world, rc));
+        TRY(missing_tell(r, -1, comm_agree(r->world, rc)));
     }
 done:
     return rc;
@@ -333,7 +335,7 @@ int iteration(struct run *r)
     rc = ring_roll(r, &r->train, r->step + run_lag(r), PURPOSE_SAMPLE);
     if (run_holds(r, ROLE_LEARNER))
         rc = status_worse(rc, learn(r));
-    TRY(comm_agree(r->world, rc));
+    TRY(missing_tell(r, r->step, comm_agree(r->world, rc)));
     r->step++;
     if (run_holds(r, ROLE_LEARNER)) {
         follower_update(&r->judge_mean, r->policy, r->step);

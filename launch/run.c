@@ -137,7 +137,7 @@ static int open_roles(struct run *r)
                 .config = c, .tokenizer = in->policy.tokenizer, .models = r->reward_models,
                 .judge = in->judge_rewards ? in->judge : NULL, .judge_model = judge_model(r),
                 .row_tokens = in->rewards.row_tokens, .orchestrator = r->orchestrator,
-                .max_prompt = in->longest_prompt }));
+                .max_prompt = in->longest_prompt, .notes = true }));
     if (run_holds(r, ROLE_REFMODEL))
         TRY(refmodel_create(&r->refmodel, reference_model(r), (int)c->micro_rows,
                             in->reference_tokens, (float)algorithm_temperature(r->algorithm, c)));
@@ -170,6 +170,9 @@ static int open_alone(struct run *r)
         threads = threads_per_rank(comm_ranks_on_host(r->world));
     TRY(compute_open(&r->compute, r->config->device, threads));
     TRY(metrics_create(&r->metrics));
+    r->missing_lines = calloc((size_t)r->config->n_rewards + 1, sizeof *r->missing_lines);
+    if (!r->missing_lines)
+        TRY(rl_error(RL_ENOFIT, "no memory for a run"));
     TRY(inputs_open(&r->inputs, r->config));
     TRY(open_models(r));
     TRY(open_rings(r));
@@ -222,6 +225,7 @@ void run_close(struct run *r)
 {
     folder_close(&r->folder);
     text_free(&r->scored);
+    free(r->missing_lines);
     learner_destroy(r->learner);
     refmodel_destroy(r->refmodel);
     reward_destroy(r->reward);

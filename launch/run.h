@@ -54,6 +54,7 @@ struct run {
     struct model *orchestrator;         /* of the reward role */
     struct actor *actor;
     struct reward *reward;
+    int *missing_lines;                 /* (n_rewards) said so far; on the recorder */
     struct refmodel *refmodel;
     struct learner *learner;
 
@@ -133,6 +134,12 @@ int scores_replaced(struct run *r, const struct batch *b, int64_t step, int roun
 /* After state_resume: hand back what is on record of steps yet to be done.  Collective over
  * world. */
 int scores_resume(struct run *r, bool fresh);
+
+/* ---- missing.c: which scores did not come, one line a reward
+ * In batches of steps up to `step` and in those that no step trains on (-1).  rc is what all ranks
+ * have agreed on: when it is that there was not one score, the line is the run's last.  Returns rc,
+ * or worse.  Collective over world. */
+int missing_tell(struct run *r, int64_t step, int rc);
 
 /* Batch of `step` around the ring up to the learners (iteration.c; evaluate.c uses it too). */
 int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose);

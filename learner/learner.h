@@ -118,6 +118,11 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m);
  * Collective. */
 int learner_observe(struct learner *ln, const struct batch *b);
 
+/* Behind one of these that ended with RL_ENAN: had no response of the step all its scores?  Then
+ * there is no line yet, as only the rewards know why; *u is of the reward that failed most. */
+struct unscored { int reward, missing, rows; };
+bool learner_unscored(const struct learner *ln, struct unscored *u);
+
 /* The rows of text that the next updates train on beside their batch (k 1, prompt_len 1): its share
  * is that of share_of, like a batch's.  The caller keeps it. */
 void learner_set_text(struct learner *ln, const struct batch *text);

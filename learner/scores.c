@@ -93,11 +93,13 @@ static void set_scale(struct learner *ln, const struct batch *b, int r)
     }
 }
 
-/* Is there a response with all its scores?  If not, a line names the source that failed most. */
-static int check_scores(const struct learner *ln, const struct batch *b)
+/* Is there a response with all its scores?  If not, the source that failed most is kept. */
+static int check_scores(struct learner *ln, const struct batch *b)
 {
-    int rows = b->P * b->k, R = ln->rewards.R, whole = 0, worst = 0, most = -1;
+    struct unscored *u = &ln->rewards.unscored;
+    int rows = b->P * b->k, R = ln->rewards.R, whole = 0;
 
+    *u = (struct unscored){ .rows = rows };
     for (int n = 0; n < rows; n++) {
         bool failed = false;
         for (int r = 0; r < R; r++)
@@ -110,14 +112,18 @@ static int check_scores(const struct learner *ln, const struct batch *b)
         int missing = 0;
         for (int n = 0; n < rows; n++)
             missing += !isfinite(ln->stats.all[(size_t)n * R + r]);
-        if (missing > most) {
-            most = missing;
-            worst = r;
+        if (missing > u->missing) {
+            u->missing = missing;
+            u->reward = r;
         }
     }
-    return rl_error(RL_ENAN, "step %lld: no response has all its scores; reward \"%s\" gave none "
-                    "or no finite number for %d of %d", (long long)b->step + 1,
-                    ln->config->rewards[worst].name, most, rows);
+    return RL_ENAN;                     /* who scored says why (learner_unscored) */
+}
+
+bool learner_unscored(const struct learner *ln, struct unscored *u)
+{
+    *u = ln->rewards.unscored;
+    return u->missing > 0;
 }
 
 /* The mean over the prompts of all ranks, in order. */

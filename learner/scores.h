@@ -21,6 +21,7 @@
 #include "base/config.h"
 #include "base/memory.h"
 #include "data/batch.h"
+#include "learner/learner.h"
 #include "learner/policy/whiten.h"
 
 struct learner;
@@ -30,6 +31,7 @@ struct scores {
     bool standard;              /* normalise "none" means "running": set by the method's layout */
     struct running *kept;       /* (R) after the last update: in checkpoints */
     struct running *now;        /* (R) with the scores of this step */
+    struct unscored unscored;   /* of the step checked last: missing is 0 if there is a whole row */
     double *mean, *std;         /* (R) of this step */
     double *mix;                /* (R) with an orchestrator: its mean over the step's prompts */
 };
@@ -45,7 +47,8 @@ double row_score(const struct learner *ln, const struct batch *b, int n);
 /* y of source r alone, without its weight. */
 double row_reward(const struct learner *ln, const struct batch *b, int n, int r);
 
-/* Collective, behind stats_begin.  RL_ENAN: no response of the step has all its scores. */
+/* Collective, behind stats_begin.  RL_ENAN, without a line: no response of the step has all its
+ * scores (learner_unscored). */
 int scores_begin(struct learner *ln, const struct batch *b);
 void scores_end(struct learner *ln);
 

@@ -38,6 +38,8 @@ struct reward {
     struct record *record;       /* NULL: nothing to replay */
     struct verdicts *verdicts;   /* NULL: no kind judges */
     struct mix *mix;             /* NULL: no orchestrator */
+    bool takes_notes;
+    struct text notes;           /* of missing scores, a line each */
 
     /* of the batch at hand; their room is kept */
     struct text text, trouble;
@@ -200,6 +202,7 @@ int reward_create(struct reward **out, const struct reward_parts *parts)
         return rl_error(RL_ENOFIT, "no memory for the rewards");
     reward->config = config;
     reward->tokenizer = parts->tokenizer;
+    reward->takes_notes = parts->notes;
     reward->sources = calloc((size_t)config->n_rewards + 1, sizeof *reward->sources);
     if (!reward->sources)
         TRY(rl_error(RL_ENOFIT, "no memory for %d rewards", config->n_rewards));
@@ -248,6 +251,7 @@ void reward_destroy(struct reward *reward)
     free_rooms(reward);
     text_free(&reward->text);
     text_free(&reward->trouble);
+    text_free(&reward->notes);
     record_free(reward->record);
     free(reward->sources);
     free(reward);
@@ -371,9 +375,23 @@ done:
     return rc;
 }
 
-/* Scores that are missing, not finite or too large: said, and an error if the configuration wants
- * that. */
-static int check(struct reward *reward, struct source *s, const struct batch *b, int i)
+/* One line of it. */
+static void note(struct reward *reward, int64_t step, int i, int missing, int rows,
+                 const char *why)
+{
+    size_t begin = reward->notes.size;
+
+    text_addf(&reward->notes, "%lld %d %d %d %s", (long long)step, i, missing, rows, why);
+    for (char *p = reward->notes.data + begin; *p; p++)
+        if (*p == '\n')
+            *p = ' ';
+    text_adds(&reward->notes, "\n");
+}
+
+/* Scores that are missing, not finite or too large: noted or said, and an error if the
+ * configuration wants that. */
+static int check(struct reward *reward, struct source *s, const struct batch *b, int i,
+                 enum purpose purpose)
 {
     const char *why = "not a finite number";
     const char *name = name_of(s->config);
@@ -396,7 +414,9 @@ static int check(struct reward *reward, struct source *s, const struct batch *b,
     if (fatal)
         return rl_error(RL_ENAN, "reward \"%s\": step %lld, row %d has no score: %s", name,
                         (long long)b->step + 1, b->group * b->k + first, why);
-    if (s->complaints++ < COMPLAINTS)
+    if (reward->takes_notes)
+        note(reward, purpose == PURPOSE_SAMPLE ? b->step : -1, i, missing, b->N, why);
+    else if (s->complaints++ < COMPLAINTS)
         log_error("reward \"%s\": step %lld: %d of %d responses have no score and are left out: "
                   "%s%s", name, (long long)b->step + 1, missing, b->N, why,
                   s->complaints == COMPLAINTS ? " (not said again)" : "");
@@ -412,7 +432,7 @@ static int fill_column(struct reward *reward, struct batch *b, int i, enum purpo
     TRY(s->kind->fill ? s->kind->fill(s->state, b, reward->scores) : ask(reward, s, asked));
     for (int a = 0; a < asked; a++)
         *score_at(b, reward->row_of[a], i) = reward->scores[a];
-    rc = check(reward, s, b, i);
+    rc = check(reward, s, b, i, purpose);
 done:
     return rc;
 }
@@ -441,4 +461,16 @@ done:
     if (rc != RL_OK)
         b->status = rc;
     return rc;
+}
+
+void reward_missing(struct reward *reward, int64_t step, struct text *out)
+{
+    struct text later = { 0 };
+
+    for (const char *p = reward->notes.data, *end; p && *p; p = end) {
+        end = strchr(p, '\n') + 1;
+        text_add(strtoll(p, NULL, 10) <= step ? out : &later, p, (size_t)(end - p));
+    }
+    text_free(&reward->notes);
+    reward->notes = later;
 }

@@ -87,6 +87,7 @@ struct reward_parts {
     const struct judge *judge;          /* and the template; NULL: no such kind */
     struct model *orchestrator;         /* weighs the rewards by prompt; NULL: nobody does */
     int max_prompt;                     /* tokens of the longest prompt, for the orchestrator */
+    bool notes;                         /* what is missing is noted (reward_missing), else said */
 };
 /* One column for each group of config->rewards, in that order.  RL_EINVAL: one line that names
  * file, line and key.  *reward is NULL on error. */
@@ -105,5 +106,10 @@ int reward_replay(struct reward *reward, const char *lines, size_t bytes);
  * orchestrator's weights are not finite.  Not collective. */
 int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts,
                 enum purpose purpose);
+
+/* The notes of missing scores in batches of steps up to `step` (from 0), and in those that no step
+ * trains on (step -1), go behind `out` and are forgotten: lines "STEP REWARD MISSING ROWS WHY", the
+ * reward by its number. */
+void reward_missing(struct reward *reward, int64_t step, struct text *out);
 
 #endif

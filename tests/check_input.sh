@@ -224,9 +224,13 @@ dead='rewards=({kind="process";name="mine";command="sleep 0.2; exit 3";retries=1
 says 4 'reward "mine": step 1, row 0 has no score: .* ended with exit status 3' \
     "a reward program that dies" "$RANKWISE" train $cfg "$dead;on_failure=\"error\";})" \
     eval_every=0 output="$WORK/dead"
-"$RANKWISE" train $cfg "$dead;})" eval_every=0 output="$WORK/dead" > "$WORK/said" 2>&1
-[ $? -eq 4 ] && grep -q 'no response has all its scores; reward "mine" gave none' "$WORK/said" &&
-    pass "a step without any score" || fail "a step without any score" "$(tail -n 2 "$WORK/said")"
+for n in 1 3; do
+    for more in max_lag=0 max_lag=1; do
+        says 4 'step 1: no response has all its scores; reward "mine" gave none .*exit status 3' \
+            "a step without any score, $n ranks, $more" run $n $cfg "$dead;})" eval_every=0 $more \
+            output="$WORK/dead"
+    done
+done
 cat > "$WORK/no-number.sh" <<'END'
 while read -r line; do
     id=${line#*:}
@@ -239,6 +243,18 @@ for word in NaN 1e999; do
         rewards="({kind=\"process\";name=\"mine\";on_failure=\"error\";timeout=600.0;
         command=\"sh $WORK/no-number.sh $word\";})" output="$WORK/dead"
 done
+cat > "$WORK/half.sh" <<'END'
+while read -r line; do
+    id=${line#*:}; id=${id%%,*}
+    [ $((id % 2)) -eq 0 ] && echo "{\"id\":$id,\"score\":$id}" || echo "{\"id\":$id,\"score\":null}"
+done
+END
+mpirun -np 3 "$RANKWISE" train $cfg output="$WORK/half" steps=2 eval_every=0 \
+    rewards="({kind=\"process\";name=\"mine\";command=\"sh $WORK/half.sh\";})" > "$WORK/said" 2>&1
+lines=$(grep -c 'rankwise: reward "mine": step [12]: 8 of 16 responses have no score' "$WORK/said")
+[ "$lines" -eq 2 ] && [ "$(grep -c rankwise: "$WORK/said")" -eq 2 ] &&
+    pass "three ranks say it in one line a step" ||
+    fail "three ranks say it in one line a step" "$(grep rankwise: "$WORK/said")"
 says 1 'command: "/no/such" ended with exit status 12[67]' "a reward program that is not there" \
     "$RANKWISE" train $cfg 'rewards={kind="process";command="/no/such";}' output="$WORK/dead"
 apart='ranks=({count=1;roles=["actor"];},{count=1;roles=["learner"];},

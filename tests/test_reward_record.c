@@ -74,6 +74,30 @@ static void test_missing_scores_are_skipped_or_an_error(void **state)
     setting_close(&s);
 }
 
+static void test_notes_wait_for_their_step(void **state)
+{
+    struct text notes = {0};
+    struct setting s;
+
+    (void)state;
+    setting_open(&s, "nan");
+    reward_destroy(s.reward);
+    assert_ok(reward_create(&s.reward, &(struct reward_parts){
+        .config = &s.config, .tokenizer = s.tokenizer, .notes = true }));
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_SAMPLE));
+    assert_ok(reward_fill(s.reward, &s.b, NULL, PURPOSE_EVAL));
+    reward_missing(s.reward, 10, &notes);
+    assert_string_equal(notes.data, "-1 1 4 4 not a finite number\n");
+    text_clear(&notes);
+    reward_missing(s.reward, 11, &notes);
+    assert_string_equal(notes.data, "11 1 4 4 not a finite number\n");
+    text_clear(&notes);
+    reward_missing(s.reward, 11, &notes);
+    assert_int_equal(notes.size, 0);
+    text_free(&notes);
+    setting_close(&s);
+}
+
 static void test_a_score_that_no_square_holds_is_missing(void **state)
 {
     struct setting s;
@@ -235,6 +259,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_missing_scores_are_skipped_or_an_error),
+        cmocka_unit_test(test_notes_wait_for_their_step),
         cmocka_unit_test(test_a_score_that_no_square_holds_is_missing),
         cmocka_unit_test(test_scores_on_record_are_not_asked_again),
         cmocka_unit_test(test_rounds_are_on_record),
