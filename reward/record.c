@@ -176,6 +176,19 @@ static struct step *step_add(struct record *record)
     return &record->steps[record->count++];
 }
 
+/* Has a row all its scores? */
+static bool any_whole(const struct step *s, int columns)
+{
+    for (int i = 0; i < s->rows; i++) {
+        int came = 0;
+        for (int c = 0; c < columns; c++)
+            came += !isnan(s->score[i * columns + c]);
+        if (came == columns)
+            return true;
+    }
+    return false;
+}
+
 static int read_line(struct record *record, const struct json *line)
 {
     const struct json *rows = NULL;
@@ -203,6 +216,8 @@ static int read_line(struct record *record, const struct json *line)
         return RL_ENOFIT;
     for (size_t i = 0; i < n; i++)
         TRY(read_row(s, json_at(rows, i), (int)i, record->columns));
+    if (of != RECORD_REPLACED && !any_whole(s, record->columns))
+        step_free(&record->steps[--record->count]);     /* the run ended of it */
 done:
     return rc;
 }

@@ -31,8 +31,9 @@ void record_line(const struct config *c, int64_t step, enum record_of of, const 
                  struct text *out);
 
 struct record;                          /* lines that were read */
-/* Lines of other rewards than c's are left out; of two lines of a step that have a row the
- * later counts.  RL_EINVAL: a line is none. */
+/* Lines of other rewards than c's are left out, and batches in which no row has all its scores: the
+ * run ended of that, and what scores may have been mended since.  Of two lines of a step that have
+ * a row the later counts.  RL_EINVAL: a line is none. */
 int record_read(struct record **record, const struct config *c, const char *lines, size_t bytes);
 void record_free(struct record *record);                /* NULL is fine */
 

@@ -244,11 +244,15 @@ static void test_records_are_read_or_refused(void **state)
     assert_false(record_find(record, RECORD_ROWS, 0, 1, 0xaf, 1, &score));
     assert_true(record_find(record, RECORD_ROWS, 1, 0, 0xaf, 1, &score) && score == 0.25);
     record_free(record);
+    text_adds(&lines, "{\"step\":2,\"rewards\":[\"p\"],\"rows\":[[\"00000000000000af\",null]]}\n");
+    assert_ok(record_read(&record, &s.config, lines.data, lines.size));
+    assert_true(record_find(record, RECORD_ROWS, 1, 0, 0xaf, 1, &score) && score == 0.25);
+    record_free(record);
     text_adds(&lines, "{\"step\":3,\"rewards\":[\"p\"],\"rows\":[[\"xyz\",1]]}\n");
     status_hold(true);
     assert_int_equal(record_read(&record, &s.config, lines.data, lines.size), RL_EINVAL);
     assert_null(record);
-    assert_non_null(strstr(status_message(), "line 4"));
+    assert_non_null(strstr(status_message(), "line 5"));
     status_drop();
     status_hold(false);
     setting_close(&s);
