@@ -6,8 +6,8 @@
  *   reward_destroy(reward);
  *
  * A score that does not come, is not finite or is beyond REWARD_LARGEST is NaN in the column:
- * learners leave the response out.  Scores from outside (a process, a server, a plug-in) are no function of the response; a run
- * records them (record.h) and hands them back after a resume.
+ * learners leave the response out.  Scores from outside (a process, a server, a plug-in) are no
+ * function of the response; a run records them (record.h) and hands them back after a resume.
  */
 #ifndef REWARD_REWARD_H
 #define REWARD_REWARD_H
