@@ -95,28 +95,30 @@ static int unknown(const struct config *c)
                     nearest->name);
 }
 
-static bool is_judged(const struct config *c)
+/* The first reward of kind judge, -1: there is none. */
+static int judge_of(const struct config *c)
 {
     for (int i = 0; i < c->n_rewards; i++)
         if (c->rewards[i].kind && strcmp(c->rewards[i].kind, "judge") == 0)
-            return true;
-    return false;
+            return i;
+    return -1;
 }
 
 /* A reward of kind judge, in whatever algorithm: can the gate test it, and is there its model? */
 static int check_judge(const struct config *c, const struct algorithm *a, unsigned columns)
 {
     bool frozen = c->osp.judge && strcmp(c->osp.judge, "frozen") == 0;
+    int judge = judge_of(c);
 
-    if (!is_judged(c))
+    if (judge < 0)
         return RL_OK;
     if (frozen && !(columns & COL_REF_LOGP))
         return rl_error(RL_EINVAL, "%s: osp.judge: a frozen judge is refmodel, and %s as it is set "
                         "has none", config_where(c, "osp.judge"), a->name);
     if (c->osp.gate && c->eval_pairs.count == 0)
-        return rl_error(RL_EINVAL, "%s: osp.gate: the judge is tested on eval_pairs before "
-                        "anything is learned from it; name some, or set osp.gate = false",
-                        config_where(c, "osp.gate"));
+        return rl_error(RL_EINVAL, "%s: rewards[%d]: a judge is tested on held-out pairs before "
+                        "anything is learned from it: set eval_pairs, or osp.gate = false",
+                        c->rewards[judge].where ? c->rewards[judge].where : "default", judge);
     if (c->osp.gate && frozen && strcmp(c->refmodel, c->model) != 0)
         return rl_error(RL_EINVAL, "%s: osp.gate: a frozen judge is refmodel, and the gate tests "
                         "model: make them the same, or set osp.gate = false",
