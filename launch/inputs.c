@@ -27,16 +27,6 @@ static int same_vocabulary(const struct inputs *in, const struct source *s, cons
                     "share the tokenizer", s->path, s->shape.V, in->policy.shape.V, what);
 }
 
-/* What is `model` begins as the policy does: with weights of its own making, if so told. */
-static int open_source(struct source *s, const struct config *c, const char *path)
-{
-    int rc = source_open(s, path);
-
-    s->random = strcmp(c->model_init, "random") == 0 && strcmp(path, c->model) == 0;
-    s->seed = (uint64_t)c->seed;
-    return rc;
-}
-
 /* A head for values: the policy's own, or of a model beside it that starts where it is told to. */
 static int open_critic(struct inputs *in, const struct config *c)
 {
@@ -47,7 +37,7 @@ static int open_critic(struct inputs *in, const struct config *c)
         TRY(source_set_heads(&in->policy, &(struct heads){ .lm = true, .scores = wants.shared }));
     if (!wants.critic_from)
         return RL_OK;
-    TRY(open_source(&in->critic, c, wants.critic_from));
+    TRY(source_open_start(&in->critic, c, wants.critic_from));
     TRY(same_vocabulary(in, &in->critic, "critic"));
     TRY(source_set_heads(&in->critic, &(struct heads){ .scores = 1 }));
     in->has_critic = true;
@@ -90,14 +80,14 @@ static int open_sources(struct inputs *in, const struct config *c)
 {
     int rc = RL_OK;
 
-    TRY(open_source(&in->policy, c, c->model));
+    TRY(source_open_start(&in->policy, c, c->model));
     if (!scores_only(in, c))
         TRY(source_check_text(&in->policy));
     TRY(open_adapter(in, c));
     TRY(open_critic(in, c));
     if (!((in->roles | in->eval_roles) & ROLE_REFMODEL))
         return RL_OK;
-    TRY(open_source(&in->reference, c, c->refmodel));
+    TRY(source_open_start(&in->reference, c, c->refmodel));
     TRY(source_check_text(&in->reference));
     TRY(same_vocabulary(in, &in->reference, "reference model"));
 done:

@@ -184,6 +184,15 @@ done:
     return rc;
 }
 
+int source_open_start(struct source *s, const struct config *c, const char *path)
+{
+    int rc = source_open(s, path);
+
+    s->random = strcmp(c->model_init, "random") == 0 && strcmp(path, c->model) == 0;
+    s->seed = (uint64_t)c->seed;
+    return rc;
+}
+
 void source_close(struct source *s)
 {
     tokenizer_close(s->tokenizer);

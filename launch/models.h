@@ -11,6 +11,7 @@
 #ifndef LAUNCH_MODELS_H
 #define LAUNCH_MODELS_H
 
+#include "base/config.h"
 #include "base/json.h"
 #include "checkpoints/checkpoint.h"
 #include "data/tokenizer.h"
@@ -53,6 +54,9 @@ struct source {
 };
 
 int source_open(struct source *s, const char *path);
+/* As it is before the first step of a run of c: what is `model` begins as the policy does, with
+ * weights of its own making if model_init says so. */
+int source_open_start(struct source *s, const struct config *c, const char *path);
 void source_close(struct source *s);                             /* fine on a zeroed struct */
 /* The model with its weights; *m is NULL on error.  RL_EINVAL names the tensor that is missing or
  * of another shape than config.json says.  The caller destroys it. */

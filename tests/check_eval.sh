@@ -37,6 +37,23 @@ equals "after training: perplexity" "$(value eval/stories/perplexity "$WORK/run.
 grep -q 'step-00000008.h5' "$WORK/run.json" && pass "the newest checkpoint of the run" ||
     fail "the newest checkpoint of the run" "$(cut -c1-200 "$WORK/run.json")"
 
+# random weights at the start: the reference is them, and no file of weights is needed
+mkdir "$WORK/bare"
+cp launch/demo/model/config.json launch/demo/model/tokenizer.json "$WORK/bare"
+bare="model=$WORK/bare model_init=random lr=1e-3 rewards={kind=\"length\";}"
+ok "a run of a model without weights" run 1 $cfg output="$WORK/random" $bare steps=4 eval_every=4 \
+    $few "$pairs"
+"$RANKWISE" eval $cfg output="$WORK/no-run" $bare $few "$pairs" --json > "$WORK/first.json"
+"$RANKWISE" eval $cfg output="$WORK/random" $bare $few "$pairs" --json > "$WORK/last.json"
+equals "random weights, before training" "$(value eval/held-out/score "$WORK/first.json")" \
+    "$(sed -n 1p "$WORK/random/metrics.jsonl" > "$WORK/line"; value eval/held-out/score "$WORK/line")"
+sed -n '$p' "$WORK/random/metrics.jsonl" > "$WORK/line"
+for name in accuracy margin; do
+    equals "random weights, after training: $name" \
+        "$(value eval/held-out-pairs/$name "$WORK/last.json")" \
+        "$(value eval/held-out-pairs/$name "$WORK/line")"
+done
+
 # a judge, an earlier checkpoint to compare with; alone and on 2 and 3 ranks
 printf '{prompt} A: {a} B: {b} Better:' > "$WORK/judge.txt"
 set -- $cfg output="$out" $few "$pairs" "$text" eval.judge="$WORK/judge.txt" eval.samples=2 \

@@ -23,7 +23,7 @@ static int take_seat(struct eval *e, const char *path, struct seat **out)
 
     *out = NULL;
     e->n_seats++;                       /* from here on eval_close closes it */
-    TRY(source_open(&seat->source, path));
+    TRY(source_open_start(&seat->source, e->config, path));
     for (int i = 0; i < e->n_seats - 1; i++)
         if (strcmp(e->seats[i].source.path, seat->source.path) == 0) {
             source_close(&seat->source);
