@@ -14,25 +14,24 @@
 #include "base/log.h"
 #include "base/status.h"
 
-/* One run at a time writes to a folder; the lock goes with the process.  File systems without locks
- * are taken at their word. */
-static int lock_folder(struct folder *f)
+/* File systems without locks are taken at their word. */
+int folder_lock(const char *path, const char *name, int *fd)
 {
-    char path[4200];
+    char file[4200];
     int rc = RL_OK;
 
-    TRY(path_join(path, sizeof path, f->path, ".lock"));
-    f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (f->lock < 0)
-        return rl_error(RL_EIO, "output: cannot write to %s: %s", f->path, strerror(errno));
-    for (int tenths = 0; tenths < 50 && flock(f->lock, LOCK_EX | LOCK_NB) != 0; tenths++) {
+    TRY(path_join(file, sizeof file, path, name));
+    *fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (*fd < 0)
+        return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
+    for (int tenths = 0; tenths < 50 && flock(*fd, LOCK_EX | LOCK_NB) != 0; tenths++) {
         if (errno != EWOULDBLOCK)
             return RL_OK;
         clock_sleep(0.1);               /* a run that was killed may still be going */
     }
-    if (flock(f->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    if (flock(*fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         rc = rl_error(RL_EINVAL, "output: another run is writing to %s; choose another output or "
-                      "stop it", f->path);
+                      "stop it", path);
 done:
     return rc;
 }
@@ -49,7 +48,7 @@ int folder_create(struct folder *f, const char *path)
     TRY(folder_make(f->checkpoints));
     if (access(path, W_OK) != 0 || access(f->checkpoints, W_OK) != 0)
         return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
-    rc = lock_folder(f);
+    rc = folder_lock(path, ".lock", &f->lock);
 done:
     return rc;
 }
@@ -182,6 +181,33 @@ bool folder_stop(const struct folder *f)
 
     return path_join(path, sizeof path, f->path, "stop") == RL_OK && file_exists(path) &&
            remove(path) == 0;
+}
+
+int64_t folder_last_step(const char *path, int64_t *restarts, int64_t *lost_steps)
+{
+    char name[4200], *line = NULL;
+    size_t room = 0;
+    struct json *last = NULL;
+    FILE *file = NULL;
+    int64_t step;
+
+    if (path_join(name, sizeof name, path, "metrics.jsonl") == RL_OK)
+        file = fopen(name, "re");
+    for (ssize_t n; file && (n = getline(&line, &room, file)) > 0;) {
+        struct json *row = line[n - 1] == '\n' ? json_try(line, (size_t)n) : NULL;
+        if (!row)
+            break;
+        json_free(last);
+        last = row;
+    }
+    step = json_int(json_get(last, "train/step"), 0);
+    *restarts = json_int(json_get(last, "fault/restarts"), 0);
+    *lost_steps = json_int(json_get(last, "fault/lost_steps"), 0);
+    json_free(last);
+    free(line);
+    if (file)
+        fclose(file);
+    return step;
 }
 
 void folder_checkpoint(const struct folder *f, int64_t step, char *out, size_t room)

@@ -16,6 +16,9 @@ struct folder {
     int lock;                   /* descriptor of .lock, 0: none */
 };
 
+/* One at a time holds the lock `name` of a folder, and it goes with the process; *fd: what to
+ * close.  It is waited for up to five seconds.  RL_EINVAL: another run has it. */
+int folder_lock(const char *path, const char *name, int *fd);
 /* Make the folder and its checkpoints/; RL_EIO, one line, when it cannot be written. */
 int folder_create(struct folder *f, const char *path);
 /* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start
@@ -27,6 +30,9 @@ int folder_scores(struct folder *f, int64_t step, bool fresh, struct text *later
 void folder_close(struct folder *f);
 /* Is there a file `stop` in it?  It is removed when found. */
 bool folder_stop(const struct folder *f);
+/* train/step of the last whole line of a run folder's metrics.jsonl, 0: none; and its
+ * fault/restarts and fault/lost_steps, 0 when they are not there. */
+int64_t folder_last_step(const char *path, int64_t *restarts, int64_t *lost_steps);
 /* checkpoints/step-%08d.h5 */
 void folder_checkpoint(const struct folder *f, int64_t step, char *out, size_t room);
 

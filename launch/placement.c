@@ -111,6 +111,103 @@ done:
     return rc;
 }
 
+/* ---- fewer ranks than were asked for */
+
+static int64_t ranks_asked(const struct config_ranks *g, int n)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += g[i].count;
+    return sum;
+}
+
+/* The two smallest groups, the later ones of equals, become one in the place of the first. */
+static void merge_smallest(struct config_ranks *g, int n)
+{
+    int a = 0, b = -1;
+
+    for (int i = 1; i < n; i++)
+        if (g[i].count <= g[a].count)
+            a = i;
+    for (int i = 0; i < n; i++)
+        if (i != a && (b < 0 || g[i].count <= g[b].count))
+            b = i;
+    if (b < a) {
+        int first = b;
+        b = a;
+        a = first;
+    }
+    g[a].count += g[b].count;
+    g[a].roles |= g[b].roles;
+    memmove(&g[b], &g[b + 1], (size_t)(n - b - 1) * sizeof *g);
+}
+
+/* counts that sum to `ranks`, by largest remainders; want[i]: what group i asked for. */
+static void share_out(struct config_ranks *g, const int64_t *want, int n, int64_t ranks)
+{
+    int64_t sum = 0, given = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += want[i];
+    for (int i = 0; i < n; i++) {
+        int64_t part = want[i] * ranks / sum;
+        g[i].count = part > 1 ? part : 1;
+        given += g[i].count;
+    }
+    for (; given != ranks; given += given < ranks ? 1 : -1) {
+        int64_t way = given < ranks ? 1 : -1;
+        int best = -1;
+        for (int i = 0; i < n; i++) {
+            bool can = way > 0 || g[i].count > 1;
+            if (can && (best < 0 || way * (want[i] * ranks - g[i].count * sum) >
+                                    way * (want[best] * ranks - g[best].count * sum)))
+                best = i;
+        }
+        g[best].count += way;
+    }
+}
+
+static void groups_text(const struct config_ranks *g, int n, struct text *out)
+{
+    text_adds(out, "ranks=(");
+    for (int i = 0; i < n; i++) {
+        const char *comma = "";
+        text_addf(out, "%s{count=%lld;roles=[", i ? "," : "", (long long)g[i].count);
+        for (int role = 0; role < ROLES; role++)
+            if (g[i].roles & 1u << role) {
+                text_addf(out, "%s\"%s\"", comma, role_name(1 << role));
+                comma = ",";
+            }
+        text_adds(out, "];}");
+    }
+    text_adds(out, ")");
+}
+
+void placement_scale(const struct config *c, int ranks, struct text *out)
+{
+    struct config_ranks *g = calloc((size_t)c->n_ranks + 1, sizeof *g);
+    int64_t *want = calloc((size_t)c->n_ranks + 1, sizeof *want);
+    int n = 0;
+
+    for (int i = 0; g && want && i < c->n_ranks; i++) {
+        g[n] = c->ranks[i];
+        g[n].roles &= used(c);
+        n += g[n].count > 0 && g[n].roles != 0;         /* ranks without a role may go first */
+    }
+    if (n > 0 && ranks_asked(c->ranks, c->n_ranks) > ranks) {
+        for (; n > ranks; n--)
+            merge_smallest(g, n);
+        for (int i = 0; i < n; i++)
+            want[i] = g[i].count;
+        if (ranks_asked(g, n) > ranks)
+            share_out(g, want, n, ranks);
+        groups_text(g, n, out);
+    }
+    free(g);
+    free(want);
+}
+
 void placement_free(struct placement *p)
 {
     free(p->roles);

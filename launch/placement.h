@@ -24,6 +24,11 @@ unsigned roles_to_evaluate(const struct config *c);
  * for than there are, more learners than reduction_leaves. */
 int placement_make(struct placement *p, const struct config *c, int ranks);
 void placement_free(struct placement *p);
+/* For fewer ranks than the groups of c->ranks ask for: "ranks=(...)", the same groups in proportion
+ * (largest remainders), one rank each at least.  Fewer ranks than groups: the smallest groups
+ * become one, with the roles of all, down to one rank that holds every role.  Nothing is appended
+ * when the groups fit, or when there are none. */
+void placement_scale(const struct config *c, int ranks, struct text *out);
 const struct ranklist *placement_of(const struct placement *p, enum role role);
 /* Index of a world rank in the list of a role, -1 if it does not hold it. */
 int placement_index(const struct placement *p, enum role role, int rank);

@@ -86,6 +86,21 @@ static void set_times(struct run *r, const double spans[SPANS], const double wai
     metrics_set(m, "mem/rss_gb", rss_gb);
 }
 
+/* Steps of this start that an earlier one had done are lost steps. */
+static void set_faults(struct run *r)
+{
+    const struct restart *s = &r->restart;
+    int64_t again = s->reached > r->first_step ? s->reached - r->first_step : 0;
+
+    if (s->count == 0)
+        return;
+    metrics_set(r->metrics, "fault/restarts", (double)s->count);
+    metrics_set(r->metrics, "fault/lost_steps", (double)(s->lost_steps + again));
+    if (r->recovered > 0)
+        metrics_set(r->metrics, "time/recover", r->recovered);
+    r->recovered = 0;
+}
+
 /* Records that were no good, and of the others those that the step left out. */
 static void set_dropped(struct metrics *m, double dropped, double kept)
 {
@@ -133,6 +148,7 @@ int record_step(struct run *r)
     if (comm_rank(r->world) == r->recorder) {
         set_progress(r);
         set_times(r, spans, waited, made, rss_gb);
+        set_faults(r);
         rc = write_line(r);
     }
     if (r->learner)

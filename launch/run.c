@@ -207,6 +207,7 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     r->world = world;
     r->started = clock_now();
     r->saved = -1;
+    r->supervised = restart_told(&r->restart);
     r->algorithm = algorithm_find(config->algorithm);
     comm_set_deadline(world, config->deadline);
     TRY(comm_agree(world, placement_make(&r->placement, config, comm_size(world))));

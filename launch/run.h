@@ -14,6 +14,7 @@
 #include "comm/link.h"
 #include "launch/folder.h"
 #include "launch/follower.h"
+#include "launch/outcome.h"
 #include "launch/placement.h"
 #include "launch/resample.h"
 #include "launch/ring.h"
@@ -73,6 +74,9 @@ struct run {
     double spans[SPANS];
     int64_t made;                       /* tokens generated in this step, on this rank */
     double started, step_started;
+    bool supervised;                    /* a supervisor waits for the outcome */
+    struct restart restart;             /* and what it told us */
+    double recovered;                   /* seconds from a loss to training again, 0: said already */
     struct metrics *metrics; /* of the step under way; every learner sets the same values */
 };
 

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
+#include "launch/outcome.h"
 #include "launch/run.h"
 #include "launch/view.h"
 
@@ -34,6 +35,8 @@ static int train(struct run *r, const struct config *config, struct comm *world)
     TRY(state_resume(r, fresh));
     TRY(scores_resume(r, fresh));
     TRY(run_begin(r));
+    if (r->restart.since > 0)
+        r->recovered = clock_of_day() - r->restart.since;
     while (rc == RL_OK && r->step < config->steps)
         rc = iteration(r);
     rc = run_end(r, rc);
@@ -54,6 +57,21 @@ static void print_algorithms(void)
     algorithm_names(&names, "\n");
     puts(names.data);
     text_free(&names);
+}
+
+/* A supervisor hears how it ended: from the recorder, or, when a rank was lost, from the one that
+ * knows which.  What cannot be written counts as lost. */
+static void tell_outcome(const struct run *r, struct comm *world, int rc)
+{
+    struct outcome o = { .exit_code = status_exit_code(rc), .step = r->step };
+    bool speaks = rc == RL_ELOST ? status_message()[0] != 0 : comm_rank(world) == r->recorder;
+
+    if (!r->supervised || !speaks)
+        return;
+    snprintf(o.reason, sizeof o.reason, "%s", status_message());
+    if (rc == RL_ELOST)
+        status_print();
+    outcome_write(r->config->output, &o);
 }
 
 /* What every rank must agree on is agreed inside; a rank that was left alone ends the job. */
@@ -83,6 +101,8 @@ int command_train(int argc, char **argv)
     TRY(comm_agree(world, rc));
     rc = train(&run, config, world);
 done:
+    if (world && run.config)
+        tell_outcome(&run, world, rc);
     if (rc == RL_ELOST && world) {
         status_print();
         comm_abort(world, status_exit_code(rc));

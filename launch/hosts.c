@@ -1,0 +1,305 @@
+/* Hosts, from words, files or Slurm; see hosts.h.
+ *
+ *   is a host there?   a connection to its port 22 is accepted or refused: its kernel answers
+ *                      then its agent runs a command:                     we can start ranks on it
+ */
+#include "launch/hosts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/status.h"
+
+#define NETWORK_SECONDS 2.0
+#define AGENT_SECONDS 5.0
+
+/* ---- which there are */
+
+static bool is_name(const char *s)
+{
+    return s[0] && s[0] != '-' &&
+           s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == 0;
+}
+
+static int add_host(struct hosts *h, const char *name, const char *slots)
+{
+    struct host *more = realloc(h->list, (size_t)(h->n + 1) * sizeof *more), *host;
+    char *end = NULL;
+    long count = slots ? strtol(slots, &end, 10) : 1;
+
+    if (!more)
+        return rl_error(RL_ENOFIT, "no memory for %d hosts", h->n + 1);
+    h->list = more;
+    host = &more[h->n];
+    if (!is_name(name) || strlen(name) >= sizeof host->name)
+        return rl_error(RL_EINVAL, "--hosts: '%.80s' is no name of a host", name);
+    if (slots && (*end || end == slots || count < 1 || count > 1 << 20))
+        return rl_error(RL_EINVAL, "--hosts: %s: '%.40s' is no number of ranks", name, slots);
+    for (int i = 0; i < h->n; i++)
+        if (strcmp(h->list[i].name, name) == 0)
+            return rl_error(RL_EINVAL, "--hosts: %s is named twice; give it more ranks", name);
+    memset(host, 0, sizeof *host);
+    strcpy(host->name, name);
+    host->slots = (int)count;
+    host->answers = true;
+    h->n++;
+    return RL_OK;
+}
+
+/* "a", "a:2" or "a slots=2"; the word is cut up. */
+static int add_word(struct hosts *h, char *word)
+{
+    char *name = strtok(word, " \t\r"), *more = strtok(NULL, " \t\r"), *colon;
+
+    if (!name)
+        return RL_OK;
+    colon = strchr(name, ':');
+    if (colon)
+        *colon = 0;
+    if (more && (colon || strncmp(more, "slots=", 6) != 0))
+        return rl_error(RL_EINVAL, "--hosts: '%.40s' behind %.80s: want slots=N", more, name);
+    return add_host(h, name, colon ? colon + 1 : more ? more + 6 : NULL);
+}
+
+int hosts_parse(struct hosts *h, const char *words_or_file)
+{
+    struct text text = { 0 };
+    bool is_file = file_exists(words_or_file);
+    char *next = NULL;
+    int rc = RL_OK;
+
+    memset(h, 0, sizeof *h);
+    if (is_file)
+        TRY(file_read(words_or_file, &text));
+    else
+        text_adds(&text, words_or_file);
+    for (char *line = text.data; line; line = next) {
+        next = strpbrk(line, is_file ? "\n" : ",");
+        if (next)
+            *next++ = 0;
+        line[strcspn(line, "#")] = 0;
+        TRY(add_word(h, line));
+    }
+    if (h->n == 0)
+        rc = rl_error(RL_EINVAL, "--hosts: no host in '%.200s'", words_or_file);
+done:
+    if (rc != RL_OK)
+        hosts_free(h);
+    text_free(&text);
+    return rc;
+}
+
+/* SLURM_TASKS_PER_NODE is "2(x3),1": the next node's number. */
+static int next_tasks(const char **at, int *left, int *tasks)
+{
+    int used = 0;
+
+    if (*left == 0) {
+        *left = 1;
+        if (sscanf(*at, "%d%n", tasks, &used) != 1)
+            return *tasks;
+        *at += used;
+        if (sscanf(*at, "(x%d)%n", left, &used) == 1)
+            *at += used;
+        *at += **at == ',';
+    }
+    --*left;
+    return *tasks;
+}
+
+int hosts_of_slurm(struct hosts *h)
+{
+    const char *per_node = getenv("SLURM_TASKS_PER_NODE");
+    FILE *names = popen("scontrol show hostnames", "r");
+    char name[256], slots[16];
+    int left = 0, tasks = 1, rc = RL_OK;
+
+    memset(h, 0, sizeof *h);
+    while (names && rc == RL_OK && fgets(name, sizeof name, names)) {
+        name[strcspn(name, "\n")] = 0;
+        snprintf(slots, sizeof slots, "%d", next_tasks(&per_node, &left, &tasks));
+        rc = add_host(h, name, per_node ? slots : NULL);
+    }
+    if (names)
+        pclose(names);
+    if (rc == RL_OK && h->n == 0)
+        rc = rl_error(RL_EINVAL, "scontrol show hostnames names no host of this Slurm job");
+    if (rc != RL_OK)
+        hosts_free(h);
+    return rc;
+}
+
+void hosts_free(struct hosts *h)
+{
+    free(h->list);
+    memset(h, 0, sizeof *h);
+}
+
+/* ---- which of them answer */
+
+static bool is_this_machine(const char *name)
+{
+    char own[256] = "";
+
+    gethostname(own, sizeof own - 1);
+    return strcmp(name, own) == 0 || strcmp(name, "localhost") == 0;
+}
+
+/* A connection under way to a host, -1 if there is none to be had. */
+static int knock(const char *name)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *a = NULL;
+    int fd = -1;
+
+    if (getaddrinfo(name, "22", &hints, &a) != 0)
+        return -1;
+    fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS &&
+        errno != ECONNREFUSED) {
+        close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(a);
+    return fd;
+}
+
+static bool was_answered(int fd)
+{
+    socklen_t size = sizeof(int);
+    int error = ETIMEDOUT;
+
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    return error == 0 || error == ECONNREFUSED;
+}
+
+/* knocks (n): who is at the door within the time? */
+static void wait_for_answers(struct hosts *h, struct pollfd *knocks)
+{
+    double end = clock_now() + NETWORK_SECONDS;
+    int open = 0;
+
+    for (int i = 0; i < h->n; i++)
+        open += knocks[i].fd >= 0;
+    while (open > 0 && clock_now() < end) {
+        poll(knocks, (nfds_t)h->n, 50);
+        for (int i = 0; i < h->n; i++) {
+            if (knocks[i].fd < 0 || knocks[i].revents == 0)
+                continue;
+            h->list[i].answers = was_answered(knocks[i].fd);
+            close(knocks[i].fd);
+            knocks[i].fd = -1;
+            open--;
+        }
+    }
+}
+
+static void ask_networks(struct hosts *h, struct pollfd *knocks)
+{
+    for (int i = 0; i < h->n; i++) {
+        bool here = is_this_machine(h->list[i].name);
+        h->list[i].answers = here;
+        knocks[i] = (struct pollfd){ .fd = here ? -1 : knock(h->list[i].name), .events = POLLOUT };
+    }
+    wait_for_answers(h, knocks);
+    for (int i = 0; i < h->n; i++)
+        if (knocks[i].fd >= 0)
+            close(knocks[i].fd);
+}
+
+static pid_t start_agent(const char *name, const char *command)
+{
+    const char *agent = getenv("OMPI_MCA_plm_rsh_agent");
+    struct text line = { 0 };
+    int null;
+    pid_t pid;
+
+    if (is_this_machine(name))
+        text_addf(&line, "%s", command);
+    else
+        text_addf(&line, "exec %s %s '%s'", agent ? agent : "ssh -o BatchMode=yes", name, command);
+    pid = fork();
+    if (pid == 0) {
+        null = open("/dev/null", O_RDWR);
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+        execl("/bin/sh", "sh", "-c", line.data, (char *)NULL);
+        _exit(127);
+    }
+    text_free(&line);
+    return pid;
+}
+
+static void ask_agents(struct hosts *h, pid_t *agents, const char *command)
+{
+    double end = clock_now() + AGENT_SECONDS;
+
+    for (int i = 0; i < h->n; i++)
+        agents[i] = h->list[i].answers ? start_agent(h->list[i].name, command) : 0;
+    for (int i = 0; i < h->n; i++) {
+        int status = -1;
+        if (agents[i] <= 0)
+            continue;
+        while (waitpid(agents[i], &status, WNOHANG) == 0) {
+            if (clock_now() > end)
+                kill(agents[i], SIGKILL);
+            clock_sleep(0.01);
+        }
+        h->list[i].answers = status == 0;
+    }
+}
+
+int hosts_ask(struct hosts *h, const char *command)
+{
+    struct pollfd *knocks = calloc((size_t)h->n + 1, sizeof *knocks);
+    pid_t *agents = calloc((size_t)h->n + 1, sizeof *agents);
+
+    if (knocks && agents) {
+        ask_networks(h, knocks);
+        if (command)
+            ask_agents(h, agents, command);
+    }
+    free(knocks);
+    free(agents);
+    return hosts_slots(h, true);
+}
+
+int hosts_slots(const struct hosts *h, bool that_answer)
+{
+    int slots = 0;
+
+    for (int i = 0; i < h->n; i++)
+        if (h->list[i].answers || !that_answer)
+            slots += h->list[i].slots;
+    return slots;
+}
+
+void hosts_here(const struct hosts *h, bool with_slots, struct text *out)
+{
+    for (int i = 0; i < h->n; i++) {
+        const struct host *host = &h->list[i];
+        if (!host->answers)
+            continue;
+        text_addf(out, "%s%s", out->size ? "," : "", host->name);
+        if (with_slots)
+            text_addf(out, ":%d", host->slots);
+    }
+}
+
+void hosts_missing(const struct hosts *h, struct text *out)
+{
+    for (int i = 0; i < h->n; i++)
+        if (!h->list[i].answers)
+            text_addf(out, "%s%s", out->size ? ", " : "", h->list[i].name);
+}

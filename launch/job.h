@@ -1,0 +1,34 @@
+/* One start of a job: mpirun or srun as a child that never outlives us, and what its messages say
+ * about who died. */
+#ifndef LAUNCH_JOB_H
+#define LAUNCH_JOB_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/text.h"
+
+struct job {
+    pid_t pid;                  /* of mpirun or srun, leader of its own process group */
+    int messages;               /* its stderr comes in here */
+    struct text line, block;    /* of messages: not whole yet */
+    bool in_block;              /* mpirun frames its messages with dashes */
+    int rank;                   /* who died first, -1: unknown */
+    char host[256];             /* "" : unknown */
+    char what[256];             /* "was killed by signal 9 (Killed)"; "": nothing was said */
+    int status;                 /* of waitpid, once it has ended */
+};
+
+/* argv ends with NULL.  RL_EIO: one line. */
+int job_start(struct job *j, char *const *argv);
+/* Pass on what it says, for `seconds` at most, or until a signal comes: messages that tell who died
+ * are kept instead.  True: the job has ended. */
+bool job_watch(struct job *j, double seconds);
+/* To mpirun or srun, which pass SIGUSR1 on to the ranks. */
+void job_signal(const struct job *j, int number);
+void job_free(struct job *j);
+
+/* One message, a framed one or a line: does it tell who died?  Then it is in rank, host, what. */
+bool job_understands(struct job *j, const char *message);
+
+#endif

@@ -1,0 +1,91 @@
+/* The completion marker and the facts of a restart; see outcome.h. */
+#include "launch/outcome.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/status.h"
+
+#define MARKER "outcome.json"
+#define VARIABLE "RANKWISE_RESTART"
+
+int outcome_write(const char *folder, const struct outcome *o)
+{
+    struct text text = { 0 };
+    char path[4200];
+    int rc = RL_OK;
+
+    TRY(path_join(path, sizeof path, folder, MARKER));
+    text_addf(&text, "{\"exit_code\": %d, \"step\": %" PRId64 ", \"reason\": ", o->exit_code,
+              o->step);
+    json_add_string(&text, o->reason, strlen(o->reason));
+    text_adds(&text, "}\n");
+    rc = file_write(path, text.data, text.size);
+done:
+    text_free(&text);
+    return rc;
+}
+
+bool outcome_read(const char *folder, struct outcome *o)
+{
+    struct text text = { 0 };
+    struct json *row = NULL;
+    char path[4200];
+
+    if (path_join(path, sizeof path, folder, MARKER) == RL_OK && file_exists(path) &&
+        file_read(path, &text) == RL_OK)
+        row = json_try(text.data, text.size);
+    o->exit_code = (int)json_int(json_get(row, "exit_code"), -1);
+    o->step = json_int(json_get(row, "step"), -1);
+    snprintf(o->reason, sizeof o->reason, "%s", json_string(json_get(row, "reason"), ""));
+    json_free(row);
+    text_free(&text);
+    return o->exit_code >= 0 && o->exit_code <= 5;
+}
+
+int outcome_remove(const char *folder)
+{
+    char path[4200];
+    int rc = RL_OK;
+
+    TRY(path_join(path, sizeof path, folder, MARKER));
+    if (unlink(path) != 0 && errno != ENOENT)
+        rc = rl_error(RL_EIO, "cannot remove %s: %s", path, strerror(errno));
+done:
+    return rc;
+}
+
+int restart_tell(const struct restart *r)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "%" PRId64 " %" PRId64 " %" PRId64 " %.3f", r->count, r->reached,
+             r->lost_steps, r->since);
+    if (setenv(VARIABLE, text, 1) != 0)
+        return rl_error(RL_ENOFIT, "no memory for the environment");
+    return RL_OK;
+}
+
+bool restart_told(struct restart *r)
+{
+    const char *text = getenv(VARIABLE);
+
+    memset(r, 0, sizeof *r);
+    return text && sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %lf", &r->count, &r->reached,
+                          &r->lost_steps, &r->since) == 4;
+}
+
+double clock_of_day(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

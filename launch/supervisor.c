@@ -1,0 +1,484 @@
+/* The supervisor's story: hosts -> start -> watch -> outcome -> again; see supervisor.h. */
+#include "launch/supervisor.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "checkpoints/checkpoint.h"
+#include "launch/folder.h"
+#include "launch/hosts.h"
+#include "launch/job.h"
+#include "launch/losses.h"
+#include "launch/placement.h"
+#include "learner/learner.h"
+
+#define LOOK_EVERY 0.2          /* seconds */
+#define GRACE 10.0              /* seconds from an outcome to the end of the job */
+
+struct supervisor {
+    struct supervision asked;
+    const char *path;                   /* the configuration, and what is given over it */
+    char *const *assignments;
+    int n_assignments;
+    struct config *config;              /* as given */
+    struct placement placement;         /* of the next start */
+    struct text scaled;                 /* "ranks=(...)" of a start on fewer ranks */
+    int ranks;                          /* of the next start */
+
+    char output[4096], program[PATH_MAX];
+    char scratch[64];                   /* folder on every host for mpirun's files, emptied */
+    int lock;
+    bool slurm;
+    struct hosts hosts, here;           /* here: where mpirun runs */
+
+    struct job job;
+    struct losses losses;
+    struct restart restart;
+};
+
+/* ---- asked to stop */
+
+static volatile sig_atomic_t asked;     /* how often */
+
+static void on_signal(int number)
+{
+    (void)number;
+    asked = asked + 1;
+}
+
+static void watch_signals(void)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1 };
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaction(numbers[i], &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- before the first start */
+
+/* Defaults; what the user has set stays. */
+static void set_default(const char *parameter, const char *value)
+{
+    char name[128];
+
+    snprintf(name, sizeof name, "OMPI_MCA_%s", parameter);
+    setenv(name, value, 0);
+}
+
+/* Ranks that wait give their core away; a rank that died ends the others at once, since a polite
+ * stop goes by SIGUSR1; a host that fell silent is given up after three seconds. */
+static void set_environment(struct supervisor *s)
+{
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
+    set_default("mpi_yield_when_idle", "1");
+    set_default("hwloc_base_binding_policy", "none");
+    set_default("rmaps_base_oversubscribe", "1");
+    set_default("odls_base_sigkill_timeout", "0");
+    set_default("oob_tcp_keepalive_time", "1");
+    set_default("oob_tcp_keepalive_intvl", "1");
+    set_default("oob_tcp_keepalive_probes", "2");
+    if (s->slurm)
+        return;
+    setenv("OMPI_MCA_orte_tmpdir_base", s->scratch, 1);
+    setenv("OMPI_MCA_btl_vader_backing_directory", s->scratch, 1);
+}
+
+/* The same name whenever this run is started, so that what one supervisor left the next removes. */
+static void name_scratch(struct supervisor *s)
+{
+    char whole[PATH_MAX];
+    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+
+    if (!realpath(s->output, whole))
+        snprintf(whole, sizeof whole, "%s", s->output);
+    snprintf(s->scratch, sizeof s->scratch, "%s/rankwise-%u-%016" PRIx64, base,
+             (unsigned)geteuid(), hash64(whole, strlen(whole)));
+}
+
+static int find_program(struct supervisor *s)
+{
+    ssize_t n = readlink("/proc/self/exe", s->program, sizeof s->program - 1);
+
+    if (n < 0)
+        return rl_error(RL_EIO, "cannot find this program in /proc");
+    s->program[n] = 0;
+    return RL_OK;
+}
+
+/* Who could take part: hosts that were named, those of Slurm, this machine. */
+static int find_hosts(struct supervisor *s)
+{
+    int rc = RL_OK;
+
+    s->slurm = !s->asked.hosts && getenv("SLURM_JOB_ID");
+    TRY(hosts_parse(&s->here, "localhost"));
+    if (s->asked.hosts)
+        TRY(hosts_parse(&s->hosts, s->asked.hosts));
+    else if (s->slurm)
+        TRY(hosts_of_slurm(&s->hosts));
+    else if (s->asked.ranks < 1)
+        return rl_error(RL_EINVAL, "run needs -n RANKS or --hosts");
+    if (s->asked.ranks < 1)
+        s->asked.ranks = hosts_slots(&s->hosts, false);
+    if (s->hosts.n > 0 && s->asked.ranks > hosts_slots(&s->hosts, false))
+        rc = rl_error(RL_EINVAL, "-n %" PRId64 ": the hosts take %d ranks; name more hosts, or "
+                      "more ranks a host (a:4)", s->asked.ranks, hosts_slots(&s->hosts, false));
+done:
+    return rc;
+}
+
+/* The configuration as it was given, with the words that scale it, if any.  Train says itself what
+ * it leaves out. */
+static int open_config(struct supervisor *s, struct config **c)
+{
+    char **words = calloc((size_t)s->n_assignments + 1, sizeof *words);
+    int n = s->n_assignments, rc = RL_OK;
+
+    if (!words)
+        return rl_error(RL_ENOFIT, "no memory for the configuration");
+    memcpy(words, s->assignments, (size_t)n * sizeof *words);
+    if (s->scaled.size > 0)
+        words[n++] = s->scaled.data;
+    log_quiet(true);
+    rc = config_open(c, s->path, words, n);
+    if (rc == RL_OK)
+        rc = algorithm_check(*c);
+    log_quiet(false);
+    free(words);
+    return rc;
+}
+
+/* Who does what on s->ranks ranks; fewer than were asked for hold the same roles. */
+static int place(struct supervisor *s)
+{
+    struct config *c = NULL;
+    int rc = RL_OK;
+
+    text_clear(&s->scaled);
+    if (s->ranks < s->asked.ranks)
+        placement_scale(s->config, s->ranks, &s->scaled);
+    placement_free(&s->placement);
+    TRY(open_config(s, &c));
+    TRY(placement_make(&s->placement, c, s->ranks));
+done:
+    config_close(c);
+    return rc;
+}
+
+static int begin(struct supervisor *s)
+{
+    char log[4200];
+    int rc = RL_OK;
+
+    if (getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK"))
+        return rl_error(RL_EINVAL, "run starts mpirun or srun itself: start it without");
+    TRY(find_program(s));
+    TRY(find_hosts(s));
+    s->ranks = (int)s->asked.ranks;
+    TRY(open_config(s, &s->config));
+    TRY(place(s));
+    if (snprintf(s->output, sizeof s->output, "%s", s->config->output) > 4000)
+        return rl_error(RL_EINVAL, "output: path too long: %.60s...", s->output);
+    TRY(folder_make(s->output));
+    TRY(folder_lock(s->output, ".supervisor", &s->lock));
+    TRY(path_join(log, sizeof log, s->output, "log.txt"));
+    TRY(log_open(log));
+    name_scratch(s);
+    set_environment(s);
+    watch_signals();
+    s->losses.furthest = -1;
+    s->restart.reached = folder_last_step(s->output, &s->restart.count, &s->restart.lost_steps);
+done:
+    return rc;
+}
+
+/* ---- a start */
+
+static void say_missing(struct supervisor *s)
+{
+    struct text names = { 0 };
+
+    hosts_missing(&s->hosts, &names);
+    if (names.size > 0)
+        log_info("no answer from %s", names.data);
+    text_free(&names);
+}
+
+/* Clean scratch folders on all hosts that answer, and how many ranks they take; hosts that do not
+ * answer have time to come back. */
+static int gather_hosts(struct supervisor *s)
+{
+    double end = clock_now() + s->asked.wait_hosts;
+    char command[160];
+    int slots = (int)s->asked.ranks, named = hosts_slots(&s->hosts, false);
+
+    snprintf(command, sizeof command, "rm -rf %s; mkdir -m 700 %s", s->scratch, s->scratch);
+    if (!s->slurm && hosts_ask(&s->here, command) == 0)
+        return rl_error(RL_EIO, "cannot make %s", s->scratch);
+    if (s->hosts.n > 0) {
+        while ((slots = hosts_ask(&s->hosts, s->slurm ? NULL : command)) < named &&
+               clock_now() < end && !asked)
+            clock_sleep(1);
+        say_missing(s);
+    }
+    if (slots == 0)
+        return rl_error(RL_ELOST, "no host answers; start again when some do, or wait longer with "
+                        "--wait-hosts");
+    s->ranks = slots < s->asked.ranks ? slots : (int)s->asked.ranks;
+    return RL_OK;
+}
+
+/* argv of mpirun or srun, into `words` (whose bytes argv points into). */
+static char **command_line(struct supervisor *s, struct text *here, char ranks[16])
+{
+    char **argv = calloc((size_t)s->n_assignments + 24, sizeof *argv);
+    int n = 0;
+
+    if (!argv)
+        return NULL;
+    snprintf(ranks, 16, "%d", s->ranks);
+    hosts_here(&s->hosts, !s->slurm, here);
+    if (s->slurm) {
+        argv[n++] = "srun";
+        argv[n++] = "--mpi=pmix";
+        argv[n++] = "--kill-on-bad-exit=1";
+        argv[n++] = "--overlap";
+        argv[n++] = "-w";
+        argv[n++] = here->data;
+    } else {
+        argv[n++] = "mpirun";
+        argv[n++] = "-x";
+        argv[n++] = "RANKWISE_RESTART";
+        if (s->hosts.n > 0)
+            argv[n++] = "--host";
+        if (s->hosts.n > 0)
+            argv[n++] = here->data;
+    }
+    argv[n++] = "-n";
+    argv[n++] = ranks;
+    argv[n++] = s->program;
+    argv[n++] = "train";
+    argv[n++] = (char *)s->path;
+    for (int i = 0; i < s->n_assignments; i++)
+        argv[n++] = s->assignments[i];
+    if (s->scaled.size > 0)
+        argv[n++] = s->scaled.data;
+    return argv;
+}
+
+static int start(struct supervisor *s)
+{
+    struct text here = { 0 };
+    char ranks[16], **argv = NULL;
+    int rc = RL_OK;
+
+    TRY(gather_hosts(s));
+    TRY(place(s));
+    TRY(outcome_remove(s->output));
+    TRY(restart_tell(&s->restart));
+    argv = command_line(s, &here, ranks);
+    rc = argv ? job_start(&s->job, argv) : rl_error(RL_ENOFIT, "no memory for a command line");
+done:
+    free(argv);
+    text_free(&here);
+    return rc;
+}
+
+/* ---- while it runs */
+
+/* When the run folder's config.cfg was written: each start writes it as soon as it is complete, and
+ * from then on every wait has its deadline. */
+static int64_t begun_at(const struct supervisor *s)
+{
+    char path[4200];
+    struct stat info;
+
+    if (path_join(path, sizeof path, s->output, "config.cfg") != RL_OK || stat(path, &info) != 0)
+        return -1;
+    return (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+}
+
+/* Until the job has ended.  It is killed when nothing comes of its start, where MPI itself waits
+ * without a deadline, and when it does not end after its outcome.  Returns why, or NULL. */
+static const char *watch(struct supervisor *s)
+{
+    double started = clock_now(), ended = 0, patience = 30 + 10 * s->config->deadline;
+    int64_t before = begun_at(s);
+    const char *killed = NULL;
+    struct outcome o;
+    int passed = 0;
+
+    while (!job_watch(&s->job, LOOK_EVERY)) {
+        if (passed < asked && passed < 2)
+            job_signal(&s->job, ++passed == 1 ? SIGUSR1 : SIGTERM);
+        if (ended == 0 && outcome_read(s->output, &o))
+            ended = clock_now();
+        if (!killed && ended > 0 && clock_now() - ended > GRACE)
+            killed = "did not end";
+        else if (!killed && before == begun_at(s) && clock_now() - started > patience)
+            killed = "did not start";
+        else
+            continue;
+        job_signal(&s->job, SIGKILL);
+    }
+    return killed;
+}
+
+/* ---- what came of it */
+
+static void say_how_it_ended(const struct supervisor *s, const char *killed, char *reason)
+{
+    const char *name = s->slurm ? "srun" : "mpirun";
+    const struct job *j = &s->job;
+    struct text roles = { 0 };
+
+    if (j->what[0] && j->rank >= 0 && j->rank < s->placement.ranks) {
+        placement_text(&s->placement, j->rank, &roles);
+        snprintf(reason, REASON_BYTES, "rank %d (host %s, %s) %s", j->rank, j->host, roles.data,
+                 j->what);
+    } else if (j->what[0]) {
+        snprintf(reason, REASON_BYTES, "host %s %s", j->host, j->what);
+    } else if (killed) {
+        snprintf(reason, REASON_BYTES, "the job %s in time", killed);
+    } else if (WIFSIGNALED(j->status)) {
+        snprintf(reason, REASON_BYTES, "%s was killed by signal %d", name, WTERMSIG(j->status));
+    } else {
+        snprintf(reason, REASON_BYTES, "%s ended with exit code %d and no rank said why", name,
+                 WEXITSTATUS(j->status));
+    }
+    text_free(&roles);
+}
+
+/* The outcome that was left, or what was lost; a start that did a step has replaced what earlier
+ * ones had reached. */
+static void learn_outcome(struct supervisor *s, const char *killed, struct outcome *o)
+{
+    int64_t count, lost, step = folder_last_step(s->output, &count, &lost);
+
+    if (step > 0 && count == s->restart.count) {
+        s->restart.reached = step;
+        s->restart.lost_steps = lost;
+    }
+    if (outcome_read(s->output, o) && o->exit_code != 3)
+        return;
+    if (o->exit_code != 3 || !o->reason[0])
+        say_how_it_ended(s, killed, o->reason);
+    o->exit_code = 3;
+    o->step = s->restart.reached;
+    s->restart.since = clock_of_day();
+}
+
+static int64_t saved_step(const struct supervisor *s)
+{
+    char folder[4200];
+    int64_t step = -1;
+
+    if (path_join(folder, sizeof folder, s->output, "checkpoints") == RL_OK)
+        step = checkpoint_newest(folder, NULL, 0);
+    return step > 0 ? step : 0;
+}
+
+/* Lost: again?  RL_OK: yes, after a pause. */
+static int decide(struct supervisor *s, enum next next, const struct outcome *o)
+{
+    double end = clock_now() + losses_pause(&s->losses, s->asked.backoff);
+    long long step = o->step;
+
+    if (next == NEXT_SAME_TWICE)
+        return rl_error(RL_ELOST, "%s, at step %lld for the second time: not started again; the "
+                        "newest checkpoint is of step %lld", o->reason, step,
+                        (long long)saved_step(s));
+    if (next == NEXT_TOO_MANY)
+        return rl_error(RL_ELOST, "%s at step %lld, after %" PRId64 " restarts, as many as "
+                        "--restarts allows", o->reason, step, s->asked.restarts);
+    if (asked && step > saved_step(s))
+        return rl_error(RL_ELOST, "%s at step %lld while the run was to stop; the newest "
+                        "checkpoint is of step %lld", o->reason, step, (long long)saved_step(s));
+    s->restart.count++;
+    log_info("%s at step %lld; restart %" PRId64, o->reason, step, s->restart.count);
+    while (clock_now() < end && !asked)
+        clock_sleep(end - clock_now() < LOOK_EVERY ? end - clock_now() : LOOK_EVERY);
+    return RL_OK;
+}
+
+static int status_of(int exit_code)
+{
+    static const int codes[] = { RL_OK, RL_EINVAL, RL_ENOFIT, RL_ELOST, RL_ENAN, RL_ESTOP };
+
+    return codes[exit_code];
+}
+
+static int run_to_the_end(struct supervisor *s)
+{
+    struct outcome o = { 0 };
+    int rc = RL_OK;
+
+    for (;;) {
+        enum next next;
+        const char *killed;
+        if (asked) {
+            log_info("stopped: the newest checkpoint is of step %lld", (long long)saved_step(s));
+            return RL_ESTOP;
+        }
+        TRY(start(s));
+        killed = watch(s);
+        learn_outcome(s, killed, &o);
+        job_free(&s->job);
+        next = losses_decide(&s->losses, &o, s->asked.restarts);
+        if (next == NEXT_ENDED)
+            return status_of(o.exit_code);
+        TRY(decide(s, next, &o));
+    }
+done:
+    return rc;
+}
+
+static void end(struct supervisor *s)
+{
+    char command[96];
+
+    snprintf(command, sizeof command, "rm -rf %s", s->scratch);
+    if (s->scratch[0] && !s->slurm) {
+        hosts_ask(&s->here, command);
+        hosts_ask(&s->hosts, command);
+    }
+    hosts_free(&s->here);
+    hosts_free(&s->hosts);
+    placement_free(&s->placement);
+    config_close(s->config);
+    text_free(&s->scaled);
+    log_close();
+    if (s->lock > 0)
+        close(s->lock);
+}
+
+int supervise(const struct supervision *asked_for, const char *config, char *const *assignments,
+              int n)
+{
+    struct supervisor s = { .asked = *asked_for, .path = config, .assignments = assignments,
+                            .n_assignments = n };
+    int rc = RL_OK;
+
+    TRY(begin(&s));
+    rc = run_to_the_end(&s);
+done:
+    end(&s);
+    return rc;
+}
