@@ -3,6 +3,7 @@
 #   make demo       four ranks, two minutes   make check-unit the fast ones
 #   make deps       Debian packages           make lint       includes, doors, formatting
 #   make install    $(PREFIX)/bin/rankwise    make demo-model the demo's model again
+#   make chaos      200 kills under the supervisor
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
 SAN    ?= 0
@@ -150,7 +151,12 @@ check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
 
-tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS))
+tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(BUILD)/tests/chaos/at_rename.so
+
+# Kills, stops and damage, some 20 minutes of it.
+chaos:
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/chaos/at_rename.so
+	@BUILD=$(BUILD) SAN=$(SAN) sh tests/chaos/kill.sh 200
 
 lint:
 	@sh tests/lint.sh
@@ -174,6 +180,6 @@ $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all deps demo check check-unit tests lint install demo-model demo-preferences clean
+.PHONY: all deps demo check check-unit chaos tests lint install demo-model demo-preferences clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -412,7 +412,7 @@ static int decide(struct supervisor *s, enum next next, const struct outcome *o)
         return rl_error(RL_ELOST, "%s at step %lld while the run was to stop; the newest "
                         "checkpoint is of step %lld", o->reason, step, (long long)saved_step(s));
     s->restart.count++;
-    log_info("%s at step %lld; restart %" PRId64, o->reason, step, s->restart.count);
+    log_info("restart %" PRId64 " at step %lld: %s", s->restart.count, step, o->reason);
     while (clock_now() < end && !asked)
         clock_sleep(end - clock_now() < LOOK_EVERY ? end - clock_now() : LOOK_EVERY);
     return RL_OK;

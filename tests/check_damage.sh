@@ -11,12 +11,6 @@ apart=$apart'{count=1;roles=["reward","refmodel"];})'
 ok "eight steps" run 1 $config $keys steps=8 output="$WORK/whole"
 ok "six steps" run 1 $config $keys steps=6 output="$WORK/six"
 
-# flip FILE OFFSET: one byte of it becomes another
-flip() {
-    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
-    printf "\\$(printf %03o $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
-}
-
 # begin NAME: a copy of the six steps; $newest is its last checkpoint
 begin() {
     rm -rf "$WORK/run"

@@ -46,6 +46,12 @@ hashes() { sed -n \
     's/.*"train\/step": \([0-9]*\).*"train\/weights_hash": "\([0-9a-f]*\)".*/\1 \2/p' \
         "$1/metrics.jsonl"; }
 
+# flip FILE OFFSET: one byte of it becomes another
+flip() {
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf "\\$(printf %03o $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+
 finish() {
     echo "$passed passed, $failed failed, $skipped skipped"
     [ $failed -eq 0 ]

@@ -55,5 +55,6 @@ if [ "$what" = all ]; then
     for t in commands rps eval input bits resume damage algorithms reward_model pareto oracle; do
         program "check_$t" sh tests/check_$t.sh
     done
+    program "chaos" sh tests/chaos/kill.sh 12
 fi
 finish

@@ -1,0 +1,231 @@
+#!/bin/sh
+# Whatever dies, whenever: a run of 4 ranks and 12 steps with a checkpoint every 3, under the
+# supervisor, ends by itself with the hashes of a run that nothing happened to.
+#   tests/chaos/kill.sh N          N kills of a rank at an instant, then N / 12 of each other kind
+# SEED picks ranks and instants.
+. tests/lib.sh
+kills=${1:-12}
+others=$(((kills + 11) / 12))
+seed=${SEED:-11}
+config=tests/bits.cfg
+keys="steps=12 checkpoint_every=3 keep_last=9 eval_every=0 deadline=4"
+patience=150                # seconds that a run has to end by itself, restarts included
+
+# draw LOW HIGH: a number of LOW .. HIGH - 1 in $drawn
+draw()
+{
+    seed=$((seed * 48271 % 2147483647))
+    drawn=$(($1 + seed % ($2 - $1)))
+}
+
+# ---- a run, its processes, its end
+
+# begin NAME: a supervised run of that name in the background, from the start
+begin()
+{
+    out=$WORK/$1
+    rm -rf "$out"
+    again
+}
+
+# again: the same line
+again()
+{
+    "$RANKWISE" run -n 4 $config $keys output="$out" >> "$out.said" 2>&1 &
+    supervisor=$!
+}
+
+alive() { kill -0 "$1" 2>/dev/null; }
+mpirun_now() { pgrep -P "$supervisor" -x mpirun; }
+ranks_now() { mpirun=$(mpirun_now) && pgrep -P "$mpirun" -x rankwise; }
+checkpoints() { ls "$out/checkpoints" 2>/dev/null | grep -c '^step-[0-9]*[.]h5$'; }
+newest() { ls "$out"/checkpoints/step-*[0-9].h5 | tail -n 1; }
+at_least() { [ "$(checkpoints)" -ge "$1" ]; }
+
+# until CONDITION...: fails when the supervisor has ended first
+until_() { while ! "$@"; do alive "$supervisor" || return 1; sleep 0.02; done; }
+
+# pause: up to four fifths of the time that the undisturbed run took, in $at
+pause()
+{
+    draw 0 $((whole * 4 / 5))
+    at=$drawn
+    sleep "$(printf '%d.%02d' $((at / 100)) $((at % 100)))"
+}
+
+# pick COUNT: so many ranks that are alive now, in $victims
+pick()
+{
+    victims=
+    all=$(ranks_now) || return 1
+    set -- "$1" $all
+    left=$1; shift
+    while [ "$left" -gt 0 ] && [ $# -gt 0 ]; do
+        draw 0 $#
+        for _ in $(seq $drawn); do set -- "$@" "$1"; shift; done
+        victims="$victims $1"
+        shift; left=$((left - 1))
+    done
+    [ -n "$victims" ]
+}
+
+# strike SIGNAL COUNT: to so many ranks; counts what it hit
+strike()
+{
+    until_ ranks_now > "$WORK/pids" && pick "$2" && kill -"$1" $victims 2>/dev/null &&
+        hits=$((hits + 1))
+}
+
+# ends NAME: the run ends by itself, and all of its steps are those of the undisturbed one
+ends()
+{
+    late=0
+    while alive $supervisor && [ $late -lt $((patience * 20)) ]; do
+        sleep 0.05; late=$((late + 1))
+    done
+    if alive $supervisor; then
+        kill -9 $supervisor
+        fail "$1" "still going after $patience s: $(tail -n 4 "$out.said")"
+        return
+    fi
+    wait $supervisor
+    code=$?
+    if [ $code -ne 0 ]; then
+        fail "$1" "exit $code: $(tail -n 4 "$out.said")"
+    elif [ "$(hashes "$out")" != "$undisturbed" ]; then
+        fail "$1" "other hashes: $("$RANKWISE" diff "$WORK/whole" "$out" 2>&1)"
+    elif [ -e "$(scratch)" ]; then
+        fail "$1" "left behind: $(scratch)"
+    else
+        pass "$1"
+        rm -rf "$out" "$out.said"
+    fi
+}
+
+# Where mpirun's files of all our runs would be.
+scratch() { ls -d /dev/shm/rankwise-* 2>/dev/null | grep -Fxv "$before" | head -n 1; }
+
+# hit NAME WANTED: the blows landed on runs that were going
+hit()
+{
+    [ $hits -ge "$2" ] && pass "$1: $hits blows landed" ||
+        fail "$1: at least $2 blows land" "$hits did"
+    hits=0
+}
+
+before=$(ls -d /dev/shm/rankwise-* 2>/dev/null)
+hits=0 whole=$(date +%s%N)
+begin whole
+wait $supervisor && [ "$(hashes "$out" | wc -l)" -eq 12 ] && pass "undisturbed: 12 steps" ||
+    fail "undisturbed: 12 steps" "$(tail -n 3 "$out.said")"
+whole=$((($(date +%s%N) - whole) / 10000000))        # hundredths of a second
+undisturbed=$(hashes "$out")
+
+# ---- a rank, at any instant
+
+for i in $(seq "$kills"); do
+    begin kill
+    pause
+    strike KILL 1
+    ends "kill $i, after $at of $whole hundredths"
+done
+hit "kills" $((kills / 2))
+
+for i in $(seq $others); do
+    begin two
+    pause
+    strike KILL 2
+    ends "two ranks at once $i, after $at of $whole hundredths"
+done
+
+# ---- a rank that stops has a name, once all have met
+
+for i in $(seq $others); do
+    begin stop
+    until_ at_least 1 && strike STOP 1
+    ends "stopped $i"
+done
+hit "two at once and stopped" 1
+
+# ---- the supervisor itself: what it started dies with it, and another one goes on
+
+for i in $(seq $others); do
+    begin orphan
+    pause
+    mpirun=$(mpirun_now); ranks=$(ranks_now)
+    kill -9 $supervisor 2>/dev/null
+    wait $supervisor 2>/dev/null
+    tries=0
+    for pid in $mpirun $ranks; do
+        while alive "$pid" && [ $tries -lt 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+    done
+    [ $tries -lt 100 ] && pass "supervisor killed $i, after $at hundredths: its ranks are gone" ||
+        fail "supervisor killed $i, after $at hundredths: its ranks are gone"
+    again
+    ends "supervisor killed $i: another one goes on"
+done
+
+# ---- asked to stop
+
+for signal in INT TERM; do
+    begin asked
+    until_ at_least 1 && kill -$signal $supervisor
+    wait $supervisor
+    code=$?
+    [ $code -eq 5 ] && [ "$(hashes "$out" | wc -l)" -lt 12 ] &&
+        pass "SIG$signal to the supervisor: exit 5" ||
+        fail "SIG$signal to the supervisor: exit 5" "exit $code: $(tail -n 3 "$out.said")"
+    again
+    ends "SIG$signal to the supervisor: the same line goes on"
+done
+
+# ---- while a checkpoint is renamed
+
+if [ "${SAN:-0}" = 1 ]; then
+    skip "killed during the rename: no preloading before the sanitizers"
+else
+    for when in before after; do
+        touch "$WORK/token"
+        export CHAOS_WHEN=$when CHAOS_TOKEN="$WORK/token"
+        export LD_PRELOAD="$PWD/$BUILD/tests/chaos/at_rename.so"
+        begin rename
+        unset LD_PRELOAD
+        ends "killed just $when the rename of a checkpoint"
+        [ ! -e "$WORK/token" ] && pass "and it was killed there" || fail "and it was killed there"
+    done
+fi
+
+# ---- the newest checkpoint is damaged while the run is down
+
+for how in cut flip; do
+    for i in $(seq $others); do
+        begin $how
+        if until_ at_least 2 && strike KILL 1; then
+            file=$(newest)
+            size=$(wc -c < "$file")
+            [ $how = cut ] && truncate -s $((size / 2)) "$file" || flip "$file" $((size / 2))
+        fi
+        ends "newest checkpoint damaged ($how) $i"
+    done
+done
+hit "damaged" 1
+
+# ---- a disk that is full, and then is not
+
+mkdir "$WORK/small"
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=32m tmpfs "$WORK/small" 2>/dev/null; then
+    trap 'umount "$WORK/small"; rm -rf "$WORK"' EXIT
+    out=$WORK/small/full
+    head -c 30000000 /dev/zero > "$WORK/small/filler"
+    again
+    tries=0
+    while alive $supervisor && [ $tries -lt 600 ]; do sleep 0.05; tries=$((tries + 1)); done
+    alive $supervisor && fail "full disk: it ends by itself" || pass "full disk: it ends by itself"
+    wait $supervisor
+    rm "$WORK/small/filler"
+    again
+    ends "full disk: with room again it goes on"
+else
+    skip "full disk: needs root and tmpfs"
+fi
+finish
