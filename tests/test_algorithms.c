@@ -75,8 +75,8 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { DPO "dpo = { loss = \"ipo\"; label_smoothing = 0.1; };",
       "run.cfg:4: dpo.label_smoothing: smooths dpo.loss = \"sigmoid\" only; it is \"ipo\"" },
     { "algorithm = \"grpo\"; prompts = \"p\"; rewards = { kind = \"judge\"; };",
-      "run.cfg:3: rewards[0]: a judge is tested on held-out pairs before anything is learned from it: "
-      "set eval_pairs, or osp.gate = false" },
+      "run.cfg:3: rewards[0]: a judge is tested on held-out pairs before anything is "
+      "learned from it: set eval_pairs, or osp.gate = false" },
     { "algorithm = \"online_dpo\"; prompts = \"p\"; rewards = { kind = \"judge\"; };\n"
       "dpo = { loss = \"simpo\"; }; osp = { judge = \"frozen\"; };",
       "run.cfg:4: osp.judge: a frozen judge is refmodel, and online_dpo as it is set has none" },
