@@ -28,8 +28,13 @@ int config_set_standard(const struct row *row, void *base, const char *standard)
         free(((struct reals *)at)->items);
         *(struct reals *)at = (struct reals){ 0 };
         return RL_OK;
+    case ROW_REWARDS:
+        config_free_rewards(((struct config *)base)->rewards, ((struct config *)base)->n_rewards);
+        ((struct config *)base)->rewards = NULL;
+        ((struct config *)base)->n_rewards = 0;
+        return RL_OK;
     default:
-        return RL_OK;           /* groups: there are none yet */
+        return RL_OK;           /* ranks: there are none yet */
     }
 }
 

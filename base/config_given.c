@@ -24,8 +24,10 @@ static bool is_standard(const struct row *row, const void *base, const char *sta
         return ((const struct strings *)at)->count == 0;
     case ROW_REALS:
         return ((const struct reals *)at)->count == 0;
+    case ROW_REWARDS:
+        return ((const struct config *)base)->n_rewards == 0;
     default:
-        return true;            /* groups have keys of their own */
+        return true;            /* other groups have keys of their own */
     }
 }
 

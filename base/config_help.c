@@ -115,7 +115,7 @@ void config_markdown(FILE *out)
           "syntax; a bare word is a string. A key that nothing reads as the configuration stands\n"
           "(`ppo.lambda` without a critic) is refused, unless it is meant for others: in a file\n"
           "whose algorithm the command line replaced, or in an included file that names none, it\n"
-          "is left out and said. The smallest file:\n\n"
+          "is left out and said (`rewards` always, which other commands read). The smallest file:\n\n"
           "```\n"
           "algorithm = \"online_dpo\";\n"
           "model     = \"models/llama\";\n"

@@ -5,6 +5,7 @@
  *
  * Each row of reads[] that names the key must hold.  Keys that no row names are read always:
  * by training, by evaluation, or by `rankwise eval`. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -98,6 +99,58 @@ static const char *reference_word(const struct config *c, const struct algorithm
     return algorithm_columns(a, c) & COL_REF_LOGP ? "yes" : "";
 }
 
+static bool is_sampled(const struct config *c, const struct algorithm *a)
+{
+    return algorithm_source(a, c) == SOURCE_PROMPTS || c->eval_prompts;
+}
+
+static const char *sampled_word(const struct config *c, const struct algorithm *a)
+{
+    return is_sampled(c, a) ? "yes" : "";
+}
+
+static const char *scored_word(const struct config *c, const struct algorithm *a)
+{
+    return is_sampled(c, a) || c->eval_pairs.count > 0 ? "yes" : "";
+}
+
+static const char *records_word(const struct config *c, const struct algorithm *a)
+{
+    return algorithm_source(a, c) == SOURCE_PAIRS || c->eval_pairs.count > 0 ? "yes" : "";
+}
+
+static const char *packed_word(const struct config *c, const struct algorithm *a)
+{
+    return c->eval_text.count > 0 || *text_word(c, a) ? "yes" : "";
+}
+
+/* The reference model of training, and what evaluation compares with. */
+static const char *refmodel_word(const struct config *c, const struct algorithm *a)
+{
+    bool evaluated = c->eval_prompts || c->eval_pairs.count > 0 || c->eval_text.count > 0;
+
+    return evaluated || *reference_word(c, a) ? "yes" : "";
+}
+
+/* Losses of pairs, lists and singles, the KL of a policy gradient, and margins of eval_pairs. */
+static const char *beta_word(const struct config *c, const struct algorithm *a)
+{
+    const struct method *const methods[] = { &method_dpo, &method_raco, &method_objectives,
+                                             &method_lists, &method_singles, &method_osp };
+    bool read = c->eval_pairs.count > 0 ||
+                (rules_of(c, a).kl_in != KL_NOWHERE && c->ppo.kl_coef < 0);
+
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        read |= a->method == methods[i];
+    return read ? "yes" : "";
+}
+
+static const char *lag_word(const struct config *c, const struct algorithm *a)
+{
+    (void)a;
+    return c->max_lag > 0 ? "1" : "0";
+}
+
 static const char *nll_word(const struct config *c, const struct algorithm *a)
 {
     (void)a;
@@ -113,7 +166,7 @@ static const char *length_word(const struct config *c, const struct algorithm *a
 /* Other selectors are keys, and the word is the key's value. */
 static const struct selector {
     const char *name;           /* as the message has it */
-    const char *chooser;        /* the key that makes the word what it is */
+    const char *choosers;       /* the keys that make the word what it is, beside the algorithm */
     const char *(*word)(const struct config *c, const struct algorithm *a);
 } selectors[] = {
     { "algorithm", "algorithm", algorithm_word },
@@ -124,11 +177,18 @@ static const struct selector {
     { "raco.combine", "raco.combine", rule_word },
     { "ppo.advantage", "ppo.advantage", advantage_word },
     { "ppo.kl_in", "ppo.kl_in", kl_word },
-    { "ppo.whiten, ppo.whiten_rewards", "ppo.whiten", whitened_word },
+    { "whiten", "ppo.whiten ppo.whiten_rewards", whitened_word },
     { "ppo.overlong", "ppo.overlong", overlong_word },
     { "text", "ppo.ptx_coef", text_word },
     { "judge", "rewards", judge_word },
-    { "reference model", "dpo.loss", reference_word },
+    { "reference", "dpo.loss", reference_word },
+    { "refmodel", "dpo.loss eval_prompts eval_pairs eval_text", refmodel_word },
+    { "beta", "ppo.kl_in ppo.kl_coef eval_pairs", beta_word },
+    { "sampled", "source eval_prompts", sampled_word },
+    { "scored", "source eval_prompts eval_pairs", scored_word },
+    { "records", "source eval_pairs", records_word },
+    { "packed", "ppo.ptx_coef eval_text", packed_word },
+    { "max_lag", "max_lag", lag_word },
     { NULL, NULL, NULL },
 };
 
@@ -136,87 +196,99 @@ static const struct selector {
 
 #define METHOD NULL             /* words: an algorithm stands for all of its method */
 
-/* keys, selector and words: with one space between.  "x.*" are all keys of x. */
-static const struct reads { const char *keys, *selector, *words; } reads[] = {
-    { "prompts samples_per_prompt max_lag", "source", "prompts" },
-    { "pairs", "source", "pairs" },
-    { "text rows_per_step", "text", "lm ppo.ptx_coef" },
-    { "target_text", "algorithm", "reward_augmented" },
+/* keys, selector and words: with one space between.  "x.*" are all keys of x.  said: what to write
+ * for it, where "selector = words" is nothing that can be written. */
+static const struct reads { const char *keys, *selector, *words, *said; } reads[] = {
+    { "prompts samples_per_prompt max_lag", "source", "prompts", NULL },
+    { "pairs mix", "source", "pairs", NULL },
+    { "text rows_per_step", "text", "lm ppo.ptx_coef", "algorithm = lm or ppo.ptx_coef above 0" },
+    { "target_text", "algorithm", "reward_augmented", NULL },
+    { "max_new temperature top_k top_p min_p", "sampled", "yes", "prompts or eval_prompts" },
+    { "rewards", "scored", "yes", "prompts, eval_prompts or eval_pairs" },
+    { "join append_eos bad_records", "records", "yes", "pairs or eval_pairs" },
+    { "row_tokens", "packed", "yes", "algorithm = lm, ppo.ptx_coef above 0 or eval_text" },
+    { "refmodel", "refmodel", "yes", "an algorithm or dpo.loss that has a reference model, or a "
+      "held-out file" },
+    { "beta", "beta", "yes", "a preference loss, eval_pairs, or ppo.kl_in = reward, loss and no "
+      "ppo.kl_coef" },
+    { "lr_min", "schedule", "linear cosine", NULL },
 
-    { "dpo.loss dpo.pairing", METHOD, "dpo raco modpo" },
-    { "dpo.pairing dpo.missing_eos_penalty", "source", "prompts" },
-    { "dpo.missing_eos_penalty", METHOD, "dpo raco modpo" },
-    { "dpo.tie_policy", METHOD, "dpo modpo" },
-    { "dpo.label_smoothing dpo.nll dpo.nll_of", METHOD, "dpo raco modpo osp" },
-    { "dpo.nll_of", "dpo.nll", "on" },
-    { "dpo.epsilon", "dpo.loss", "rdpo" },
-    { "dpo.gamma", "dpo.loss", "simpo" },
-    { "dpo.lambda", "dpo.loss", "orpo" },
-    { "dpo.margin", "dpo.loss", "slic" },
-    { "dpo.zeta dpo.kappa", "dpo.loss", "mapo" },
-    { "dpo.affine_eps", "dpo.loss", "spce_affine" },
+    { "dpo.loss dpo.pairing", METHOD, "dpo raco modpo", NULL },
+    { "dpo.pairing dpo.missing_eos_penalty", "source", "prompts", NULL },
+    { "dpo.missing_eos_penalty", METHOD, "dpo raco modpo", NULL },
+    { "dpo.tie_policy", METHOD, "dpo modpo", NULL },
+    { "dpo.label_smoothing dpo.nll dpo.nll_of", METHOD, "dpo raco modpo osp", NULL },
+    { "dpo.nll_of", "dpo.nll", "on", "dpo.nll above 0" },
+    { "dpo.epsilon", "dpo.loss", "rdpo", NULL },
+    { "dpo.gamma", "dpo.loss", "simpo", NULL },
+    { "dpo.lambda", "dpo.loss", "orpo", NULL },
+    { "dpo.margin", "dpo.loss", "slic", NULL },
+    { "dpo.zeta dpo.kappa", "dpo.loss", "mapo", NULL },
+    { "dpo.affine_eps", "dpo.loss", "spce_affine", NULL },
 
-    { "kto.lambda_d kto.lambda_u", "algorithm", "kto" },
-    { "kto.labels kto.threshold", METHOD, "kto" },
-    { "kto.labels kto.threshold", "source", "prompts" },
-    { "kto.threshold", "kto.labels", "threshold" },
-    { "bco.*", "algorithm", "bco" },
-    { "bco.udm_rows bco.udm_min bco.udm_max", "bco.udm", "true" },
-    { "list.labels", "algorithm", "lipo" },
-    { "list.temperature", "algorithm", "listwise_soft" },
-    { "list.preference list.eta", "algorithm", "gpo" },
-    { "list.sft", "algorithm", "pro" },
-    { "lcpo.*", "algorithm", "lcpo" },
-    { "spa.*", "algorithm", "spa" },
+    { "kto.lambda_d kto.lambda_u", "algorithm", "kto", NULL },
+    { "kto.labels kto.threshold", METHOD, "kto", NULL },
+    { "kto.labels kto.threshold", "source", "prompts", NULL },
+    { "kto.threshold", "kto.labels", "threshold", NULL },
+    { "bco.*", "algorithm", "bco", NULL },
+    { "bco.udm_rows bco.udm_min bco.udm_max", "bco.udm", "true", NULL },
+    { "list.labels", "algorithm", "lipo", NULL },
+    { "list.temperature", "algorithm", "listwise_soft", NULL },
+    { "list.preference list.eta", "algorithm", "gpo", NULL },
+    { "list.sft", "algorithm", "pro", NULL },
+    { "lcpo.*", "algorithm", "lcpo", NULL },
+    { "spa.*", "algorithm", "spa", NULL },
 
-    { "osp.template", "judge", "reward algorithm" },
+    { "osp.template", "judge", "reward algorithm", "algorithm = judge or a reward of kind "
+      "\"judge\"" },
     { "osp.judge osp.decay osp.baseline osp.gate osp.gate_accuracy osp.gate_bias", "judge",
-      "reward" },
-    { "osp.decay", "osp.judge", "ema" },
-    { "osp.gate_accuracy osp.gate_bias", "osp.gate", "true" },
+      "reward", "a reward of kind \"judge\"" },
+    { "osp.decay", "osp.judge", "ema", NULL },
+    { "osp.gate_accuracy osp.gate_bias", "osp.gate", "true", NULL },
     { "osp.average osp.clamp osp.pairs osp.strength osp.min_strength osp.weight osp.link "
-      "osp.length_penalty osp.length_ref", "algorithm", "osp" },
-    { "osp.length_ref", "osp.length_penalty", "on" },
-    { "judge_sft", "algorithm", "judge" },
-    { "ref.*", "reference model", "yes" },
-    { "ref.every", "ref.update", "every" },
-    { "ref.decay", "ref.update", "ema" },
+      "osp.length_penalty osp.length_ref", "algorithm", "osp", NULL },
+    { "osp.length_ref", "osp.length_penalty", "on", "osp.length_penalty above 0" },
+    { "judge_sft", "algorithm", "judge", NULL },
+    { "ref.*", "reference", "yes", "an algorithm or dpo.loss that has a reference model" },
+    { "ref.every", "ref.update", "every", NULL },
+    { "ref.decay", "ref.update", "ema", NULL },
 
-    { "raco.weights", METHOD, "raco modpo" },
-    { "raco.combine", METHOD, "raco" },
-    { "raco.c raco.rescale raco.k1_is_dpo", "raco.combine", "raco cagrad" },
-    { "raco.clip raco.guard", "raco.combine", "raco" },
-    { "raco.guard", "raco.clip", "true" },
-    { "raco.skip_empty", "raco.combine", "raco cagrad mgda" },
-    { "raco.pcgrad", "raco.combine", "pcgrad" },
+    { "raco.weights", METHOD, "raco modpo", NULL },
+    { "raco.combine", METHOD, "raco", NULL },
+    { "raco.c raco.rescale raco.k1_is_dpo", "raco.combine", "raco cagrad", NULL },
+    { "raco.clip raco.guard", "raco.combine", "raco", NULL },
+    { "raco.guard", "raco.clip", "true", NULL },
+    { "raco.skip_empty", "raco.combine", "raco cagrad mgda", NULL },
+    { "raco.pcgrad", "raco.combine", "pcgrad", NULL },
     { "raco.mode raco.gram_scope raco.solve raco.refresh raco.buckets", "raco.combine",
-      "raco cagrad mgda pcgrad" },
-    { "raco.buckets", "raco.mode", "sketch" },
-    { "modpo.*", "algorithm", "modpo" },
-    { "amopo.*", "algorithm", "amopo" },
-    { "orchestrator.temperature", "algorithm", "orchestrator" },
+      "raco cagrad mgda pcgrad", NULL },
+    { "raco.buckets", "raco.mode", "sketch", NULL },
+    { "modpo.*", "algorithm", "modpo", NULL },
+    { "amopo.*", "algorithm", "amopo", NULL },
+    { "orchestrator.temperature", "algorithm", "orchestrator", NULL },
 
-    { "ppo.*", METHOD, "ppo" },
-    { "ppo.gamma ppo.whiten_rewards", "ppo.advantage", "gae reinforce_pp" },
+    { "ppo.*", METHOD, "ppo", NULL },
+    { "ppo.gamma ppo.whiten_rewards", "ppo.advantage", "gae reinforce_pp", NULL },
     { "ppo.lambda ppo.bootstrap_truncated ppo.critic ppo.critic_lr ppo.value_clip ppo.vf_coef",
-      "ppo.advantage", "gae" },
-    { "ppo.group_std", "ppo.advantage", "grpo" },
-    { "ppo.variance", "ppo.whiten, ppo.whiten_rewards", "yes" },
+      "ppo.advantage", "gae", NULL },
+    { "ppo.group_std", "ppo.advantage", "grpo", NULL },
+    { "ppo.variance", "whiten", "yes", "ppo.whiten = yes or ppo.whiten_rewards = true" },
     { "ppo.kl ppo.kl_coef ppo.kl_control ppo.kl_target ppo.kl_horizon", "ppo.kl_in",
-      "reward loss" },
-    { "ppo.kl_target ppo.kl_horizon", "ppo.kl_control", "adaptive" },
-    { "ppo.reward_rows", "ppo.reward_norm", "reference" },
-    { "ppo.overlong_cache", "ppo.overlong", "on" },
-    { "ppo.tis_max", "ppo.tis", "token response" },
+      "reward loss", NULL },
+    { "ppo.kl_target ppo.kl_horizon", "ppo.kl_control", "adaptive", NULL },
+    { "ppo.reward_rows", "ppo.reward_norm", "reference", NULL },
+    { "ppo.overlong_cache", "ppo.overlong", "on", "ppo.overlong above 0" },
+    { "ppo.tis ppo.tis_max", "max_lag", "1", NULL },
+    { "ppo.tis_max", "ppo.tis", "token response", NULL },
 
-    { "reward_model.*", METHOD, "reward_model more" },
-    { "reward_model.heads", "algorithm", "reward_model" },
-    { "reward_model.center", "algorithm", "reward_model more" },
-    { "reward_model.margin_scale", "reward_model.margin", "scores" },
-    { "more.*", "algorithm", "more" },
-    { "pal.*", "algorithm", "pal" },
-    { "pal.factor", "pal.distance", "cosine" },
-    { "gpm.*", "algorithm", "gpm" },
+    { "reward_model.*", METHOD, "reward_model more", NULL },
+    { "reward_model.heads", "algorithm", "reward_model", NULL },
+    { "reward_model.center", "algorithm", "reward_model more", NULL },
+    { "reward_model.margin_scale", "reward_model.margin", "scores", NULL },
+    { "more.*", "algorithm", "more", NULL },
+    { "pal.*", "algorithm", "pal", NULL },
+    { "pal.factor", "pal.distance", "cosine", NULL },
+    { "gpm.*", "algorithm", "gpm", NULL },
 };
 
 /* ---- looking up */
@@ -311,28 +383,49 @@ static bool is_argument(const struct config *c, const char *key)
     return strcmp(config_where(c, key), "argument") == 0;
 }
 
+/* One of these keys, with one space between. */
+static bool any_is_argument(const struct config *c, const char *rest)
+{
+    char key[64];
+    const char *word;
+    size_t n;
+
+    while ((word = next_word(&rest, &n))) {
+        snprintf(key, sizeof key, "%.*s", (int)n, word);
+        if (is_argument(c, key))
+            return true;
+    }
+    return false;
+}
+
 /* May the key be meant for another algorithm?  In a file whose choice an argument has replaced, and
- * in an included file that names no algorithm, it may. */
+ * in an included file that names no algorithm, it may.  And rewards are read by other commands. */
 static bool is_for_others(const struct config *c, const char *key, const struct reads *row)
 {
     const char *where = config_where(c, key), *chosen = config_where(c, "algorithm");
     const struct selector *s = row->selector == METHOD ? NULL : selector_find(row->selector);
-    const char *chooser = row->selector == METHOD ? "algorithm" : s ? s->chooser : row->selector;
+    const char *rest = row->selector == METHOD ? "" : s ? s->choosers : row->selector;
 
+    if (strcmp(key, "rewards") == 0)
+        return true;
     if (is_argument(c, key))
         return false;
-    if (is_argument(c, "algorithm") || is_argument(c, chooser))
+    if (is_argument(c, "algorithm") || any_is_argument(c, rest))
         return true;
     return !same_file(where, c->path, strlen(c->path)) &&
            !same_file(where, chosen, file_size(chosen));
 }
 
-/* "algorithm = ppo, rloo, ..." */
+/* "algorithm = ppo, rloo, ...", or in words. */
 static void add_readers(const struct reads *row, struct text *out)
 {
     const char *rest = row->words, *word, *between = "";
     size_t n;
 
+    if (row->said) {
+        text_adds(out, row->said);
+        return;
+    }
     text_addf(out, "%s = ", row->selector == METHOD ? "algorithm" : row->selector);
     if (row->selector == METHOD) {
         while ((word = next_word(&rest, &n)))

@@ -5,7 +5,7 @@
 . tests/lib.sh
 
 # short runs: what the bits depend on stays as the configuration has it
-short="steps=4 eval_every=0 checkpoint_every=0 prompts_per_step=5 max_new=12 log_samples=20"
+plain="steps=4 eval_every=0 checkpoint_every=0 prompts_per_step=5 log_samples=20"
 
 # Roles on ranks of their own, three ranks: what the algorithm does not need is left out by it.
 apart='ranks=({count=1;roles=["actor"];},{count=1;roles=["learner"];},'
@@ -65,11 +65,13 @@ whole() {
 for config in ${ALGORITHMS:-launch/configs/*.cfg}; do
     name=$(basename "$config" .cfg)
     case $name in stories-*) continue ;; esac       # those need ../shared and minutes
+    short=$plain
+    grep -q '^[a-z_]*prompts = ' "$config" && short="$plain max_new=12"
     whole "$name"
 done
 
 # What RACO does without K gradients at once, between two solves, and with signs of a file.
-plain=$short
+plain="$plain max_new=12"
 for keys in "raco.mode=two_pass raco.refresh=3" "raco.mode=sketch" "raco.solve=leaf" \
     'source=pairs pairs=["launch/demo/objectives.jsonl"]'; do
     config=launch/configs/raco.cfg

@@ -1,5 +1,6 @@
 /* Every algorithm is a row of a table of docs/algorithms.md, whose keys are keys, and a
  * configuration in launch/configs. */
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -97,11 +98,49 @@ static void test_every_algorithm_has_its_configuration(void **state)
     }
 }
 
+/* Of every configuration all is read, and config.cfg of its run can be run again. */
+static void test_every_configuration_is_read_whole(void **state)
+{
+    struct dirent *entry;
+    DIR *folder = opendir("launch/configs");
+
+    (void)state;
+    assert_non_null(folder);
+    while ((entry = readdir(folder))) {
+        char path[300];
+        const char *again;
+        struct text all = { 0 }, kept = { 0 };
+        struct config *c;
+
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "launch/configs/%s", entry->d_name);
+        assert_ok(config_open(&c, path, NULL, 0));
+        config_text(c, &all);
+        assert_ok(algorithm_check(c));
+        config_text(c, &kept);
+        if (strcmp(all.data, kept.data) != 0)
+            fail_msg("%s has keys that nothing reads", path);
+        config_close(c);
+        again = support_write(support_folder(), "config.cfg", kept.data);
+        assert_ok(config_open(&c, again, NULL, 0));
+        assert_ok(algorithm_check(c));
+        text_clear(&all);
+        config_text(c, &all);
+        assert_string_equal(all.data, kept.data);
+        config_close(c);
+        text_free(&all);
+        text_free(&kept);
+    }
+    closedir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_algorithm_has_its_row),
         cmocka_unit_test(test_every_algorithm_has_its_configuration),
+        cmocka_unit_test(test_every_configuration_is_read_whole),
     };
 
     return cmocka_run_group_tests(tests, read_pages, free_pages);

@@ -112,13 +112,29 @@ static const struct { const char *lines, *message; } mistakes[] = {
     { POLICY("online_dpo") "ppo = { epochs = 3; };", "(only with algorithm = ppo, rloo, grpo, " },
     { POLICY("ppo") "pairs = \"p\";", "run.cfg:4: pairs: algorithm \"ppo\" as it is set does "
       "not read it (only with source = pairs)" },
-    { POLICY("ppo") "text = \"t\";", "(only with text = lm, ppo.ptx_coef)" },
+    { POLICY("ppo") "text = \"t\";", "(only with algorithm = lm or ppo.ptx_coef above 0)" },
     { PAIRS "amopo\"; raco = { weights = [1.0]; c = 0.3; };", "run.cfg:3: raco.c: " },
     { PAIRS "dpo\"; samples_per_prompt = 8;", "(only with source = prompts)" },
-    { PAIRS "dpo\"; dpo = { nll_of = \"sum\"; };", "(only with dpo.nll = on)" },
+    { PAIRS "dpo\"; dpo = { nll_of = \"sum\"; };", "(only with dpo.nll above 0)" },
     { PAIRS "pal\"; reward_model = { center = 0.1; };",
       "(only with algorithm = reward_model, more)" },
-    { PAIRS "simpo\"; ref = { update = \"ema\"; };", "(only with reference model = yes)" },
+    { PAIRS "simpo\"; ref = { update = \"ema\"; };", "(only with an algorithm or dpo.loss that "
+      "has a reference model)" },
+    { POLICY("grpo") "osp = { decay = 0.5; };", "(only with a reward of kind \"judge\")" },
+    { POLICY("ppo") "lr_min = 1e-9;", "(only with schedule = linear, cosine)" },
+    { POLICY("ppo") "join = \" \";", "run.cfg:4: join: algorithm \"ppo\" as it is set does not "
+      "read it (only with pairs or eval_pairs); remove it" },
+    { POLICY("ppo") "append_eos = false;", "(only with pairs or eval_pairs)" },
+    { POLICY("ppo") "bad_records = \"drop\";", "(only with pairs or eval_pairs)" },
+    { POLICY("ppo") "mix = \"in_turn\"; eval_pairs = [\"e\"];", "(only with source = pairs)" },
+    { POLICY("ppo") "row_tokens = 8;", "(only with algorithm = lm, ppo.ptx_coef above 0 or e" },
+    { SFT "beta = 3;", "run.cfg:4: beta: algorithm \"sft\" as it is set does not read it" },
+    { POLICY("ppo") "beta = 0.5; ppo = { kl_in = \"none\"; };", "run.cfg:4: beta: " },
+    { POLICY("ppo") "beta = 0.5; ppo = { kl_coef = 0.2; };", "run.cfg:4: beta: " },
+    { PAIRS "dpo\"; max_new = 3;", "(only with prompts or eval_prompts)" },
+    { PAIRS "dpo\"; temperature = 0.5;", "(only with prompts or eval_prompts)" },
+    { POLICY("online_dpo") "dpo = { loss = \"simpo\"; }; refmodel = \"r\";", "refmodel: algor" },
+    { POLICY("grpo") "ppo = { tis = \"token\"; };", "(only with max_lag = 1)" },
 };
 
 static void test_each_mistake_is_one_line(void **state)
@@ -126,7 +142,8 @@ static void test_each_mistake_is_one_line(void **state)
     (void)state;
     status_hold(true);
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
-        assert_int_equal(check(mistakes[i].lines), RL_EINVAL);
+        if (check(mistakes[i].lines) != RL_EINVAL)
+            fail_msg("\"%s\" is accepted", mistakes[i].lines);
         if (!strstr(status_message(), mistakes[i].message))
             fail_msg("\"%s\" does not say \"%s\"", status_message(), mistakes[i].message);
         status_drop();
@@ -147,6 +164,17 @@ static void test_what_is_needed_is_enough(void **state)
     assert_ok(check(PAIRS "lcpo\"; dpo = { loss = \"simpo\"; };"));
     assert_ok(check("algorithm = \"spa\"; source = \"prompts\"; prompts = \"p\";\n"
                     "refmodel = \"r\";"));
+    assert_ok(check(POLICY("ppo") "lr_min = 1e-9; schedule = \"cosine\"; refmodel = \"r\";"));
+    assert_ok(check(POLICY("ppo") "eval_pairs = [\"e\"]; join = \" \"; append_eos = false;\n"
+                    "bad_records = \"drop\"; eval_text = [\"t\"]; row_tokens = 8;"));
+    assert_ok(check(SFT "eval_pairs = [\"e\"]; beta = 3; refmodel = \"r\"; mix = \"in_turn\";"));
+    assert_ok(check(POLICY("ppo") "ppo = { ptx_coef = 1; }; text = [\"t\"]; row_tokens = 8;"));
+    assert_ok(check(PAIRS "dpo\"; eval_prompts = \"e\"; max_new = 3; top_k = 9; top_p = 0.5;"));
+    assert_ok(check(POLICY("dr_grpo") "refmodel = \"r\";"));        /* of kl/ref */
+    assert_ok(check(POLICY("online_dpo") "dpo = { loss = \"simpo\"; }; refmodel = \"r\"; "
+                    "eval_prompts = \"e\";"));
+    assert_ok(check(POLICY("dr_grpo") "beta = 0.2; ppo = { kl_in = \"loss\"; };"));
+    assert_ok(check(POLICY("grpo") "max_lag = 1; ppo = { tis = \"token\"; tis_max = 3; };"));
 }
 
 /* Every method that says which losses it may have gets one of them without being told. */
@@ -216,6 +244,34 @@ static void test_keys_for_another_algorithm_are_left_out(void **state)
     config_close(c);
 }
 
+/* What only samples need has no place in training on text, and is left out with its prompts. */
+static void test_what_is_about_samples_is_left_out(void **state)
+{
+    const char *file = support_write(support_folder(), "run.cfg", "model = \"m\"; output = \"o\";\n"
+                                     POLICY("ppo") "max_new = 9; temperature = 0.5;\n"
+                                     "refmodel = \"r\"; samples_per_prompt = 8; beta = 0.3;\n"
+                                     "max_lag = 1; ppo = { tis = \"token\"; };\n");
+    char *text[] = { "algorithm=lm", "text=a.txt", "eval_prompts=e" };
+    char *other[] = { "ppo.kl_in=none", "max_lag=0" };
+    struct config *c;
+
+    (void)state;
+    assert_ok(config_open(&c, file, text, 2));
+    assert_ok(algorithm_check(c));
+    assert_true(!c->prompts && c->n_rewards == 0 && c->max_new == 64 && c->temperature == 0.9);
+    assert_true(c->samples_per_prompt == 4 && c->beta == 0.1 && strcmp(c->refmodel, "m") == 0);
+    config_close(c);
+    assert_ok(config_open(&c, file, text, 3));
+    assert_ok(algorithm_check(c));
+    assert_true(!c->prompts && c->n_rewards == 1 && c->max_new == 9 && c->temperature == 0.5);
+    assert_true(c->samples_per_prompt == 4 && strcmp(c->refmodel, "r") == 0);
+    config_close(c);
+    assert_ok(config_open(&c, file, other, 2));
+    assert_ok(algorithm_check(c));
+    assert_true(c->beta == 0.1 && strcmp(c->ppo.tis, "off") == 0 && c->max_new == 9);
+    config_close(c);
+}
+
 /* An included file that names no algorithm is for all that include it. */
 static void test_an_included_file_may_have_keys_for_all(void **state)
 {
@@ -255,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_a_method_has_its_loss),
         cmocka_unit_test(test_every_key_as_it_is_by_itself_is_fine),
         cmocka_unit_test(test_keys_for_another_algorithm_are_left_out),
+        cmocka_unit_test(test_what_is_about_samples_is_left_out),
         cmocka_unit_test(test_an_included_file_may_have_keys_for_all),
         cmocka_unit_test(test_names_are_all_there_once),
     };
