@@ -15,6 +15,7 @@
 #define RECORD_SIGNS 16         /* objectives by sign, at most */
 #define RECORD_NAME 64          /* bytes of the name of an objective */
 #define RECORD_ANNOTATORS 64
+#define RECORD_LARGEST 1e30     /* numbers; sums of them must be numbers, too */
 
 struct span { int at, n; };     /* n ids of records.ids */
 

@@ -24,18 +24,31 @@ int records_bad(struct reading *in, const char *format, ...)
 
 /* ---- the numbers of a record */
 
-/* A finite number under key, or what `out` holds; *given says which. */
+/* `what` names it: `margin`, `scores`[2]. */
+static int check_number(struct reading *in, const char *what, const struct json *v)
+{
+    if (!json_is_number(v))
+        return records_bad(in, "has a %s that is not a number", what);
+    if (!(fabs(json_number(v, NAN)) <= RECORD_LARGEST))
+        return records_bad(in, "has a %s beyond %g", what, RECORD_LARGEST);
+    return RL_OK;
+}
+
+/* The number under key, or what `out` holds; *given says which. */
 static int number(struct reading *in, const char *key, bool *given, double *out)
 {
     const struct json *v = json_get(in->fields, key);
+    char what[32];
+    int rc = RL_OK;
 
     *given = !json_is_null(v);
     if (!*given)
         return RL_OK;
-    if (!json_is_number(v) || !isfinite(json_number(v, NAN)))
-        return records_bad(in, "has a `%s` that is not a number", key);
+    snprintf(what, sizeof what, "`%s`", key);
+    TRY(check_number(in, what, v));
     *out = json_number(v, 0);
-    return RL_OK;
+done:
+    return rc;
 }
 
 static int common(struct reading *in, struct record *item)
@@ -330,6 +343,8 @@ static int check_list(struct reading *in, int *n)
     const struct json *ids = json_get(in->fields, "responses_ids");
     const struct json *list = json_is_null(ids) ? json_get(in->fields, "responses") : ids;
     const struct json *scores = json_get(in->fields, "scores");
+    char what[32];
+    int rc = RL_OK;
 
     if (!json_is_array(list))
         return records_bad(in, "has `responses` that are not a list");
@@ -337,11 +352,13 @@ static int check_list(struct reading *in, int *n)
         return records_bad(in, "has %zu `responses` and not as many `scores`", json_size(list));
     if (json_size(list) < 1 || json_size(list) > 1024)
         return records_bad(in, "has %zu `responses`; a list has 1 to 1024", json_size(list));
-    for (size_t i = 0; i < json_size(scores); i++)
-        if (!json_is_number(json_at(scores, i)) || !isfinite(json_number(json_at(scores, i), NAN)))
-            return records_bad(in, "has a `scores`[%zu] that is not a number", i);
+    for (size_t i = 0; i < json_size(scores); i++) {
+        snprintf(what, sizeof what, "`scores`[%zu]", i);
+        TRY(check_number(in, what, json_at(scores, i)));
+    }
     *n = (int)json_size(list);
-    return RL_OK;
+done:
+    return rc;
 }
 
 static int best_of(const struct json *scores, int n)

@@ -1,4 +1,5 @@
 /* The story of an update. */
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -84,6 +85,15 @@ static void forget_leaves(struct learner *ln)
 /* Sums of what is reported as a mean over the passes. */
 struct steps { double norm, lr; int done; };
 
+/* Of what was reported so far: the same on every rank. */
+static int check_loss(const struct batch *b, const struct metrics *m)
+{
+    double loss = metrics_get(m, "loss", 0);
+
+    return isfinite(loss) ? RL_OK : rl_error(RL_ENAN, "step %lld: the loss is %g",
+                                             (long long)b->step + 1, loss);
+}
+
 /* Gradients of the rows of this pass, and a step along them. */
 static int pass(struct learner *ln, const struct batch *b, struct metrics *m, struct steps *steps)
 {
@@ -98,6 +108,7 @@ static int pass(struct learner *ln, const struct batch *b, struct metrics *m, st
     else
         TRY(comm_agree(ln->team, gradients_add(ln, b)));
     TRY(ln->method->report(ln, b, m));
+    TRY(check_loss(b, m));
     if (ln->total > 0) {
         TRY(step(ln, &norm, &steps->lr));
         steps->norm += norm;
@@ -156,6 +167,7 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
     if (ln->method->finish)
         TRY(ln->method->finish(ln, b, m));
     TRY(ptx_report(ln, m, steps.done));
+    TRY(check_loss(b, m));
     report(ln, m, &steps);
     scores_end(ln);
     ln->version++;

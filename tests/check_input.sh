@@ -134,6 +134,8 @@ record 'the record has no .rejected.' "a pair of one" "{$p,\"chosen\":\"He smile
 record 'the record has no answers' "a prompt alone" "{$p}"
 record 'the record has a .label. that is not true' "a label that is none" \
     "{$p,\"completion\":\"He smiled.\",\"label\":\"good\"}" algorithm=kto
+record 'the record has a .weight. beyond 1e.30' "a weight whose sums are no numbers" \
+    "{$p,\"chosen\":\"He smiled.\",\"rejected\":\"He ran.\",\"weight\":1e308}"
 record 'the record is a single answer, and this algorithm learns from pairs' \
     "singles for a method of pairs" "{$p,\"completion\":\"He smiled.\",\"label\":1}"
 printf '{%s,"completion":"%s.","label":1}\n' "$p" 'He smiled' "$p" 'He ran' \

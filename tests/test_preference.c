@@ -1,6 +1,7 @@
 /* Every method that learns from records: it learns, cuts do not change a bit, it goes on from its
  * values, and what is no signal counts as dropped. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "learner/losses/single.h"
 #include "learner/preference/udm.h"
@@ -32,6 +33,32 @@ static void test_every_row_learns(void **state)
         assert_false(metrics_has(r.m, "mismatch/logp_abs_max"));
         close_run(&r);
     }
+}
+
+/* Weights of records whose sum no double holds: the step ends before the model changes. */
+static void test_a_loss_that_is_not_finite_ends_every_row(void **state)
+{
+    (void)state;
+    status_hold(true);
+    for (const struct tiny_records *t = tiny_records; t->algorithm; t++) {
+        struct run r;
+        float *before;
+        open_records(&r, t, record_settings(t));
+        before = malloc(r.tiny.size * sizeof *before);
+        assert_non_null(before);
+        memcpy(before, model_weights(r.tiny.model), r.tiny.size * sizeof *before);
+        for (int n = 0; n < r.b->N; n++)
+            r.b->weight[n] *= 1e308 / 2;
+        assert_int_equal(learner_update(r.learner, r.b, r.m), RL_ENAN);
+        assert_non_null(strstr(status_message(), "step "));
+        assert_int_equal(r.learner->version, 0);
+        assert_true(learner_whole(r.learner));
+        assert_memory_equal(before, model_weights(r.tiny.model), r.tiny.size * sizeof *before);
+        status_drop();
+        free(before);
+        close_run(&r);
+    }
+    status_hold(false);
 }
 
 /* The same losses on rollouts; actor, learner and reference agree in the first update. */
@@ -462,6 +489,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_row_learns),
+        cmocka_unit_test(test_a_loss_that_is_not_finite_ends_every_row),
         cmocka_unit_test(test_every_row_learns_from_rollouts),
         cmocka_unit_test(test_rollouts_that_cannot_work),
         cmocka_unit_test(test_no_row_is_missing),

@@ -315,16 +315,12 @@ static void report_rows(struct learner *ln, int rows, struct metrics *m)
 static int singles_report(struct learner *ln, const struct batch *b, struct metrics *m)
 {
     struct singles *s = ln->state;
-    double loss;
     bool start;
     int rc = RL_OK;
 
     TRY(stats_gather(&ln->stats, s->terms, (size_t)b->k * SINGLE_TERMS));
     report_rows(ln, b->P * b->k, m);
-    loss = metrics_get(m, "loss", 0);
     TRY(rows_report(ln, b, m, &start));
-    if (!isfinite(loss))
-        rc = rl_error(RL_ENAN, "step %lld: the loss is %g", (long long)b->step + 1, loss);
 done:
     return rc;
 }
