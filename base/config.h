@@ -18,6 +18,8 @@ enum role { ROLE_ACTOR = 1, ROLE_LEARNER = 2, ROLE_REWARD = 4, ROLE_REFMODEL = 8
 #define ROLES 4
 const char *role_name(enum role role);              /* "actor", ... */
 
+#define OBJECTIVES_MOST 32      /* rewards or signs of records that one run tells apart */
+
 struct strings { char **items; int count; };        /* a list of strings, owned by the config */
 struct reals { double *items; int count; };         /* a list of numbers, likewise */
 

@@ -93,7 +93,7 @@ done:
 static int check_signs(struct reading *in)
 {
     struct records *r = in->r;
-    unsigned all = (1u << r->n_signs) - 1;
+    uint64_t all = (1ull << r->n_signs) - 1;
     int64_t kept = 0;
     int rc;
 

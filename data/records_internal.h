@@ -12,7 +12,7 @@
 #include "data/records.h"
 #include "data/shuffle.h"
 
-#define RECORD_SIGNS 16         /* objectives by sign, at most */
+#define RECORD_SIGNS OBJECTIVES_MOST
 #define RECORD_NAME 64          /* bytes of the name of an objective */
 #define RECORD_ANNOTATORS 64
 #define RECORD_LARGEST 1e30     /* numbers; sums of them must be numbers, too */
@@ -30,7 +30,7 @@ struct record {
     int first, answers;         /* in records.answers; a pair: chosen, rejected; a single: 1 */
     double weight, margin;
     int annotator;
-    unsigned signed_by;         /* bit i: objective i has a sign */
+    uint64_t signed_by;         /* bit i: objective i has a sign */
     signed char sign[RECORD_SIGNS];
 };
 

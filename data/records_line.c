@@ -97,7 +97,7 @@ static int sign(struct reading *in, struct record *item, const char *name, const
     if (i < 0)
         return records_bad(in, "has the objective `%s`: names have 1 to %d bytes, and there are at "
                           "most %d", name, RECORD_NAME - 1, RECORD_SIGNS);
-    item->signed_by |= 1u << i;
+    item->signed_by |= 1ull << i;
     item->sign[i] = (signed char)x;
     return RL_OK;
 }

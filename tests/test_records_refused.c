@@ -186,6 +186,28 @@ static void test_signs_and_classes_must_be_whole(void **state)
     assert_names(refusal((const char *[]) { fine }, 1, &s), "a single record has no mismatched");
 }
 
+/* {"raco_s_o1": 1, ...}: as many objectives as can be combined, and one more. */
+static void test_as_many_signs_as_objectives(void **state)
+{
+    struct records_settings s = settings(VIEW_PAIRS);
+    struct text line = { 0 };
+    struct records *r;
+
+    (void)state;
+    text_adds(&line, "{" CR);
+    for (int i = 1; i <= OBJECTIVES_MOST; i++)
+        text_addf(&line, ",\"raco_s_o%d\":1", i);
+    text_adds(&line, "}");
+    r = open_text(line.data, &s);
+    assert_int_equal(records_columns(r), OBJECTIVES_MOST);
+    records_close(r);
+    line.data[line.size - 1] = ',';
+    text_addf(&line, "\"raco_s_p\":1}");
+    assert_names(refusal((const char *[]) { line.data }, 1, &s), "has the objective `p`: names "
+                 "have 1 to 63 bytes, and there are at most 32");
+    text_free(&line);
+}
+
 static void test_judge_templates_are_checked(void **state)
 {
     static const char *const cases[][2] = {
@@ -220,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_broken_files_are_named_always),
         cmocka_unit_test(test_long_records_are_skipped_and_counted),
         cmocka_unit_test(test_signs_and_classes_must_be_whole),
+        cmocka_unit_test(test_as_many_signs_as_objectives),
         cmocka_unit_test(test_judge_templates_are_checked),
     };
 

@@ -25,10 +25,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/config.h"
 #include "compute/compute.h"
 #include "learner/losses/loss.h"
 
-#define COMBINE_MAX 32          /* objectives; up to 8 are solved exactly, more by descent */
+#define COMBINE_MAX OBJECTIVES_MOST     /* up to 8 are solved exactly, more by descent */
 
 /* How a came about.  From C_ZERO to FALLBACK a is w, bit for bit. */
 enum combine_path {
