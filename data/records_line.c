@@ -97,6 +97,8 @@ static int sign(struct reading *in, struct record *item, const char *name, const
     if (i < 0)
         return records_bad(in, "has the objective `%s`: names have 1 to %d bytes, and there are at "
                           "most %d", name, RECORD_NAME - 1, RECORD_SIGNS);
+    if (item->signed_by >> i & 1 && item->sign[i] != x)
+        return records_bad(in, "has two signs of `%s`, %d and %g", name, item->sign[i], x);
     item->signed_by |= 1ull << i;
     item->sign[i] = (signed char)x;
     return RL_OK;

@@ -61,6 +61,7 @@ static const struct hostile { enum view view; const char *line, *named; } hostil
     { VIEW_PAIRS, "{" CR ",\"signs\":[1]}", "`signs` that are not an object" },
     { VIEW_PAIRS, "{" CR ",\"signs\":{\"x\":2}}", "sign of `x` that is not -1, 0 or 1" },
     { VIEW_PAIRS, "{" CR ",\"raco_s_x\":\"1\"}", "sign of `x` that is not -1, 0 or 1" },
+    { VIEW_PAIRS, "{" CR ",\"signs\":{\"x\":1},\"raco_s_x\":-1}", "two signs of `x`, 1 and -1" },
     { VIEW_PAIRS, "{" CR ",\"raco_s_\":1}", "has the objective ``" },
     { VIEW_PAIRS, "{" P "\"completion\":\"c\",\"label\":1}", "is a single answer, and this "
       "algorithm learns from pairs" },
