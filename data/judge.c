@@ -1,6 +1,7 @@
 /* Judge prompts; see judge.h. */
 #include "data/judge.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,18 +97,35 @@ done:
     return rc;
 }
 
+/* {c}: a name in braces that is none of ours.  Other braces are text. */
+static int check_unknown(const struct parse *p, const char *at, const char *end)
+{
+    const char *close = at + 1;
+
+    while (close < end && (isalnum((unsigned char)*close) || *close == '_'))
+        close++;
+    if (close == at + 1 || close == end || *close != '}')
+        return RL_OK;
+    return rl_error(RL_EINVAL, "%s: %.*s is not one of {prompt}, {a} and {b}", p->path,
+                    (int)(close + 1 - at), at);
+}
+
 /* Text up to the next name, the name, and so on; the rest is the last piece. */
 static int read_pieces(struct judge *j, struct parse *p, const char *text, size_t bytes)
 {
     const char *end = text + bytes, *from = text;
+    size_t shown = 0;               /* bytes of the names */
     int rc = RL_OK;
 
     for (const char *at = text; at < end; at++) {
         int name = *at == '{' ? name_at(at, end) : -1;
+        if (name < 0 && *at == '{')
+            TRY(check_unknown(p, at, end));
         if (name < 0)
             continue;
         TRY(piece_add(j, p, from, (size_t)(at - from)));
         TRY(name_add(j, p, name));
+        shown += strlen(names[name]);
         from = at + strlen(names[name]);
         at = from - 1;
     }
@@ -115,6 +133,9 @@ static int read_pieces(struct judge *j, struct parse *p, const char *text, size_
         if (!p->seen[i])
             TRY(rl_error(RL_EINVAL, "%s: no %s: a judge template shows {prompt} and the answers "
                          "{a} and {b}", p->path, names[i]));
+    if (shown == bytes)
+        TRY(rl_error(RL_EINVAL, "%s: names and no text: nothing asks which answer is better",
+                     p->path));
     TRY(add_tail(j, p, from, (size_t)(end - from)));
 done:
     return rc;

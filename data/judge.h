@@ -17,8 +17,9 @@
 struct judge;
 
 /* From a file, or from its text.  The answers are the last tokens of the text with "A" and with
- * "B" behind it.  RL_EINVAL names the file: {a} or {b} is not there exactly once, {prompt}
- * is there twice, an answer is not one token, there is no tokenizer. */
+ * "B" behind it.  RL_EINVAL names the file: {a} or {b} is not there exactly once, {prompt} is
+ * there twice or another {name} once, there is no text, an answer is not one token, there is no
+ * tokenizer. */
 int judge_open(struct judge **j, const char *path, struct tokenizer *tokenizer, int vocabulary);
 int judge_parse(struct judge **j, const char *text, size_t bytes, const char *path,
                 struct tokenizer *tokenizer, int vocabulary);

@@ -216,6 +216,9 @@ static void test_judge_templates_are_checked(void **state)
         { "{b}?", "judge.txt: no {a}" },
         { "{a}{b}{a}?", "judge.txt: {a} is there twice" },
         { "{prompt}{prompt}{a}{b}?", "{prompt} is there twice" },
+        { "{prompt}{a}{b}", "judge.txt: names and no text: nothing asks which" },
+        { "{a}{b}{c}?", "judge.txt: {c} is not one of {prompt}, {a} and {b}" },
+        { "{prompt}{a}{b}{answer_1}", "judge.txt: {answer_1} is not one of" },
     };
     struct judge *judge;
 
@@ -227,10 +230,10 @@ static void test_judge_templates_are_checked(void **state)
         assert_null(judge);
         assert_names(status_message(), cases[i][1]);
     }
-    assert_int_equal(judge_parse(&judge, "{a}{b}", 6, "judge.txt", t, 91), RL_EINVAL);
+    assert_int_equal(judge_parse(&judge, "{a}{b}?", 7, "judge.txt", t, 91), RL_EINVAL);
     assert_names(status_message(), "judge.txt: the answer \"A\" is not one token");
-    assert_int_equal(judge_parse(&judge, "{a}{b}", 6, "judge.txt", words, 9), RL_EINVAL);
-    assert_names(status_message(), "judge.txt: the tokenizer gives id 9");
+    assert_int_equal(judge_parse(&judge, "{a}{b}?", 7, "judge.txt", words, 9), RL_EINVAL);
+    assert_names(status_message(), "judge.txt: the tokenizer gives id 11");
     assert_int_equal(judge_parse(&judge, "{a}{b}", 6, "judge.txt", NULL, 9), RL_EINVAL);
     status_drop();
     status_hold(false);
