@@ -157,6 +157,7 @@ tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(BUILD)/tests/chaos/at_rename.so
 chaos:
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/chaos/at_rename.so
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/chaos/kill.sh 200
+	@BUILD=$(BUILD) sh tests/chaos/hosts.sh
 
 lint:
 	@sh tests/lint.sh

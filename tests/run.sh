@@ -56,5 +56,6 @@ if [ "$what" = all ]; then
         program "check_$t" sh tests/check_$t.sh
     done
     program "chaos" sh tests/chaos/kill.sh 12
+    program "chaos on hosts" sh tests/chaos/hosts.sh
 fi
 finish

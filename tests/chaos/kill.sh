@@ -4,6 +4,7 @@
 #   tests/chaos/kill.sh N          N kills of a rank at an instant, then N / 12 of each other kind
 # SEED picks ranks and instants.
 . tests/lib.sh
+BUILD=${BUILD:-build}
 kills=${1:-12}
 others=$(((kills + 11) / 12))
 seed=${SEED:-11}
@@ -163,6 +164,16 @@ for i in $(seq $others); do
         fail "supervisor killed $i, after $at hundredths: its ranks are gone"
     again
     ends "supervisor killed $i: another one goes on"
+done
+
+# ---- mpirun: its ranks end within two seconds, and the next start waits for them
+
+for i in $(seq $others); do
+    begin mpirun
+    until_ mpirun_now > "$WORK/pids"
+    pause
+    mpirun=$(mpirun_now) && kill -9 "$mpirun" 2>/dev/null
+    ends "mpirun killed $i, after $at hundredths"
 done
 
 # ---- asked to stop
