@@ -429,7 +429,7 @@ static void consider(struct nearest *best, const char *word, const char *part, c
 void config_row_hint(const struct row *rows, const char *group, const char *key, struct text *out)
 {
     const char *word = last_part(key);
-    struct nearest best = { NULL, 0, (int)strlen(word) / 3 + 2 };       /* fewer edits than that */
+    struct nearest best = { NULL, 0, ((int)strlen(word) + 1) / 3 + 1 };  /* fewer edits than that */
 
     /* Mistyped, or right but in another group: the last parts say.  Groups can be meant too. */
     for (const struct row *row = rows; row->help; row++) {
