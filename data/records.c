@@ -329,6 +329,11 @@ int records_columns(const struct records *r)
     return r->n_signs > 0 ? r->n_signs : 1;
 }
 
+bool records_signed(const struct records *r)
+{
+    return r->n_signs > 0;
+}
+
 int records_longest(const struct records *r)
 {
     return r->longest;

@@ -82,6 +82,7 @@ int records_annotators(const struct records *r);        /* the largest number + 
  * `objective` of a row is an index into these).  Returns how many; 1 when there is nothing to tell
  * apart. */
 int records_objectives(const struct records *r, const char *const **names);
+bool records_signed(const struct records *r);           /* are objectives told apart by signs? */
 
 /* Fill the batch's share (P, k, group, groups, step are set, R is records_columns): tokens, rewards
  * and labels.  Group g of the step is draw draw0 + g, in file order or shuffled anew every epoch by

@@ -49,7 +49,7 @@ static void layout(struct ring *ring, const struct placement *p, int rank, int r
 int ring_check(int P, int k, int row_tokens)
 {
     if ((int64_t)P * k * row_tokens > INT32_MAX)
-        return rl_error(RL_EINVAL,
+        return rl_error(RL_ENOFIT,
                         "a batch of %d prompts x %d samples x %d tokens is too large; lower "
                         "prompts_per_step, samples_per_prompt or max_new",
                         P, k, row_tokens);

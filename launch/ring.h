@@ -55,7 +55,7 @@ struct ring {
 int ring_open(struct ring *ring, struct comm *world, const struct placement *p, int leaves,
               const struct ring_size *size);
 void ring_close(struct ring *ring);
-/* RL_EINVAL when a batch of that size cannot be addressed; to be asked before ring_open. */
+/* RL_ENOFIT when a batch of that size cannot be addressed; to be asked before ring_open. */
 int ring_check(int P, int k, int row_tokens);
 /* Bytes of the batches on a rank (for plan). */
 size_t ring_bytes(const struct placement *p, int rank, int leaves, const struct ring_size *size);

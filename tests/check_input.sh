@@ -150,6 +150,12 @@ ok "bad records can be dropped" run 2 $cfg output="$WORK/dropped" steps=1 algori
 grep -q '"data/dropped_frac": 0.5' "$WORK/dropped/metrics.jsonl" && pass "and are counted" ||
     fail "and are counted" "$(head -c 600 "$WORK/dropped/metrics.jsonl")"
 
+for a in modpo amopo; do
+    says 1 "argument: pairs: the records of launch/demo/pairs.jsonl have no signs" \
+        "$a: pairs without signs" "$RANKWISE" train launch/configs/$a.cfg output="$out" \
+        pairs=launch/demo/pairs.jsonl
+done
+
 # ---- ranks
 says 1 'no rank holds the role "reward"' "no rank for a role" mpirun -np 2 "$RANKWISE" train $cfg \
     output="$out" \
@@ -167,7 +173,7 @@ ok "more ranks than work" run 4 $cfg output="$WORK/idle" steps=2 prompts_per_ste
 says 2 'does not fit: .* on one host of' \
     "a plan that does not fit" "$RANKWISE" plan $cfg -n 100001 \
     'ranks=({count=1;roles=["learner","reward","refmodel"];},{count=100000;roles=["actor"];})'
-bad 1 'a batch of 1000000 prompts .* too large; lower prompts_per_step' \
+bad 2 'a batch of 1000000 prompts .* too large; lower prompts_per_step' \
     "a batch that is too large" prompts_per_step=1000000 \
     samples_per_prompt=1024
 
@@ -240,8 +246,8 @@ while read -r line; do
     echo "{\"id\":${id%%,*},\"score\":$1}"
 done
 END
-for word in NaN 1e999; do
-    says 4 'reward "mine": step 1, row 0 has no score: not a finite number' \
+for word in NaN 1e999 null; do
+    says 4 'reward "mine": step 1, row 0 has no score: null or not a finite number' \
         "a reward of $word, at once" timeout 60 "$RANKWISE" train $cfg eval_every=0 \
         rewards="({kind=\"process\";name=\"mine\";on_failure=\"error\";timeout=600.0;
         command=\"sh $WORK/no-number.sh $word\";})" output="$WORK/dead"

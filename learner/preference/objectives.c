@@ -60,6 +60,24 @@ int check_objective_weights(const struct config *c, const struct algorithm *a)
     return RL_OK;
 }
 
+int check_recorded_objectives(const struct learner *ln, bool sets)
+{
+    const struct config *c = ln->config;
+    int n = c->raco.weights.count, there = ln->objectives;
+
+    if (!sets)
+        there = records_columns(ln->records);
+    if (there == 1 && n > 1 && ln->records && !records_signed(ln->records))
+        return rl_error(RL_EINVAL, "%s: pairs: the records of %s have no signs of objectives, and "
+                        "raco.weights weighs %d (docs/formats.md)", config_where(c, "pairs"),
+                        c->pairs.items[0], n);
+    if (there != n)
+        return rl_error(RL_EINVAL, "%s: raco.weights: %d weights for the %d objectives of the "
+                        "pairs (%s)", config_where(c, "raco.weights"), n, there,
+                        sets ? "their signs, or the files" : "their signs");
+    return RL_OK;
+}
+
 int objective_count(const struct config *c)
 {
     return c->orchestrator.model ? c->n_rewards : c->raco.weights.count;
@@ -122,6 +140,8 @@ static int objectives_setup(struct learner *ln)
     o->pairs.set.base = loss_find(c->dpo.loss);
     o->pairs.set.K = o->K;
     o->pairs.loss = loss_find(ln->algorithm->name);
+    if (ln->records && o->K > 1)
+        TRY(check_recorded_objectives(ln, !o->modpo));
     if (o->modpo)
         o->pairs.set.w_main = objective_weight(c, o->main);
     pairs_setup(ln, &o->pairs, label_pairs(o->pairing, ln->k));
@@ -245,30 +265,16 @@ static void label(struct learner *ln, const struct batch *b, int g)
         judge_ties(ln, b, g);
 }
 
-static int check_batch(const struct learner *ln, const struct batch *b)
-{
-    const struct objectives *o = ln->state;
-    bool sets = b->filled & COL_LABEL && b->R == 1 && b->N > 0 && b->objective[0] >= 0;
-
-    if (b->groups == 0 || b->R == o->K || (sets && !o->modpo))
-        return RL_OK;
-    return rl_error(RL_EINVAL, "raco.weights: %d weights; the pairs have signs of %d objective%s",
-                    o->K, b->R, b->R == 1 ? "" : "s");
-}
-
 static int objectives_targets(struct learner *ln, const struct batch *b)
 {
     struct objectives *o = ln->state;
-    int rc = RL_OK;
 
     o->pairs.set.alpha = o->alpha;
-    TRY(check_batch(ln, b));
     for (int g = 0; g < b->groups; g++) {
         label(ln, b, g);
         pairs_mark(ln, &o->pairs, b, g, o->scores);
     }
-done:
-    return rc;
+    return RL_OK;
 }
 
 /* ---- loss */

@@ -44,6 +44,8 @@ int pairs_check_rollouts(const struct config *c, const struct algorithm *a);
 /* raco.weights: one for each objective (of rollouts: each reward), of sum 1; an orchestrator brings
  * its own, and then objective_count is that of the rewards and each weighs the same at first. */
 int check_objective_weights(const struct config *c, const struct algorithm *a);
+/* The weights against the objectives that the records have: signs or, if `sets`, data sets. */
+int check_recorded_objectives(const struct learner *ln, bool sets);
 int objective_count(const struct config *c);
 double objective_weight(const struct config *c, int i);
 

@@ -101,11 +101,7 @@ static int name_objectives(struct learner *ln)
         return RL_OK;
     if (ln->records)
         records_objectives(ln->records, &r->names);
-    if (ln->objectives != c->raco.weights.count)
-        return rl_error(RL_EINVAL, "%s: raco.weights: %d weights for the %d objectives of the "
-                        "pairs (their signs, or the files)", config_where(c, "raco.weights"),
-                        c->raco.weights.count, ln->objectives);
-    return RL_OK;
+    return check_recorded_objectives(ln, true);
 }
 
 static int raco_setup(struct learner *ln)
