@@ -123,7 +123,8 @@ $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.
 # Rewards from outside: what answers, and shared objects that are loaded.
 $(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))
 $(eval $(call test,test_reward_record,$(BUILD)/tests/scorer.o))
-$(BUILD)/tests/test_reward_outside: $(BUILD)/reward/example/vowels.so $(BUILD)/tests/plugin_flush.so
+$(BUILD)/tests/test_reward_outside: $(BUILD)/reward/example/vowels.so $(BUILD)/tests/plugin_flush.so \
+	$(BUILD)/tests/plugin_scoreless.so
 $(BUILD)/%.so: %.c reward/plugin.h
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) $(CFLAGS) $(STD) $(WARN) -I. -fPIC -shared -o $@ $<

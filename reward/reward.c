@@ -388,12 +388,19 @@ static void note(struct reward *reward, int64_t step, int i, int missing, int ro
     text_adds(&reward->notes, "\n");
 }
 
+/* Does the score come as JSON, which may say null? */
+static bool is_reply(const struct config_reward *c)
+{
+    return c->kind && (strcmp(c->kind, "process") == 0 || strcmp(c->kind, "http") == 0);
+}
+
 /* Scores that are missing, not finite or too large: noted or said, and an error if the
  * configuration wants that. */
 static int check(struct reward *reward, struct source *s, const struct batch *b, int i,
                  enum purpose purpose)
 {
-    const char *why = "not a finite number";
+    const char *odd = is_reply(s->config) ? "null or not a finite number" : "not a finite number";
+    const char *why = odd;
     const char *name = name_of(s->config);
     bool fatal = s->config->on_failure && strcmp(s->config->on_failure, "error") == 0;
     int missing = 0, first = 0;
@@ -402,7 +409,7 @@ static int check(struct reward *reward, struct source *s, const struct batch *b,
         double *x = score_at(b, n, i);
         if (fabs(*x) <= REWARD_LARGEST)             /* not NaN */
             continue;
-        why = isfinite(*x) ? "beyond +-1e30" : "not a finite number";
+        why = isfinite(*x) ? "beyond +-1e30" : odd;
         *x = NAN;
         missing++;
         first = n;

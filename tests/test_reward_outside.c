@@ -147,6 +147,8 @@ static void test_objects_that_are_no_plugins_are_named(void **state)
     assert_unopened(&c, "path: missing");
     c.path = "no-such.so";
     assert_unopened(&c, "no-such.so");
+    c.path = (char *)beside("plugin_scoreless.so");
+    assert_unopened(&c, "plugin_scoreless.so: rankwise_plugin has no score");
     c.path = "/lib/x86_64-linux-gnu/libm.so.6";
     if (access(c.path, R_OK) == 0)
         assert_unopened(&c, "has no variable rankwise_plugin");

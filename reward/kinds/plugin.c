@@ -57,10 +57,12 @@ static int load(struct plugin *p, const char *where)
     if (!p->calls)
         return rl_error(RL_EINVAL, "%s: path: %s has no variable rankwise_plugin; see "
                         "reward/plugin.h", where, p->path);
-    if (p->calls->version != RANKWISE_PLUGIN_VERSION || !p->calls->open || !p->calls->score)
+    if (p->calls->version != RANKWISE_PLUGIN_VERSION)
         return rl_error(RL_EINVAL, "%s: path: %s is made for version %d of reward/plugin.h, not "
-                        "%d, or lacks open or score", where, p->path, p->calls->version,
-                        RANKWISE_PLUGIN_VERSION);
+                        "%d", where, p->path, p->calls->version, RANKWISE_PLUGIN_VERSION);
+    if (!p->calls->open || !p->calls->score)
+        return rl_error(RL_EINVAL, "%s: path: %s: rankwise_plugin has no %s", where, p->path,
+                        p->calls->open ? "score" : "open");
     return RL_OK;
 }
 
