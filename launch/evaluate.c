@@ -87,6 +87,7 @@ int evaluate_judge(struct run *r, double *right, double *bias)
 
     *right = *bias = 0;
     for (int i = 0; i < n; i++) {
+        TRY(run_stop(r->world));
         prefix_of(r->config->eval_pairs.items[i], "", prefix, sizeof prefix);
         TRY(judge_pairs(r, i, prefix));
         snprintf(name, sizeof name, "%sjudge_accuracy", prefix);
@@ -119,24 +120,38 @@ done:
     return rc;
 }
 
+static int evaluate_greedy(struct run *r)
+{
+    int rc;
+
+    if (r->actor)
+        actor_set_temperature(r->actor, 0);
+    rc = evaluate_prompts(r, "greedy/");
+    if (r->actor)
+        actor_set_temperature(r->actor, (float)r->config->temperature);
+    return rc;
+}
+
 int evaluate(struct run *r)
 {
     int64_t made = r->made;
     int rc = RL_OK;
 
     if (r->eval.P > 0) {
+        TRY(run_stop(r->world));
         TRY(evaluate_prompts(r, ""));
-        if (r->actor)
-            actor_set_temperature(r->actor, 0);
-        rc = evaluate_prompts(r, "greedy/");
-        if (r->actor)
-            actor_set_temperature(r->actor, (float)r->config->temperature);
-        r->made = made;             /* tokens a second are those of training */
+        TRY(run_stop(r->world));
+        TRY(evaluate_greedy(r));
     }
-    for (int i = 0; rc == RL_OK && i < r->inputs.n_eval_pairs; i++)
-        rc = evaluate_pairs(r, i);
-    for (int t = 0; rc == RL_OK && t < r->inputs.n_eval_text; t++)
-        rc = evaluate_text(r, t);
+    for (int i = 0; i < r->inputs.n_eval_pairs; i++) {
+        TRY(run_stop(r->world));
+        TRY(evaluate_pairs(r, i));
+    }
+    for (int t = 0; t < r->inputs.n_eval_text; t++) {
+        TRY(run_stop(r->world));
+        TRY(evaluate_text(r, t));
+    }
 done:
+    r->made = made;                 /* tokens a second are those of training */
     return rc;
 }

@@ -175,14 +175,6 @@ void folder_close(struct folder *f)
     log_close();
 }
 
-bool folder_stop(const struct folder *f)
-{
-    char path[4200];
-
-    return path_join(path, sizeof path, f->path, "stop") == RL_OK && file_exists(path) &&
-           remove(path) == 0;
-}
-
 int64_t folder_last_step(const char *path, int64_t *restarts, int64_t *lost_steps)
 {
     char name[4200], *line = NULL;

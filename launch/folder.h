@@ -28,8 +28,6 @@ int folder_begin(struct folder *f, const struct config *c, int64_t step);
  * that was torn is cut off.  fresh: it starts empty. */
 int folder_scores(struct folder *f, int64_t step, bool fresh, struct text *later);
 void folder_close(struct folder *f);
-/* Is there a file `stop` in it?  It is removed when found. */
-bool folder_stop(const struct folder *f);
 /* train/step of the last whole line of a run folder's metrics.jsonl, 0: none; and its
  * fault/restarts and fault/lost_steps, 0 when they are not there. */
 int64_t folder_last_step(const char *path, int64_t *restarts, int64_t *lost_steps);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "launch/run.h"
 
 /* A link between roles of which one does not take part is NULL and carries nothing. */
@@ -190,6 +191,11 @@ done:
     return rc;
 }
 
+int run_stop(struct comm *group)
+{
+    return comm_agree(group, stop_asked() ? RL_ESTOP : RL_OK);
+}
+
 static int evaluate_if_due(struct run *r)
 {
     double t = clock_now();
@@ -236,6 +242,7 @@ static int observe(struct run *r)
     int rc = RL_OK;
 
     for (int64_t q = 0; q * rows < wanted; q++) {
+        TRY(run_stop(r->world));
         rc = ring_roll(r, &r->train, q, PURPOSE_REFERENCE);
         if (run_holds(r, ROLE_LEARNER))
             rc = status_worse(rc, look(r, q));
@@ -267,6 +274,7 @@ static int preview(struct run *r)
     wanted = learner_preview(r->learner);
     count = records_count(r->inputs.records);
     for (int64_t first = 0; first < wanted && first < count; first += r->train.P) {
+        TRY(run_stop(r->team));
         preview_batch(r, b, first);
         TRY(learner_preview_add(r->learner, b));
     }
@@ -319,12 +327,17 @@ done:
     return rc;
 }
 
-static bool stop_wanted(const struct run *r)
+/* Evaluation and the lines of the step.  One that a stop cuts short leaves what it has. */
+static int close_step(struct run *r)
 {
-    bool asked = stop_asked() ||
-                 (comm_rank(r->world) == r->recorder && folder_stop(&r->folder));
+    int evaluated = comm_agree(r->world, evaluate_if_due(r)), rc = RL_OK;
 
-    return asked && r->step < r->config->steps;
+    if (evaluated != RL_ESTOP)
+        TRY(evaluated);
+    TRY(record_step(r));
+    rc = evaluated;
+done:
+    return rc;
 }
 
 int iteration(struct run *r)
@@ -342,9 +355,9 @@ int iteration(struct run *r)
         follower_update(&r->reference_copy, r->policy, r->step);
     }
     TRY(comm_agree(r->world, exchange_weights(r)));
-    TRY(comm_agree(r->world, evaluate_if_due(r)));
-    TRY(record_step(r));
-    TRY(comm_agree(r->world, stop_wanted(r) ? RL_ESTOP : RL_OK));
+    TRY(close_step(r));
+    if (r->step < r->config->steps)
+        TRY(run_stop(r->world));
     if (checkpoint_due(r) && r->step < r->config->steps)
         rc = state_save(r);
     TRY(comm_agree(r->world, rc));
@@ -364,12 +377,15 @@ static bool state_is_sound(struct run *r)
     return comm_agree(r->world, rc) == RL_OK;
 }
 
-/* Save what there is unless a rank was lost; numbers gone bad leave the weights of the last good
+/* Save what there is unless a rank was lost; before the first step there is nothing.  Numbers gone bad leave the weights of the last good
  * step, or, when they already spoiled a batch that waits, the last checkpoint. */
 int run_end(struct run *r, int rc)
 {
-    bool save = rc == RL_OK || rc == RL_ESTOP || (rc == RL_ENAN && r->step > 0);
+    bool save = rc == RL_OK || ((rc == RL_ESTOP || rc == RL_ENAN) && r->step > 0);
     int saved;
+
+    if (comm_rank(r->world) == r->recorder && (rc == RL_OK || rc == RL_ESTOP))
+        stop_answered();
 
     if (!save || (rc == RL_ENAN && !state_is_sound(r)))
         return rc;

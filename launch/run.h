@@ -149,8 +149,7 @@ int missing_tell(struct run *r, int64_t step, int rc);
 int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpose);
 int ring_collect(struct run *r, struct ring *ring, int64_t step);
 
-/* ---- stop.c: SIGINT, SIGTERM, SIGUSR1 become a flag */
-void stop_watch(void);
-bool stop_asked(void);
+/* RL_ESTOP on all ranks of the group when one was asked to stop.  Collective. */
+int run_stop(struct comm *group);
 
 #endif

@@ -103,7 +103,8 @@ int reward_replay(struct reward *reward, const char *lines, size_t bytes);
  * prompts came from, for their text and fields (training and evaluation differ); NULL is fine.  A
  * batch that failed upstream is left as it is; on failure b gets the code as its status.  RL_ENAN:
  * a score is missing and on_failure is "error"; the line names the reward and the row; or the
- * orchestrator's weights are not finite.  Not collective. */
+ * orchestrator's weights are not finite.  RL_ESTOP: a wait was given up (base/stop.h).  Not
+ * collective. */
 int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts,
                 enum purpose purpose);
 

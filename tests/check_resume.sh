@@ -219,6 +219,36 @@ code=$?
 [ $code -eq 5 ] && [ ! -e "$WORK/INT/stop" ] && pass "a stop file: exit 5, and it is taken away" ||
     fail "a stop file: exit 5, and it is taken away" "exit $code"
 
+# What is long is not waited for: responses before the first step, a reward that hangs.
+for ranks in 1 3; do
+    out="$WORK/long-$ranks"
+    run $ranks tests/bits.cfg output="$out" $keys algorithm=ppo ppo.reward_norm=reference \
+        ppo.reward_rows=1000000 >/dev/null 2>&1 &
+    pid=$!
+    wait_for $pid [ -e "$out/log.txt" ]
+    touch "$out/stop"
+    ok "$ranks ranks stop before the first step" wait_for $pid [ ! -e "$out/stop" ]
+    wait $pid
+    code=$?
+    [ $code -eq 5 ] && ! saved "$out" && pass "$ranks ranks: exit 5, nothing is saved" ||
+        fail "$ranks ranks: exit 5, nothing is saved" "exit $code"
+
+    out="$WORK/hangs-$ranks"
+    reads='while read -r line; do n=$((n + 1)); [ $n -lt 200 ] || [ -e '$WORK/go' ] || sleep 600'
+    reward="rewards=({kind=\"process\";timeout=600.0;command=\"$reads; echo '{\\\"scores\\\":[1]}'; done\";})"
+    rm -f "$WORK/go"
+    run $ranks tests/bits.cfg output="$out" $keys "$reward" >/dev/null 2>&1 &
+    pid=$!
+    trained $pid "$out" ""
+    sleep 2
+    touch "$out/stop"
+    ok "$ranks ranks do not wait for a reward that hangs" wait_for $pid [ ! -e "$out/stop" ]
+    wait $pid
+    code=$?
+    [ $code -eq 5 ] && saved "$out" && pass "$ranks ranks: exit 5, the last step is saved" ||
+        fail "$ranks ranks: exit 5, the last step is saved" "exit $code"
+done
+
 # Under mpirun, whose exit code is its own after a signal.  It waits this many seconds before it
 # passes the signal on, and as many before it kills.
 export OMPI_MCA_odls_base_sigkill_timeout=2

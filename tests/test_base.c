@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/stop.h"
 #include "base/text.h"
 
 #ifdef SANITIZED
@@ -294,6 +295,25 @@ static void test_clock_goes_forward(void **state)
     clock_sleep(NAN);
 }
 
+static void test_a_stop_is_asked_by_file_or_signal(void **state)
+{
+    const char *folder = support_folder();
+
+    (void)state;
+    support_write(folder, "stop", "");
+    assert_false(stop_asked());                 /* nobody looks there */
+    stop_folder(folder);
+    assert_true(stop_asked());
+    assert_false(stop_cut());
+    stop_cuts_waits(true);
+    assert_true(stop_cut());
+    stop_answered();
+    assert_false(stop_asked() || stop_cut() || file_exists(support_path(folder, "stop")));
+    stop_watch();
+    raise(SIGUSR1);
+    assert_true(stop_asked() && stop_cut());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_paths_join_or_say_they_do_not_fit),
         cmocka_unit_test(test_clock_goes_forward),
         cmocka_unit_test(test_edits_between_words),
+        cmocka_unit_test(test_a_stop_is_asked_by_file_or_signal),
     };
 
     return cmocka_run_group_tests(tests, support_hold, NULL);

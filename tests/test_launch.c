@@ -398,20 +398,6 @@ static void test_metrics_are_cut_back(void **state)
     assert_int_equal(lines_after("", 5), 0);
 }
 
-static void test_a_stop_file_is_seen_once(void **state)
-{
-    const char *folder = support_folder();
-    struct folder f;
-
-    (void)state;
-    assert_ok(folder_create(&f, folder));
-    assert_false(folder_stop(&f));
-    support_write(folder, "stop", "");
-    assert_true(folder_stop(&f));
-    assert_false(folder_stop(&f));
-    folder_close(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,7 +413,6 @@ int main(void)
         cmocka_unit_test(test_sizes_follow_from_the_files),
         cmocka_unit_test(test_held_out_files_wait_for_evaluations),
         cmocka_unit_test(test_metrics_are_cut_back),
-        cmocka_unit_test(test_a_stop_file_is_seen_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "reward/reward.h"
 #include "tests/scorer.h"
 #include "tests/support.h"
@@ -407,6 +408,37 @@ static void test_null_from_a_server_is_no_score(void **state)
     text_free(&trouble);
 }
 
+/* Nobody waits for a program or a server that hangs once a stop is asked, nor for 20 seconds. */
+static void test_a_stop_ends_the_wait(void **state)
+{
+    struct scorer s;
+    char *urls[1] = { s.url };
+    struct config_reward asked[2] = { scorer_process("sleep"), http_of(urls, 1) };
+    const char *folder = support_folder();
+    struct text trouble = { 0 };
+
+    (void)state;
+    scorer_start(&s, "w");
+    stop_folder(folder);
+    stop_cuts_waits(true);
+    for (int i = 0; i < 2; i++) {
+        const struct reward_kind *kind = reward_kind_find(asked[i].kind);
+        double begin = clock_now();
+        void *handle;
+        assert_ok(kind->open(&handle, &asked[i], "here"));
+        support_write(folder, "stop", "");
+        assert_int_equal(kind->score_many(handle, responses(4, -1, NULL), 4, scores, &trouble),
+                         RL_ESTOP);
+        kind->close(handle);
+        assert_true(clock_now() - begin < 1.9);
+        stop_answered();
+    }
+    assert_int_equal(trouble.size, 0);
+    stop_cuts_waits(false);
+    scorer_stop(&s);
+    text_free(&trouble);
+}
+
 static void test_addresses_that_are_none_are_named(void **state)
 {
     char *urls[1] = { "ftp://127.0.0.1/" };
@@ -438,6 +470,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_servers_that_fail_are_named),
         cmocka_unit_test(test_a_late_server_is_not_waited_for),
         cmocka_unit_test(test_null_from_a_server_is_no_score),
+        cmocka_unit_test(test_a_stop_ends_the_wait),
         cmocka_unit_test(test_addresses_that_are_none_are_named),
     };
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
 #include "launch/outcome.h"
@@ -30,11 +31,13 @@ static int train(struct run *r, const struct config *config, struct comm *world)
 {
     int rc = RL_OK;
 
+    stop_folder(config->output);
     TRY(run_open(r, config, world));
+    stop_cuts_waits(run_lag(r) == 0);   /* a batch that waits in the queue must be whole */
     log_quiet(comm_rank(world) != r->recorder);
     TRY(state_resume(r, fresh));
     TRY(scores_resume(r, fresh));
-    TRY(run_begin(r));
+    rc = run_begin(r);
     if (r->restart.since > 0)
         r->recovered = clock_of_day() - r->restart.since;
     while (rc == RL_OK && r->step < config->steps)
@@ -42,7 +45,9 @@ static int train(struct run *r, const struct config *config, struct comm *world)
     rc = run_end(r, rc);
     if (comm_rank(world) == r->recorder) {
         view_end();
-        if (rc == RL_OK || rc == RL_ESTOP)
+        if (rc == RL_ESTOP && r->step == 0)
+            log_info("stopped before the first step: %s", config->output);
+        else if (rc == RL_OK || rc == RL_ESTOP)
             log_info("%s after step %lld: %s", rc == RL_OK ? "done" : "stopped, state saved",
                      (long long)r->step, config->output);
     }

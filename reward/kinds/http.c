@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/stop.h"
 #include "data/utf8.h"
 #include "reward/kinds/exchange.h"
 #include "reward/kinds/kinds.h"
@@ -125,16 +126,25 @@ done:
     return rc;
 }
 
+/* The requests under way go to nobody. */
+static void give_up(struct http *h)
+{
+    for (int i = 0; i < h->n_servers; i++) {
+        if (h->servers[i].request)
+            curl_multi_remove_handle(h->multi, h->servers[i].easy);
+        h->servers[i].request = NULL;
+    }
+}
+
 void http_close(void *state)
 {
     struct http *h = state;
 
     if (!h)
         return;
+    give_up(h);
     for (int i = 0; i < h->n_servers; i++) {
         struct server *s = &h->servers[i];
-        if (s->request)
-            curl_multi_remove_handle(h->multi, s->easy);
         curl_easy_cleanup(s->easy);
         text_free(&s->body);
         text_free(&s->reply);
@@ -291,6 +301,10 @@ int http_score(void *state, const struct response *r, int n, double *scores, str
         struct server *s;
         CURLMsg *message;
         int running, waiting;
+        if (stop_cut()) {
+            give_up(h);
+            TRY(RL_ESTOP);
+        }
         hand_out(h);
         if (curl_multi_perform(h->multi, &running) != CURLM_OK ||
             curl_multi_poll(h->multi, NULL, 0, 20, NULL) != CURLM_OK)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/stop.h"
 #include "data/utf8.h"
 #include "reward/kinds/exchange.h"
 #include "reward/kinds/kinds.h"
@@ -337,6 +338,10 @@ int process_score(void *state, const struct response *r, int n, double *scores,
         text_addf(trouble, "\"%s\" %s", p->config->command, p->end);
     while (going && e->left > 0) {
         double seconds = until - clock_now();
+        if (stop_cut()) {
+            stop(p, 0.2);
+            TRY(RL_ESTOP);
+        }
         if (seconds <= 0) {
             text_clear(trouble);
             text_addf(trouble, "\"%s\" gave %d of %d scores in %g seconds", p->config->command,

@@ -1,13 +1,15 @@
-/* SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask a run to stop: a flag that the end of each iteration
- * looks at.  A second SIGINT or SIGTERM, three seconds later or more, does not wait for that: the
- * step under way is lost. */
+/* See stop.h. */
+#include "base/stop.h"
+
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "launch/run.h"
-
-static volatile sig_atomic_t asked;
+static volatile sig_atomic_t signalled;
+static char file[4200];                     /* "": none */
+static bool waits_may_end;
 
 static void on_signal(int number)
 {
@@ -15,9 +17,9 @@ static void on_signal(int number)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    if (!asked)
+    if (!signalled)
         first = now.tv_sec;
-    asked = 1;
+    signalled = 1;
     if ((number == SIGINT || number == SIGTERM) && now.tv_sec - first > 3) {
         signal(number, SIG_DFL);
         raise(number);
@@ -38,7 +40,29 @@ void stop_watch(void)
     signal(SIGPIPE, SIG_IGN);          /* a reader that went away is no reason to stop */
 }
 
+void stop_folder(const char *path)
+{
+    if (snprintf(file, sizeof file, "%s/stop", path) >= (int)sizeof file)
+        file[0] = 0;
+}
+
 bool stop_asked(void)
 {
-    return asked != 0;
+    return signalled || (file[0] && access(file, F_OK) == 0);
+}
+
+void stop_answered(void)
+{
+    if (file[0])
+        remove(file);
+}
+
+void stop_cuts_waits(bool may)
+{
+    waits_may_end = may;
+}
+
+bool stop_cut(void)
+{
+    return waits_may_end && stop_asked();
 }
