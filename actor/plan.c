@@ -128,6 +128,7 @@ int actor_create(struct actor **out, struct model *model, const struct actor_set
 
     memory_count(&a->memory);
     layout(a, &a->memory);
+    a->memory.lower = "samples_per_prompt or max_new";
     TRY(memory_open(&a->memory));
     layout(a, &a->memory);
     TRY(cache_create(&a->cache, model, (int)cache_pages(a), a->set.rows_at_once, cache_tokens(a)));

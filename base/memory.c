@@ -25,8 +25,9 @@ int memory_open(struct memory *m)
     char *base = bytes <= SIZE_MAX - ALIGN ? aligned_alloc(ALIGN, bytes) : NULL;
 
     if (!base)
-        return rl_error(RL_ENOFIT, "cannot allocate %zu bytes (%.1f GiB)", bytes,
-                        (double)bytes / (1 << 30));
+        return rl_error(RL_ENOFIT, "cannot allocate %zu bytes (%.1f GiB)%s%s", bytes,
+                        (double)bytes / (1 << 30), m->lower ? "; lower " : "",
+                        m->lower ? m->lower : "");
     memset(base, 0, bytes);        /* touched now: short memory shows at start, not half-way */
     m->base = base;
     m->size = bytes;

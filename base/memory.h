@@ -24,10 +24,12 @@ struct memory {
     size_t used;     /* bytes taken so far, after rewinds */
     size_t peak;     /* largest `used`: the size to allocate */
     size_t size;     /* bytes allocated, 0 while counting */
+    const char *lower;      /* what to lower when memory is short, for the line; NULL: unknown */
 };
 
 void memory_count(struct memory *m);                 /* start a counting pass */
-/* Allocate `peak` zeroed bytes, 64-byte aligned, and start over.  RL_ENOFIT if memory is short. */
+/* Allocate `peak` zeroed bytes, 64-byte aligned, and start over.  RL_ENOFIT if memory is short;
+ * the line names `lower`, which is set after memory_count. */
 int memory_open(struct memory *m);
 void memory_close(struct memory *m);                 /* frees; fine on a zeroed struct */
 void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting,

@@ -370,9 +370,12 @@ done:
     return rc;
 }
 
-/* The longest rows that learners and reference models meet. */
+/* The longest rows that learners and reference models meet, and the most. */
 static void measure_ring(struct inputs *in, const struct ring_size *size)
 {
+    int64_t rows = (int64_t)size->P * size->k;
+
+    in->most_rows = rows > in->most_rows ? rows : in->most_rows;
     in->row_tokens = longer(in->row_tokens, size->row_tokens);
     if (size->roles & ROLE_REFMODEL)
         in->reference_tokens = longer(in->reference_tokens, size->row_tokens);
@@ -408,6 +411,7 @@ int inputs_open(struct inputs *in, const struct config *c)
         measure_ring(in, &in->eval_pairs[i]);
     for (int i = 0; i < in->n_eval_text; i++)
         measure_ring(in, &in->eval_rows[i]);
+    in->micro_rows = (int)(c->micro_rows < in->most_rows ? c->micro_rows : in->most_rows);
     if ((in->roles | in->eval_roles) & ROLE_REWARD)
         TRY(reward_sources_open(&in->rewards, c, &in->policy, completed(in, c)));
     if (c->orchestrator.model)

@@ -36,6 +36,7 @@ int resample_open(struct resample *s, int rounds, const struct ring_size *size,
     s->rounds = rounds;
     memory_count(&s->memory);
     layout(s, size, p, rank, leaves);
+    s->memory.lower = "prompts_per_step, samples_per_prompt or max_new";
     TRY(memory_open(&s->memory));
     layout(s, size, p, rank, leaves);
 done:

@@ -120,13 +120,13 @@ static int row_of(const struct reward_sources *r, const struct config *c, int k)
 }
 
 size_t reward_sources_bytes(const struct reward_sources *r, const struct config *c,
-                            struct compute *compute)
+                            int micro_rows, struct compute *compute)
 {
     size_t bytes = 0;
 
     for (int k = 0; k < r->n; k++)
         bytes += model_bytes(&r->items[k].shape, compute) +
-                 scorer_bytes(&r->items[k].shape, (int)c->micro_rows, row_of(r, c, k));
+                 scorer_bytes(&r->items[k].shape, micro_rows, row_of(r, c, k));
     return bytes;
 }
 

@@ -26,7 +26,7 @@ int reward_sources_open(struct reward_sources *r, const struct config *c,
 void reward_sources_close(struct reward_sources *r);            /* fine on a zeroed struct */
 /* Bytes of the models and of what scoring by them takes. */
 size_t reward_sources_bytes(const struct reward_sources *r, const struct config *c,
-                            struct compute *compute);
+                            int micro_rows, struct compute *compute);
 
 /* (n_rewards) for struct reward_parts.  *models is NULL on error. */
 int reward_models_open(struct model ***models, const struct reward_sources *r,

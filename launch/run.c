@@ -136,10 +136,11 @@ static int open_roles(struct run *r)
         TRY(reward_create(&r->reward, &(struct reward_parts){
                 .config = c, .tokenizer = in->policy.tokenizer, .models = r->reward_models,
                 .judge = in->judge_rewards ? in->judge : NULL, .judge_model = judge_model(r),
-                .row_tokens = in->rewards.row_tokens, .orchestrator = r->orchestrator,
+                .row_tokens = in->rewards.row_tokens, .most_rows = in->micro_rows,
+                .orchestrator = r->orchestrator,
                 .max_prompt = in->longest_prompt, .notes = true }));
     if (run_holds(r, ROLE_REFMODEL))
-        TRY(refmodel_create(&r->refmodel, reference_model(r), (int)c->micro_rows,
+        TRY(refmodel_create(&r->refmodel, reference_model(r), in->micro_rows,
                             in->reference_tokens, (float)algorithm_temperature(r->algorithm, c)));
     if (run_holds(r, ROLE_LEARNER))
         TRY(learner_create(&r->learner, &(struct learner_parts){

@@ -40,15 +40,14 @@ struct actor_settings rank_actor(const struct inputs *in, const struct config *c
 
 /* A rank that judges: the questions, and a model of its own unless it is the policy or the
  * reference that are there. */
-static size_t judge_bytes(const struct inputs *in, const struct config *c, struct compute *compute,
-                          unsigned roles)
+static size_t judge_bytes(const struct inputs *in, struct compute *compute, unsigned roles)
 {
     bool own = follower_is_here(&in->follows_judge, roles) ||
                (inputs_judge_frozen(in) && !(roles & ROLE_REFMODEL));
 
     if (!in->judge_rewards)
         return 0;
-    return verdicts_bytes(&in->policy.shape, compute, (int)c->micro_rows) +
+    return verdicts_bytes(&in->policy.shape, compute, in->micro_rows) +
            (own ? model_bytes(&in->policy.shape, compute) : 0);
 }
 
@@ -59,7 +58,7 @@ static size_t orchestrator_bytes(const struct inputs *in, const struct config *c
 
     if (!c->orchestrator.model)
         return 0;
-    return model_bytes(shape, compute) + mix_bytes(shape, (int)c->micro_rows, in->longest_prompt);
+    return model_bytes(shape, compute) + mix_bytes(shape, in->micro_rows, in->longest_prompt);
 }
 
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
@@ -74,11 +73,11 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         b->weights = model_bytes(policy, compute);
     if (roles & ROLE_REFMODEL) {
         b->reference = model_bytes(reference, compute);
-        b->refmodel = refmodel_bytes(reference, compute, (int)c->micro_rows, in->reference_tokens);
+        b->refmodel = refmodel_bytes(reference, compute, in->micro_rows, in->reference_tokens);
     }
     if (roles & ROLE_REWARD)
-        b->reward = reward_sources_bytes(&in->rewards, c, compute) +
-                    orchestrator_bytes(in, c, compute) + judge_bytes(in, c, compute, roles);
+        b->reward = reward_sources_bytes(&in->rewards, c, in->micro_rows, compute) +
+                    orchestrator_bytes(in, c, compute) + judge_bytes(in, compute, roles);
     if (roles & ROLE_LEARNER && !(roles & ROLE_REWARD) &&
         follower_is_here(&in->follows_judge, roles))
         b->reward += model_bytes(policy, compute);      /* it only makes the judge */

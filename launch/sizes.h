@@ -53,6 +53,8 @@ struct inputs {
     int longest_prompt;                 /* in tokens; 0 when nothing is generated */
     int row_tokens;                     /* the longest row a learner meets, */
     int reference_tokens;               /* and the reference model */
+    int64_t most_rows;                  /* of the largest batch */
+    int micro_rows;                     /* rows in one pass: the key, or all that there are */
     struct ring_size text;              /* beside the train batch; P 0: none */
     struct ring_size train, eval;       /* eval.P 0: nothing to generate for evaluation */
     struct ring_size *eval_pairs;       /* (n_eval_pairs) */

@@ -167,6 +167,7 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
     TRY(setup(ln, &size));
     memory_count(&ln->memory);
     layout(ln, &ln->memory, &size);
+    ln->memory.lower = "micro_rows, prompts_per_step or samples_per_prompt";
     TRY(memory_open(&ln->memory));
     layout(ln, &ln->memory, &size);
     TRY(open_trainee(ln, &ln->policy, parts->policy, parts->config->lr));

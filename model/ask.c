@@ -53,6 +53,7 @@ int asker_create(struct asker **out, struct model *model, int rows, int max_row_
     size_up(a, model_shape(model), rows, max_row_tokens);
     memory_count(&a->memory);
     layout(a, &a->memory);
+    a->memory.lower = "micro_rows";
     TRY(memory_open(&a->memory));
     layout(a, &a->memory);
     TRY(cache_create(&a->cache, model, rows * a->stride, rows, rows * max_row_tokens));

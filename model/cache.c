@@ -88,6 +88,7 @@ int cache_create(struct cache **out, struct model *m, int pages, int max_rows, i
     c = *out;
     memory_count(&c->memory);
     layout(c, &c->memory);
+    c->memory.lower = "samples_per_prompt, max_new or micro_rows";
     TRY(memory_open(&c->memory));
     layout(c, &c->memory);
     for (int i = 0; i < pages; i++)

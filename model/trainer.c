@@ -95,6 +95,7 @@ static int create(struct trainer **out, struct model *m, enum keep mode, bool ap
     TRY(plan(out, &m->shape, m, mode, apart, max_rows, max_tokens));
     memory_count(&(*out)->memory);
     layout(*out, &(*out)->memory);
+    (*out)->memory.lower = "micro_rows";
     TRY(memory_open(&(*out)->memory));
     layout(*out, &(*out)->memory);
 done:

@@ -54,6 +54,7 @@ int mix_create(struct mix **out, struct model *model, int micro_rows, int max_pr
                          .R = model_shape(model)->scores };
     memory_count(&mix->memory);
     layout(mix, &mix->memory);
+    mix->memory.lower = "micro_rows";
     TRY(memory_open(&mix->memory));
     layout(mix, &mix->memory);
     TRY(trainer_create_scoring(&mix->trainer, model, micro_rows, micro_rows * max_prompt));

@@ -79,6 +79,13 @@ static const char *name_of(const struct config_reward *c)
     return c->name ? c->name : c->kind;
 }
 
+static int rows_at_once(const struct reward_parts *parts)
+{
+    int rows = (int)parts->config->micro_rows;
+
+    return parts->most_rows > 0 && parts->most_rows < rows ? parts->most_rows : rows;
+}
+
 /* One scorer a model: an earlier source's, or a new one with room for rows as they are and behind
  * the longest context. */
 static int scorer_find(struct reward *reward, struct source *s, const struct reward_parts *parts)
@@ -93,8 +100,7 @@ static int scorer_find(struct reward *reward, struct source *s, const struct rew
     for (int i = 0; i < parts->config->n_rewards; i++)
         if (parts->models[i] == s->model && parts->config->rewards[i].contexts.count > 0)
             room = context;
-    TRY(scorer_create(&s->scorer, s->model, (int)parts->config->micro_rows,
-                      room < context ? room : context));
+    TRY(scorer_create(&s->scorer, s->model, rows_at_once(parts), room < context ? room : context));
     s->owns_scorer = true;
 done:
     return rc;
@@ -209,11 +215,10 @@ int reward_create(struct reward **out, const struct reward_parts *parts)
     if (parts->judge)
         TRY(verdicts_create(&reward->verdicts, &(struct verdicts_parts){
                 .model = parts->judge_model, .judge = parts->judge, .tokenizer = parts->tokenizer,
-                .field = config->osp.baseline, .rows = (int)config->micro_rows,
+                .field = config->osp.baseline, .rows = rows_at_once(parts),
                 .row_tokens = parts->row_tokens }));
     if (parts->orchestrator)
-        TRY(mix_create(&reward->mix, parts->orchestrator, (int)config->micro_rows,
-                       parts->max_prompt));
+        TRY(mix_create(&reward->mix, parts->orchestrator, rows_at_once(parts), parts->max_prompt));
     for (int i = 0; i < config->n_rewards; i++) {
         place_of(where, sizeof where, config, i);
         TRY(source_add(reward, &config->rewards[i], parts, where));

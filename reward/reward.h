@@ -83,6 +83,7 @@ struct reward_parts {
     struct model *const *models;        /* (n_rewards) of kind "model": its reward model, the same
                                          * pointer where it is the same; NULL: no such kind */
     int row_tokens;                     /* of the longest row, for models */
+    int most_rows;                      /* of a batch: more micro_rows are none; 0: unknown */
     struct model *judge_model;          /* of kind "judge": who judges, */
     const struct judge *judge;          /* and the template; NULL: no such kind */
     struct model *orchestrator;         /* weighs the rewards by prompt; NULL: nobody does */

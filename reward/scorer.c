@@ -69,6 +69,7 @@ int scorer_create(struct scorer **out, struct model *model, int micro_rows, int 
                           .max_row_tokens = max_row_tokens, .S = shape->scores };
     memory_count(&s->memory);
     layout(s, &s->memory);
+    s->memory.lower = "micro_rows";
     TRY(memory_open(&s->memory));
     layout(s, &s->memory);
     TRY(trainer_create_scoring(&s->trainer, model, micro_rows, micro_rows * max_row_tokens));

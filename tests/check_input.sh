@@ -170,6 +170,9 @@ ok "more ranks than work" run 4 $cfg output="$WORK/idle" steps=2 prompts_per_ste
 "$RANKWISE" plan $cfg -n 4 prompts_per_step=2 eval_every=0 | grep -q 'without work' &&
     pass "plan says who is without work" ||
     fail "plan says who is without work"
+[ "$("$RANKWISE" plan $cfg -n 2 micro_rows=1000000)" = "$("$RANKWISE" plan $cfg -n 2 \
+    micro_rows=52)" ] && pass "micro_rows beyond the batch take no memory" ||
+    fail "micro_rows beyond the batch take no memory"
 says 2 'does not fit: .* on one host of' \
     "a plan that does not fit" "$RANKWISE" plan $cfg -n 100001 \
     'ranks=({count=1;roles=["learner","reward","refmodel"];},{count=100000;roles=["actor"];})'

@@ -140,7 +140,9 @@ static void test_memory_that_cannot_be_had_is_an_error(void **state)
     memory_take(&m, SIZE_MAX / 2);
     memory_take(&m, SIZE_MAX);                      /* the sum does not wrap around */
     assert_true(m.peak > SIZE_MAX - 128);
+    m.lower = "micro_rows";
     assert_int_equal(memory_open(&m), RL_ENOFIT);
+    assert_non_null(strstr(status_message(), "GiB); lower micro_rows"));
 }
 
 /* ---- text and files ---- */

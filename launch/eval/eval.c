@@ -191,6 +191,14 @@ done:
     return rc;
 }
 
+int eval_micro_rows(const struct eval *e, int groups, int k)
+{
+    int64_t rows = (int64_t)(groups < EVAL_GROUPS ? groups : EVAL_GROUPS) * k;
+
+    rows = e->config->micro_rows < rows ? e->config->micro_rows : rows;
+    return rows > 0 ? (int)rows : 1;
+}
+
 void eval_block(const struct eval *e, struct batch *b, int P, int k, int at)
 {
     int first, count;

@@ -77,6 +77,8 @@ void eval_share(const struct eval *e, int P, int *first, int *count);
 int eval_gather(struct eval *e, int P, size_t per_group, const double *mine, double **all);
 /* A batch of at most `groups` groups of k rows; memory_close ends it. */
 int eval_batch(struct batch *b, struct memory *memory, int groups, int k, int row_tokens, int R);
+/* Rows in one pass: micro_rows, or all that a batch has. */
+int eval_micro_rows(const struct eval *e, int groups, int k);
 /* Begin block `at` of the share: b's groups, at most EVAL_GROUPS. */
 void eval_block(const struct eval *e, struct batch *b, int P, int k, int at);
 

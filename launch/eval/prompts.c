@@ -105,8 +105,8 @@ static int session_open(struct session *s, struct eval *e)
                            .R = e->rewards.reward ? c->n_rewards : 0 };
     s->columns = REWARDS + s->R + DUEL_TERMS;
     TRY(open_prompts(s));
-    TRY(refmodel_create(&s->reference, e->reference->model, (int)c->micro_rows, s->row_tokens,
-                        (float)loss_temperature(c)));
+    TRY(refmodel_create(&s->reference, e->reference->model, eval_micro_rows(e, s->count, s->k),
+                        s->row_tokens, (float)loss_temperature(c)));
     TRY(open_side(s, &s->policy, e->policy));
     if (e->other)
         TRY(open_side(s, &s->other, e->other));

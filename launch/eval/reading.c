@@ -9,7 +9,7 @@
 int reading_begin(struct reading *r, const char *path, int64_t there, int row_tokens, int R)
 {
     const struct config *c = r->e->config;
-    int groups, rc = RL_OK;
+    int groups, micro, rc = RL_OK;
 
     there = c->eval_rows > 0 && c->eval_rows < there ? c->eval_rows : there;
     if (there > INT32_MAX)
@@ -25,10 +25,10 @@ int reading_begin(struct reading *r, const char *path, int64_t there, int row_to
         return rl_error(RL_ENOFIT, "no memory for %d rows of %s", r->count, path);
     if (!r->e->reference)
         return RL_OK;                   /* the policy has no words */
-    TRY(refmodel_create(&r->policy, r->e->policy->model, (int)c->micro_rows, row_tokens, 1));
+    micro = eval_micro_rows(r->e, r->count, r->k);
+    TRY(refmodel_create(&r->policy, r->e->policy->model, micro, row_tokens, 1));
     if (r->records)
-        TRY(refmodel_create(&r->reference, r->e->reference->model, (int)c->micro_rows, row_tokens,
-                            1));
+        TRY(refmodel_create(&r->reference, r->e->reference->model, micro, row_tokens, 1));
 done:
     return rc;
 }

@@ -89,7 +89,7 @@ static int open_file(struct reading *r, const struct strings *path, struct score
     r->scores = records_columns(r->records);
     r->columns = r->scores;
     TRY(reading_begin(r, path->items[0], records_count(r->records), longest, r->scores));
-    TRY(scorer_create(scorer, r->e->policy->model, (int)r->e->config->micro_rows, longest));
+    TRY(scorer_create(scorer, r->e->policy->model, eval_micro_rows(r->e, r->count, r->k), longest));
 done:
     return rc;
 }
