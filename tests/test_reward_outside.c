@@ -446,6 +446,10 @@ static void test_addresses_that_are_none_are_named(void **state)
 
     (void)state;
     assert_unopened(&c, "\"ftp://127.0.0.1/\" begins with neither");
+    urls[0] = "http://";
+    assert_unopened(&c, "servers: \"http://\": No host");
+    urls[0] = "http://127.0.0.1:99999/";
+    assert_unopened(&c, "servers: \"http://127.0.0.1:99999/\": Port number");
     c.servers.count = 0;
     assert_unopened(&c, "servers: missing");
 }

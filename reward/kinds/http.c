@@ -97,6 +97,24 @@ done:
     return rc;
 }
 
+/* Is it a URL of this kind, with a host, and a port that is one? */
+static int check_url(const char *url, const char *where)
+{
+    CURLU *parts;
+    CURLUcode code;
+
+    if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        return rl_error(RL_EINVAL, "%s: servers: \"%s\" begins with neither http:// nor https://",
+                        where, url);
+    parts = curl_url();
+    code = parts ? curl_url_set(parts, CURLUPART_URL, url, 0) : CURLUE_OUT_OF_MEMORY;
+    curl_url_cleanup(parts);
+    if (code != CURLUE_OK)
+        return rl_error(code == CURLUE_OUT_OF_MEMORY ? RL_ENOFIT : RL_EINVAL,
+                        "%s: servers: \"%s\": %s", where, url, curl_url_strerror(code));
+    return RL_OK;
+}
+
 int http_open(void **state, const struct config_reward *c, const char *where)
 {
     struct http *h = NULL;
@@ -106,10 +124,7 @@ int http_open(void **state, const struct config_reward *c, const char *where)
     if (c->servers.count == 0)
         return rl_error(RL_EINVAL, "%s: servers: missing; give one or more URLs", where);
     for (int i = 0; i < c->servers.count; i++)
-        if (strncmp(c->servers.items[i], "http://", 7) != 0 &&
-            strncmp(c->servers.items[i], "https://", 8) != 0)
-            return rl_error(RL_EINVAL, "%s: servers: \"%s\" begins with neither http:// nor "
-                            "https://", where, c->servers.items[i]);
+        TRY(check_url(c->servers.items[i], where));
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return rl_error(RL_EIO, "%s: libcurl does not start", where);
     h = calloc(1, sizeof *h);
