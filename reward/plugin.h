@@ -6,7 +6,8 @@
  *
  * The object exports one variable, `rankwise_plugin`.  Every rank with the reward role loads it and
  * opens it once; calls come from one thread.  Scores are inputs of a run: they are recorded and, on
- * resume, replayed, so a plug-in may do what it likes; for equal runs it must give equal scores.
+ * resume, replayed, so a plug-in may do what it likes but call exit(); for equal runs it must give
+ * equal scores.
  */
 #ifndef RANKWISE_PLUGIN_H
 #define RANKWISE_PLUGIN_H

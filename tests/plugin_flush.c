@@ -1,6 +1,7 @@
 /* A plug-in of the worst kind: it turns on flush-to-zero when it is loaded, as an object linked
- * with fast mathematics does, and another rounding whenever it is called. */
+ * with fast mathematics does, and another rounding whenever it is called, and ends the process. */
 #include <fenv.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "reward/plugin.h"
@@ -31,6 +32,8 @@ static int flush_score(void *state, const struct rankwise_response *responses, i
                        double *scores, const char **error)
 {
     spoil();
+    if (strcmp(state, "exit") == 0)
+        exit(0);
     for (int i = 0; i < n; i++)
         scores[i] = (double)responses[i].count;
     *error = "out of sorts";

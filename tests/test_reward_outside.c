@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -138,6 +139,32 @@ static void test_a_plugin_cannot_change_the_arithmetic(void **state)
     assert_unopened(&c, "does not open: the settings say no");
     assert_numbers_are_whole();
     text_free(&trouble);
+}
+
+static void test_a_plugin_cannot_end_the_run_as_done(void **state)
+{
+    struct config_reward c = { .kind = "plugin", .path = (char *)beside("plugin_flush.so"),
+                               .settings = "exit" };
+    struct text trouble = {0};
+    char said[512] = "";
+    int ends[2], status = 0;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        score_rounds(&c, 2, 1, -1, NULL, &trouble);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_true(read(ends[0], said, sizeof said - 1) > 0);
+    assert_non_null(strstr(said, "plugin_flush.so: the plugin called exit()"));
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void test_objects_that_are_no_plugins_are_named(void **state)
@@ -459,6 +486,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_example_plugin_scores),
         cmocka_unit_test(test_a_plugin_cannot_change_the_arithmetic),
+        cmocka_unit_test(test_a_plugin_cannot_end_the_run_as_done),
         cmocka_unit_test(test_objects_that_are_no_plugins_are_named),
         cmocka_unit_test(test_a_program_scores_one_by_one_or_all_at_once),
         cmocka_unit_test(test_full_pipes_do_not_block),

@@ -2,7 +2,8 @@
  *
  * A foreign object may change the floating-point state of this thread (one linked with -ffast-math
  * does when it is loaded), and results would differ from then on.  So the state is put back after
- * everything that runs code of it.
+ * everything that runs code of it.  One that calls exit() would end the run as if it were done:
+ * that is an error with a line.
  */
 #include "reward/plugin.h"
 
@@ -10,7 +11,9 @@
 #include <fenv.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "reward/kinds/kinds.h"
 
 struct plugin {
@@ -24,6 +27,38 @@ struct plugin {
     int room;
 };
 
+/* ---- code of others */
+
+static const char *running;             /* path of the object whose code runs; NULL: none does */
+static pid_t running_here;              /* it may have children */
+
+static void on_exit_inside(void)
+{
+    if (!running || getpid() != running_here)
+        return;
+    log_error("%s: the plugin called exit(); it must return an error instead", running);
+    _exit(status_exit_code(RL_EINVAL));
+}
+
+static void enter(const struct plugin *p, fenv_t *numbers)
+{
+    static bool watched;
+
+    if (!watched)
+        watched = atexit(on_exit_inside) == 0;
+    fegetenv(numbers);
+    running = p->path;
+    running_here = getpid();
+}
+
+static void leave(const fenv_t *numbers)
+{
+    running = NULL;
+    fesetenv(numbers);
+}
+
+/* ---- opening */
+
 void plugin_close(void *state)
 {
     struct plugin *p = state;
@@ -31,12 +66,12 @@ void plugin_close(void *state)
 
     if (!p)
         return;
-    fegetenv(&numbers);
+    enter(p, &numbers);
     if (p->opened && p->calls->close)
         p->calls->close(p->state);
     if (p->object)
         dlclose(p->object);
-    fesetenv(&numbers);
+    leave(&numbers);
     text_free(&p->fields);
     free(p->rows);
     free(p->path);
@@ -48,9 +83,9 @@ static int load(struct plugin *p, const char *where)
 {
     fenv_t numbers;
 
-    fegetenv(&numbers);
+    enter(p, &numbers);
     p->object = dlopen(p->path, RTLD_NOW | RTLD_LOCAL);
-    fesetenv(&numbers);
+    leave(&numbers);
     if (!p->object)
         return rl_error(RL_EINVAL, "%s: path: %s", where, dlerror());
     p->calls = dlsym(p->object, "rankwise_plugin");
@@ -72,9 +107,9 @@ static int open_state(struct plugin *p, const char *settings, const char *where)
     fenv_t numbers;
     int failed;
 
-    fegetenv(&numbers);
+    enter(p, &numbers);
     failed = p->calls->open(&p->state, settings ? settings : "", &error);
-    fesetenv(&numbers);
+    leave(&numbers);
     p->opened = !failed;
     return failed ? rl_error(RL_EINVAL, "%s: path: %s does not open: %s", where, p->path,
                              error ? error : "it does not say why") : RL_OK;
@@ -105,6 +140,8 @@ done:
     plugin_close(p);
     return rc;
 }
+
+/* ---- scoring */
 
 static int take_rows(struct plugin *p, int n)
 {
@@ -147,9 +184,9 @@ int plugin_score(void *state, const struct response *r, int n, double *scores, s
 
     TRY(take_rows(p, n));
     set_rows(p, r, n);
-    fegetenv(&numbers);
+    enter(p, &numbers);
     failed = p->calls->score(p->state, p->rows, n, scores, &error);
-    fesetenv(&numbers);
+    leave(&numbers);
     if (failed)
         text_addf(trouble, "%s: %s", p->path, error ? error : "it does not say why");
     for (int i = 0; failed && i < n; i++)
