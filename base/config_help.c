@@ -6,7 +6,9 @@
 
 static void add_range(const struct row *row, struct text *out)
 {
-    if (row->type == ROW_INT)
+    if (row->type == ROW_REAL && config_row_may_be_unset(row))
+        text_addf(out, "0 to %.10g, or -1", row->max);
+    else if (row->type == ROW_INT)
         text_addf(out, "%.0f to %.0f", row->min, row->max);
     else if (row->type == ROW_REAL)
         text_addf(out, "%.10g to %.10g", row->min, row->max);

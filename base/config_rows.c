@@ -391,6 +391,11 @@ const struct row *config_row(const struct row *rows, const char *key)
     return NULL;
 }
 
+bool config_row_may_be_unset(const struct row *row)
+{
+    return row->min == -1 && row->shown;
+}
+
 bool config_row_allows(const struct row *row, const char *word)
 {
     size_t n = strlen(word);

@@ -38,6 +38,8 @@ const struct row *config_row(const struct row *rows, const char *key);
  * ("" at the top). */
 void config_row_hint(const struct row *rows, const char *group, const char *key, struct text *out);
 
+/* A number that is -1 when it is not set, then what depends on other keys; else 0 or more. */
+bool config_row_may_be_unset(const struct row *row);
 bool config_row_allows(const struct row *row, const char *word);        /* is it one of choices? */
 
 /* One value as libconfig text, on one line.  base: the struct the row's offset counts from. */

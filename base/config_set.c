@@ -110,6 +110,9 @@ static int read_real(struct reader *r, const struct row *row, double *out,
         value = config_setting_get_float(s);
     else
         return wrong_type(r, s, row->key, expected);
+    if (config_row_may_be_unset(row) && value < 0 && value != -1)
+        return rl_error(RL_EINVAL, "%s: %s: %.10g is out of range (0 to %.10g; -1: %s)",
+                        where(r, s), row->key, value, row->max, row->shown);
     if (!(value >= row->min && value <= row->max))
         return rl_error(RL_EINVAL, "%s: %s: %.10g is out of range (%.10g to %.10g)", where(r, s),
                         row->key, value, row->min, row->max);

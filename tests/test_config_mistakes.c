@@ -36,6 +36,11 @@ static const struct { const char *text, *message; } mistakes[] = {
     { "seed = -1;", "seed: -1 is out of range (0 to 9007199254740991)" },
     { "max_lag = 2;", "max_lag: 2 is out of range (0 to 1)" },
     { "top_p = 0.0;", "top_p: 0 is out of range" },
+    { "ppo = { clip_low = -0.5; };", "ppo.clip_low: -0.5 is out of range (0 to 1000000000; -1: the "
+      "algorithm's)" },
+    { "ppo = { kl_coef = -0.5; };", "ppo.kl_coef: -0.5 is out of range (0 to 1000; -1: beta)" },
+    { "ppo = { critic_lr = -1e-4; };", "ppo.critic_lr: -0.0001 is out of range (0 to 10; -1: lr)" },
+    { "ppo = { overlong = -2.0; };", "ppo.overlong: -2 is out of range" },
     { "lr = 11;", "lr: 11 is out of range (0 to 10)" },
     { "lr = 1e999;", "run.cfg:6: the number 1e999 is too big" },
     { "lr = nan;", "run.cfg:6: syntax error" },
