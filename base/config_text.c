@@ -39,13 +39,10 @@ static void add_roles(struct text *out, unsigned roles)
     text_adds(out, "]");
 }
 
-/* Those of the rows that have all of `flags`. */
-static void add_group(struct text *out, const struct row *rows, const void *base, unsigned flags)
+static void add_group(struct text *out, const struct row *rows, const void *base)
 {
     text_adds(out, "{");
     for (; rows->help; rows++) {
-        if ((rows->flags & flags) != flags)
-            continue;
         text_addf(out, " %s = ", rows->key);
         config_row_value(rows, base, out);
         text_adds(out, ";");
@@ -53,12 +50,12 @@ static void add_group(struct text *out, const struct row *rows, const void *base
     text_adds(out, " }");
 }
 
-static void add_rewards(struct text *out, const struct config *c, unsigned flags)
+static void add_rewards(struct text *out, const struct config *c)
 {
     text_adds(out, "(");
     for (int i = 0; i < c->n_rewards; i++) {
         text_adds(out, i ? ", " : "");
-        add_group(out, config_reward_rows, &c->rewards[i], flags);
+        add_group(out, config_reward_rows, &c->rewards[i]);
     }
     text_adds(out, ")");
 }
@@ -68,7 +65,7 @@ static void add_ranks(struct text *out, const struct config *c)
     text_adds(out, "(");
     for (int i = 0; i < c->n_ranks; i++) {
         text_adds(out, i ? ", " : "");
-        add_group(out, config_ranks_rows, &c->ranks[i], 0);
+        add_group(out, config_ranks_rows, &c->ranks[i]);
     }
     text_adds(out, ")");
 }
@@ -124,7 +121,7 @@ void config_row_value(const struct row *row, const void *base, struct text *out)
         add_roles(out, *(const unsigned *)at);
         break;
     case ROW_REWARDS:
-        add_rewards(out, base, 0);
+        add_rewards(out, base);
         break;
     case ROW_RANKS:
         add_ranks(out, base);
@@ -177,51 +174,84 @@ int config_save(const struct config *c, const char *path)
     return rc;
 }
 
-/* Do lists of rewards differ only in keys that may change, like the address of a server? */
-static bool same_numbers(const struct row *row, const struct config *a, const struct config *b)
-{
-    struct text one = {0}, other = {0};
-    bool same;
+/* Two runs, and one key of them with both values. */
+struct comparison {
+    const struct config *now, *earlier;
+    const char *earlier_name;
+    struct text key, was, is;
+};
 
-    if (row->type != ROW_REWARDS)
-        return false;
-    add_rewards(&one, a, ROW_FIXED);
-    add_rewards(&other, b, ROW_FIXED);
-    same = strcmp(one.data, other.data) == 0;
-    text_free(&one);
-    text_free(&other);
-    return same;
+/* The values are not the same.  row: of the key, or of the list that it is in. */
+static int differ(struct comparison *c, const struct row *row, bool fixed)
+{
+    const char *where = config_where(c->now, row->key);
+
+    if (fixed)
+        return rl_error(RL_EINVAL, "%s: %s is %s, but the run in %s has %s; it is fixed for the "
+                        "life of a run: give that value or another output", where, c->key.data,
+                        c->is.data, c->earlier_name, c->was.data);
+    log_info("%s: %s was %s in %s, now %s", where, c->key.data, c->was.data, c->earlier_name,
+             c->is.data);
+    return RL_OK;
 }
 
-/* One key of two runs.  `was` and `is` are scratch. */
-static int compare(const struct row *row, const struct config *earlier, const char *earlier_name,
-                   const struct config *now, struct text *was, struct text *is)
+/* The key of `row` at these two places; top: the row of the list that it is in, or the same. */
+static int compare(struct comparison *c, const struct row *row, const struct row *top,
+                   const void *earlier, const void *now)
 {
-    text_clear(was);
-    text_clear(is);
-    config_row_value(row, earlier, was);
-    config_row_value(row, now, is);
-    if (strcmp(was->data, is->data) == 0)
-        return RL_OK;
-    if (row->flags & ROW_FIXED && !same_numbers(row, earlier, now))
-        return rl_error(RL_EINVAL, "%s: %s is %s, but the run in %s has %s; it is fixed for the "
-                        "life of a run: give that value or another output",
-                        config_where(now, row->key), row->key, is->data, earlier_name, was->data);
-    log_info("%s: %s was %s in %s, now %s", config_where(now, row->key), row->key, was->data,
-             earlier_name, is->data);
-    return RL_OK;
+    text_clear(&c->was);
+    text_clear(&c->is);
+    config_row_value(row, earlier, &c->was);
+    config_row_value(row, now, &c->is);
+    return strcmp(c->was.data, c->is.data) == 0 ? RL_OK
+                                                : differ(c, top, row->flags & ROW_FIXED);
+}
+
+/* Lists of groups, group by group: a key is "rewards[1].weight". */
+static int compare_lists(struct comparison *c, const struct row *list)
+{
+    const struct config *a = c->earlier, *b = c->now;
+    bool rewards = list->type == ROW_REWARDS;
+    int was = rewards ? a->n_rewards : a->n_ranks, is = rewards ? b->n_rewards : b->n_ranks;
+    const struct row *rows = rewards ? config_reward_rows : config_ranks_rows;
+    int rc = RL_OK;
+
+    text_clear(&c->key);
+    text_clear(&c->was);
+    text_clear(&c->is);
+    if (was != is) {
+        text_addf(&c->key, "the number of groups of %s", list->key);
+        text_addf(&c->was, "%d", was);
+        text_addf(&c->is, "%d", is);
+        return differ(c, list, list->flags & ROW_FIXED);
+    }
+    for (int i = 0; i < is; i++)
+        for (const struct row *row = rows; row->help; row++) {
+            text_clear(&c->key);
+            text_addf(&c->key, "%s[%d].%s", list->key, i, row->key);
+            TRY(compare(c, row, list, rewards ? (void *)&a->rewards[i] : (void *)&a->ranks[i],
+                        rewards ? (void *)&b->rewards[i] : (void *)&b->ranks[i]));
+        }
+done:
+    return rc;
 }
 
 int config_compare(const struct config *now, const struct config *earlier, const char *earlier_name)
 {
-    struct text was = {0}, is = {0};
+    struct comparison c = { .now = now, .earlier = earlier, .earlier_name = earlier_name };
     int rc = RL_OK;
 
-    for (const struct row *row = config_rows; row->help; row++)
-        if (row->key)
-            TRY(compare(row, earlier, earlier_name, now, &was, &is));
+    for (const struct row *row = config_rows; row->help; row++) {
+        if (!row->key)
+            continue;
+        text_clear(&c.key);
+        text_adds(&c.key, row->key);
+        TRY(row->type == ROW_REWARDS || row->type == ROW_RANKS
+                ? compare_lists(&c, row) : compare(&c, row, row, earlier, now));
+    }
 done:
-    text_free(&was);
-    text_free(&is);
+    text_free(&c.key);
+    text_free(&c.was);
+    text_free(&c.is);
     return rc;
 }

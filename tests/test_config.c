@@ -269,7 +269,10 @@ static void test_a_run_keeps_what_is_part_of_the_numbers(void **state)
         { "seed=2", "seed is 2, " EARLIER "1" },
         { "dpo.loss=ipo", "dpo.loss is \"ipo\", " EARLIER "\"sigmoid\"" },
         { "reduction_leaves=4", "reduction_leaves is 4" },
-        { "rewards={kind=\"words\";words=\"happy\";}", "rewards is ({ kind" },
+        { "rewards={kind=\"words\";words=\"happy\";}",
+          "argument: rewards[0].words is [\"happy\"], " EARLIER "[\"happy\", \"kind\"]; it is" },
+        { "rewards=({kind=\"words\";words=[\"happy\",\"kind\"];},{kind=\"length\";})",
+          "argument: the number of groups of rewards is 2, " EARLIER "1; it is fixed" },
     };
     struct config *c = read_more("");
     struct text earlier = {0};
