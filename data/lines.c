@@ -1,13 +1,13 @@
-/* See lines.h.  zlib reads plain files too, so there is one path for both. */
+/* See lines.h. */
 #include "data/lines.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
 #include "base/status.h"
+#include "data/gunzip.h"
 #include "data/utf8.h"
 
 #define BLOCK (1 << 16)
@@ -15,39 +15,31 @@
 int lines_open(struct lines *in, const char *path)
 {
     struct stat info;
+    int rc;
 
     *in = (struct lines) { .path = path };
     if (stat(path, &info) != 0)
         return rl_error(RL_EINVAL, "%s: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode))
         return rl_error(RL_EINVAL, "%s: is a folder; a file is needed", path);
-    errno = 0;
-    in->file = gzopen(path, "rb");
     in->block = malloc(BLOCK);
-    if (!in->file || !in->block) {
+    if (!in->block)
+        return rl_error(RL_ENOFIT, "%s: no memory to read it", path);
+    rc = gunzip_open(&in->file, path);
+    if (rc != RL_OK)
         lines_close(in);
-        return rl_error(RL_EIO, "%s: cannot open: %s", path, strerror(errno ? errno : ENOMEM));
-    }
-    return RL_OK;
+    return rc;
 }
 
-/* zlib tells a cut stream apart only behind the last byte that it could give. */
+/* filled 0: the end. */
 static int block_fill(struct lines *in)
 {
-    int code = Z_OK, got = gzread(in->file, in->block, BLOCK);
-    const char *reason = gzerror(in->file, &code);
+    const char *problem = "";
+    int rc = gunzip_read(in->file, in->block, BLOCK, &in->filled, &problem);
 
     in->at = 0;
-    in->filled = got > 0 ? (size_t)got : 0;
-    if (code == Z_ERRNO)
-        return rl_error(RL_EIO, "%s: cannot read: %s", in->path, strerror(errno));
-    if (code == Z_BUF_ERROR && got < BLOCK)
-        return rl_error(RL_EINVAL, "%s:%lld: the gzip stream is cut; copy the file again",
-                        in->path, (long long)in->number);
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
-        return rl_error(RL_EINVAL, "%s:%lld: damaged gzip stream: %s", in->path,
-                        (long long)in->number, reason);
-    return RL_OK;
+    return rc == RL_OK ? RL_OK : rl_error(rc, "%s:%lld: %s", in->path, (long long)in->number,
+                                          problem);
 }
 
 int lines_next(struct lines *in, bool *more)
@@ -91,8 +83,7 @@ done:
 
 void lines_close(struct lines *in)
 {
-    if (in->file)
-        gzclose(in->file);
+    gunzip_close(in->file);
     free(in->block);
     text_free(&in->text);
     *in = (struct lines) {0};

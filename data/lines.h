@@ -20,7 +20,7 @@ struct lines {
     size_t size;
     int64_t number;              /* of this line, from 1 */
     bool ended;                  /* false: the file stops before the end of this line */
-    void *file;
+    struct gunzip *file;
     char *block;                 /* what was read and not yet handed out: [at, filled) */
     size_t at, filled;
     struct text text;
@@ -28,7 +28,7 @@ struct lines {
 
 int lines_open(struct lines *in, const char *path);
 /* *more is false behind the last line.  A byte order mark is dropped.  RL_EINVAL, naming the line:
- * not UTF-8, or a gzip stream that is cut or damaged. */
+ * not UTF-8, or a gzip stream that is cut, damaged or followed by something else. */
 int lines_next(struct lines *in, bool *more);
 void lines_close(struct lines *in);        /* fine on a zeroed struct */
 

@@ -240,6 +240,28 @@ static void test_cut_and_damaged_gzip_is_refused(void **state)
     assert_names(refusal(path, t, 99, false), "cut.jsonl.gz:");
 }
 
+/* Streams behind each other are one text; anything else behind a stream is not passed over. */
+static void test_what_follows_a_gzip_stream(void **state)
+{
+    const char *line = "{\"prompt\":\"ab\"}\n";
+    const char *path = write_gzip("two.jsonl.gz", line, strlen(line));
+    gzFile more = gzopen(path, "ab");
+    struct prompts *p;
+    FILE *file;
+
+    (void)state;
+    assert_non_null(more);
+    assert_int_equal(gzwrite(more, line, (unsigned)strlen(line)), (int)strlen(line));
+    assert_int_equal(gzclose(more), Z_OK);
+    assert_ok(prompts_open(&p, path, t, 91, 99, false));
+    assert_int_equal(prompts_count(p), 2);
+    prompts_close(p);
+    file = fopen(path, "ab");
+    assert_non_null(file);
+    assert_true(fputs("garbage", file) >= 0 && fclose(file) == 0);
+    assert_names(refusal(path, t, 99, false), "two.jsonl.gz:3: bytes that are none of gzip");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_a_tokenizer_larger_than_the_model_is_named),
         cmocka_unit_test(test_long_prompts_are_skipped_and_counted),
         cmocka_unit_test(test_cut_and_damaged_gzip_is_refused),
+        cmocka_unit_test(test_what_follows_a_gzip_stream),
     };
 
     return cmocka_run_group_tests(tests, open_letters, close_letters);
