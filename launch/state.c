@@ -393,7 +393,10 @@ int state_resume(struct run *r, bool fresh)
     r->first_step = r->step;
     if (comm_rank(r->world) == r->recorder) {
         rc = folder_begin(&r->folder, r->config, r->step);
-        if (rc == RL_OK && r->step > 0)
+        if (rc == RL_OK && r->step > r->config->steps)
+            log_info("%s has %lld steps already and steps is %lld: nothing is left to do",
+                     r->folder.path, (long long)r->step, (long long)r->config->steps);
+        else if (rc == RL_OK && r->step > 0)
             log_info("resumed at step %lld of %lld", (long long)r->step,
                      (long long)r->config->steps);
     }

@@ -219,6 +219,11 @@ code=$?
 [ $code -eq 5 ] && [ ! -e "$WORK/INT/stop" ] && pass "a stop file: exit 5, and it is taken away" ||
     fail "a stop file: exit 5, and it is taken away" "exit $code"
 
+said=$(run 1 tests/bits.cfg output="$WORK/INT" $keys steps=1 2>&1) &&
+    printf '%s' "$said" | grep -Eq 'has [0-9]+ steps already and steps is 1: nothing is left to do' &&
+    pass "fewer steps than there are: it says so" ||
+    fail "fewer steps than there are: it says so" "$said"
+
 # What is long is not waited for: responses before the first step, a reward that hangs.
 for ranks in 1 3; do
     out="$WORK/long-$ranks"
