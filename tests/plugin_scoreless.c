@@ -1,4 +1,4 @@
-/* A plug-in of this version that cannot score: tests/test_reward_outside.c looks at what is said. */
+/* A plug-in of this version that cannot score, for tests/test_reward_outside.c. */
 #include "reward/plugin.h"
 
 static int scoreless_open(void **state, const char *settings, const char **error)

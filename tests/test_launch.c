@@ -234,7 +234,7 @@ static void test_a_batch_beyond_addressing_is_refused(void **state)
     (void)state;
     assert_ok(ring_check(1000, 8, 4096));
     status_hold(true);
-    assert_int_equal(ring_check(1 << 20, 1 << 10, 2), RL_EINVAL);
+    assert_int_equal(ring_check(1 << 20, 1 << 10, 2), RL_ENOFIT);
     status_drop();
     status_hold(false);
 }
