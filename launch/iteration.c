@@ -377,8 +377,9 @@ static bool state_is_sound(struct run *r)
     return comm_agree(r->world, rc) == RL_OK;
 }
 
-/* Save what there is unless a rank was lost; before the first step there is nothing.  Numbers gone bad leave the weights of the last good
- * step, or, when they already spoiled a batch that waits, the last checkpoint. */
+/* Save what there is unless a rank was lost; before the first step there is nothing.  Numbers gone
+ * bad leave the weights of the last good step, or, when they already spoiled a batch that waits,
+ * the last checkpoint. */
 int run_end(struct run *r, int rc)
 {
     bool save = rc == RL_OK || ((rc == RL_ESTOP || rc == RL_ENAN) && r->step > 0);

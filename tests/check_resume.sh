@@ -220,7 +220,7 @@ code=$?
     fail "a stop file: exit 5, and it is taken away" "exit $code"
 
 said=$(run 1 tests/bits.cfg output="$WORK/INT" $keys steps=1 2>&1) &&
-    printf '%s' "$said" | grep -Eq 'has [0-9]+ steps already and steps is 1: nothing is left to do' &&
+    printf '%s' "$said" | grep -Eq 'has [0-9]+ steps already and steps is 1: nothing is left' &&
     pass "fewer steps than there are: it says so" ||
     fail "fewer steps than there are: it says so" "$said"
 
@@ -240,7 +240,8 @@ for ranks in 1 3; do
 
     out="$WORK/hangs-$ranks"
     reads='while read -r line; do n=$((n + 1)); [ $n -lt 200 ] || [ -e '$WORK/go' ] || sleep 600'
-    reward="rewards=({kind=\"process\";timeout=600.0;command=\"$reads; echo '{\\\"scores\\\":[1]}'; done\";})"
+    says="$reads; echo '{\\\"scores\\\":[1]}'; done"
+    reward="rewards=({kind=\"process\";timeout=600.0;command=\"$says\";})"
     rm -f "$WORK/go"
     run $ranks tests/bits.cfg output="$out" $keys "$reward" >/dev/null 2>&1 &
     pid=$!
