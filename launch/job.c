@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "base/status.h"
 
+#define REST_SECONDS 5.0         /* a process that writes to a disk may take its time to die */
+
 /* ---- who died? */
 
 static void died(struct job *j, int rank, const char *host, const char *what)
@@ -144,6 +146,33 @@ static bool read_messages(struct job *j)
     return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
+/* ---- what is left of it */
+
+/* Processes whose parent has ended are ours (we are their subreaper), stopped ones, too. */
+static void kill_children(void)
+{
+    char path[64];
+    FILE *file;
+    int pid;
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    file = fopen(path, "re");
+    while (file && fscanf(file, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
+    if (file)
+        fclose(file);
+}
+
+static void end_the_rest(void)
+{
+    double until = clock_now() + REST_SECONDS;
+
+    while (waitpid(-1, NULL, WNOHANG) >= 0 && clock_now() < until) {
+        kill_children();
+        clock_sleep(2e-3);
+    }
+}
+
 /* ---- the child */
 
 static void become(char *const *argv, int messages, pid_t parent)
@@ -170,6 +199,7 @@ int job_start(struct job *j, char *const *argv)
         return rl_error(RL_EIO, "cannot start %s: %s", argv[0], strerror(errno));
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     j->messages = ends[0];
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     fflush(NULL);
     j->pid = fork();
     if (j->pid == 0)
@@ -201,6 +231,7 @@ bool job_watch(struct job *j, double seconds)
         take_line(j);
     }
     end_block(j);
+    end_the_rest();
     return true;
 }
 

@@ -22,7 +22,7 @@ struct job {
 /* argv ends with NULL.  RL_EIO: one line. */
 int job_start(struct job *j, char *const *argv);
 /* Pass on what it says, for `seconds` at most, or until a signal comes: messages that tell who died
- * are kept instead.  True: the job has ended. */
+ * are kept instead.  True: the job has ended, and nothing of it is left on this machine. */
 bool job_watch(struct job *j, double seconds);
 /* To mpirun or srun, which pass SIGUSR1 on to the ranks. */
 void job_signal(const struct job *j, int number);

@@ -25,7 +25,8 @@
 #include "learner/learner.h"
 
 #define LOOK_EVERY 0.2          /* seconds */
-#define GRACE 10.0              /* seconds from an outcome to the end of the job */
+#define GRACE 10.0              /* seconds from an outcome to the end of the job, */
+#define GRACE_LOST 1.0          /* and from a loss that has a name: mpirun may hang on it */
 
 struct supervisor {
     struct supervision asked;
@@ -322,7 +323,7 @@ static const char *watch(struct supervisor *s)
     double started = clock_now(), ended = 0, patience = 30 + 10 * s->config->deadline;
     int64_t before = begun_at(s);
     const char *killed = NULL;
-    struct outcome o;
+    struct outcome o = { 0 };
     int passed = 0;
 
     while (!job_watch(&s->job, LOOK_EVERY)) {
@@ -330,7 +331,8 @@ static const char *watch(struct supervisor *s)
             job_signal(&s->job, ++passed == 1 ? SIGUSR1 : SIGTERM);
         if (ended == 0 && outcome_read(s->output, &o))
             ended = clock_now();
-        if (!killed && ended > 0 && clock_now() - ended > GRACE)
+        if (!killed && ended > 0 &&
+            clock_now() - ended > (o.exit_code == 3 ? GRACE_LOST : GRACE))
             killed = "did not end";
         else if (!killed && before == begun_at(s) && clock_now() - started > patience)
             killed = "did not start";

@@ -81,6 +81,7 @@ strike()
 ends()
 {
     late=0
+    scratch=$(scratch)
     while alive $supervisor && [ $late -lt $((patience * 20)) ]; do
         sleep 0.05; late=$((late + 1))
     done
@@ -95,16 +96,20 @@ ends()
         fail "$1" "exit $code: $(tail -n 4 "$out.said")"
     elif [ "$(hashes "$out")" != "$undisturbed" ]; then
         fail "$1" "other hashes: $("$RANKWISE" diff "$WORK/whole" "$out" 2>&1)"
-    elif [ -e "$(scratch)" ]; then
-        fail "$1" "left behind: $(scratch)"
+    elif [ -n "$scratch" ] && [ -e "$scratch" ]; then
+        fail "$1" "left behind: $scratch"
     else
         pass "$1"
         rm -rf "$out" "$out.said"
     fi
 }
 
-# Where mpirun's files of all our runs would be.
-scratch() { ls -d /dev/shm/rankwise-* 2>/dev/null | grep -Fxv "$before" | head -n 1; }
+# Where mpirun keeps its files, if it runs.
+scratch()
+{
+    mpirun=$(mpirun_now) &&
+        tr '\0' '\n' < "/proc/$mpirun/environ" | sed -n 's/^OMPI_MCA_orte_tmpdir_base=//p'
+}
 
 # hit NAME WANTED: the blows landed on runs that were going
 hit()
@@ -114,7 +119,6 @@ hit()
     hits=0
 }
 
-before=$(ls -d /dev/shm/rankwise-* 2>/dev/null)
 hits=0 whole=$(date +%s%N)
 begin whole
 wait $supervisor && [ "$(hashes "$out" | wc -l)" -eq 12 ] && pass "undisturbed: 12 steps" ||
