@@ -1,6 +1,6 @@
 # Rankwise.  Folders are chapters; every .c below them is compiled by one pattern rule.
 #   make            build/rankwise            make check      every test
-#   make demo       four ranks, two minutes   make check-unit the fast ones
+#   make demo       four ranks, a minute or two   make check-unit the fast ones
 #   make deps       Debian packages           make lint       includes, doors, formatting
 #   make install    $(PREFIX)/bin/rankwise    make demo-model the demo's model again
 #   make chaos      200 kills under the supervisor

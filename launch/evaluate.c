@@ -109,15 +109,15 @@ static int evaluate_text(struct run *r, int t)
     int64_t count;
     int rc = RL_OK;
 
-    if (!b)
-        return RL_OK;
-    ring_begin(ring, 0);
-    TRY(comm_agree(r->team, ring_draw(ring, r->config, 0, b)));
-    TRY(learner_nll(r->learner, b, &sum, &count));
-    prefix_of(r->config->eval_text.items[t], "", prefix, sizeof prefix);
-    metrics_setf(r->metrics, rw_exp(sum / (double)count), "%sperplexity", prefix);
+    if (b) {
+        ring_begin(ring, 0);
+        TRY(comm_agree(r->team, ring_draw(ring, r->config, 0, b)));
+        TRY(learner_nll(r->learner, b, &sum, &count));
+        prefix_of(r->config->eval_text.items[t], "", prefix, sizeof prefix);
+        metrics_setf(r->metrics, rw_exp(sum / (double)count), "%sperplexity", prefix);
+    }
 done:
-    return rc;
+    return comm_agree(r->world, rc);
 }
 
 static int evaluate_greedy(struct run *r)

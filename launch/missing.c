@@ -67,13 +67,17 @@ int missing_tell(struct run *r, int64_t step, int rc)
 {
     struct text mine = { 0 }, all = { 0 };
     struct unscored u;
+    int64_t noted;
     int told = RL_OK;
 
     if (!run_rolls(r) || r->config->n_rewards == 0 || rc == RL_ELOST)
         return rc;
     if (r->reward)
         reward_missing(r->reward, step, &mine);
-    told = comm_gather_text(r->world, mine.data, mine.size, &all, r->recorder, PHASE_REWARD);
+    noted = (int64_t)mine.size;
+    told = comm_max_int64(r->world, &noted, 1, PHASE_REWARD);
+    if (told == RL_OK && noted > 0)
+        told = comm_gather_text(r->world, mine.data, mine.size, &all, r->recorder, PHASE_REWARD);
     if (told == RL_OK && comm_rank(r->world) == r->recorder) {
         if (rc == RL_ENAN && learner_unscored(r->learner, &u))
             say_end(r, &all, &u);

@@ -246,8 +246,10 @@ static int check_state(struct run *r, struct checkpoint *c, const char *path, bo
     int64_t step;
     int rc = RL_OK;
 
-    if (!checkpoint_int(c, "step", &step) || step != r->step)
+    if (!checkpoint_int(c, "step", &step) || step != r->step) {
+        *foreign = true;
         return rl_error(RL_EINVAL, "%s: its step is not that of its name", path);
+    }
     TRY(checkpoint_text(c, "config", &config));
     rc = config_compatible(r->config, config.data, path);
     *foreign = rc != RL_OK;

@@ -94,6 +94,24 @@ static int check_loss(const struct batch *b, const struct metrics *m)
                                              (long long)b->step + 1, loss);
 }
 
+/* Before the weights change.  A gradient that is no number either names its tensor: it says more
+ * than the loss.  Collective. */
+static int check_pass(struct learner *ln, const struct batch *b, const struct metrics *m)
+{
+    double loss = metrics_get(m, "loss", 0), norm;
+    int rc = RL_OK;
+
+    if (isfinite(loss))
+        return RL_OK;
+    if (ln->total > 0) {
+        TRY(reduce(ln, &ln->policy));
+        TRY(optimizer_norm(ln->policy.model, ln->policy.grads, &norm));
+    }
+    rc = check_loss(b, m);
+done:
+    return rc;
+}
+
 /* Gradients of the rows of this pass, and a step along them. */
 static int pass(struct learner *ln, const struct batch *b, struct metrics *m, struct steps *steps)
 {
@@ -108,7 +126,7 @@ static int pass(struct learner *ln, const struct batch *b, struct metrics *m, st
     else
         TRY(comm_agree(ln->team, gradients_add(ln, b)));
     TRY(ln->method->report(ln, b, m));
-    TRY(check_loss(b, m));
+    TRY(check_pass(ln, b, m));
     if (ln->total > 0) {
         TRY(step(ln, &norm, &steps->lr));
         steps->norm += norm;

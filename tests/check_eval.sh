@@ -5,7 +5,8 @@
 cfg=launch/configs/online_dpo.cfg
 pairs='eval_pairs=["launch/demo/held-out-pairs.jsonl"]'
 text='eval_text=["launch/demo/stories.txt"]'
-few="eval_rows=30 row_tokens=64 max_new=24"
+few="eval_rows=30 max_new=24"
+rows="row_tokens=64"             # of the text only
 out=$WORK/run
 
 # value NAME FILE: of a figure in a line of JSON
@@ -13,12 +14,12 @@ value() { sed -n "s|.*\"$1\": \([^,}]*\).*|\1|p" "$2" | head -n 1; }
 equals() { [ -n "$2" ] && [ "$2" = "$3" ] && pass "$1" || fail "$1" "$2, want $3"; }
 
 ok "the run that is evaluated" run 2 $cfg output="$out" steps=8 eval_every=8 checkpoint_every=4 \
-    lr=1e-3 $few "$pairs" "$text"
+    lr=1e-3 $few "$pairs" "$text" $rows
 sed -n 1p "$out/metrics.jsonl" > "$WORK/before"
 sed -n '$p' "$out/metrics.jsonl" > "$WORK/after"
 
 # the model at the start: the same numbers as training's evaluation of step 0
-ok "a model" sh -c "'$RANKWISE' eval $cfg output='$WORK/none' $few '$pairs' '$text' --json \
+ok "a model" sh -c "'$RANKWISE' eval $cfg output='$WORK/none' $few '$pairs' '$text' --json $rows \
     > '$WORK/base.json'"
 for name in eval/held-out/score eval/held-out/kl eval/held-out/len \
     eval/held-out-pairs/ranking_accuracy eval/held-out-pairs/accuracy eval/stories/perplexity; do
@@ -27,7 +28,7 @@ for name in eval/held-out/score eval/held-out/kl eval/held-out/len \
 done
 
 # the run: pairs and text have no random numbers
-"$RANKWISE" eval $cfg output="$out" $few "$pairs" "$text" --json > "$WORK/run.json"
+"$RANKWISE" eval $cfg output="$out" $few "$pairs" "$text" $rows --json > "$WORK/run.json"
 for name in ranking_accuracy ranking_accuracy_per_token ranking_accuracy_ideal accuracy; do
     equals "after training: $name" "$(value eval/held-out-pairs/$name "$WORK/run.json")" \
         "$(value eval/held-out-pairs/$name "$WORK/after")"
@@ -57,7 +58,7 @@ done
 
 # a judge, an earlier checkpoint to compare with; alone and on 2 and 3 ranks
 printf '{prompt} A: {a} B: {b} Better:' > "$WORK/judge.txt"
-set -- $cfg output="$out" $few "$pairs" "$text" eval.judge="$WORK/judge.txt" eval.samples=2 \
+set -- $cfg output="$out" $few "$pairs" "$text" $rows eval.judge="$WORK/judge.txt" eval.samples=2 \
     eval.against="$out/checkpoints/step-00000004.h5" --json
 "$RANKWISE" eval "$@" > "$WORK/one.json"
 grep -q '"eval/held-out/winrate/judge": .*"eval/held-out-pairs/judge/accuracy": ' \
