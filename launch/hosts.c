@@ -128,7 +128,8 @@ int hosts_of_slurm(struct hosts *h)
     memset(h, 0, sizeof *h);
     while (names && rc == RL_OK && fgets(name, sizeof name, names)) {
         name[strcspn(name, "\n")] = 0;
-        snprintf(slots, sizeof slots, "%d", next_tasks(&per_node, &left, &tasks));
+        if (per_node)
+            snprintf(slots, sizeof slots, "%d", next_tasks(&per_node, &left, &tasks));
         rc = add_host(h, name, per_node ? slots : NULL);
     }
     if (names)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "launch/folder.h"
 #include "launch/hosts.h"
@@ -246,6 +247,34 @@ static void test_a_host_that_is_nowhere_does_not_answer(void **state)
     hosts_free(&h);
 }
 
+/* scontrol's answer, in its place at the head of PATH. */
+static void test_hosts_of_a_slurm_job(void **state)
+{
+    const char *folder = support_folder();
+    const char *scontrol = support_write(folder, "scontrol", "#!/bin/sh\nprintf 'a\\nb\\nc\\n'\n");
+    struct text path = { 0 }, before = { 0 }, here = { 0 };
+    struct hosts h;
+
+    (void)state;
+    text_adds(&before, getenv("PATH"));
+    text_addf(&path, "%s:%s", folder, before.data);
+    assert_int_equal(chmod(scontrol, 0755), 0);
+    setenv("PATH", path.data, 1);
+    setenv("SLURM_TASKS_PER_NODE", "2(x2),1", 1);
+    assert_ok(hosts_of_slurm(&h));
+    hosts_here(&h, true, &here);
+    assert_string_equal(here.data, "a:2,b:2,c:1");
+    hosts_free(&h);
+    unsetenv("SLURM_TASKS_PER_NODE");           /* salloc without -n */
+    assert_ok(hosts_of_slurm(&h));
+    assert_int_equal(hosts_slots(&h, false), 3);
+    hosts_free(&h);
+    setenv("PATH", before.data, 1);
+    text_free(&path);
+    text_free(&before);
+    text_free(&here);
+}
+
 /* ---- who died */
 
 static void test_mpirun_says_who_died(void **state)
@@ -345,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_idle_groups_go_first),
         cmocka_unit_test(test_hosts_by_words_and_by_file),
         cmocka_unit_test(test_bad_hosts_are_refused),
+        cmocka_unit_test(test_hosts_of_a_slurm_job),
         cmocka_unit_test(test_a_host_that_is_nowhere_does_not_answer),
         cmocka_unit_test(test_mpirun_says_who_died),
         cmocka_unit_test(test_a_lost_host_has_a_name),

@@ -158,6 +158,7 @@ for i in $(seq $others); do
     begin orphan
     pause
     mpirun=$(mpirun_now); ranks=$(ranks_now)
+    [ -z "$ranks" ] || hits=$((hits + 1))
     kill -9 $supervisor 2>/dev/null
     wait $supervisor 2>/dev/null
     tries=0
@@ -169,6 +170,7 @@ for i in $(seq $others); do
     again
     ends "supervisor killed $i: another one goes on"
 done
+hit "supervisor" 1
 
 # ---- mpirun: its ranks end within two seconds, and the next start waits for them
 
@@ -176,9 +178,10 @@ for i in $(seq $others); do
     begin mpirun
     until_ mpirun_now > "$WORK/pids"
     pause
-    mpirun=$(mpirun_now) && kill -9 "$mpirun" 2>/dev/null
+    mpirun=$(mpirun_now) && kill -9 "$mpirun" 2>/dev/null && hits=$((hits + 1))
     ends "mpirun killed $i, after $at hundredths"
 done
+hit "mpirun" 1
 
 # ---- asked to stop
 
