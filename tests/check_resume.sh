@@ -129,7 +129,7 @@ apart='ranks=({count=1;roles=["actor","refmodel"];},{count=1;roles=["learner"];}
 apart=$apart'{count=1;roles=["reward"];})'
 coin="rewards=({kind=\"process\"; command=\"sh $WORK/coin\";})"
 # Lines of steps that were trained; with lag 1 a seventh was sampled.
-trained() { grep -v '"step":7,' "$1/scores.jsonl"; }
+on_record() { grep -v '"step":7,' "$1/scores.jsonl"; }
 for lag in 0 1; do
     keys="steps=6 eval_every=0 checkpoint_every=2 prompts_per_step=9 max_new=12 max_lag=$lag
         keep_last=9"
@@ -137,7 +137,7 @@ for lag in 0 1; do
     ok "sampled again, lag $lag: six steps" run 2 launch/configs/dapo.cfg $keys "$coin" \
         output="$out"
     hashes "$out" > "$WORK/coin-before"
-    trained "$out" > "$WORK/coin-scores"
+    on_record "$out" > "$WORK/coin-scores"
     grep -q '"replaced"' "$out/scores.jsonl" &&
         pass "sampled again, lag $lag: scores that were replaced are on record" ||
         fail "sampled again, lag $lag: scores that were replaced are on record"
@@ -147,7 +147,7 @@ for lag in 0 1; do
     [ "$(hashes "$out")" = "$(cat "$WORK/coin-before")" ] &&
         pass "sampled again, lag $lag: to the bit" ||
         fail "sampled again, lag $lag: to the bit"
-    [ "$(trained "$out")" = "$(cat "$WORK/coin-scores")" ] &&
+    [ "$(on_record "$out")" = "$(cat "$WORK/coin-scores")" ] &&
         pass "sampled again, lag $lag: nothing is on record twice" ||
         fail "sampled again, lag $lag: nothing is on record twice"
 done
