@@ -43,7 +43,7 @@ mkdir "$WORK/bare"
 cp launch/demo/model/config.json launch/demo/model/tokenizer.json "$WORK/bare"
 bare="model=$WORK/bare model_init=random lr=1e-3 rewards={kind=\"length\";}"
 ok "a run of a model without weights" run 1 $cfg output="$WORK/random" $bare steps=4 eval_every=4 \
-    eval_rows=30 max_new=24 "$pairs"
+    $few "$pairs"
 "$RANKWISE" eval $cfg output="$WORK/no-run" $bare $few "$pairs" --json > "$WORK/first.json"
 "$RANKWISE" eval $cfg output="$WORK/random" $bare $few "$pairs" --json > "$WORK/last.json"
 sed -n 1p "$WORK/random/metrics.jsonl" > "$WORK/line"
