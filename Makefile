@@ -70,6 +70,7 @@ FOLDERS_test_safetensors = checkpoints base
 FOLDERS_test_safetensors_hostile = checkpoints base
 FOLDERS_test_checkpoint = checkpoints comm base
 FOLDERS_test_checkpoint_folder = checkpoints comm base
+FOLDERS_test_image       = checkpoints comm base
 FOLDERS_mpi_checkpoint  = checkpoints comm base
 FOLDERS_test_model      = model comm data compute base
 FOLDERS_test_scores     = model comm data compute base

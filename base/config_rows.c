@@ -376,6 +376,8 @@ const struct row config_rows[] = {
         "rankwise eval: bootstrap samples behind the intervals of means"),
     INT("checkpoint_every", checkpoint_every, "20", 0, STEPS, 0,
         "steps between checkpoints; 0: only at the end and when asked to stop"),
+    BOOL("checkpoint_background", checkpoint_background, "true", 0,
+         "written behind the next steps from a copy in memory; false: the step waits"),
     INT("keep_last", keep_last, "2", 1, STEPS, 0, "checkpoints kept"),
     INT("log_samples", log_samples, "8", 0, STEPS, 0,
         "rows of every step written to samples.jsonl; 0: none"),

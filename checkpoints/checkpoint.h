@@ -17,20 +17,22 @@
 #include "base/text.h"
 #include "comm/comm.h"
 
-/* An array of the file and the part of it this rank holds.  Slices begin and end at multiples of
- * HASH_CHUNK elements or at the array's end; the ranks' slices cover it without overlap. */
-struct stored {
-    struct array array;             /* name (with folders), dtype, shape of the whole */
-    size_t begin, count;            /* elements held here */
+/* Elements [begin, begin + count) of arrays[array], held by this rank.  Pieces begin and end at
+ * multiples of HASH_CHUNK elements or at the array's end; those of all ranks cover every array
+ * once.  A rank may hold any number of them. */
+struct checkpoint_piece {
+    int array;
+    size_t begin, count;
     const void *data;               /* count elements, NULL if count is 0 */
 };
 
-/* The same on every rank. */
+/* The same on every rank, all of these. */
 struct checkpoint_text { const char *name; const char *data; size_t bytes; };
 struct checkpoint_value { const char *name; int64_t x; };
 
 struct checkpoint_content {
-    const struct stored *arrays; int n_arrays;
+    const struct array *arrays; int n_arrays;       /* name (with folders), dtype, shape, size */
+    const struct checkpoint_piece *pieces; int n_pieces;    /* this rank's */
     const struct checkpoint_text *texts; int n_texts;
     const struct checkpoint_value *values; int n_values;
 };
@@ -40,6 +42,19 @@ struct checkpoint_content {
  * size of the file.  All ranks must see the folder. */
 int checkpoint_write(struct comm *team, const char *path, const struct checkpoint_content *content,
                      size_t *bytes);
+
+/* The same behind the ranks' work, by a thread of each: begin, poll until done, end.  The arrays,
+ * pieces and texts must stay as they are until the end.  All three are collective. */
+struct checkpoint_writer;
+int checkpoint_begin(struct checkpoint_writer **w, struct comm *team, const char *path,
+                     const struct checkpoint_content *content);
+/* *done: every rank's pieces are on the disk, or failed: checkpoint_end will not wait. */
+int checkpoint_poll(struct checkpoint_writer *w, bool *done);
+/* Size of the file; seconds from the first byte to the last fsync, of the slowest rank. */
+struct checkpoint_written { size_t bytes; double seconds; };
+/* Waits, makes the file visible under its name, frees w.  A disk that does not answer within the
+ * deadline of the group: RL_ELOST. */
+int checkpoint_end(struct checkpoint_writer *w, struct checkpoint_written *written);
 
 /* Reading: any rank by itself, no MPI needed.  Not collective. */
 struct checkpoint;

@@ -1,12 +1,6 @@
-/* A file driver for HDF5, for what its own drivers do not promise:
- *
- * - Writing never fails.  When a full disk makes H5Fclose fail, HDF5 1.10 keeps the file half open
- *   and crashes when the program ends.  So HDF5 is told that all went well, nothing more is
- *   written, it closes in peace, and we look at the errno that was kept.
- * - Many ranks may write one file that one of them laid out: each opens it by itself for elements
- *   only.  Exactly the bytes of its slices are written (no sieve buffer, which would write back
- *   a neighbour's bytes as they were before), and nothing of the structure.
- */
+/* A file driver for HDF5 whose writing never fails.  When a full disk makes H5Fclose fail, HDF5
+ * 1.10 keeps the file half open and crashes when the program ends.  So HDF5 is told that all went
+ * well, nothing more is written, it closes in peace, and we look at the errno that was kept. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -21,11 +15,10 @@ struct disk {
     int fd;
     haddr_t eoa, eof;               /* end of what is allocated, of what is on the disk */
     int *error;                     /* errno of the first failure, the caller's */
-    bool elements_only;
 };
 
 /* What the access properties carry. */
-struct settings { int *error; bool elements_only; };
+struct settings { int *error; };
 
 static void keep(struct disk *d)
 {
@@ -47,7 +40,6 @@ static H5FD_t *disk_open(const char *name, unsigned flags, hid_t access, haddr_t
     }
     how |= (flags & H5F_ACC_CREAT ? O_CREAT : 0) | (flags & H5F_ACC_TRUNC ? O_TRUNC : 0);
     d->error = settings->error;
-    d->elements_only = settings->elements_only;
     d->fd = open(name, how, 0666);
     if (d->fd < 0 || fstat(d->fd, &info) != 0) {
         keep(d);
@@ -124,9 +116,7 @@ static herr_t disk_write(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t 
 {
     struct disk *d = (struct disk *)file;
 
-    (void)transfer;
-    if (d->elements_only && type != H5FD_MEM_DRAW)
-        return 0;
+    (void)transfer, (void)type;
     for (size_t done = 0; done < size && *d->error == 0;) {
         ssize_t put = pwrite(d->fd, (const char *)data + done, size - done, (off_t)(at + done));
         if (put < 0 && errno != EINTR)
@@ -143,8 +133,6 @@ static herr_t disk_truncate(H5FD_t *file, hid_t transfer, hbool_t closing)
     struct disk *d = (struct disk *)file;
 
     (void)transfer, (void)closing;
-    if (d->elements_only)
-        return 0;
     if (d->eoa != d->eof && *d->error == 0 && ftruncate(d->fd, (off_t)d->eoa) != 0)
         keep(d);
     d->eof = d->eoa;
@@ -178,9 +166,9 @@ static hid_t registered_driver(void)
     return driver;
 }
 
-int disk_use(hid_t access, int *error, bool elements_only)
+int disk_use(hid_t access, int *error)
 {
-    struct settings settings = { error, elements_only };
+    struct settings settings = { error };
     hid_t driver = registered_driver();
 
     *error = 0;

@@ -65,7 +65,7 @@ int h5_dtype(hid_t type)
 
 /* No file locks: checkpoints appear by rename and never change, and parallel file systems often
  * cannot lock.  Closing a file closes what is open in it, so that no error leaves it half open. */
-hid_t h5_access(int *error, bool elements_only)
+hid_t h5_access(int *error)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     herr_t bad = 0;
@@ -73,7 +73,7 @@ hid_t h5_access(int *error, bool elements_only)
     bad |= H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
     bad |= H5Pset_alignment(access, ALIGNMENT, ALIGNMENT);
     bad |= H5Pset_file_locking(access, false, true);
-    bad |= error ? disk_use(access, error, elements_only) : H5Pset_fapl_sec2(access);
+    bad |= error ? disk_use(access, error) : H5Pset_fapl_sec2(access);
     if (bad < 0) {
         H5Pclose(access);
         return H5I_INVALID_HID;

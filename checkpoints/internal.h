@@ -36,26 +36,45 @@ hid_t h5_type(enum dtype dtype);
 int h5_dtype(hid_t type);
 /* How a file is opened: through disk.c for writing, with *error the errno of the first failure, or
  * by HDF5's serial driver for reading, when error is NULL. */
-hid_t h5_access(int *error, bool elements_only);
+hid_t h5_access(int *error);
 /* Close the file; rc, or RL_EIO if closing or an earlier write failed. */
 int h5_close(hid_t file, const char *path, const int *error, int rc);
 /* Select elements [begin, begin + count), counted row by row, of a space of that shape. */
 int h5_select(hid_t space, const struct array *shape, size_t begin, size_t count);
 
-/* ---- disk.c: writing so that a full disk is no crash and many ranks write one file */
+/* ---- disk.c: writing so that a full disk is no crash */
 
-int disk_use(hid_t access, int *error, bool elements_only);
+int disk_use(hid_t access, int *error);
 
-/* ---- layout.c: everything but the arrays' elements, by one rank */
+/* ---- content.c: what is to be written, checked */
 
-struct extent { uint64_t begin, bytes; };           /* bytes of the file that hold an array */
+/* By each rank for itself: RL_EBUG names what breaks a promise. */
+int content_check(const struct checkpoint_content *c);
+/* Collective: all ranks must bring the same names, shapes, texts and values. */
+int content_same(struct comm *team, const struct checkpoint_content *c);
 
-/* Create the file at path with values, texts, checksums (of all arrays, one after the other) and
- * room for the arrays, reserved on the disk.  extents has room for n_arrays, in order of offset. */
-int layout_create(const char *path, const struct checkpoint_content *content, const uint64_t *sums,
-                  struct extent *extents, int *n_extents);
+/* ---- layout.c: everything but the arrays' elements and their checksums, by one rank */
+
+struct place { uint64_t elements, sums; };          /* of an array: bytes from the file's start */
+
+/* Create the file at path with values, texts and reserved room for arrays and their checksums;
+ * places (n_arrays). */
+int layout_create(const char *path, const struct checkpoint_content *content,
+                  struct place *places);
+
+/* ---- sums.c: checksums, each rank those of its pieces, all of them on rank 0 */
+
+/* How many chunks the pieces have. */
+size_t sums_count(const struct checkpoint_content *c);
+/* Collective.  mine: as the pieces come, chunk by chunk; all: array by array, on rank 0 (malloc,
+ * the caller frees it), NULL elsewhere.  RL_EBUG if the ranks' pieces do not cover each array once.
+ */
+int sums_gather(struct comm *team, const struct checkpoint_content *c, const uint64_t *mine,
+                uint64_t **all);
 
 /* ---- seal.c: a hash over all bytes that are not an array's elements */
+
+struct extent { uint64_t begin, bytes; };           /* bytes of the file that hold an array */
 
 int seal_write(const char *path, const struct extent *extents, int n, size_t *file_bytes);
 int seal_check(const char *path);

@@ -1,6 +1,6 @@
-/* The file before its arrays' elements: groups, attributes, texts, checksums and reserved room.
- * One rank makes it serially, so that the bytes are the same for any number of ranks; then all
- * ranks open it and write their slices side by side (write.c). */
+/* The file before its arrays' elements: groups, attributes, texts and reserved room.  One rank
+ * makes it serially, so that the bytes are the same for any number of ranks; then all ranks write
+ * their pieces side by side (write.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -64,7 +64,9 @@ static int add_dataset(struct layout *l, const char *name, hid_t type, int dims,
     return rc;
 }
 
-static int add_sums(struct layout *l, const char *name, const uint64_t *sums, size_t n)
+/* n checksums and where they lie; sums may be NULL: written later. */
+static int add_sums(struct layout *l, const char *name, const uint64_t *sums, size_t n,
+                    uint64_t *at)
 {
     char path[STORED_NAME + 16];
     hsize_t shape = n;
@@ -73,6 +75,9 @@ static int add_sums(struct layout *l, const char *name, const uint64_t *sums, si
 
     snprintf(path, sizeof path, CHECKSUMS_FOLDER "%s", name);
     rc = add_dataset(l, path, H5T_STD_U64LE, 1, &shape, sums, &data);
+    *at = rc == RL_OK && n > 0 ? H5Dget_offset(data) : 0;
+    if (*at == HADDR_UNDEF)
+        rc = h5_error(RL_EIO, "%s: no room for '%s'", l->path, path);
     H5Dclose(data);
     return rc;
 }
@@ -83,6 +88,7 @@ static int add_text(struct layout *l, const struct checkpoint_text *t)
     char path[STORED_NAME];
     hsize_t shape = t->bytes;
     hid_t data = H5I_INVALID_HID;
+    uint64_t at;
     int rc = RL_OK;
 
     if (!sums)
@@ -93,7 +99,7 @@ static int add_text(struct layout *l, const struct checkpoint_text *t)
     }
     snprintf(path, sizeof path, TEXTS_FOLDER "%s", t->name);
     TRY(add_dataset(l, path, H5T_STD_U8LE, 1, &shape, t->data, &data));
-    TRY(add_sums(l, path, sums, chunks_of(t->bytes)));
+    TRY(add_sums(l, path, sums, chunks_of(t->bytes), &at));
 done:
     H5Dclose(data);
     free(sums);
@@ -101,7 +107,7 @@ done:
 }
 
 /* An array without its elements, and where they will lie. */
-static int add_array(struct layout *l, const struct array *a, int index, struct extent *extent)
+static int add_array(struct layout *l, const struct array *a, int index, uint64_t *elements)
 {
     hsize_t shape[ARRAY_DIMS];
     int64_t place = index;
@@ -121,7 +127,7 @@ static int add_array(struct layout *l, const struct array *a, int index, struct 
         TRY(add_attribute(l, data, CHECKPOINT_DTYPE, name, text));
     }
     at = H5Dget_offset(data);
-    *extent = (struct extent){ at, a->size * dtype_size(a->dtype) };
+    *elements = a->size > 0 ? at : 0;
     if (a->size > 0 && at == HADDR_UNDEF)
         rc = h5_error(RL_EIO, "%s: no room for '%s'", l->path, a->name);
 done:
@@ -132,20 +138,13 @@ done:
 
 /* ---- the whole */
 
-static int by_begin(const void *a, const void *b)
-{
-    const struct extent *x = a, *y = b;
-
-    return (x->begin > y->begin) - (x->begin < y->begin);
-}
-
 static int open_layout(struct layout *l, const char *path)
 {
     hid_t access, create = H5Pcreate(H5P_FILE_CREATE);
     herr_t bad;
 
     *l = (struct layout){ .path = path };
-    access = h5_access(&l->error, false);
+    access = h5_access(&l->error);
     bad = access < 0 ? -1 : 0;
     l->folders = H5Pcreate(H5P_LINK_CREATE);
     l->plain = H5Pcreate(H5P_DATASET_CREATE);
@@ -187,25 +186,20 @@ done:
     return rc;
 }
 
-int layout_create(const char *path, const struct checkpoint_content *c, const uint64_t *sums,
-                  struct extent *extents, int *n_extents)
+int layout_create(const char *path, const struct checkpoint_content *c, struct place *places)
 {
     struct layout l;
-    int rc = RL_OK, n = 0;
+    int rc = RL_OK;
 
     TRY(open_layout(&l, path));
     TRY(add_values(&l, c));
     for (int i = 0; i < c->n_arrays; i++) {
-        const struct array *a = &c->arrays[i].array;
-        TRY(add_array(&l, a, i, &extents[n]));
-        TRY(add_sums(&l, a->name, sums, chunks_of(a->size)));
-        sums += chunks_of(a->size);
-        n += a->size > 0;
+        const struct array *a = &c->arrays[i];
+        TRY(add_array(&l, a, i, &places[i].elements));
+        TRY(add_sums(&l, a->name, NULL, chunks_of(a->size), &places[i].sums));
     }
     for (int i = 0; i < c->n_texts; i++)
         TRY(add_text(&l, &c->texts[i]));
-    qsort(extents, (size_t)n, sizeof *extents, by_begin);
-    *n_extents = n;
 done:
     rc = h5_close(l.file, path, &l.error, rc);
     H5Pclose(l.folders);

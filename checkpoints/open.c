@@ -150,7 +150,7 @@ static int list_entries(struct checkpoint *c)
 
 static int open_file(struct checkpoint *c)
 {
-    hid_t access = h5_access(NULL, false);
+    hid_t access = h5_access(NULL);
     int64_t version = 0;
 
     c->file = H5Fopen(c->path, H5F_ACC_RDONLY, access);

@@ -1,294 +1,292 @@
-/* Writing a checkpoint, all ranks together.
+/* Writing a checkpoint, all ranks together, behind their work.
  *
- *   each rank    hashes the chunks of its slices; rank 0 gathers the hashes
- *   rank 0       makes path.part: structure, texts, checksums, room for the arrays (layout.c)
- *   all ranks    open it and write their slices side by side (disk.c), fsync
- *   rank 0       seals it (seal.c), renames it to path, fsyncs the folder
+ *   begin   rank 0      makes path.part: structure, texts, room for arrays, checksums (layout.c)
+ *           all ranks   open it; a thread of each hashes its pieces, writes them and fsyncs
+ *   poll    all ranks   are all threads done?
+ *   end     rank 0      gathers the checksums (sums.c), writes them, seals the file (seal.c),
+ *                       renames it to path, fsyncs the folder
  *
- * After every step that may fail on one rank the team agrees, so that all stop together.  Why the
- * slices do not go through MPI-IO: docs/formats.md.
+ * After every step that may fail on one rank the team agrees, so that all stop together.  The
+ * thread uses neither MPI nor HDF5 nor rl_error: it leaves an errno.  Why not MPI-IO:
+ * docs/formats.md.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "checkpoints/internal.h"
 
-struct range { uint64_t begin, count; };        /* a rank's slice of an array */
+#define AT_ONCE ((size_t)16 * HASH_CHUNK)       /* elements hashed, then written */
 
-struct writer {
+struct checkpoint_writer {
     struct comm *team;
-    const struct checkpoint_content *content;
-    const char *path;
-    char part[PATH_ROOM];
+    struct checkpoint_content content;
+    char path[PATH_ROOM], part[PATH_ROOM];
     bool root, made;                    /* made: path.part is ours to remove */
-    size_t *counts, *bytes_of;          /* per rank: for gathering; bytes of its checksums */
-    struct range *slices;               /* mine, one per array */
-    uint64_t *sums;                     /* of my chunks, array by array */
-    size_t n_sums, all_sums;            /* of mine; of all arrays */
-    struct range *slices_of;            /* root: of every rank */
-    uint64_t *sums_of;                  /* root: as gathered, rank by rank */
-    uint64_t *sums_in_order;            /* root: array by array */
-    struct extent *extents;
-    int n_extents;
+    struct place *places;               /* (n_arrays) in the file */
+    uint64_t *sums;                     /* of my chunks, piece by piece */
+    int fd;                             /* of path.part, -1: none */
+    pthread_t thread;
+    bool started;
+    atomic_bool finished;
+    int error;                          /* errno of the thread's first failure */
+    double seconds;                     /* that it took, the main thread's part added at the end */
     size_t bytes;
 };
 
-/* ---- what is to be written, checked by each rank for itself */
+/* ---- the thread */
 
-/* A path of the file: parts that are not empty, "." or "..". */
-static bool good_path(const char *name)
+static int write_bytes(int fd, const char *data, size_t n, uint64_t at)
 {
-    for (const char *part = name; part; part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL) {
-        size_t n = strcspn(part, "/");
-        if (n == 0 || (part[0] == '.' && (n == 1 || (n == 2 && part[1] == '.'))))
-            return false;
+    for (size_t done = 0; done < n;) {
+        ssize_t put = pwrite(fd, data + done, n - done, (off_t)(at + done));
+        if (put < 0 && errno != EINTR)
+            return errno;
+        done += put > 0 ? (size_t)put : 0;
     }
-    return strlen(name) < ARRAY_NAME;
+    return 0;
 }
 
-static bool starts_with(const char *name, const char *start)
+/* Hash it and write it, while it is in the cache; *sums moves on.  Returns an errno. */
+static int write_piece(struct checkpoint_writer *w, const struct checkpoint_piece *p,
+                       uint64_t **sums)
 {
-    return strncmp(name, start, strlen(start)) == 0;
+    size_t each = dtype_size(w->content.arrays[p->array].dtype);
+    uint64_t at = w->places[p->array].elements + p->begin * each;
+    int error = 0;
+
+    for (size_t k = 0, n; k < p->count && error == 0; k += n) {
+        const char *data = (const char *)p->data + k * each;
+        n = p->count - k < AT_ONCE ? p->count - k : AT_ONCE;
+        for (size_t i = 0, some; i < n; i += some) {
+            some = n - i < HASH_CHUNK ? n - i : HASH_CHUNK;
+            *(*sums)++ = hash64(data + i * each, some * each);
+        }
+        error = write_bytes(w->fd, data, n * each, at + k * each);
+    }
+    return error;
 }
 
-static int check_array(const struct stored *s)
+static void *write_pieces(void *data)
 {
-    const struct array *a = &s->array;
-    size_t size = 1, end = s->begin + s->count;
+    struct checkpoint_writer *w = data;
+    uint64_t *sums = w->sums;
+    double start = clock_now();
 
-    for (int d = 0; d < a->dims; d++)
-        size *= a->shape[d];
-    if (!good_path(a->name) || starts_with(a->name, TEXTS_FOLDER) ||
-        starts_with(a->name, CHECKSUMS_FOLDER))
-        return rl_error(RL_EBUG, "checkpoint: '%s' cannot be the name of an array", a->name);
-    if (a->dims < 0 || a->dims > ARRAY_DIMS || size != a->size)
-        return rl_error(RL_EBUG, "checkpoint: array '%s': shape and size differ", a->name);
-    if (s->begin > a->size || s->count > a->size - s->begin || (s->count > 0 && !s->data) ||
-        (s->count > 0 && (s->begin % HASH_CHUNK != 0 || (end % HASH_CHUNK && end != a->size))))
-        return rl_error(RL_EBUG, "checkpoint: array '%s': slice %zu + %zu does not fit it", a->name,
-                        s->begin, s->count);
+    for (int i = 0; i < w->content.n_pieces && w->error == 0; i++)
+        w->error = write_piece(w, &w->content.pieces[i], &sums);
+    if (w->error == 0 && fsync(w->fd) != 0 && errno != EINVAL)
+        w->error = errno;
+    w->seconds = clock_now() - start;
+    atomic_store(&w->finished, true);
+    return NULL;
+}
+
+/* Signals are for the main thread. */
+static int start_thread(struct checkpoint_writer *w)
+{
+    sigset_t all, before;
+    int error;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&w->thread, NULL, write_pieces, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0)
+        return rl_error(RL_ENOFIT, "cannot start a thread for %s: %s", w->path, strerror(error));
+    w->started = true;
     return RL_OK;
 }
 
-static int check_content(const struct checkpoint_content *c)
+/* For as long as others would wait for this rank; then the thread and what it reads are left. */
+static int join_thread(struct checkpoint_writer *w)
 {
-    int rc = RL_OK;
+    double deadline = comm_deadline(w->team);
+    struct timespec end;
 
-    for (int i = 0; i < c->n_arrays; i++)
-        TRY(check_array(&c->arrays[i]));
-    for (int i = 0; i < c->n_texts; i++)
-        if (!good_path(c->texts[i].name) ||
-            strlen(TEXTS_FOLDER) + strlen(c->texts[i].name) >= ARRAY_NAME)
-            return rl_error(RL_EBUG, "checkpoint: '%s' cannot be the name of a text",
-                            c->texts[i].name);
-    for (int i = 0; i < c->n_values; i++)
-        if (!*c->values[i].name || strcmp(c->values[i].name, CHECKPOINT_MARK) == 0)
-            return rl_error(RL_EBUG, "checkpoint: '%s' cannot be the name of a value",
-                            c->values[i].name);
-done:
-    return rc;
-}
-
-static uint64_t add_hash(uint64_t hash, const void *data, size_t bytes)
-{
-    uint64_t pair[2] = { hash, hash64(data, bytes) };
-
-    return hash64(pair, sizeof pair);
-}
-
-/* Collective.  All ranks must bring the same names, shapes, texts and values. */
-static int check_same(struct comm *team, const struct checkpoint_content *c)
-{
-    int counts[3] = { c->n_arrays, c->n_texts, c->n_values }, rc = RL_OK;
-    uint64_t hash = add_hash(0, counts, sizeof counts);
-    int64_t range[2];
-
-    for (int i = 0; i < c->n_arrays; i++) {
-        const struct array *a = &c->arrays[i].array;
-        hash = add_hash(hash, a->name, strlen(a->name));
-        hash = add_hash(hash, a->shape, (size_t)a->dims * sizeof *a->shape);
-        hash = add_hash(hash, &a->dtype, sizeof a->dtype);
-    }
-    for (int i = 0; i < c->n_texts; i++) {
-        hash = add_hash(hash, c->texts[i].name, strlen(c->texts[i].name));
-        hash = add_hash(hash, c->texts[i].data, c->texts[i].bytes);
-    }
-    for (int i = 0; i < c->n_values; i++) {
-        const struct checkpoint_value *v = &c->values[i];
-        hash = add_hash(hash, v->name, strlen(v->name));
-        hash = add_hash(hash, &v->x, sizeof v->x);
-    }
-    range[0] = (int64_t)(hash >> 1);
-    range[1] = -range[0];
-    TRY(comm_max_int64(team, range, 2, PHASE_CHECKPOINT));
-    if (range[0] != -range[1])
-        rc = rl_error(RL_EBUG, "checkpoint: the ranks do not agree on what it holds");
-done:
-    return rc;
-}
-
-/* Allocate what the size of the team and the content tell. */
-static int prepare(struct writer *w)
-{
-    const struct checkpoint_content *c = w->content;
-    size_t n = (size_t)c->n_arrays, ranks = (size_t)comm_size(w->team);
-    int rc = RL_OK;
-
-    if (snprintf(w->part, sizeof w->part, "%s.part", w->path) >= (int)sizeof w->part)
-        return rl_error(RL_EINVAL, "path too long: %s", w->path);
-    TRY(check_content(c));
-    for (size_t i = 0; i < n; i++) {
-        w->n_sums += chunks_of(c->arrays[i].count);
-        w->all_sums += chunks_of(c->arrays[i].array.size);
-    }
-    w->counts = calloc(ranks, sizeof *w->counts);
-    w->bytes_of = calloc(ranks, sizeof *w->bytes_of);
-    w->slices = calloc(n + 1, sizeof *w->slices);
-    w->sums = calloc(w->n_sums + 1, sizeof *w->sums);
-    w->extents = calloc(n + 1, sizeof *w->extents);
-    if (w->root) {
-        w->slices_of = calloc(ranks * n + 1, sizeof *w->slices_of);
-        w->sums_of = calloc(w->all_sums + 1, sizeof *w->sums_of);
-        w->sums_in_order = calloc(w->all_sums + 1, sizeof *w->sums_in_order);
-    }
-    if (!w->counts || !w->bytes_of || !w->slices || !w->sums || !w->extents ||
-        (w->root && (!w->slices_of || !w->sums_of || !w->sums_in_order)))
-        rc = rl_error(RL_ENOFIT, "no memory for the checksums of %s", w->path);
-done:
-    return rc;
-}
-
-/* ---- checksums: each rank its chunks, then all of them on rank 0 */
-
-static void hash_slices(struct writer *w)
-{
-    uint64_t *out = w->sums;
-
-    for (int i = 0; i < w->content->n_arrays; i++) {
-        const struct stored *s = &w->content->arrays[i];
-        size_t each = dtype_size(s->array.dtype);
-        w->slices[i] = (struct range){ s->begin, s->count };
-        for (size_t at = 0, n; at < s->count; at += n) {
-            n = s->count - at < HASH_CHUNK ? s->count - at : HASH_CHUNK;
-            *out++ = hash64((const char *)s->data + at * each, n * each);
-        }
-    }
-}
-
-/* Root: from rank by rank to array by array.  Every chunk must have come once. */
-static int order_sums(struct writer *w)
-{
-    const struct checkpoint_content *c = w->content;
-    uint64_t *from = w->sums_of, *base;
-    char *seen = calloc(w->all_sums + 1, 1);
-    int rc = RL_OK;
-
-    if (!seen)
-        return rl_error(RL_ENOFIT, "no memory for the checksums of %s", w->path);
-    for (int r = 0; r < comm_size(w->team); r++) {
-        base = w->sums_in_order;
-        for (int i = 0; i < c->n_arrays; i++) {
-            const struct range *s = &w->slices_of[(size_t)r * (size_t)c->n_arrays + (size_t)i];
-            size_t first = s->begin / HASH_CHUNK, n = chunks_of(s->count);
-            for (size_t k = first; k < first + n; k++) {
-                if (seen[(size_t)(base - w->sums_in_order) + k]++) {
-                    rc = rl_error(RL_EBUG, "checkpoint: array '%s': two ranks hold chunk %zu",
-                                  c->arrays[i].array.name, k);
-                    goto done;
-                }
-                base[k] = *from++;
-            }
-            base += chunks_of(c->arrays[i].array.size);
-        }
-    }
-done:
-    free(seen);
-    return rc;
-}
-
-/* Collective. */
-static int gather_sums(struct writer *w)
-{
-    size_t n = (size_t)w->content->n_arrays, total = 0;
-    size_t mine = w->n_sums * sizeof *w->sums;
-    int ranks = comm_size(w->team), rc = RL_OK;
-
-    for (int r = 0; r < ranks; r++)
-        w->counts[r] = n * sizeof *w->slices;
-    TRY(comm_gather(w->team, w->slices, w->slices_of, w->counts, 0, PHASE_CHECKPOINT));
-    for (int r = 0; r < ranks; r++)
-        w->counts[r] = sizeof mine;
-    TRY(comm_allgather(w->team, &mine, w->bytes_of, w->counts, PHASE_CHECKPOINT));
-    for (int r = 0; r < ranks; r++) {
-        w->counts[r] = w->bytes_of[r];
-        total += w->bytes_of[r] / sizeof *w->sums;
-    }
-    if (total != w->all_sums) {         /* seen by every rank alike */
-        rc = rl_error(RL_EBUG, "checkpoint: the ranks hold %zu chunks of %zu", total, w->all_sums);
-        goto done;
-    }
-    TRY(comm_gather(w->team, w->sums, w->sums_of, w->counts, 0, PHASE_CHECKPOINT));
-    rc = w->root ? order_sums(w) : RL_OK;
-done:
-    return rc;
-}
-
-/* ---- elements */
-
-static int write_slice(struct writer *w, hid_t file, const struct stored *s)
-{
-    const struct array *a = &s->array;
-    hsize_t count = s->count;
-    hid_t data, space, memory;
-    int rc = RL_OK;
-
-    if (count == 0)
+    if (!w->started)
         return RL_OK;
-    data = H5Dopen2(file, a->name, H5P_DEFAULT);
-    space = H5Dget_space(data);
-    memory = H5Screate_simple(1, &count, NULL);
-    if (data < 0 || memory < 0 || h5_select(space, a, s->begin, s->count) != 0 ||
-        H5Dwrite(data, h5_type(a->dtype), memory, space, H5P_DEFAULT, s->data) < 0)
-        rc = h5_error(RL_EIO, "cannot write array '%s' of %s", a->name, w->part);
-    H5Sclose(memory);
-    H5Sclose(space);
-    H5Dclose(data);
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += (time_t)deadline + 1;
+    if (pthread_timedjoin_np(w->thread, NULL, &end) != 0)
+        return rl_error(RL_ELOST, "rank %d (host %s): the disk has not taken %s within %g s",
+                        comm_rank(w->team), comm_host(w->team, comm_rank(w->team)), w->part,
+                        deadline);
+    w->started = false;
+    return RL_OK;
+}
+
+/* ---- begin */
+
+static int prepare(struct checkpoint_writer *w, const char *path,
+                   const struct checkpoint_content *c)
+{
+    int rc = RL_OK;
+
+    if (snprintf(w->path, sizeof w->path, "%s", path) >= (int)sizeof w->path ||
+        snprintf(w->part, sizeof w->part, "%.*s.part", PATH_ROOM - 1, path) >=
+            (int)sizeof w->part)
+        return rl_error(RL_EINVAL, "path too long: %s", path);
+    TRY(content_check(c));
+    w->places = calloc((size_t)c->n_arrays + 1, sizeof *w->places);
+    w->sums = calloc(sums_count(c) + 1, sizeof *w->sums);
+    if (!w->places || !w->sums)
+        rc = rl_error(RL_ENOFIT, "no memory for the checksums of %s", path);
+done:
     return rc;
 }
 
-/* Each rank by itself: the room for its elements is there, nobody else writes those bytes. */
-static int write_slices(struct writer *w)
+static int open_part(struct checkpoint_writer *w)
 {
-    hid_t access = H5I_INVALID_HID, file = H5I_INVALID_HID;
-    int rc = RL_OK, error = 0;
-
-    if (!file_exists(w->part))
+    w->fd = open(w->part, O_WRONLY | O_CLOEXEC);
+    if (w->fd < 0 && errno == ENOENT)
         return rl_error(RL_EIO, "%s does not see %s: the run folder must be on a file system that "
                         "all hosts share", comm_host(w->team, comm_rank(w->team)), w->part);
-    access = h5_access(&error, true);
-    file = H5Fopen(w->part, H5F_ACC_RDWR, access);
-    if (file < 0)
-        rc = h5_error(RL_EIO, "cannot open %s for writing", w->part);
-    for (int i = 0; i < w->content->n_arrays && rc == RL_OK; i++)
-        rc = write_slice(w, file, &w->content->arrays[i]);
-    rc = h5_close(file, w->part, &error, rc);
-    H5Pclose(access);
-    return rc == RL_OK ? file_sync(w->part) : rc;
+    if (w->fd < 0)
+        return rl_error(RL_EIO, "cannot open %s for writing: %s", w->part, strerror(errno));
+    return RL_OK;
 }
 
-/* ---- the story */
+static int begin(struct checkpoint_writer *w, const char *path)
+{
+    const struct checkpoint_content *c = &w->content;
+    int rc;
+
+    TRY(comm_agree(w->team, prepare(w, path, c)));
+    TRY(comm_agree(w->team, content_same(w->team, c)));
+    if (w->root) {
+        w->made = true;
+        rc = layout_create(w->part, c, w->places);
+    }
+    TRY(comm_agree(w->team, rc));
+    TRY(comm_broadcast(w->team, w->places, (size_t)c->n_arrays * sizeof *w->places, 0,
+                       PHASE_CHECKPOINT));
+    TRY(comm_agree(w->team, open_part(w)));
+    rc = comm_agree(w->team, start_thread(w));
+done:
+    return rc;
+}
+
+/* What is half done is removed: a reader never meets half a checkpoint. */
+static void release(struct checkpoint_writer *w)
+{
+    if (w->made)
+        unlink(w->part);
+    if (w->fd >= 0)
+        close(w->fd);
+    free(w->places);
+    free(w->sums);
+    free(w);
+}
+
+int checkpoint_begin(struct checkpoint_writer **out, struct comm *team, const char *path,
+                     const struct checkpoint_content *content)
+{
+    struct checkpoint_writer *w = calloc(1, sizeof *w);
+    int rc = w ? RL_OK : rl_error(RL_ENOFIT, "no memory to write %s", path);
+
+    *out = NULL;
+    TRY(comm_agree(team, rc));
+    h5_quiet();
+    w->team = team;
+    w->root = comm_rank(team) == 0;
+    w->content = *content;
+    w->fd = -1;
+    rc = begin(w, path);
+    if (rc == RL_OK)
+        *out = w;
+    else if (join_thread(w) == RL_OK)   /* else the thread still works on it */
+        release(w);
+    return rc;
+done:
+    free(w);
+    return rc;
+}
+
+/* ---- while it is written */
+
+int checkpoint_poll(struct checkpoint_writer *w, bool *done)
+{
+    int64_t writing = !atomic_load(&w->finished);
+    int rc = comm_max_int64(w->team, &writing, 1, PHASE_CHECKPOINT);
+
+    *done = rc == RL_OK && writing == 0;
+    return rc;
+}
+
+/* ---- end */
+
+static int thread_status(struct checkpoint_writer *w)
+{
+    if (w->error != 0)
+        return rl_error(RL_EIO, "cannot write %s: %s", w->part, strerror(w->error));
+    if (close(w->fd) != 0) {
+        w->fd = -1;
+        return rl_error(RL_EIO, "cannot write %s: %s", w->part, strerror(errno));
+    }
+    w->fd = -1;
+    return RL_OK;
+}
+
+/* Root: the checksums of every array, in order, into their room. */
+static int write_sums(struct checkpoint_writer *w, const uint64_t *sums)
+{
+    int fd = open(w->part, O_WRONLY | O_CLOEXEC), error = fd < 0 ? errno : 0;
+
+    for (int i = 0; i < w->content.n_arrays && error == 0; i++) {
+        size_t n = chunks_of(w->content.arrays[i].size);
+        error = write_bytes(fd, (const char *)sums, n * sizeof *sums, w->places[i].sums);
+        sums += n;
+    }
+    if (fd >= 0 && close(fd) != 0 && error == 0)
+        error = errno;
+    if (error != 0)
+        return rl_error(RL_EIO, "cannot write %s: %s", w->part, strerror(error));
+    return RL_OK;
+}
+
+static int by_begin(const void *a, const void *b)
+{
+    const struct extent *x = a, *y = b;
+
+    return (x->begin > y->begin) - (x->begin < y->begin);
+}
+
+static int seal(struct checkpoint_writer *w)
+{
+    const struct checkpoint_content *c = &w->content;
+    struct extent *extents = calloc((size_t)c->n_arrays + 1, sizeof *extents);
+    int n = 0, rc;
+
+    if (!extents)
+        return rl_error(RL_ENOFIT, "no memory to seal %s", w->path);
+    for (int i = 0; i < c->n_arrays; i++)
+        if (c->arrays[i].size > 0)
+            extents[n++] = (struct extent){ w->places[i].elements,
+                                            c->arrays[i].size * dtype_size(c->arrays[i].dtype) };
+    qsort(extents, (size_t)n, sizeof *extents, by_begin);
+    rc = seal_write(w->part, extents, n, &w->bytes);
+    free(extents);
+    return rc;
+}
 
 /* Root: make the file visible under its name. */
-static int finish(struct writer *w)
+static int publish(struct checkpoint_writer *w, const uint64_t *sums)
 {
     int rc = RL_OK;
 
-    TRY(seal_write(w->part, w->extents, w->n_extents, &w->bytes));
+    TRY(write_sums(w, sums));
+    TRY(seal(w));
     if (rename(w->part, w->path) != 0)
         return rl_error(RL_EIO, "cannot rename %s: %s", w->part, strerror(errno));
     w->made = false;
@@ -297,54 +295,49 @@ done:
     return rc;
 }
 
-static int write_all(struct writer *w)
+static int end(struct checkpoint_writer *w)
 {
-    int64_t bytes = 0;
+    uint64_t *sums = NULL;
+    double start = clock_now();
+    int64_t most[2];                    /* bytes, microseconds */
     int rc;
 
-    rc = prepare(w);
-    TRY(comm_agree(w->team, rc));
-    rc = check_same(w->team, w->content);
-    TRY(comm_agree(w->team, rc));
-    hash_slices(w);
-    rc = gather_sums(w);
-    TRY(comm_agree(w->team, rc));
-    if (w->root) {
-        w->made = true;
-        rc = layout_create(w->part, w->content, w->sums_in_order, w->extents, &w->n_extents);
-    }
-    TRY(comm_agree(w->team, rc));
-    rc = write_slices(w);
-    TRY(comm_agree(w->team, rc));
-    rc = w->root ? finish(w) : RL_OK;
-    TRY(comm_agree(w->team, rc));
-    bytes = (int64_t)w->bytes;
-    TRY(comm_broadcast(w->team, &bytes, sizeof bytes, 0, PHASE_CHECKPOINT));
-    w->bytes = (size_t)bytes;
+    TRY(comm_agree(w->team, thread_status(w)));
+    TRY(sums_gather(w->team, &w->content, w->sums, &sums));
+    TRY(comm_agree(w->team, w->root ? publish(w, sums) : RL_OK));
+    most[0] = (int64_t)w->bytes;
+    most[1] = (int64_t)((w->seconds + clock_now() - start) * 1e6);
+    TRY(comm_max_int64(w->team, most, 2, PHASE_CHECKPOINT));
+    w->bytes = (size_t)most[0];
+    w->seconds = (double)most[1] * 1e-6;
 done:
+    free(sums);
+    return rc;
+}
+
+int checkpoint_end(struct checkpoint_writer *w, struct checkpoint_written *written)
+{
+    int rc = join_thread(w);
+
+    if (rc != RL_OK)
+        return rc;
+    rc = end(w);
+    *written = (struct checkpoint_written){ w->bytes, w->seconds };
+    release(w);
     return rc;
 }
 
 int checkpoint_write(struct comm *team, const char *path, const struct checkpoint_content *content,
                      size_t *bytes)
 {
-    struct writer w = { .team = team, .path = path, .content = content };
-    int rc;
+    struct checkpoint_writer *w;
+    struct checkpoint_written written = { 0 };
+    int rc = RL_OK;
 
-    h5_quiet();
-    w.root = comm_rank(team) == 0;
-    rc = write_all(&w);
+    TRY(checkpoint_begin(&w, team, path, content));
+    rc = checkpoint_end(w, &written);
     if (rc == RL_OK)
-        *bytes = w.bytes;
-    if (w.made)
-        unlink(w.part);                 /* a reader never meets half a checkpoint */
-    free(w.counts);
-    free(w.bytes_of);
-    free(w.slices);
-    free(w.sums);
-    free(w.slices_of);
-    free(w.sums_of);
-    free(w.sums_in_order);
-    free(w.extents);
+        *bytes = written.bytes;
+done:
     return rc;
 }

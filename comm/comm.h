@@ -53,6 +53,7 @@ int comm_size(const struct comm *g);
 const char *comm_host(const struct comm *g, int rank);       /* host name of a rank of g */
 int comm_ranks_on_host(const struct comm *world);            /* ranks that share my host */
 void comm_set_deadline(struct comm *world, double seconds);  /* for every group; at first 600 */
+double comm_deadline(const struct comm *g);                  /* seconds */
 int comm_set_roles(struct comm *world, const char *text);    /* Collective: for messages */
 void comm_set_step(struct comm *world, int64_t step);        /* what messages say */
 

@@ -161,6 +161,11 @@ void comm_set_deadline(struct comm *world, double seconds)
     world->world->deadline = seconds;
 }
 
+double comm_deadline(const struct comm *g)
+{
+    return g->world->deadline;
+}
+
 void comm_set_step(struct comm *world, int64_t step)
 {
     world->world->step = step;

@@ -207,11 +207,6 @@ static int evaluate_if_due(struct run *r)
     return rc;
 }
 
-static bool checkpoint_due(const struct run *r)
-{
-    return r->config->checkpoint_every > 0 && r->step % r->config->checkpoint_every == 0;
-}
-
 /* The clock of a step starts; what was waited for before belongs to no step. */
 static void begin_step(struct run *r)
 {
@@ -358,9 +353,7 @@ int iteration(struct run *r)
     TRY(close_step(r));
     if (r->step < r->config->steps)
         TRY(run_stop(r->world));
-    if (checkpoint_due(r) && r->step < r->config->steps)
-        rc = state_save(r);
-    TRY(comm_agree(r->world, rc));
+    TRY(comm_agree(r->world, save_step(r)));
 done:
     return rc;
 }
@@ -387,9 +380,11 @@ int run_end(struct run *r, int rc)
 
     if (comm_rank(r->world) == r->recorder && (rc == RL_OK || rc == RL_ESTOP))
         stop_answered();
-
-    if (!save || (rc == RL_ENAN && !state_is_sound(r)))
+    if (rc == RL_ELOST)
         return rc;
-    saved = comm_agree(r->world, state_save(r));
+    saved = comm_agree(r->world, save_finish(r));
+    if (saved != RL_OK || !save || (rc == RL_ENAN && !state_is_sound(r)))
+        return saved != RL_OK ? saved : rc;
+    saved = comm_agree(r->world, save_now(r));
     return saved == RL_OK ? rc : saved;
 }

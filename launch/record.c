@@ -70,9 +70,10 @@ static void set_times(struct run *r, const double spans[SPANS], const double wai
     for (int i = 0; i < SPANS; i++)
         if (spans[i] > 0)
             metrics_setf(m, spans[i], "time/%s", span_names[i]);
-    if (r->checkpoint_bytes > 0) {
-        metrics_set(m, "ckpt/bytes", (double)r->checkpoint_bytes);
-        metrics_set(m, "ckpt/gbps", (double)r->checkpoint_bytes * 1e-9 / spans[SPAN_CHECKPOINT]);
+    if (r->save.written.bytes > 0) {
+        double bytes = (double)r->save.written.bytes;
+        metrics_set(m, "ckpt/bytes", bytes);
+        metrics_set(m, "ckpt/gbps", bytes * 1e-9 / r->save.written.seconds);
     }
     if (made > 0 && spans[SPAN_GENERATE] > 0)
         metrics_set(m, "perf/gen_tok_s", (double)made / spans[SPAN_GENERATE]);
@@ -156,7 +157,7 @@ int record_step(struct run *r)
     metrics_clear(r->metrics);
     memset(r->spans, 0, sizeof r->spans);
     r->made = 0;
-    r->checkpoint_bytes = 0;
+    r->save.written.bytes = 0;
 done:
     return comm_agree(r->world, rc);
 }

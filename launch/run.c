@@ -207,7 +207,7 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     r->config = config;
     r->world = world;
     r->started = clock_now();
-    r->saved = -1;
+    r->save.saved = -1;
     r->supervised = restart_told(&r->restart);
     r->algorithm = algorithm_find(config->algorithm);
     comm_set_deadline(world, config->deadline);
@@ -217,6 +217,7 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     TRY(tell_roles(r));
     TRY(comm_split(world, run_holds(r, ROLE_LEARNER) ? 0 : -1, "learners", &r->team));
     TRY(comm_agree(world, open_alone(r)));
+    TRY(comm_agree(world, save_open(r)));
     log_quiet(comm_rank(world) != r->recorder);
     inputs_tell(&r->inputs, config);
 done:
@@ -225,6 +226,7 @@ done:
 
 void run_close(struct run *r)
 {
+    save_close(&r->save);
     folder_close(&r->folder);
     text_free(&r->scored);
     free(r->missing_lines);

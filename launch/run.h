@@ -18,6 +18,7 @@
 #include "launch/placement.h"
 #include "launch/resample.h"
 #include "launch/ring.h"
+#include "launch/save.h"
 #include "launch/sizes.h"
 #include "learner/learner.h"
 #include "refmodel/refmodel.h"
@@ -69,8 +70,7 @@ struct run {
     int64_t step;                       /* updates done */
     int64_t first_step;                 /* where this start of the run began */
     int64_t tokens_before;              /* trained on before this step */
-    int64_t saved;                      /* step of the newest checkpoint, -1: none */
-    size_t checkpoint_bytes;            /* of the checkpoint written in this step, else 0 */
+    struct saver save;                  /* checkpoints: when, and what became of them */
     double spans[SPANS];
     int64_t made;                       /* tokens generated in this step, on this rank */
     double started, step_started;
@@ -117,9 +117,8 @@ int evaluate(struct run *r);
 int evaluate_judge(struct run *r, double *right, double *bias);
 bool evaluation_due(const struct run *r);
 
-/* ---- state.c: collective over the learners (others return at once) */
-int state_save(struct run *r);
-/* Sets r->step from the newest checkpoint of the run folder (0: fresh) on every rank, and loads it.
+/* ---- state.c
+ * Sets r->step from the newest checkpoint of the run folder (0: fresh) on every rank, and loads it.
  * Collective over world. */
 int state_resume(struct run *r, bool fresh);
 

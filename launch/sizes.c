@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/status.h"
+#include "checkpoints/checkpoint.h"
 #include "launch/resample.h"
 #include "refmodel/refmodel.h"
 #include "reward/mix.h"
@@ -61,6 +63,42 @@ static size_t orchestrator_bytes(const struct inputs *in, const struct config *c
     return model_bytes(shape, compute) + mix_bytes(shape, in->micro_rows, in->longest_prompt);
 }
 
+/* One of `learners` shares of a flat buffer, with what describes it. */
+static size_t slice_bytes(const struct model_shape *shape, size_t learners)
+{
+    size_t arrays = 16 * (size_t)shape->L + 16;
+
+    return (model_size(shape) / learners + 1 + HASH_CHUNK) * sizeof(float) +
+           arrays * (sizeof(struct array) + sizeof(struct checkpoint_piece) + 128);
+}
+
+/* The queue as the first learner gathers it: tokens, log-probabilities, and what a row has. */
+static size_t queue_bytes(const struct ring_size *size)
+{
+    size_t rows = (size_t)size->P * (size_t)size->k;
+
+    return rows * ((size_t)size->row_tokens * 16 + (size_t)size->R * 16 + 256) + (1 << 16);
+}
+
+size_t copy_bytes(const struct inputs *in, const struct config *c, int learners, int learner)
+{
+    size_t n = (size_t)learners, bytes = 1 << 20;
+    const struct model_shape *policy = &in->policy.shape;
+
+    bytes += 3 * slice_bytes(policy, n);
+    if (in->has_critic)
+        bytes += 3 * slice_bytes(&in->critic.shape, n);
+    if (follower_is_here(&in->follows_judge, ROLE_LEARNER))
+        bytes += slice_bytes(policy, n);
+    if (follower_is_here(&in->follows_reference, ROLE_LEARNER))
+        bytes += slice_bytes(&in->reference.shape, n);
+    if (learner == 0 && in->source == SOURCE_PROMPTS)
+        bytes += (size_t)c->max_lag * queue_bytes(&in->train);
+    for (int i = 0; i < SOURCE_FILES; i++)
+        bytes += in->policy.files[i].text.size;
+    return bytes;
+}
+
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
                struct compute *compute, int rank, struct bytes *b)
 {
@@ -101,6 +139,8 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         if (bytes < 0)
             return (int)bytes;
         b->learner = (size_t)bytes;
+        if (copy_wanted(c))
+            b->copies = copy_bytes(in, c, size.ranks, learner);
     }
     b->batches = ring_bytes(p, rank, leaves, &in->train) +
                  resample_bytes(in->wants.rounds, &in->train, p, rank, leaves);
@@ -113,6 +153,6 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
     for (int i = 0; i < in->n_eval_text; i++)
         b->batches += ring_bytes(p, rank, leaves, &in->eval_rows[i]);
     b->total = b->weights + b->reference + b->critic + b->actor + b->reward + b->refmodel +
-               b->learner + b->batches;
+               b->learner + b->copies + b->batches;
     return RL_OK;
 }

@@ -84,9 +84,17 @@ int rank_rows(const struct ring_size *size, const struct config *c, const struct
 struct actor_settings rank_actor(const struct inputs *in, const struct config *c,
                                  const struct placement *p, int rank);
 
+/* Are checkpoints written while steps go on, from a copy? */
+static inline bool copy_wanted(const struct config *c)
+{
+    return c->checkpoint_background && c->checkpoint_every > 0 && c->checkpoint_every < c->steps;
+}
+/* A copy of the pieces of the state that one of `learners` holds (launch/state.c), at most. */
+size_t copy_bytes(const struct inputs *in, const struct config *c, int learners, int learner);
+
 /* The memory a rank of the run takes, by what takes it. */
 struct bytes {
-    size_t weights, reference, critic, actor, reward, refmodel, learner, batches, total;
+    size_t weights, reference, critic, actor, reward, refmodel, learner, copies, batches, total;
 };
 
 /* The negative code of learner_create when the learner cannot be made, with its line. */

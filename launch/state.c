@@ -1,5 +1,5 @@
 /* What a checkpoint holds and how a run comes back from it.  Written by the learners, each its
- * slices; read by each learner for itself: nothing depends on how many there were.
+ * pieces; read by each learner for itself: nothing depends on how many there were.
  *
  *   weights/<name>, adam_m/<name>, adam_v/<name>   arrays of the model's shapes; a critic's
  *   state/<name>                                   rows of doubles: powers of the betas, ...
@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -20,44 +19,77 @@
 #include "launch/run.h"
 #include "launch/state.h"
 
-/* The slice of an array this rank writes: whole chunks, ranks in order. */
-static struct stored slice_of(const struct array *a, const char *folder, float *flat,
-                              struct comm *team)
+/* One more array of the content, and the piece of it that this rank holds. */
+static void add(struct state *s, const struct array *array, size_t begin, size_t count,
+                const void *data)
 {
-    struct stored s = { .array = *a };
-    size_t chunks = (a->size + HASH_CHUNK - 1) / HASH_CHUNK, n = (size_t)comm_size(team);
-    size_t rank = (size_t)comm_rank(team), end = (rank + 1) * chunks / n * HASH_CHUNK;
+    int i = s->content.n_arrays++;
 
-    snprintf(s.array.name, sizeof s.array.name, "%s/%.*s", folder,
+    s->arrays[i] = *array;
+    s->pieces[i] = (struct checkpoint_piece){ i, begin, count, count > 0 ? data : NULL };
+    s->content.n_pieces = s->content.n_arrays;
+}
+
+/* Chunks of an array, counted from its start, that begin before a place of the flat buffer. */
+static size_t chunks_before(const struct array *a, size_t place)
+{
+    size_t chunks = (a->size + HASH_CHUNK - 1) / HASH_CHUNK;
+    size_t n = place > a->offset ? (place - a->offset + HASH_CHUNK - 1) / HASH_CHUNK : 0;
+
+    return n < chunks ? n : chunks;
+}
+
+/* An array of a flat buffer: each rank writes the chunks that begin in its share of the buffer. */
+static void add_slice(struct state *s, const struct array *a, const char *folder,
+                      const float *flat, size_t floats, struct comm *team)
+{
+    size_t n = (size_t)comm_size(team), rank = (size_t)comm_rank(team);
+    size_t begin = chunks_before(a, floats * rank / n) * HASH_CHUNK;
+    size_t end = chunks_before(a, rank + 1 < n ? floats * (rank + 1) / n : SIZE_MAX / 2) *
+                 HASH_CHUNK;
+    struct array named = *a;
+
+    snprintf(named.name, sizeof named.name, "%s/%.*s", folder,
              (int)(ARRAY_NAME - strlen(folder) - 2), a->name);
-    s.begin = rank * chunks / n * HASH_CHUNK;
-    s.count = (end < a->size ? end : a->size) - s.begin;
-    s.data = flat + a->offset + s.begin;
-    return s;
+    end = end < a->size ? end : a->size;
+    if (begin < end)
+        add(s, &named, begin, end - begin, flat + a->offset + begin);
+    else
+        add(s, &named, 0, 0, NULL);
+}
+
+/* A row of doubles, equal on every rank: the first learner writes it. */
+static void add_row(struct state *s, const struct learner_value *v, struct comm *team)
+{
+    struct array row = { .dtype = DTYPE_F64, .dims = 1, .shape = { v->n }, .size = v->n };
+
+    snprintf(row.name, sizeof row.name, "state/%s", v->name);
+    add(s, &row, 0, comm_rank(team) == 0 ? v->n : 0, v->x);
 }
 
 /* ---- the queue: every rank's rows, gathered to the first learner */
 
-/* out: the ranks' elements one behind the other; the first learner holds them all (malloc). */
-static int gather_array(struct comm *team, const void *mine, size_t elements, enum dtype dtype,
-                        struct stored *out)
+/* The ranks' elements one behind the other; the first learner holds them all. */
+static int add_gathered(struct state *s, struct comm *team, const char *name, const void *mine,
+                        size_t elements, enum dtype dtype)
 {
+    struct array a = { .dtype = dtype, .dims = 1 };
     int64_t total = (int64_t)elements;
     struct text all = { 0 };
     int rc = RL_OK;
 
     TRY(comm_sum_int64(team, &total, 1, PHASE_CHECKPOINT));
     TRY(comm_gather_text(team, mine, elements * dtype_size(dtype), &all, 0, PHASE_CHECKPOINT));
-    out->array.dtype = dtype;
-    out->array.dims = 1;
-    out->array.shape[0] = out->array.size = (size_t)total;
-    out->count = comm_rank(team) == 0 ? (size_t)total : 0;
-    out->data = all.data;
+    snprintf(a.name, sizeof a.name, "%s", name);
+    a.shape[0] = a.size = (size_t)total;
+    add(s, &a, 0, comm_rank(team) == 0 ? a.size : 0, all.data);
+    s->owned[s->n_owned++] = all.data;
 done:
     return rc;
 }
 
-static int gather_lengths(struct comm *team, const struct batch *b, struct stored *out)
+static int add_lengths(struct state *s, struct comm *team, const char *name,
+                       const struct batch *b)
 {
     int rc, *length = malloc((size_t)(b->N + 1) * sizeof *length);
 
@@ -66,7 +98,7 @@ static int gather_lengths(struct comm *team, const struct batch *b, struct store
     for (int n = 0; rc == RL_OK && n < b->N; n++)
         length[n] = b->start[n + 1] - b->start[n];
     if (rc == RL_OK)
-        rc = gather_array(team, length, (size_t)b->N, DTYPE_I32, out);
+        rc = add_gathered(s, team, name, length, (size_t)b->N, DTYPE_I32);
     free(length);
     return rc;
 }
@@ -76,44 +108,46 @@ static unsigned queue_columns(const struct run *r)
     return COL_ROLLOUT | r->train.size.scores;
 }
 
-static int gather_batch(struct run *r, int64_t step, int q, struct stored *out, int *n)
+static int add_batch(struct run *r, struct state *s, int q)
 {
-    const struct batch *b = ring_batch(&r->train, ROLE_LEARNER, step);
+    const struct batch *b = ring_batch(&r->train, ROLE_LEARNER, r->step + q);
+    char name[ARRAY_NAME];
     int rc = RL_OK;
 
-    TRY(comm_agree(r->team, ring_collect(r, &r->train, step)));
-    snprintf(out[*n].array.name, ARRAY_NAME, "queue/%d/lengths", q);
-    TRY(gather_lengths(r->team, b, &out[(*n)++]));
+    TRY(comm_agree(r->team, ring_collect(r, &r->train, r->step + q)));
+    snprintf(name, sizeof name, "queue/%d/lengths", q);
+    TRY(add_lengths(s, r->team, name, b));
     for (const struct batch_part *part = batch_parts; part->name; part++) {
         size_t elements;
         const void *mine = batch_part_at(b, part, 0, b->N, &elements);
         if (!(part->column & queue_columns(r)))
             continue;
-        snprintf(out[*n].array.name, ARRAY_NAME, "queue/%d/%s", q, part->name);
-        TRY(gather_array(r->team, mine, elements, part->dtype, &out[(*n)++]));
+        snprintf(name, sizeof name, "queue/%d/%s", q, part->name);
+        TRY(add_gathered(s, r->team, name, mine, elements, part->dtype));
     }
 done:
     return rc;
 }
 
-/* ---- saving */
+/* ---- the whole */
 
-static int add_texts(const struct run *r, struct text *config, struct checkpoint_text *texts)
+static void add_texts(const struct run *r, struct state *s)
 {
     int n = 0;
 
-    config_text(r->config, config);
-    texts[n++] = (struct checkpoint_text){ "config", config->data, config->size };
+    config_text(r->config, &s->config);
+    s->texts[n++] = (struct checkpoint_text){ "config", s->config.data, s->config.size };
     for (int i = 0; i < SOURCE_FILES; i++) {
         const struct source_file *f = &r->inputs.policy.files[i];
         if (f->text.data)
-            texts[n++] = (struct checkpoint_text){ f->stored_name, f->text.data, f->text.size };
+            s->texts[n++] = (struct checkpoint_text){ f->stored_name, f->text.data, f->text.size };
     }
-    return n;
+    s->content.n_texts = n;
 }
 
-static int add_values(struct run *r, struct checkpoint_value *v)
+static void add_values(struct run *r, struct state *s)
 {
+    struct checkpoint_value *v = s->values;
     int n = 0;
 
     v[n++] = (struct checkpoint_value){ .name = "step", .x = r->step };
@@ -121,7 +155,7 @@ static int add_values(struct run *r, struct checkpoint_value *v)
     v[n++] = (struct checkpoint_value){ .name = "tokens", .x = learner_tokens(r->learner) };
     v[n++] = (struct checkpoint_value){ .name = "groups", .x = r->train.P };
     v[n++] = (struct checkpoint_value){ .name = "rows_per_group", .x = r->train.k };
-    return n;
+    s->content.n_values = n;
 }
 
 /* Batches sampled but not yet trained, after any step: the last step samples ahead too, so that a
@@ -129,18 +163,6 @@ static int add_values(struct run *r, struct checkpoint_value *v)
 static int64_t queued(const struct run *r)
 {
     return run_lag(r);
-}
-
-/* A row of doubles, equal on every rank: the first learner writes it. */
-static struct stored row_of(const struct learner_value *v, struct comm *team)
-{
-    struct stored s = { .array = { .dtype = DTYPE_F64, .dims = 1, .shape = { v->n },
-                                   .size = v->n } };
-
-    snprintf(s.array.name, sizeof s.array.name, "state/%s", v->name);
-    s.count = comm_rank(team) == 0 ? v->n : 0;
-    s.data = v->x;
-    return s;
 }
 
 /* The learner's flat buffers, and those of models that follow its policy. */
@@ -156,73 +178,73 @@ static int flats_of(struct run *r, struct learner_flat out[LEARNER_FLATS])
     return n;
 }
 
-/* What the learner has, into stored (NULL: only counted); returns how many. */
-static int add_learner(struct run *r, struct stored *stored)
+static void add_learner(struct run *r, struct state *s)
 {
     struct learner_flat flats[LEARNER_FLATS];
     struct learner_value values[LEARNER_VALUES];
-    int n = 0, n_flats = flats_of(r, flats), n_arrays;
-    int n_values = learner_values(r->learner, values);
+    int n_flats = flats_of(r, flats), n_values = learner_values(r->learner, values);
 
     for (int f = 0; f < n_flats; f++) {
-        const struct array *arrays = model_arrays(flats[f].model, &n_arrays);
-        for (int i = 0; i < n_arrays; i++, n++)
-            if (stored)
-                stored[n] = slice_of(&arrays[i], flats[f].folder, flats[f].data, r->team);
+        int n;
+        const struct array *arrays = model_arrays(flats[f].model, &n);
+        for (int i = 0; i < n; i++)
+            add_slice(s, &arrays[i], flats[f].folder, flats[f].data,
+                      model_size(model_shape(flats[f].model)), r->team);
     }
-    for (int v = 0; v < n_values; v++, n++)
-        if (stored)
-            stored[n] = row_of(&values[v], r->team);
-    return n;
+    for (int v = 0; v < n_values; v++)
+        add_row(s, &values[v], r->team);
 }
 
-static int write_state(struct run *r, const char *path, size_t *bytes)
+/* Room for arrays: those of the learner, and per queued batch its lengths and parts. */
+static int make_room(struct run *r, struct state *s)
 {
-    int parts = 1, learners = add_learner(r, NULL), n, rc = RL_OK;  /* parts: lengths, then more */
-    struct checkpoint_text texts[SOURCE_FILES + 1];
-    struct checkpoint_value values[16];
-    struct checkpoint_content content = { .texts = texts, .values = values };
-    struct text config = { 0 };
-    struct stored *stored;
+    struct learner_flat flats[LEARNER_FLATS];
+    size_t parts = 1, n = LEARNER_VALUES;
 
+    for (int f = flats_of(r, flats) - 1; f >= 0; f--) {
+        int arrays;
+        model_arrays(flats[f].model, &arrays);
+        n += (size_t)arrays;
+    }
     for (const struct batch_part *part = batch_parts; part->name; part++)
         parts++;
-    stored = calloc((size_t)(learners + RING_DEPTH * parts), sizeof *stored);
-    TRY(comm_agree(r->team, stored ? RL_OK : rl_error(RL_ENOFIT, "no memory for a checkpoint")));
-    n = add_learner(r, stored);
+    n += RING_DEPTH * parts;
+    s->arrays = calloc(n, sizeof *s->arrays);
+    s->pieces = calloc(n, sizeof *s->pieces);
+    s->owned = calloc(RING_DEPTH * parts, sizeof *s->owned);
+    if (!s->arrays || !s->pieces || !s->owned)
+        return rl_error(RL_ENOFIT, "no memory for a checkpoint");
+    s->content.arrays = s->arrays;
+    s->content.pieces = s->pieces;
+    s->content.texts = s->texts;
+    s->content.values = s->values;
+    return RL_OK;
+}
+
+int state_gather(struct run *r, struct state *s)
+{
+    int rc;
+
+    memset(s, 0, sizeof *s);
+    TRY(comm_agree(r->team, make_room(r, s)));
+    add_learner(r, s);
     for (int q = 0; q < queued(r); q++)
-        TRY(gather_batch(r, r->step + q, q, stored, &n));
-    content.n_texts = add_texts(r, &config, texts);
-    content.n_values = add_values(r, values);
-    content.arrays = stored;
-    content.n_arrays = n;
-    TRY(checkpoint_write(r->team, path, &content, bytes));
+        TRY(add_batch(r, s, q));
+    add_texts(r, s);
+    add_values(r, s);
 done:
-    for (int i = learners; stored && i < learners + RING_DEPTH * parts; i++)
-        free((void *)stored[i].data);
-    free(stored);
-    text_free(&config);
     return rc;
 }
 
-int state_save(struct run *r)
+void state_release(struct state *s)
 {
-    char path[4400];
-    size_t bytes = 0;
-    double t = clock_now();
-    int rc = RL_OK;
-
-    if (!run_holds(r, ROLE_LEARNER) || r->saved == r->step)
-        return RL_OK;
-    folder_checkpoint(&r->folder, r->step, path, sizeof path);
-    TRY(write_state(r, path, &bytes));
-    if (comm_rank(r->team) == 0)
-        TRY(checkpoint_prune(r->folder.checkpoints, (int)r->config->keep_last));
-    r->saved = r->step;
-    r->spans[SPAN_CHECKPOINT] += clock_now() - t;
-    r->checkpoint_bytes = bytes;
-done:
-    return rc;
+    for (int i = 0; i < s->n_owned; i++)
+        free(s->owned[i]);
+    free(s->owned);
+    free(s->arrays);
+    free(s->pieces);
+    text_free(&s->config);
+    memset(s, 0, sizeof *s);
 }
 
 /* ---- coming back */
@@ -391,7 +413,7 @@ int state_resume(struct run *r, bool fresh)
     TRY(comm_agree(r->world, rc));
     TRY(comm_broadcast(r->world, &r->step, sizeof r->step, r->recorder, PHASE_START));
     TRY(load_newest(r));
-    r->saved = r->step > 0 ? r->step : -1;
+    r->save.saved = r->step > 0 ? r->step : -1;
     r->first_step = r->step;
     if (comm_rank(r->world) == r->recorder) {
         rc = folder_begin(&r->folder, r->config, r->step);

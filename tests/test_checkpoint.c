@@ -83,7 +83,8 @@ static const struct { const char *name; enum dtype dtype; int dims; size_t shape
 #define PLAN ((int)(sizeof plan / sizeof plan[0]))
 
 struct sample {
-    struct stored arrays[PLAN];
+    struct array arrays[PLAN];
+    struct checkpoint_piece pieces[PLAN];
     struct checkpoint_text texts[3];
     struct checkpoint_value values[2];
     struct checkpoint_content content;
@@ -94,7 +95,7 @@ static struct sample *sample_create(void)
     struct sample *s = calloc(1, sizeof *s);
 
     for (int i = 0; i < PLAN; i++) {
-        struct array *a = &s->arrays[i].array;
+        struct array *a = &s->arrays[i];
         snprintf(a->name, sizeof a->name, "%s", plan[i].name);
         a->dtype = plan[i].dtype;
         a->dims = plan[i].dims;
@@ -105,22 +106,22 @@ static struct sample *sample_create(void)
         unsigned char *data = malloc(bytes + 1);
         for (size_t k = 0; k < bytes; k++)
             data[k] = (unsigned char)(k * 7 + k / 251 + k / 65521 * 3 + (size_t)i);
-        s->arrays[i].count = a->size;
-        s->arrays[i].data = data;
+        s->pieces[i] = (struct checkpoint_piece){ i, 0, a->size, data };
     }
     s->texts[0] = (struct checkpoint_text){ "config", "steps = 3;\n", 11 };
     s->texts[1] = (struct checkpoint_text){ "files/tokenizer.json", "{\"a\":\"\0\"}", 9 };
     s->texts[2] = (struct checkpoint_text){ "empty", "", 0 };
     s->values[0] = (struct checkpoint_value){ "step", 40 };
     s->values[1] = (struct checkpoint_value){ "seed", INT64_MIN };
-    s->content = (struct checkpoint_content){ s->arrays, PLAN, s->texts, 3, s->values, 2 };
+    s->content = (struct checkpoint_content){ s->arrays, PLAN, s->pieces, PLAN, s->texts, 3,
+                                               s->values, 2 };
     return s;
 }
 
 static void sample_free(struct sample *s)
 {
     for (int i = 0; i < PLAN; i++)
-        free((void *)(uintptr_t)s->arrays[i].data);
+        free((void *)(uintptr_t)s->pieces[i].data);
     free(s);
 }
 
@@ -174,7 +175,7 @@ static void test_everything_comes_back(void **state)
     assert_ok(checkpoint_open(&c, path.path));
     assert_int_equal(checkpoint_count(c), PLAN);
     for (int i = 0; i < PLAN; i++) {
-        const struct array *a = checkpoint_array(c, i), *want = &s->arrays[i].array;
+        const struct array *a = checkpoint_array(c, i), *want = &s->arrays[i];
         size_t bytes = want->size * dtype_size(want->dtype);
         char *got = malloc(bytes + 1);
         assert_string_equal(a->name, want->name);               /* in the order of writing */
@@ -183,7 +184,7 @@ static void test_everything_comes_back(void **state)
         assert_int_equal(a->dims, want->dims);
         assert_memory_equal(a->shape, want->shape, sizeof a->shape);
         assert_ok(checkpoint_read(c, i, 0, a->size, got));
-        assert_memory_equal(got, s->arrays[i].data, bytes);
+        assert_memory_equal(got, s->pieces[i].data, bytes);
         free(got);
     }
     assert_int_equal(checkpoint_find(c, "weights"), -1);
@@ -224,7 +225,7 @@ static void test_any_range_can_be_read(void **state)
             for (int e = b; e < n && ends[e] <= a->size; e++) {
                 size_t count = ends[e] - ends[b];
                 assert_ok(checkpoint_read(c, i, ends[b], count, got));
-                assert_memory_equal(got, (char *)s->arrays[i].data + ends[b] * each, count * each);
+                assert_memory_equal(got, (char *)s->pieces[i].data + ends[b] * each, count * each);
             }
         }
         assert_line(checkpoint_read(c, i, a->size, 1, got), "has no elements");
@@ -268,7 +269,7 @@ static void test_a_damaged_chunk_is_named(void **state)
     (void)state;
     save_sample(path.path);
     assert_ok(file_read(path.path, &file));
-    at = memmem(file.data, file.size, s->arrays[0].data, 4096);
+    at = memmem(file.data, file.size, s->pieces[0].data, 4096);
     assert_non_null(at);
     at[65536 * 4] ^= 1;                             /* the first byte of chunk 1 */
     write_raw(path.path, &file);
@@ -411,15 +412,15 @@ static void test_promises_of_callers_are_checked(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        snprintf(s->arrays[2].array.name, ARRAY_NAME, "%s", names[i]);
+        snprintf(s->arrays[2].name, ARRAY_NAME, "%s", names[i]);
         assert_int_equal(checkpoint_write(alone, path.path, &s->content, &bytes), RL_EBUG);
     }
-    snprintf(s->arrays[2].array.name, ARRAY_NAME, "a");
-    s->arrays[0].count = 65536;                                     /* the rest is nobody's */
+    snprintf(s->arrays[2].name, ARRAY_NAME, "a");
+    s->pieces[0].count = 65536;                                     /* the rest is nobody's */
     assert_int_equal(checkpoint_write(alone, path.path, &s->content, &bytes), RL_EBUG);
-    s->arrays[0].count = 150001;
+    s->pieces[0].count = 150001;
     assert_int_equal(checkpoint_write(alone, path.path, &s->content, &bytes), RL_EBUG);
-    s->arrays[0].count = 150000;
+    s->pieces[0].count = 150000;
     s->values[0].name = "rankwise_checkpoint";
     assert_int_equal(checkpoint_write(alone, path.path, &s->content, &bytes), RL_EBUG);
     s->values[0].name = s->values[1].name;                          /* twice */

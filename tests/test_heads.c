@@ -184,22 +184,24 @@ static void write_checkpoint(const char *path, const struct source *s, struct mo
     int n;
     const struct array *arrays = model_arrays(m, &n);
     static const double temperature = 1.5;
-    struct stored *stored = calloc((size_t)n + 1, sizeof *stored);
+    struct array *stored = calloc((size_t)n + 1, sizeof *stored);
+    struct checkpoint_piece *pieces = calloc((size_t)n + 1, sizeof *pieces);
     struct checkpoint_content content = { .texts = &text, .n_texts = 1, .arrays = stored,
-                                          .n_arrays = n + 1 };
+                                          .n_arrays = n + 1, .pieces = pieces,
+                                          .n_pieces = n + 1 };
 
     for (int i = 0; i < n; i++) {
-        stored[i] = (struct stored){ .array = arrays[i], .count = arrays[i].size,
-                                     .data = arrays[i].data };
-        snprintf(stored[i].array.name, sizeof stored[i].array.name, "weights/%.100s",
-                 arrays[i].name);
+        stored[i] = arrays[i];
+        pieces[i] = (struct checkpoint_piece){ i, 0, arrays[i].size, arrays[i].data };
+        snprintf(stored[i].name, sizeof stored[i].name, "weights/%.100s", arrays[i].name);
     }
-    stored[n] = (struct stored){ .array = { .name = "state/rm_temperature", .dtype = DTYPE_F64,
-                                            .dims = 1, .shape = { 1 }, .size = 1 },
-                                 .count = 1, .data = &temperature };
+    stored[n] = (struct array){ .name = "state/rm_temperature", .dtype = DTYPE_F64, .dims = 1,
+                                .shape = { 1 }, .size = 1 };
+    pieces[n] = (struct checkpoint_piece){ n, 0, 1, &temperature };
     assert_ok(checkpoint_write(world, path, &content, &bytes));
     comm_stop(world);
     free(stored);
+    free(pieces);
 }
 
 static void test_a_checkpoint_gives_its_trunk_to_a_critic(void **state)
