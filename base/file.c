@@ -16,6 +16,7 @@
 #include "base/status.h"
 
 #define PATH_ROOM 4096
+#define PIPE_MOST ((size_t)16 << 20)    /* bytes from a pipe or a device such as /dev/zero */
 
 /* What the caller named wrongly is bad input; what the system refused is an I/O error. */
 static int file_error(const char *verb, const char *path)
@@ -41,13 +42,17 @@ bool folder_exists(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static int read_all(int fd, const char *path, size_t expected, struct text *out)
+/* most: bytes it may have; SIZE_MAX: any number. */
+static int read_all(int fd, const char *path, size_t expected, size_t most, struct text *out)
 {
     size_t step = expected + 1 < 65536 ? 65536 : expected + 1;     /* + 1: sees the end in one go */
     int rc = RL_OK;
     ssize_t n;
 
     do {
+        if (out->size > most)
+            return rl_error(RL_EINVAL, "%s is no plain file and does not end within %zu MiB", path,
+                            most >> 20);
         if (out->size > SIZE_MAX - step - 1)
             return rl_error(RL_ENOFIT, "%s is too big to read whole", path);
         TRY(text_reserve(out, out->size + step + 1));
@@ -76,7 +81,8 @@ int file_read(const char *path, struct text *out)
     if (fstat(fd, &info) != 0)
         rc = file_error("read", path);
     else
-        rc = read_all(fd, path, info.st_size > 0 ? (size_t)info.st_size : 0, out);
+        rc = read_all(fd, path, info.st_size > 0 ? (size_t)info.st_size : 0,
+                      S_ISREG(info.st_mode) ? SIZE_MAX : PIPE_MOST, out);
     close(fd);
     return rc;
 }

@@ -9,7 +9,8 @@
 
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
-/* The whole file as it is, in place of what `out` held; gzip is the caller's. */
+/* The whole file as it is, in place of what `out` held; gzip is the caller's.  RL_EINVAL: it is no
+ * plain file (a pipe, a device) and goes on for more than 16 MiB. */
 int file_read(const char *path, struct text *out);
 /* path.part, fsync, rename, fsync of the folder: readers meet the old file or the new one. */
 int file_write(const char *path, const void *data, size_t bytes);

@@ -204,6 +204,8 @@ static void test_file_errors_name_the_path(void **state)
     assert_string_equal(status_message(), "cannot read /no/such/file: No such file or directory");
     assert_int_equal(file_read(folder, &t), RL_EINVAL);
     assert_has(status_message(), "Is a directory");
+    assert_int_equal(file_read("/dev/zero", &t), RL_EINVAL);
+    assert_has(status_message(), "/dev/zero is no plain file and does not end within 16 MiB");
     assert_int_equal(file_write("/no/such/folder/x", "a", 1), RL_EINVAL);
     assert_int_equal(file_write(folder, "a", 1), RL_EINVAL);
     assert_has(status_message(), folder);
