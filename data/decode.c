@@ -150,7 +150,7 @@ static void strip(const struct rule *rule, const char *s, size_t n, struct list 
         text_add(&out->text, s + from, to - from);
 }
 
-static int rule_run(const struct rule *rule, const struct list *in, struct list *out)
+static int rule_run(const struct rule *rule, const struct list *in, size_t most, struct list *out)
 {
     int rc = RL_OK;
 
@@ -166,10 +166,10 @@ static int rule_run(const struct rule *rule, const struct list *in, struct list 
         case RULE_METASPACE:
             if (i == 0 && !rule->keep_first)
                 first.content.size = 0;      /* the first token's spaces were put there by us */
-            TRY(replace_all(&first, s, n, &out->text));
+            TRY(replace_all(&first, s, n, most, &out->text));
             break;
         case RULE_REPLACE:
-            TRY(replace_all(rule, s, n, &out->text));
+            TRY(replace_all(rule, s, n, most, &out->text));
             break;
         case RULE_STRIP:
             strip(rule, s, n, out);
@@ -208,6 +208,7 @@ int tokenizer_decode(struct tokenizer *t, const int *ids, int count, bool skip_s
                      struct text *out)
 {
     struct list in = { .text = t->whole }, next = { .text = t->swap };
+    size_t most;
     int rc = RL_OK;
 
     t->whole = t->swap = (struct text) {0};  /* lent to the lists for their room */
@@ -217,11 +218,12 @@ int tokenizer_decode(struct tokenizer *t, const int *ids, int count, bool skip_s
     if (!in.ends || !next.ends)
         TRY(RL_ENOFIT);
     TRY(names_add(t, ids, count, skip_special, &in));
+    most = text_grown(in.text.size);
     for (int i = 0; i < t->decoder.count; i++) {
         struct list done = in;
         text_clear(&next.text);
         next.count = 0;
-        TRY(rule_run(&t->decoder.items[i], &in, &next));
+        TRY(rule_run(&t->decoder.items[i], &in, most, &next));
         in = next;
         next = done;
     }

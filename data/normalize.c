@@ -164,14 +164,20 @@ done:
 
 /* ---- using */
 
-int replace_all(const struct rule *rule, const char *s, size_t n, struct text *out)
+static int too_long(size_t most)
+{
+    return rl_error(RL_EINVAL, "the tokenizer's rules make a text longer than %zu bytes: more than "
+                    "64 times what it was", most);
+}
+
+int replace_all(const struct rule *rule, const char *s, size_t n, size_t most, struct text *out)
 {
     const struct text *pattern = &rule->pattern;
     const char *end = s + n, *found;
 
     while (n > 0 && (found = memmem(s, (size_t)(end - s), pattern->data, pattern->size))) {
-        if (out->size > TEXT_LIMIT)
-            return rl_error(RL_EINVAL, "a text of more than %zu bytes after Replace", TEXT_LIMIT);
+        if (out->size + rule->content.size > most)
+            return too_long(most);
         text_add(out, s, (size_t)(found - s));
         text_add(out, rule->content.data, rule->content.size);
         s = found + pattern->size;
@@ -180,7 +186,8 @@ int replace_all(const struct rule *rule, const char *s, size_t n, struct text *o
     return RL_OK;
 }
 
-static int rule_apply(const struct rule *rule, const char *s, size_t n, struct text *out)
+static int rule_apply(const struct rule *rule, const char *s, size_t n, size_t most,
+                      struct text *out)
 {
     switch (rule->kind) {
     case RULE_PREPEND:
@@ -189,7 +196,7 @@ static int rule_apply(const struct rule *rule, const char *s, size_t n, struct t
         text_add(out, s, n);
         return RL_OK;
     case RULE_REPLACE:
-        return replace_all(rule, s, n, out);
+        return replace_all(rule, s, n, most, out);
     case RULE_FORM:
         return unicode_normalize(rule->form, s, n, out);
     case RULE_LOWERCASE:
@@ -201,6 +208,7 @@ static int rule_apply(const struct rule *rule, const char *s, size_t n, struct t
 
 int normalize(struct tokenizer *t, const char *s, size_t n, struct text *out)
 {
+    size_t most = text_grown(n);
     int rc = RL_OK;
 
     text_clear(out);
@@ -215,9 +223,9 @@ int normalize(struct tokenizer *t, const char *s, size_t n, struct text *out)
             n = t->swap.size;
         }
         text_clear(out);
-        TRY(rule_apply(&t->normalizer.items[i], s, n, out));
-        if (out->size > TEXT_LIMIT)
-            TRY(rl_error(RL_EINVAL, "a text of more than %zu bytes after normalizing", TEXT_LIMIT));
+        TRY(rule_apply(&t->normalizer.items[i], s, n, most, out));
+        if (out->size > most)
+            TRY(too_long(most));
     }
 done:
     return rc;

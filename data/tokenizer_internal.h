@@ -14,7 +14,14 @@
 #include "data/unicode.h"
 
 #define ID_LIMIT (1 << 22)           /* ids below this: no vocabulary comes near */
+#define IDS_SPARSE (1 << 16)         /* ids may be this far apart, and 16 for each token */
 #define TEXT_LIMIT ((size_t)1 << 30) /* bytes of text at once, before and after normalizing */
+
+/* Bytes that a text of n bytes may become by the rules of a file: they can double it each. */
+static inline size_t text_grown(size_t n)
+{
+    return n < TEXT_LIMIT / 64 - 16 ? 64 * (n + 16) : TEXT_LIMIT;
+}
 
 struct token {
     size_t at;                       /* its bytes in tokenizer.names */
@@ -116,7 +123,8 @@ int rules_read(struct tokenizer *t, const struct json *v, const char *path, cons
 void rules_free(struct rules *rules);
 int rule_read_replace(const struct tokenizer *t, const struct json *v, const char *path,
                       struct rule *rule);
-int replace_all(const struct rule *rule, const char *s, size_t n, struct text *out);
+/* RL_EINVAL: out would have more than `most` bytes. */
+int replace_all(const struct rule *rule, const char *s, size_t n, size_t most, struct text *out);
 int normalizer_read(struct tokenizer *t, const struct json *v);
 int normalize(struct tokenizer *t, const char *s, size_t n, struct text *out);   /* out replaced */
 int metaspace_read(struct tokenizer *t, const struct json *v);

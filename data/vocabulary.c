@@ -106,6 +106,9 @@ int vocabulary_read(struct tokenizer *t, const struct json *vocab, const struct 
     for (size_t i = 0; i < json_size(added); i++)
         if (id_read(json_get(json_at(added, i), "id")) >= size)
             size = id_read(json_get(json_at(added, i), "id")) + 1;
+    if ((size_t)size > IDS_SPARSE + 16 * names)     /* a table has an entry for each id below */
+        TRY(rl_error(RL_EINVAL, "%s: %zu tokens with ids up to %d: too far apart for a vocabulary",
+                     t->where, names, size - 1));
     TRY(tables_make(t, size, names));
 
     for (void *it = NULL; json_next(vocab, &it, &name, &value);)
