@@ -57,6 +57,9 @@ static int meet(const char *mode, const struct json *request, int n)
                none[n % 4]);
         return fflush(stdout) == 0;
     }
+    if (strcmp(mode, "endless") == 0)
+        for (int i = 0; i < 1 << 30; i++)
+            putchar('x');
     if (strcmp(mode, "huge") == 0) {
         printf("{\"id\": %lld, \"score\": %s}\n", (long long)json_int(json_get(request, "id"), -1),
                n % 2 ? "-1e30" : "1e308");

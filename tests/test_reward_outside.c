@@ -281,6 +281,20 @@ static void test_what_is_no_reply_is_passed_over(void **state)
     text_free(&trouble);
 }
 
+/* Memory does not grow with what a program prints. */
+static void test_a_line_without_an_end_is_cut_off(void **state)
+{
+    struct config_reward c = scorer_process("endless");
+    struct text trouble = {0};
+
+    (void)state;
+    c.retries = 0;
+    score_rounds(&c, 2, 1, -1, NULL, &trouble);
+    assert_true(isnan(scores[0]) && isnan(scores[1]));
+    assert_says(&trouble, "no reply: one of more than 64 MiB");
+    text_free(&trouble);
+}
+
 static void test_nan_is_no_score(void **state)
 {
     struct config_reward c = scorer_process("nan");
@@ -494,6 +508,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_response_that_kills_is_left_out),
         cmocka_unit_test(test_a_late_program_is_ended_and_started_again),
         cmocka_unit_test(test_what_is_no_reply_is_passed_over),
+        cmocka_unit_test(test_a_line_without_an_end_is_cut_off),
         cmocka_unit_test(test_nan_is_no_score),
         cmocka_unit_test(test_commands_that_cannot_run_are_named),
         cmocka_unit_test(test_servers_share_the_batches),

@@ -13,6 +13,8 @@
 
 #include "reward/reward.h"
 
+#define REPLY_LONGEST (64u << 20)       /* bytes of a line or of a body */
+
 /* The responses of a batch and which of them have an answer. */
 struct exchange {
     const struct response *responses;

@@ -18,7 +18,6 @@
 #include "reward/kinds/exchange.h"
 #include "reward/kinds/kinds.h"
 
-#define REPLY_LONGEST (64u << 20)       /* bytes */
 #define PAUSE_FIRST 0.1                 /* seconds; then 0.2, 0.4, ... */
 #define PAUSE_LONGEST 5.0
 

@@ -240,18 +240,19 @@ static bool write_some(struct process *p)
     return true;
 }
 
-static void take_lines(struct process *p)
+/* All whole lines; the bytes before `seen` were looked at already and hold no line's end. */
+static void take_lines(struct process *p, size_t seen)
 {
-    char *line = p->got.data, *end = line + p->got.size, *next;
+    char *line = p->got.data, *end = line + p->got.size, *next = line + seen;
 
-    while ((next = memchr(line, '\n', (size_t)(end - line)))) {
+    while ((next = memchr(next, '\n', (size_t)(end - next)))) {
         if (next > line &&
             !exchange_reply(&p->exchange, line, (size_t)(next - line), 0, p->exchange.n,
                             false)) {
             text_clear(&p->odd);
             text_add(&p->odd, line, (size_t)(next - line));
         }
-        line = next + 1;
+        line = ++next;
     }
     p->got.size = (size_t)(end - line);
     memmove(p->got.data, line, p->got.size + 1);
@@ -261,6 +262,7 @@ static bool read_some(struct process *p)
 {
     char bytes[16384];
     ssize_t n = read(p->out, bytes, sizeof bytes);
+    size_t seen = p->got.size;
 
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
@@ -268,7 +270,13 @@ static bool read_some(struct process *p)
         text_add(&p->got, bytes, (size_t)n);
     else
         text_adds(&p->got, "\n");           /* the end ends the last line too */
-    take_lines(p);
+    take_lines(p, seen);
+    if (p->got.size > REPLY_LONGEST) {
+        text_clear(&p->odd);
+        text_addf(&p->odd, "one of more than %u MiB", REPLY_LONGEST >> 20);
+        text_free(&p->got);
+        return false;                       /* as if it had ended: it is started again */
+    }
     return n > 0;
 }
 
