@@ -9,7 +9,8 @@
 int reader_describe(struct checkpoint *c, hid_t data, struct array *a)
 {
     hid_t type = H5Dget_type(data), space = H5Dget_space(data);
-    hsize_t shape[ARRAY_DIMS] = { 0 };
+    hsize_t shape[ARRAY_DIMS] = { 0 }, bytes = H5Dget_storage_size(data), file = 0;
+    haddr_t at = H5Dget_offset(data);
     int dtype = h5_dtype(type), dims = H5Sget_simple_extent_ndims(space), rc = RL_OK;
 
     if (dtype < 0 || dims < 0 || dims > ARRAY_DIMS) {
@@ -26,7 +27,9 @@ int reader_describe(struct checkpoint *c, hid_t data, struct array *a)
         if (__builtin_mul_overflow(a->size, a->shape[d], &a->size))
             a->size = SIZE_MAX / 8;
     }
-    if (a->size > 0 && H5Dget_storage_size(data) / dtype_size(a->dtype) != a->size)
+    /* in one piece, in this file, and within it: memory for an array is what the file has */
+    if (a->size > 0 && (bytes / dtype_size(a->dtype) != a->size || at == HADDR_UNDEF ||
+                        H5Fget_filesize(c->file, &file) < 0 || at > file || bytes > file - at))
         rc = rl_error(RL_EINVAL, "%s: '%s' is not stored whole", c->path, a->name);
 done:
     H5Sclose(space);
