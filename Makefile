@@ -4,6 +4,7 @@
 #   make deps       Debian packages           make lint       includes, doors, formatting
 #   make install    $(PREFIX)/bin/rankwise    make demo-model the demo's model again
 #   make chaos      200 kills under the supervisor
+#   make fuzz SECONDS=n   every fuzz target for n seconds (clang)
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
 SAN    ?= 0
@@ -130,10 +131,24 @@ $(BUILD)/%.so: %.c reward/plugin.h
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) $(CFLAGS) $(STD) $(WARN) -I. -fPIC -shared -o $@ $<
 
+# Fuzz targets, one a file.  Under clang libFuzzer has the main function, else replay.c.
+FUZZERS = $(filter-out support replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
+FUZZERS_MADE = $(patsubst %,$(BUILD)/tests/fuzz/%,$(FUZZERS))
+FUZZ_FOLDERS = reward model checkpoints comm data compute base
+FUZZ_CFLAGS  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link \
+               -fno-sanitize-recover=undefined -DSANITIZED
+FUZZ_MAIN = $(BUILD)/tests/fuzz/replay.o
+$(FUZZERS_MADE): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/support.o \
+	$(filter %.o,$(FUZZ_MAIN)) $(call archives,$(FUZZ_FOLDERS))
+	$(call say,link $@)$(CC) $(CFLAGS) $(filter -%,$(FUZZ_MAIN)) $(STD) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+fuzzers-made: $(FUZZERS_MADE)
+
+# ---- what people type
 # ---- what people type
 DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
        libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcurl4-openssl-dev libcmocka-dev \
-       procps
+       procps $(if $(CI),$(FUZZ_DEPS))
+FUZZ_DEPS = clang libclang-rt-dev
 
 # Debian packages, only those that are missing; says what it does, asks for sudo when not root.
 deps:
@@ -153,7 +168,17 @@ check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
 
-tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(BUILD)/tests/chaos/at_rename.so
+tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(BUILD)/tests/chaos/at_rename.so fuzzers-made
+
+# docs/fuzzing.md; SECONDS of each target.
+SECONDS ?= 60
+fuzz:
+	@sh launch/deps.sh $(DEPS) $(FUZZ_DEPS)
+	@$(MAKE) --no-print-directory fuzzers
+	@sh tests/fuzz/run.sh $(SECONDS)
+fuzzers:
+	@OMPI_CC=clang $(MAKE) --no-print-directory -j2 BUILD=build-fuzz CFLAGS='$(FUZZ_CFLAGS)' \
+		FUZZ_MAIN=-fsanitize=fuzzer fuzzers-made
 
 # Kills, stops and damage, some 20 minutes of it.
 chaos:
@@ -183,6 +208,6 @@ $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all deps demo check check-unit chaos tests lint install demo-model demo-preferences clean
+.PHONY: all deps demo check check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

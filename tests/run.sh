@@ -45,6 +45,7 @@ for t in tests/test_*.c; do
     program "$name" "$BUILD/tests/$name"
 done
 program lint sh tests/test_lint.sh
+program "fuzz replay" sh tests/check_fuzz.sh replay
 if [ "$what" = all ]; then
     export ASAN_OPTIONS=detect_leaks=0          # Open MPI leaks by itself
     for t in tests/mpi_*.c; do
@@ -55,6 +56,7 @@ if [ "$what" = all ]; then
     for t in commands rps eval input bits resume damage algorithms reward_model pareto oracle; do
         program "check_$t" sh tests/check_$t.sh
     done
+    program fuzz sh tests/check_fuzz.sh
     program "chaos" sh tests/chaos/kill.sh 12
     program "chaos on hosts" sh tests/chaos/hosts.sh
 fi
