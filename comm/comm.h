@@ -19,10 +19,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a rank waits for, as messages and time lines name it. */
+/* What a rank is at or waits for, as messages and time lines name it. */
 enum phase {
     PHASE_START, PHASE_AGREE, PHASE_ROLLOUT, PHASE_REWARD, PHASE_REF_LOGP, PHASE_COUNT,
-    PHASE_REDUCE, PHASE_STATS, PHASE_WEIGHTS, PHASE_CHECKPOINT, PHASE_EVAL, PHASE_END,
+    PHASE_UPDATE, PHASE_REDUCE, PHASE_STATS, PHASE_WEIGHTS, PHASE_CHECKPOINT, PHASE_EVAL, PHASE_END,
     PHASES
 };
 const char *phase_name(enum phase phase);
@@ -34,6 +34,11 @@ struct text;
  * called twice.  In a world of several ranks error lines are kept from here on (status_hold) until
  * comm_agree, comm_abort or comm_stop prints them. */
 int comm_start(struct comm **world, int *argc, char ***argv);
+/* The same when the deadline is known: MPI's own start has no other.  A rank that hangs before all
+ * have met is named and every rank ends with the exit code of RL_ELOST. */
+int comm_start_within(struct comm **world, double deadline, int *argc, char ***argv);
+/* The rank that mpirun or srun told this process, before MPI starts; -1: neither started it. */
+int comm_launched(void);
 /* Collective over the world: ends MPI.  After a failure that others do not know of: comm_abort. */
 void comm_stop(struct comm *world);
 /* Prints the line kept here, then ends every rank now; does not return. */
@@ -56,6 +61,17 @@ void comm_set_deadline(struct comm *world, double seconds);  /* for every group;
 double comm_deadline(const struct comm *g);                  /* seconds */
 int comm_set_roles(struct comm *world, const char *text);    /* Collective: for messages */
 void comm_set_step(struct comm *world, int64_t step);        /* what messages say */
+
+/* What this rank is at from here on: what others say of it when it can say nothing any more. */
+void comm_doing(struct comm *world, enum phase phase);
+/* This rank asks `whom` outside of the job; NULL: it has answered.  After the deadline and `late`
+ * seconds the whole job ends with that name, unless the rank gave up by itself: comm_lost, whose
+ * line is "TEXT: rank 1 (host h, reward) waited for it at step 5", and after which waits fail at
+ * once.  Returns RL_ELOST.  world == NULL is nobody's world: nothing happens in comm_asks. */
+void comm_asks(struct comm *world, const char *whom, double late);
+int comm_lost(struct comm *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* told is called, from another thread, when a loss ends this process without its main thread. */
+void comm_on_loss(struct comm *world, void (*told)(void *data, const char *line), void *data);
 
 /* Collective.  The worst of all ranks' codes.  One line explains a failure: of the lowest rank that
  * has that code and a line, else (the code came with a batch) of the lowest rank that has a line;

@@ -1,8 +1,10 @@
 /* Groups: a part of the world, and what can be asked of it. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "comm/group.h"
 
@@ -11,8 +13,9 @@ const char *phase_name(enum phase phase)
     static const char *const names[PHASES] = {
         [PHASE_START] = "start",     [PHASE_AGREE] = "agreement",     [PHASE_ROLLOUT] = "rollout",
         [PHASE_REWARD] = "reward",   [PHASE_REF_LOGP] = "ref_logp",   [PHASE_COUNT] = "counts",
-        [PHASE_REDUCE] = "gradients", [PHASE_STATS] = "statistics",   [PHASE_WEIGHTS] = "weights",
-        [PHASE_CHECKPOINT] = "checkpoint", [PHASE_EVAL] = "evaluation", [PHASE_END] = "end",
+        [PHASE_UPDATE] = "update",   [PHASE_REDUCE] = "gradients",    [PHASE_STATS] = "statistics",
+        [PHASE_WEIGHTS] = "weights", [PHASE_CHECKPOINT] = "checkpoint",
+        [PHASE_EVAL] = "evaluation", [PHASE_END] = "end",
     };
 
     return names[phase];
@@ -103,7 +106,10 @@ int comm_split(struct comm *g, int color, const char *name, struct comm **out)
         return RL_OK;
     if (g->mpi != MPI_COMM_NULL) {
         int key = color < 0 ? MPI_UNDEFINED : color;
-        TRY(mpi_status(MPI_Comm_split(g->mpi, key, g->rank, &part)));
+        world_blocks(g->world, "MPI_Comm_split");
+        rc = mpi_status(MPI_Comm_split(g->mpi, key, g->rank, &part));
+        world_blocks(g->world, NULL);
+        TRY(rc);
         if (part == MPI_COMM_NULL)
             return RL_OK;
     }
@@ -126,8 +132,11 @@ void comm_free(struct comm *g)
     }
     mpi = g->mpi;
     /* Freeing blocks too.  A group that lost a rank keeps its communicator until comm_abort. */
-    if (mpi != MPI_COMM_NULL && comm_barrier(g, PHASE_END) == RL_OK)
+    if (mpi != MPI_COMM_NULL && comm_barrier(g, PHASE_END) == RL_OK) {
+        world_blocks(g->world, "MPI_Comm_free");
         MPI_Comm_free(&mpi);
+        world_blocks(g->world, NULL);
+    }
     group_destroy(g);
 }
 
@@ -159,6 +168,8 @@ int comm_ranks_on_host(const struct comm *world)
 void comm_set_deadline(struct comm *world, double seconds)
 {
     world->world->deadline = seconds;
+    if (world->world->watch)
+        watch_deadline(world->world->watch, seconds);
 }
 
 double comm_deadline(const struct comm *g)
@@ -169,6 +180,46 @@ double comm_deadline(const struct comm *g)
 void comm_set_step(struct comm *world, int64_t step)
 {
     world->world->step = step;
+    if (world->world->watch)
+        board_mine(watch_board(world->world->watch))->step = step;
+}
+
+void comm_doing(struct comm *world, enum phase phase)
+{
+    struct place *mine;
+
+    if (!world->world->watch)
+        return;
+    mine = board_mine(watch_board(world->world->watch));
+    mine->phase = (int32_t)phase;
+    mine->since = clock_now();
+}
+
+void comm_asks(struct comm *world, const char *whom, double late)
+{
+    if (world && world->world->watch)
+        watch_ask(world->world->watch, whom, late);
+}
+
+void comm_on_loss(struct comm *world, void (*told)(void *data, const char *line), void *data)
+{
+    if (world->world->watch)
+        watch_on_loss(world->world->watch, told, data);
+}
+
+int comm_lost(struct comm *world, const char *format, ...)
+{
+    const struct world *w = world->world;
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    world->world->lost = true;
+    return rl_error(RL_ELOST, "%s: rank %d (host %s%s%s) waited for it at step %lld", text, w->rank,
+                    w->host[w->rank], w->roles[w->rank][0] ? ", " : "", w->roles[w->rank],
+                    (long long)w->step);
 }
 
 void comm_waited(struct comm *world, double seconds[PHASES])

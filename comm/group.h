@@ -6,6 +6,7 @@
 #include <mpi.h>
 
 #include "comm/comm.h"
+#include "comm/watch.h"
 
 #define HOST_BYTES 64
 #define ROLES_BYTES 64
@@ -52,6 +53,8 @@ struct world {
     size_t piece;                         /* bytes in one message; tests make it small */
     int links, feeds;                     /* opened so far: they number the tags */
     double waited[PHASES];
+    bool lost;                            /* a wait has failed: later ones fail at once */
+    struct watch *watch;                  /* NULL: a world that nobody launched */
     int told;                             /* code of the failure whose line was printed, RL_OK */
     char (*host)[HOST_BYTES];             /* of every rank */
     char (*roles)[ROLES_BYTES];
@@ -60,7 +63,7 @@ struct world {
     double lower_call;                    /* when a lower rank last called */
     struct note *sent, *heard;            /* (size) */
     MPI_Request *sending;                 /* (size) */
-    bool *is_heard, *suspect;             /* (size) */
+    bool *is_heard, *suspect, *behind;    /* (size) behind: a suspect waits for it */
 };
 
 struct comm {
@@ -92,6 +95,9 @@ int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, 
 
 /* Finish q, or name who did not come (RL_ELOST).  Every wait of the program is this one. */
 int comm_wait(struct comm *g, struct requests *q, enum phase phase);
+
+/* This rank enters a call of MPI that has no deadline; NULL: it came back. */
+void world_blocks(struct world *w, const char *call);
 
 /* comm/rollcall.c */
 void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase);

@@ -160,13 +160,34 @@ static void say_place(char *text, const struct note *note)
     say(text, "\"%s\" of step %lld", phase_name((enum phase)phase), (long long)note->step);
 }
 
-/* The ranks that were not heard: "rank 2 (host h3, learner), rank 5 (...) and 7 more". */
-static int say_silent(char *text, const struct world *w, bool suspects_only)
+/* Suspects, those whom they wait for, and so on. */
+static void find_behind(struct world *w)
+{
+    bool more = true;
+
+    memcpy(w->behind, w->suspect, (size_t)w->size * sizeof *w->behind);
+    while (more) {
+        more = false;
+        for (int r = 0; r < w->size; r++) {
+            int of = w->heard[r].waits_for;
+            if (!w->behind[r] || !w->is_heard[r])
+                continue;
+            for (int s = 0; s < w->size; s++) {
+                bool new = !w->behind[s] && s != w->rank && (of == s || of < 0);
+                w->behind[s] |= new;
+                more |= new;
+            }
+        }
+    }
+}
+
+/* The ranks of a list that were not heard: "rank 2 (host h3, learner), rank 5 (...) and 7 more". */
+static int say_silent(char *text, const struct world *w, const bool *list)
 {
     int n = 0;
 
     for (int r = 0; r < w->size; r++) {
-        if (r == w->rank || w->is_heard[r] || (suspects_only && !w->suspect[r]))
+        if (r == w->rank || w->is_heard[r] || !list[r])
             continue;
         if (n < NAMED) {
             say(text, "%s", n ? ", " : "");
@@ -177,6 +198,26 @@ static int say_silent(char *text, const struct world *w, bool suspects_only)
     if (n > NAMED)
         say(text, " and %d more", n - NAMED);
     return n;
+}
+
+/* What the board of this host knows of them. */
+static void say_doing(char *text, const struct world *w, const bool *list)
+{
+    int n = 0;
+
+    for (int r = 0; w->watch && n < NAMED && r < w->size; r++) {
+        const struct place *p = board_find(watch_board(w->watch), r);
+        enum health health = p ? board_health(p) : HEALTH_UNKNOWN;
+        if (r == w->rank || w->is_heard[r] || !list[r] || !p)
+            continue;
+        say(text, "; rank %d ", r);
+        say(text, "%s", health == HEALTH_STOPPED ? "is stopped " :
+                        health == HEALTH_DISK ? "waits for a disk or file system " :
+                        health == HEALTH_ENDED ? "died " : "is ");
+        place_say(p, text, TEXT_BYTES);
+        say(text, " for %.1f s", clock_now() - p->since);
+        n++;
+    }
 }
 
 /* The first rank we wait for that waits elsewhere or for another, -1 if all are here. */
@@ -192,7 +233,7 @@ static int find_elsewhere(const struct world *w, const struct note *mine)
 }
 
 /* Every rank we wait for has answered: it waits in turn, for a silent rank or in a wrong place. */
-static void say_chain(char *text, const struct world *w, const struct note *mine)
+static void say_chain(char *text, struct world *w, const struct note *mine)
 {
     int elsewhere = find_elsewhere(w, mine);
     char silent[TEXT_BYTES] = "";
@@ -204,7 +245,8 @@ static void say_chain(char *text, const struct world *w, const struct note *mine
             w->rank);
         return;
     }
-    if (say_silent(silent, w, false) > 0)
+    find_behind(w);
+    if (say_silent(silent, w, w->behind) > 0)
         say(text, "%s did not answer; ", silent);
     say_rank(text, w, elsewhere);
     say(text, " waits at ");
@@ -213,6 +255,16 @@ static void say_chain(char *text, const struct world *w, const struct note *mine
         (long long)w->heard[elsewhere].sequence, w->rank, w->deadline);
     say_place(text, mine);
     say(text, " (%s, call %lld)", mine->name, (long long)mine->sequence);
+    say_doing(text, w, w->behind);
+}
+
+/* A lower rank has called, so the line is its own: it ends the job.  Returns when it did not. */
+static void leave_it_to_lower(const struct world *w)
+{
+    double end = w->lower_call + 1.5 * w->listen;
+
+    while (clock_now() < end)
+        clock_sleep(1e-2);
 }
 
 int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
@@ -224,14 +276,17 @@ int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
     if (!find_suspects(g, q))
         return RL_OK;
     call_roll(w, mine);
-    if (clock_now() - w->lower_call < 2 * w->listen) {
-        clock_sleep(0.2 * w->listen);        /* let the lower rank speak before the job ends */
+    if (clock_now() - w->lower_call < 2 * w->listen)
+        leave_it_to_lower(w);
+    if (w->watch && !board_speak(watch_board(w->watch))) {
+        clock_sleep(w->listen);
         return RL_ELOST;
     }
-    if (say_silent(text, w, true) > 0) {
+    if (say_silent(text, w, w->suspect) > 0) {
         say(text, " did not come to ");
         say_place(text, &mine);
         say(text, " within %g s; rank %d waited", w->deadline, w->rank);
+        say_doing(text, w, w->suspect);
     } else {
         say_chain(text, w, &mine);
     }

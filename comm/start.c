@@ -9,11 +9,13 @@
 
 #define FIRST_DEADLINE 600.0    /* seconds */
 #define LISTEN 1.0
+#define BLOCKED_LATE 1.0        /* roll calls of those who poll come first */
 
 static void world_free(struct world *w)
 {
     if (!w)
         return;
+    watch_close(w->watch);
     free(w->host);
     free(w->roles);
     free(w->sent);
@@ -21,6 +23,7 @@ static void world_free(struct world *w)
     free(w->sending);
     free(w->is_heard);
     free(w->suspect);
+    free(w->behind);
     free(w);
 }
 
@@ -47,8 +50,9 @@ static int world_create(struct world **out, bool mpi, int rank, int size)
     w->sending = calloc(n, sizeof *w->sending);
     w->is_heard = calloc(n, sizeof *w->is_heard);
     w->suspect = calloc(n, sizeof *w->suspect);
+    w->behind = calloc(n, sizeof *w->behind);
     if (!w->host || !w->roles || !w->sent || !w->heard || !w->sending || !w->is_heard ||
-        !w->suspect) {
+        !w->suspect || !w->behind) {
         world_free(w);
         return rl_error(RL_ENOFIT, "cannot allocate a world of %d ranks", size);
     }
@@ -74,13 +78,15 @@ static int share_texts(struct comm *g, char (*text)[HOST_BYTES])
     return rc;
 }
 
-_Static_assert(ROLES_BYTES == HOST_BYTES, "share_texts sends both");
+_Static_assert(ROLES_BYTES == HOST_BYTES && ROLES_BYTES == BOARD_ROLES, "share_texts sends both");
 
 int comm_set_roles(struct comm *world, const char *text)
 {
     struct world *w = world->world;
 
     snprintf(w->roles[w->rank], ROLES_BYTES, "%s", text ? text : "");
+    if (w->watch)
+        memcpy(board_mine(watch_board(w->watch))->roles, w->roles[w->rank], BOARD_ROLES);
     return share_texts(world, w->roles);
 }
 
@@ -98,9 +104,14 @@ struct comm *comm_alone(void)
     return g;
 }
 
-static bool launched(void)
+int comm_launched(void)
 {
-    return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
+    static const char *const names[] = { "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK" };
+
+    for (int i = 0; i < 3; i++)
+        if (getenv(names[i]))
+            return atoi(getenv(names[i]));
+    return -1;
 }
 
 /* Tasks of the Slurm step we run in, 0 outside of one.  A batch script is no step of srun. */
@@ -113,8 +124,9 @@ static int slurm_tasks(void)
     return step && getenv("SLURM_PROCID") ? atoi(step) : 0;
 }
 
-/* Two duplicates of MPI's world: one for our messages, one for roll calls only. */
-static int open_world(struct comm **world)
+/* Two duplicates of MPI's world: one for our messages, one for roll calls only.  The world takes
+ * the watch over. */
+static int open_world(struct comm **world, struct watch *watch, double deadline)
 {
     struct world *w = NULL;
     MPI_Comm talk = MPI_COMM_NULL;
@@ -129,38 +141,75 @@ static int open_world(struct comm **world)
         goto done;
     }
     TRY(world_create(&w, true, rank, size));
+    w->deadline = deadline;
+    board_mine(watch_board(watch))->rank = rank;
     TRY(mpi_status(MPI_Comm_dup(MPI_COMM_WORLD, &talk)));
     TRY(mpi_status(MPI_Comm_dup(MPI_COMM_WORLD, &w->roll)));
     TRY(group_create(world, w, talk, "world"));
     (*world)->is_world = true;
+    w->watch = watch;
     status_hold(size > 1);
     rc = share_texts(*world, w->host);
+    if (rc == RL_OK)
+        watch_started(watch);
     return rc;                        /* from here on comm_stop and comm_abort clean up */
 done:
     world_free(w);
+    watch_close(watch);
+    return rc;
+}
+
+/* A world of one, which may wait for somebody outside all the same. */
+static int start_alone(struct comm **world, double deadline)
+{
+    int rc = RL_OK;
+
+    if (slurm_tasks() > 1)
+        return rl_error(RL_EINVAL, "started by srun without PMIx: use srun --mpi=pmix");
+    *world = comm_alone();
+    if (!*world)
+        return RL_ENOFIT;
+    TRY(watch_open(&(*world)->world->watch, deadline));
+    watch_started((*world)->world->watch);
+    comm_set_deadline(*world, deadline);
+done:
+    if (rc != RL_OK) {
+        comm_stop(*world);
+        *world = NULL;
+    }
+    return rc;
+}
+
+int comm_start_within(struct comm **world, double deadline, int *argc, char ***argv)
+{
+    struct watch *watch = NULL;
+    int level, started = 0, rc = RL_OK;
+
+    *world = NULL;
+    if (comm_launched() < 0)
+        return start_alone(world, deadline);
+    TRY(mpi_status(MPI_Initialized(&started)));
+    if (started)
+        return rl_error(RL_EBUG, "comm_start was called twice");
+    TRY(watch_open(&watch, deadline));
+    TRY(mpi_status(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level)));
+    if (level < MPI_THREAD_FUNNELED)
+        TRY(rl_error(RL_EINVAL, "this MPI cannot run beside threads (MPI_THREAD_FUNNELED)"));
+    return open_world(world, watch, deadline);
+done:
+    watch_close(watch);
     return rc;
 }
 
 int comm_start(struct comm **world, int *argc, char ***argv)
 {
-    int level, started = 0, rc = RL_OK;
+    return comm_start_within(world, FIRST_DEADLINE, argc, argv);
+}
 
-    *world = NULL;
-    if (!launched()) {
-        if (slurm_tasks() > 1)
-            return rl_error(RL_EINVAL, "started by srun without PMIx: use srun --mpi=pmix");
-        *world = comm_alone();
-        return *world ? RL_OK : RL_ENOFIT;
-    }
-    TRY(mpi_status(MPI_Initialized(&started)));
-    if (started)
-        return rl_error(RL_EBUG, "comm_start was called twice");
-    TRY(mpi_status(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level)));
-    if (level < MPI_THREAD_FUNNELED)
-        return rl_error(RL_EINVAL, "this MPI cannot run beside threads (MPI_THREAD_FUNNELED)");
-    rc = open_world(world);
-done:
-    return rc;
+void world_blocks(struct world *w, const char *call)
+{
+    if (w->watch)
+        watch_ask(w->watch, call, BLOCKED_LATE);
 }
 
 void comm_stop(struct comm *world)
@@ -176,6 +225,8 @@ void comm_stop(struct comm *world)
             comm_abort(world, status_exit_code(RL_ELOST));
         status_hold(false);
         status_print();
+        if (w->watch)
+            board_mine(watch_board(w->watch))->doing = DOING_END;
         MPI_Comm_free(&world->mpi);
         MPI_Comm_free(&w->roll);
         MPI_Finalize();
@@ -187,6 +238,8 @@ void comm_stop(struct comm *world)
 void comm_abort(struct comm *world, int exit_code)
 {
     status_print();
+    if (world && world->world->watch)
+        board_end(watch_board(world->world->watch), exit_code);
     if (world && world->world->mpi)
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     exit(exit_code);

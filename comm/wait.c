@@ -5,6 +5,8 @@
  *   later             sleep, 5 % of the wait so far, 1 ms at most
  *
  * The clock of this patience starts anew whenever a test took long, because then it moved data.
+ *
+ * After the first wait that failed, all others fail at once: on its way out a rank meets many.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -20,6 +22,7 @@
 #define SLEEP_MOST 1e-3
 #define MOVED_DATA 20e-6                  /* an idle test takes about 1 us */
 #define ANSWER_EVERY 20e-3
+#define PAUSED 1.0
 
 int mpi_status(int code)
 {
@@ -141,17 +144,46 @@ static void be_patient(double idle)
     clock_sleep(pause < SLEEP_MOST ? pause : SLEEP_MOST);
 }
 
+/* What the board says of this rank while it waits. */
+static void show(struct world *w, enum phase phase, bool waits)
+{
+    struct place *mine = w->watch ? board_mine(watch_board(w->watch)) : NULL;
+
+    if (!mine)
+        return;
+    mine->at = (int32_t)phase;
+    mine->waits = clock_now();
+    mine->doing = waits ? DOING_WAIT : DOING_WORK;
+}
+
+/* Has the watch seen a loss?  Then this is its line. */
+static int look_up(struct world *w)
+{
+    const char *line = w->watch ? watch_take(w->watch) : NULL;
+
+    return line ? rl_error(RL_ELOST, "%s", line) : RL_OK;
+}
+
 int comm_wait(struct comm *g, struct requests *q, enum phase phase)
 {
-    double start = clock_now(), now = start, idle_since = start, answered = start;
+    double start = clock_now(), now = start, idle_since = start, answered = start, seen = start,
+           waited = start;
     int done = q->n == 0, rc = RL_OK;
 
+    if (g->world->lost)
+        return RL_ELOST;
+    if (!done)
+        show(g->world, phase, true);
     while (!done) {
         double before = now;
         TRY(mpi_status(MPI_Testall(q->n, q->request, &done, MPI_STATUSES_IGNORE)));
         now = clock_now();
         if (done)
             break;
+        TRY(look_up(g->world));
+        if (now - seen > PAUSED)
+            start += now - seen;          /* this rank was stopped itself */
+        seen = now;
         if (now - start > g->world->deadline) {
             rc = rollcall_blame(g, q, phase);
             goto done;
@@ -168,6 +200,8 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
 done:
     if (rc == RL_OK)
         q->n = 0;
-    g->world->waited[phase] += clock_now() - start;
+    g->world->lost |= rc == RL_ELOST;
+    show(g->world, phase, false);
+    g->world->waited[phase] += clock_now() - waited;
     return rc;
 }

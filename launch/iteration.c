@@ -16,6 +16,12 @@
 #include "base/stop.h"
 #include "launch/run.h"
 
+/* What the rank is at, for messages. */
+static void at(struct run *r, const struct ring *ring, enum phase phase)
+{
+    comm_doing(r->world, ring == &r->train ? phase : PHASE_EVAL);
+}
+
 /* A link between roles of which one does not take part is NULL and carries nothing. */
 static int send(struct link *link, const struct batch *b, unsigned columns, enum phase phase)
 {
@@ -37,6 +43,7 @@ static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum pu
     int64_t made;
     int rc;
 
+    at(r, ring, PHASE_ROLLOUT);
     b->status = ring_draw(ring, r->config, b->step, b);
     if (b->status == RL_OK)
         b->status = actor_fill(r->actor, b, purpose, r->step);
@@ -53,6 +60,7 @@ static int reward_part(struct run *r, struct ring *ring, struct batch *b, enum p
     int rc = link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
     double t = clock_now();
 
+    at(r, ring, PHASE_REWARD);
     if (b->status == RL_OK && rc == RL_OK)
         b->status = reward_fill(r->reward, b, ring->size.prompts, purpose);
     r->spans[SPAN_REWARD] += clock_now() - t;
@@ -70,6 +78,7 @@ static int refmodel_part(struct run *r, struct ring *ring, struct batch *b)
     else
         b->status = ring_draw(ring, r->config, b->step, b);
     t = clock_now();
+    at(r, ring, PHASE_REF_LOGP);
     if (b->status == RL_OK && rc == RL_OK)
         b->status = refmodel_fill(r->refmodel, b);
     rc = status_worse(rc, send(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
@@ -146,6 +155,7 @@ static int learn(struct run *r)
     TRY(comm_agree(r->team, status_worse(rc, collect_text(r))));
     TRY(scores_record(r, b));
     t = clock_now();
+    comm_doing(r->world, PHASE_UPDATE);
     TRY(learner_update(r->learner, b, r->metrics));
     r->spans[SPAN_UPDATE] += clock_now() - t;
     if (r->inputs.source != SOURCE_TEXT)
@@ -182,6 +192,7 @@ static int exchange_weights(struct run *r)
 
     if (!trained && !evaluated)
         return RL_OK;
+    comm_doing(r->world, PHASE_WEIGHTS);
     if (run_rolls(r) || evaluated)
         TRY(exchange_policy(r));
     TRY(follower_exchange(&r->judge_mean, &r->placement, rank, r->step));
@@ -201,20 +212,22 @@ static int evaluate_if_due(struct run *r)
     double t = clock_now();
     int rc = RL_OK;
 
-    if (evaluation_due(r))
-        rc = missing_tell(r, -1, evaluate(r));
+    if (!evaluation_due(r))
+        return RL_OK;
+    comm_doing(r->world, PHASE_EVAL);
+    rc = missing_tell(r, -1, evaluate(r));
     r->spans[SPAN_EVAL] += clock_now() - t;
     return rc;
 }
 
-/* The clock of a step starts; what was waited for before belongs to no step. */
-static void begin_step(struct run *r)
+/* The clock of a step starts, the first is 1; what was waited for before belongs to no step. */
+static void begin_step(struct run *r, int64_t step)
 {
     double seconds[PHASES];
 
     r->step_started = clock_now();
     comm_waited(r->world, seconds);
-    comm_set_step(r->world, r->step);
+    comm_set_step(r->world, step);
 }
 
 /* The q-th batch of responses that no step trains on: the learners look at its scores. */
@@ -304,7 +317,7 @@ int run_begin(struct run *r)
     int64_t ahead = run_lag(r);
     int rc = RL_OK;
 
-    begin_step(r);
+    begin_step(r, r->step);
     TRY(comm_agree(r->world, exchange_weights(r)));
     if (r->step > 0)
         return RL_OK;                   /* the queue came with the checkpoint */
@@ -329,6 +342,7 @@ static int close_step(struct run *r)
 
     if (evaluated != RL_ESTOP)
         TRY(evaluated);
+    comm_doing(r->world, PHASE_STATS);
     TRY(record_step(r));
     rc = evaluated;
 done:
@@ -339,7 +353,7 @@ int iteration(struct run *r)
 {
     int rc = RL_OK;
 
-    begin_step(r);
+    begin_step(r, r->step + 1);
     rc = ring_roll(r, &r->train, r->step + run_lag(r), PURPOSE_SAMPLE);
     if (run_holds(r, ROLE_LEARNER))
         rc = status_worse(rc, learn(r));
@@ -353,6 +367,7 @@ int iteration(struct run *r)
     TRY(close_step(r));
     if (r->step < r->config->steps)
         TRY(run_stop(r->world));
+    comm_doing(r->world, PHASE_CHECKPOINT);
     TRY(comm_agree(r->world, save_step(r)));
 done:
     return rc;
@@ -382,6 +397,7 @@ int run_end(struct run *r, int rc)
         stop_answered();
     if (rc == RL_ELOST)
         return rc;
+    comm_doing(r->world, PHASE_CHECKPOINT);
     saved = comm_agree(r->world, save_finish(r));
     if (saved != RL_OK || !save || (rc == RL_ENAN && !state_is_sound(r)))
         return saved != RL_OK ? saved : rc;

@@ -248,7 +248,18 @@ static void hurry(struct comm *world, double deadline)
 {
     comm_set_deadline(world, deadline);
     world->world->listen = 0.2;
+    world->world->lost = false;         /* these losses come back */
     comm_set_step(world, 17);
+}
+
+/* All have met again and nobody has spoken. */
+static void make_peace(struct comm *world)
+{
+    hurry(world, 10);
+    check_ok(comm_barrier(world, PHASE_END));
+    if (world->world->watch)
+        board_forget(watch_board(world->world->watch));
+    check_ok(comm_barrier(world, PHASE_END));
 }
 
 static void check_blame(struct comm *world, const char *phase)
@@ -260,7 +271,7 @@ static void check_blame(struct comm *world, const char *phase)
              "rank %d (host %s, sleeper) did not come to \"%s\" of step 17 within 0.3 s; rank 0 "
              "waited", last, comm_host(world, last), phase);
     if (comm_rank(world) == 0)
-        check(strcmp(status_message(), expected) == 0);
+        check(strncmp(status_message(), expected, strlen(expected)) == 0);
     else
         check(status_message()[0] == 0);         /* one rank speaks */
     status_drop();
@@ -287,8 +298,7 @@ static void test_late_rank_is_named(struct comm *world)
         check(rc == (late ? RL_OK : RL_ELOST));
         if (!late)
             check_blame(world, i == 0 ? "gradients" : "statistics");
-        hurry(world, 10);
-        check_ok(comm_barrier(world, PHASE_END));
+        make_peace(world);
     }
 }
 
@@ -313,7 +323,7 @@ static void test_rank_elsewhere_is_named(struct comm *world)
     status_drop();
     hurry(world, 10);
     check_ok(comm_barrier(late ? here : there, PHASE_END));
-    check_ok(comm_barrier(world, PHASE_END));
+    make_peace(world);
     comm_free(here);
     comm_free(there);
 }
@@ -348,9 +358,8 @@ static void test_silent_rank_behind_another_is_named(struct comm *world)
         check(strstr(status_message(), expected) != NULL);
         check(strstr(status_message(), "did not answer; rank 1 (") != NULL);
         status_drop();
-        hurry(world, 10);
     }
-    check_ok(comm_barrier(world, PHASE_END));
+    make_peace(world);
     feed_close(near);
     feed_close(far);
 }

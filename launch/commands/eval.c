@@ -12,6 +12,8 @@
 #include "launch/eval/eval.h"
 #include "launch/options.h"
 
+#define START_DEADLINE 60.0      /* seconds, of a start without a configuration */
+
 static bool json;
 static const char *model;
 
@@ -119,18 +121,19 @@ int command_eval(int argc, char **argv)
     struct config *config = NULL;
     struct comm *world = NULL;
     struct eval e;
-    int rc = RL_OK;
+    int read, rc = RL_OK;
 
     memset(&e, 0, sizeof e);
-    TRY(comm_start(&world, &argc, &argv));
-    status_hold(comm_size(world) > 1);
+    status_hold(comm_launched() >= 0);
+    log_quiet(comm_launched() > 0);
+    read = options_parse(options, &argc, argv);
+    if (read == RL_OK && argc < 1)
+        read = rl_error(RL_EINVAL, "eval needs a configuration file: rankwise eval CONFIG");
+    if (read == RL_OK)
+        read = config_open(&config, argv[0], argv + 1, argc - 1);
+    TRY(comm_start_within(&world, config ? config->deadline : START_DEADLINE, &argc, &argv));
     log_quiet(comm_rank(world) != 0);
-    rc = options_parse(options, &argc, argv);
-    if (rc == RL_OK && argc < 1)
-        rc = rl_error(RL_EINVAL, "eval needs a configuration file: rankwise eval CONFIG");
-    if (rc == RL_OK)
-        rc = config_open(&config, argv[0], argv + 1, argc - 1);
-    TRY(comm_agree(world, rc));
+    TRY(comm_agree(world, read));
     rc = evaluate_all(&e, config, world);
 done:
     if (rc == RL_ELOST && world) {

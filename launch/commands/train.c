@@ -11,6 +11,8 @@
 #include "launch/run.h"
 #include "launch/view.h"
 
+#define START_DEADLINE 60.0      /* seconds, of a start without a configuration */
+
 static bool fresh, algorithms_only;
 
 static const struct option_row options[] = {
@@ -27,12 +29,24 @@ void help_train(FILE *out)
     config_help(out);
 }
 
+/* A supervisor hears of a loss that ends this process where it stands. */
+static void tell_loss(void *data, const char *line)
+{
+    const struct run *r = data;
+    struct outcome o = { .exit_code = status_exit_code(RL_ELOST), .step = r->step };
+
+    snprintf(o.reason, sizeof o.reason, "%s", line);
+    if (r->supervised)
+        outcome_write(r->config->output, &o);
+}
+
 static int train(struct run *r, const struct config *config, struct comm *world)
 {
     int rc = RL_OK;
 
     stop_folder(config->output);
     TRY(run_open(r, config, world));
+    comm_on_loss(world, tell_loss, r);
     stop_cuts_waits(run_lag(r) == 0);   /* a batch that waits in the queue must be whole */
     log_quiet(comm_rank(world) != r->recorder);
     TRY(state_resume(r, fresh));
@@ -79,31 +93,41 @@ static void tell_outcome(const struct run *r, struct comm *world, int rc)
     outcome_write(r->config->output, &o);
 }
 
-/* What every rank must agree on is agreed inside; a rank that was left alone ends the job. */
+static int read_command(int *argc, char **argv, struct config **config)
+{
+    int rc = options_parse(options, argc, argv);
+
+    if (rc != RL_OK || algorithms_only)
+        return rc;
+    if (*argc < 1)
+        return rl_error(RL_EINVAL, "train needs a configuration file: rankwise train CONFIG");
+    TRY(config_open(config, argv[0], argv + 1, *argc - 1));
+    rc = algorithm_check(*config);
+done:
+    return rc;
+}
+
+/* What every rank must agree on is agreed inside; a rank that was left alone ends the job.  The
+ * configuration is read first: its deadline holds for the start of MPI, too. */
 int command_train(int argc, char **argv)
 {
     struct run run;
     struct config *config = NULL;
     struct comm *world = NULL;
-    int rc = RL_OK;
+    int read, rc = RL_OK;
 
     memset(&run, 0, sizeof run);
-    TRY(comm_start(&world, &argc, &argv));
-    status_hold(comm_size(world) > 1);
-    log_quiet(comm_rank(world) != 0);
+    status_hold(comm_launched() >= 0);
+    log_quiet(comm_launched() > 0);
     stop_watch();
-    rc = options_parse(options, &argc, argv);
-    if (rc == RL_OK && algorithms_only) {
+    read = read_command(&argc, argv, &config);
+    TRY(comm_start_within(&world, config ? config->deadline : START_DEADLINE, &argc, &argv));
+    log_quiet(comm_rank(world) != 0);
+    if (read == RL_OK && algorithms_only) {
         print_algorithms();
         goto done;
     }
-    if (rc == RL_OK && argc < 1)
-        rc = rl_error(RL_EINVAL, "train needs a configuration file: rankwise train CONFIG");
-    if (rc == RL_OK)
-        rc = config_open(&config, argv[0], argv + 1, argc - 1);
-    if (rc == RL_OK)
-        rc = algorithm_check(config);
-    TRY(comm_agree(world, rc));
+    TRY(comm_agree(world, read));
     rc = train(&run, config, world);
 done:
     if (world && run.config)
