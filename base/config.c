@@ -202,6 +202,8 @@ static int finish(struct config *c)
     TRY(check_required(c));
     TRY(config_method_defaults(c));
     TRY(check_pairs(c));
+    for (int i = 0; i < c->n_rewards; i++)
+        c->rewards[i].deadline = c->deadline;
 done:
     return rc;
 }

@@ -47,6 +47,7 @@ struct config_reward {          /* one group of `rewards` */
     int64_t batch;              /* http: responses in a request */
     int64_t retries;            /* process: restarts in a step; http: repeats of a request */
     double timeout;             /* process: seconds for a step; http: for a request */
+    double deadline;            /* the run's, for the scores of a step; 0: there is none */
 
     /* what learners make of the score: weight clip((score - mean) / std) */
     struct reals clip;          /* empty, or low and high */

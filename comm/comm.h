@@ -64,11 +64,12 @@ void comm_set_step(struct comm *world, int64_t step);        /* what messages sa
 
 /* What this rank is at from here on: what others say of it when it can say nothing any more. */
 void comm_doing(struct comm *world, enum phase phase);
-/* This rank asks `whom` outside of the job; NULL: it has answered.  After the deadline and `late`
- * seconds the whole job ends with that name, unless the rank gave up by itself: comm_lost, whose
+/* This rank asks `whom` outside of the job; NULL: it has answered.  After the deadline and half a
+ * second the whole job ends with that name, unless the rank gave up by itself: comm_lost, whose
  * line is "TEXT: rank 1 (host h, reward) waited for it at step 5", and after which waits fail at
- * once.  Returns RL_ELOST.  world == NULL is nobody's world: nothing happens in comm_asks. */
-void comm_asks(struct comm *world, const char *whom, double late);
+ * once.  Returns RL_ELOST.  world may be NULL: a
+ * process of its own; then the line is TEXT. */
+void comm_asks(struct comm *world, const char *whom);
 int comm_lost(struct comm *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* told is called, from another thread, when a loss ends this process without its main thread. */
 void comm_on_loss(struct comm *world, void (*told)(void *data, const char *line), void *data);

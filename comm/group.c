@@ -195,10 +195,10 @@ void comm_doing(struct comm *world, enum phase phase)
     mine->since = clock_now();
 }
 
-void comm_asks(struct comm *world, const char *whom, double late)
+void comm_asks(struct comm *world, const char *whom)
 {
     if (world && world->world->watch)
-        watch_ask(world->world->watch, whom, late);
+        watch_ask(world->world->watch, whom);
 }
 
 void comm_on_loss(struct comm *world, void (*told)(void *data, const char *line), void *data)
@@ -209,14 +209,20 @@ void comm_on_loss(struct comm *world, void (*told)(void *data, const char *line)
 
 int comm_lost(struct comm *world, const char *format, ...)
 {
-    const struct world *w = world->world;
+    const struct world *w = world ? world->world : NULL;
     char text[512];
     va_list args;
 
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (!w)
+        return rl_error(RL_ELOST, "%s", text);
     world->world->lost = true;
+    if (w->watch && !board_speak(watch_board(w->watch))) {
+        clock_sleep(w->listen);         /* another rank here has said one like it */
+        return RL_ELOST;
+    }
     return rl_error(RL_ELOST, "%s: rank %d (host %s%s%s) waited for it at step %lld", text, w->rank,
                     w->host[w->rank], w->roles[w->rank][0] ? ", " : "", w->roles[w->rank],
                     (long long)w->step);

@@ -243,6 +243,8 @@ int link_recv(struct link *link, struct batch *b, unsigned columns, enum phase p
     if (link->receiver < 0)
         return rl_error(RL_EBUG, "link \"%s\": rank %d does not receive", link->name,
                         link->world->rank);
+    if (link->world->world->lost)
+        return RL_ELOST;                  /* what was to be sent here was not */
     TRY(receive_headers(link, sequence, phase));
     link->received++;
     b->status = worst_status(link, b);

@@ -9,7 +9,6 @@
 
 #define FIRST_DEADLINE 600.0    /* seconds */
 #define LISTEN 1.0
-#define BLOCKED_LATE 1.0        /* roll calls of those who poll come first */
 
 static void world_free(struct world *w)
 {
@@ -209,7 +208,7 @@ int comm_start(struct comm **world, int *argc, char ***argv)
 void world_blocks(struct world *w, const char *call)
 {
     if (w->watch)
-        watch_ask(w->watch, call, BLOCKED_LATE);
+        watch_ask(w->watch, call);
 }
 
 void comm_stop(struct comm *world)

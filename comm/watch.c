@@ -22,6 +22,7 @@
 #define ENDED_WITHIN 1.0        /* and from there to the end of the job, */
 #define ENDED_BY_OTHERS 2.0     /* or from what another rank here has said */
 #define GOODBYE 0.2             /* what ends the job is under way */
+#define SELF_FIRST 0.5          /* whoever asks may give up by himself */
 #define OTHERS_FIRST 0.7        /* hosts that see more than that somebody is missing speak first */
 #define LINE_BYTES 1024
 
@@ -32,10 +33,10 @@ struct watch {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool stop;                          /* under the mutex, as are the next four */
+    bool stop;                          /* under the mutex, as are the next three */
     double deadline;
     double begun;                       /* of the start; 0: it is over */
-    double asked, late;                 /* since when somebody is asked, 0: nobody */
+    double asked;                       /* since when somebody is asked, 0: nobody */
     void (*told)(void *data, const char *line);
     void *data;
     double *stopped;                    /* (rows seen) since when, 0: it runs */
@@ -178,7 +179,7 @@ static void look_at_myself(struct watch *w, double now, char *text)
 {
     const struct place *p = board_mine(w->board);
 
-    if (w->asked == 0 || now - w->asked <= w->deadline + w->late)
+    if (w->asked == 0 || now - w->asked <= w->deadline + SELF_FIRST)
         return;
     add(text, LINE_BYTES, "%.*s has not answered for %.1f s: ", BOARD_WHAT - 1, p->what,
         now - w->asked);
@@ -365,7 +366,7 @@ const char *watch_take(struct watch *w)
     return atomic_compare_exchange_strong(&w->state, &posted, STATE_TAKEN) ? w->line : NULL;
 }
 
-void watch_ask(struct watch *w, const char *what, double late)
+void watch_ask(struct watch *w, const char *what)
 {
     struct place *p = board_mine(w->board);
 
@@ -374,6 +375,5 @@ void watch_ask(struct watch *w, const char *what, double late)
         snprintf(p->what, sizeof p->what, "%s", what);
     p->doing = what ? DOING_ASK : DOING_WORK;
     w->asked = what ? clock_now() : 0;
-    w->late = late;
     pthread_mutex_unlock(&w->mutex);
 }

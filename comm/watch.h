@@ -28,9 +28,9 @@ void watch_on_loss(struct watch *watch, void (*told)(void *data, const char *lin
 struct board *watch_board(struct watch *watch);
 /* The line of a loss that was seen, NULL: none.  It is handed out for good. */
 const char *watch_take(struct watch *watch);
-/* This rank asks somebody outside, or a call of MPI that has no deadline; NULL: no more.  late:
- * seconds beyond the deadline that are left to whoever asks to say it himself. */
-void watch_ask(struct watch *watch, const char *what, double late);
+/* This rank asks somebody outside, or a call of MPI that has no deadline; NULL: no more.  Half
+ * a second beyond the deadline is left to whoever asks to say it himself. */
+void watch_ask(struct watch *watch, const char *what);
 
 /* " in \"update\" of step 5 for 4.1 s": what that rank is at, appended to text. */
 void place_say(const struct place *place, char *text, size_t room);

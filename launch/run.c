@@ -138,7 +138,7 @@ static int open_roles(struct run *r)
                 .judge = in->judge_rewards ? in->judge : NULL, .judge_model = judge_model(r),
                 .row_tokens = in->rewards.row_tokens, .most_rows = in->micro_rows,
                 .orchestrator = r->orchestrator,
-                .max_prompt = in->longest_prompt, .notes = true }));
+                .max_prompt = in->longest_prompt, .notes = true, .world = r->world }));
     if (run_holds(r, ROLE_REFMODEL))
         TRY(refmodel_create(&r->refmodel, reference_model(r), in->micro_rows,
                             in->reference_tokens, (float)algorithm_temperature(r->algorithm, c)));

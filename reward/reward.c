@@ -12,6 +12,8 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "comm/comm.h"
+#include "reward/kinds/kinds.h"
 #include "reward/mix.h"
 #include "reward/record.h"
 #include "reward/scorer.h"
@@ -39,6 +41,7 @@ struct reward {
     struct verdicts *verdicts;   /* NULL: no kind judges */
     struct mix *mix;             /* NULL: no orchestrator */
     bool takes_notes;
+    struct comm *world;          /* NULL: nobody's */
     struct text notes;           /* of missing scores, a line each */
 
     /* of the batch at hand; their room is kept */
@@ -50,29 +53,6 @@ struct reward {
 };
 
 /* ---- opening */
-
-const struct reward_kind *reward_kind_find(const char *name)
-{
-    for (const struct reward_kind *kind = reward_kinds; kind->name; kind++)
-        if (strcmp(kind->name, name) == 0)
-            return kind;
-    return NULL;
-}
-
-/* The row of the table, or one line that offers the nearest. */
-static int kind_find(const struct reward_kind **found, const char *name, const char *where)
-{
-    const struct reward_kind *nearest = reward_kinds;
-
-    *found = reward_kind_find(name);
-    if (*found)
-        return RL_OK;
-    for (const struct reward_kind *kind = reward_kinds; kind->name; kind++)
-        if (text_edits(name, kind->name) < text_edits(name, nearest->name))
-            nearest = kind;
-    return rl_error(RL_EINVAL, "%s: kind: there is no reward \"%s\"; the nearest is \"%s\"", where,
-                    name, nearest->name);
-}
 
 static const char *name_of(const struct config_reward *c)
 {
@@ -209,6 +189,7 @@ int reward_create(struct reward **out, const struct reward_parts *parts)
     reward->config = config;
     reward->tokenizer = parts->tokenizer;
     reward->takes_notes = parts->notes;
+    reward->world = parts->world;
     reward->sources = calloc((size_t)config->n_rewards + 1, sizeof *reward->sources);
     if (!reward->sources)
         TRY(rl_error(RL_ENOFIT, "no memory for %d rewards", config->n_rewards));
@@ -435,13 +416,32 @@ static int check(struct reward *reward, struct source *s, const struct batch *b,
     return RL_OK;
 }
 
+/* Somebody outside is asked: as long as that takes, it is he who is waited for.  Questions to
+ * programs and servers end by themselves; a plug-in cannot be interrupted, the watch ends it. */
+static int ask_outside(struct reward *reward, struct source *s, int asked)
+{
+    char whom[160];
+    int rc;
+
+    snprintf(whom, sizeof whom, "reward \"%.60s\" (%s)", name_of(s->config), s->config->kind);
+    comm_asks(reward->world, whom);
+    rc = ask(reward, s, asked);
+    comm_asks(reward->world, NULL);
+    return rc != RL_ELOST ? rc :
+           comm_lost(reward->world, "%s has not answered within %g s (deadline): %s", whom,
+                     s->config->deadline, reward->trouble.data);
+}
+
 static int fill_column(struct reward *reward, struct batch *b, int i, enum purpose purpose)
 {
     struct source *s = &reward->sources[i];
     int asked = replay(reward, b, i, purpose), rc = RL_OK;
 
     text_clear(&reward->trouble);
-    TRY(s->kind->fill ? s->kind->fill(s->state, b, reward->scores) : ask(reward, s, asked));
+    if (s->kind->fill)
+        TRY(s->kind->fill(s->state, b, reward->scores));
+    else
+        TRY(s->kind->outside ? ask_outside(reward, s, asked) : ask(reward, s, asked));
     for (int a = 0; a < asked; a++)
         *score_at(b, reward->row_of[a], i) = reward->scores[a];
     rc = check(reward, s, b, i, purpose);

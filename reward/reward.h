@@ -60,7 +60,8 @@ struct reward_kind {
                       struct verdicts *verdicts);
     /* Fills *score; NaN: there is none.  Errors call rl_error, as everywhere, and end the run. */
     int (*score)(void *state, const struct response *r, double *score);
-    /* Fills n scores at once.  When some are NaN, why goes to `trouble` (one line). */
+    /* Fills n scores at once.  When some are NaN, why goes to `trouble` (one line).  RL_ELOST,
+     * without rl_error: the run's deadline is over; `trouble` says who has not answered. */
     int (*score_many)(void *state, const struct response *r, int n, double *scores,
                       struct text *trouble);
     /* Fills the scores (N) of whole rows; a prompt's k rows lie together. */
@@ -76,6 +77,8 @@ const struct reward_kind *reward_kind_find(const char *name);
 
 struct reward;                          /* defined in reward.c */
 
+struct comm;
+
 /* What the rewards of a rank are made of.  The caller keeps all of it and destroys it after. */
 struct reward_parts {
     const struct config *config;
@@ -89,6 +92,7 @@ struct reward_parts {
     struct model *orchestrator;         /* weighs the rewards by prompt; NULL: nobody does */
     int max_prompt;                     /* tokens of the longest prompt, for the orchestrator */
     bool notes;                         /* what is missing is noted (reward_missing), else said */
+    struct comm *world;                 /* for messages, which tell who asks; NULL is fine */
 };
 /* One column for each group of config->rewards, in that order.  RL_EINVAL: one line that names
  * file, line and key.  *reward is NULL on error. */
@@ -104,8 +108,9 @@ int reward_replay(struct reward *reward, const char *lines, size_t bytes);
  * prompts came from, for their text and fields (training and evaluation differ); NULL is fine.  A
  * batch that failed upstream is left as it is; on failure b gets the code as its status.  RL_ENAN:
  * a score is missing and on_failure is "error"; the line names the reward and the row; or the
- * orchestrator's weights are not finite.  RL_ESTOP: a wait was given up (base/stop.h).  Not
- * collective. */
+ * orchestrator's weights are not finite.  RL_ESTOP: a wait was given up (base/stop.h).
+ * RL_ELOST: somebody outside has not answered within the run's deadline; the line names the reward.
+ * Not collective. */
 int reward_fill(struct reward *reward, struct batch *b, const struct prompts *prompts,
                 enum purpose purpose);
 

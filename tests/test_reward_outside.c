@@ -262,6 +262,33 @@ static void test_a_late_program_is_ended_and_started_again(void **state)
     text_free(&trouble);
 }
 
+/* Others wait for the rank that asks no longer than the run's deadline. */
+static void assert_lost(const struct config_reward *c, int n, const char *part)
+{
+    const struct reward_kind *kind = reward_kind_find(c->kind);
+    struct text trouble = {0};
+    double t = clock_now();
+    void *opened;
+
+    assert_ok(kind->open(&opened, c, "here"));
+    assert_int_equal(kind->score_many(opened, responses(n, -1, NULL), n, scores, &trouble),
+                     RL_ELOST);
+    assert_true(clock_now() - t < 20);
+    assert_says(&trouble, part);
+    kind->close(opened);
+    text_free(&trouble);
+}
+
+static void test_the_deadline_ends_a_longer_timeout(void **state)
+{
+    struct config_reward c = scorer_process("sleep");
+
+    (void)state;
+    c.timeout = 60;
+    c.deadline = 0.5;
+    assert_lost(&c, 5, "gave 1 of 5 scores in 0.5 seconds");
+}
+
 static void test_what_is_no_reply_is_passed_over(void **state)
 {
     struct config_reward c = scorer_process("garbage");
@@ -433,6 +460,21 @@ static void test_a_late_server_is_not_waited_for(void **state)
     text_free(&trouble);
 }
 
+static void test_the_deadline_ends_the_repeats_of_requests(void **state)
+{
+    struct scorer s;
+    char *urls[1] = { s.url };
+    struct config_reward c = http_of(urls, 1);
+
+    (void)state;
+    scorer_start(&s, "wwww");
+    c.timeout = 0.2;
+    c.retries = 1000;
+    c.deadline = 0.5;
+    assert_lost(&c, 2, "2 of 2 responses have no answer");
+    scorer_stop(&s);
+}
+
 static void test_null_from_a_server_is_no_score(void **state)
 {
     struct scorer s;
@@ -507,6 +549,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_program_that_dies_is_started_again),
         cmocka_unit_test(test_a_response_that_kills_is_left_out),
         cmocka_unit_test(test_a_late_program_is_ended_and_started_again),
+        cmocka_unit_test(test_the_deadline_ends_a_longer_timeout),
         cmocka_unit_test(test_what_is_no_reply_is_passed_over),
         cmocka_unit_test(test_a_line_without_an_end_is_cut_off),
         cmocka_unit_test(test_nan_is_no_score),
@@ -516,6 +559,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_dead_server_leaves_its_work_to_the_other),
         cmocka_unit_test(test_servers_that_fail_are_named),
         cmocka_unit_test(test_a_late_server_is_not_waited_for),
+        cmocka_unit_test(test_the_deadline_ends_the_repeats_of_requests),
         cmocka_unit_test(test_null_from_a_server_is_no_score),
         cmocka_unit_test(test_a_stop_ends_the_wait),
         cmocka_unit_test(test_addresses_that_are_none_are_named),

@@ -307,6 +307,7 @@ static bool all_done(const struct http *h)
 int http_score(void *state, const struct response *r, int n, double *scores, struct text *trouble)
 {
     struct http *h = state;
+    double deadline = h->config->deadline, until = clock_now() + deadline;
     int rc = RL_OK;
 
     TRY(exchange_begin(&h->exchange, r, n, scores));
@@ -318,6 +319,12 @@ int http_score(void *state, const struct response *r, int n, double *scores, str
         if (stop_cut()) {
             give_up(h);
             TRY(RL_ESTOP);
+        }
+        if (deadline > 0 && clock_now() > until) {
+            give_up(h);
+            text_clear(trouble);
+            text_addf(trouble, "%d of %d responses have no answer", h->exchange.left, n);
+            TRY(RL_ELOST);
         }
         hand_out(h);
         if (curl_multi_perform(h->multi, &running) != CURLM_OK ||

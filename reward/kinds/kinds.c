@@ -3,6 +3,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
 
 const struct reward_kind reward_kinds[] = {
     /* one response at a time */
@@ -47,4 +50,26 @@ int bad_prompt(const struct response *r, const char *format, ...)
     if (!r->file)
         return rl_error(RL_EINVAL, "the prompt %s; no file of prompts is given", wrong);
     return rl_error(RL_EINVAL, "%s:%lld: the prompt %s", r->file, (long long)r->line, wrong);
+}
+
+const struct reward_kind *reward_kind_find(const char *name)
+{
+    for (const struct reward_kind *kind = reward_kinds; kind->name; kind++)
+        if (strcmp(kind->name, name) == 0)
+            return kind;
+    return NULL;
+}
+
+int kind_find(const struct reward_kind **found, const char *name, const char *where)
+{
+    const struct reward_kind *nearest = reward_kinds;
+
+    *found = reward_kind_find(name);
+    if (*found)
+        return RL_OK;
+    for (const struct reward_kind *kind = reward_kinds; kind->name; kind++)
+        if (text_edits(name, kind->name) < text_edits(name, nearest->name))
+            nearest = kind;
+    return rl_error(RL_EINVAL, "%s: kind: there is no reward \"%s\"; the nearest is \"%s\"", where,
+                    name, nearest->name);
 }

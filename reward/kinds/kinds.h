@@ -9,6 +9,9 @@
 int bad_prompt(const struct response *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The row of the table, or RL_EINVAL and one line that offers the nearest. */
+int kind_find(const struct reward_kind **found, const char *name, const char *where);
+
 /* One response at a time. */
 int words_open(void **state, const struct config_reward *c, const char *where);
 int words_score(void *state, const struct response *r, double *score);

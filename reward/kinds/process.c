@@ -5,7 +5,7 @@
  * Both pipes are served by one loop that waits for whichever is ready, so neither side can block
  * the other however much is under way.  A program that ends is started again and gets the responses
  * without an answer once more; one on which it ends twice has no score.  `timeout` bounds the
- * whole.
+ * whole; the run's deadline, where it is shorter, ends the run.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -332,7 +332,10 @@ int process_score(void *state, const struct response *r, int n, double *scores,
 {
     struct process *p = state;
     struct exchange *e = &p->exchange;
-    double until = clock_now() + p->config->timeout;
+    double deadline = p->config->deadline, timeout = p->config->timeout;
+    bool bound = deadline > 0 && deadline <= timeout;
+    double patience = bound ? deadline : timeout;
+    double until = clock_now() + patience;
     int ends = 0, rc = RL_OK;
     bool going;
 
@@ -353,9 +356,10 @@ int process_score(void *state, const struct response *r, int n, double *scores,
         if (seconds <= 0) {
             text_clear(trouble);
             text_addf(trouble, "\"%s\" gave %d of %d scores in %g seconds", p->config->command,
-                      n - e->left, n, p->config->timeout);
+                      n - e->left, n, patience);
             add_odd(p, trouble);
             stop(p, 0.2);
+            TRY(bound ? RL_ELOST : RL_OK);
             going = false;
         } else if (!serve(p, seconds)) {
             going = restart(p, &ends, trouble);
