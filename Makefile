@@ -108,6 +108,7 @@ FOLDERS_test_orchestrator = learner model comm data compute base
 FOLDERS_test_optimizer  = learner model comm data compute base
 FOLDERS_test_learner    = learner model comm data compute base
 FOLDERS_test_sft        = learner model comm data compute base
+FOLDERS_test_health     = learner model comm data compute base
 FOLDERS_test_reward_model = learner model comm data compute base
 FOLDERS_test_rm_learner = learner model comm data compute base
 FOLDERS_test_preference = learner model comm data compute base

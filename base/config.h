@@ -193,6 +193,10 @@ struct config {
     char *device;               /* "auto" | "cpu" | "ref" (and the forced forms) */
     int64_t threads;            /* per rank; 0: cores of the host / ranks on it */
     double deadline;            /* seconds any wait may take before the late rank is named */
+    char *on_nonfinite;         /* "stop" | "skip" */
+    int64_t skip_limit;         /* updates in a row */
+    double alarm_deviations;    /* standard deviations above the running mean; 0: no alarms */
+    int64_t alarm_after;        /* steps */
 
     /* evaluation, records */
     struct {                    /* for `rankwise eval`, but for alpha */

@@ -356,6 +356,15 @@ const struct row config_rows[] = {
     INT("threads", threads, "1", 0, 1024, 0, "of a rank; 0: cores of the host / ranks on it"),
     REAL("deadline", deadline, "600", 1, 1e7, 0,
          "seconds any wait may take before the late rank is named and the run ends"),
+    WORD("on_nonfinite", on_nonfinite, "stop", "stop skip", 0,
+         "NaN or infinity: save the last good state and end with code 4; or leave the update out"),
+    INT("skip_limit", skip_limit, "10", 1, STEPS, 0,
+        "on_nonfinite = skip: this many updates in a row, then the run ends after all"),
+    REAL("alarm_deviations", alarm_deviations, "6", 0, 1e9, 0,
+         "a loss or gradient norm so many standard deviations above its running mean is said; 0: "
+         "none"),
+    INT("alarm_after", alarm_after, "20", 1, STEPS, 0,
+        "steps until the running means are known well enough for alarms"),
 
     HEADING("Evaluation and records"),
     INT("eval_every", eval_every, "0", 0, STEPS, 0,

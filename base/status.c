@@ -52,9 +52,12 @@ int rl_error(int code, const char *format, ...)
     return code;
 }
 
-void status_hold(bool hold)
+bool status_hold(bool hold)
 {
+    bool before = holding;
+
     holding = hold;
+    return before;
 }
 
 void status_keep(void)

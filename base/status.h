@@ -40,8 +40,8 @@ enum status {
  * until the group agrees whose line is printed. */
 int rl_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* In a group of ranks: keep the newest rl_error line instead of printing it. */
-void status_hold(bool hold);
+/* In a group of ranks: keep the newest rl_error line instead of printing it.  Returns what was. */
+bool status_hold(bool hold);
 
 /* The line kept now, if any, told of a failure that the group has yet to meet: later errors of the
  * same code are its consequences and do not replace it until it is printed or dropped. */

@@ -1,5 +1,6 @@
 /* The verbs of a group: agreement, barrier, broadcast, gathers, sums of integers.  Each starts
  * something non-blocking and hands it to comm_wait. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/status.h"
@@ -56,6 +57,18 @@ static int find_speaker(const struct comm *g, int code)
     return speaker >= 0 ? speaker : find_line(g, LINE_KEPT, code, true);
 }
 
+/* Bad numbers are somebody's: the line says whose. */
+static void add_rank(const struct comm *g, int code)
+{
+    char line[4096];
+
+    if (code != RL_ENAN || g->world->size == 1 || !status_message()[0])
+        return;
+    snprintf(line, sizeof line, "%s", status_message());
+    status_drop();
+    rl_error(code, "%s (rank %d)", line, g->ranks[g->rank]);
+}
+
 int comm_agree(struct comm *g, int rc)
 {
     int worst = RL_OK, speaker, status;
@@ -75,10 +88,12 @@ int comm_agree(struct comm *g, int rc)
     }
     told = find_line(g, LINE_TOLD, worst, false) >= 0;
     speaker = told ? -1 : find_speaker(g, worst);
-    if (speaker == g->rank)
+    if (speaker == g->rank) {
+        add_rank(g, worst);
         status_print();
-    else
+    } else {
         status_drop();
+    }
     g->world->told = told || speaker >= 0 ? worst : RL_OK;
     return worst;
 }

@@ -9,6 +9,7 @@
  * generation and update overlap when they are on different ranks.
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -146,14 +147,25 @@ static int collect_text(struct run *r)
     return ring_draw(&r->text, r->config, r->step, b);
 }
 
+/* Is a step whose numbers went bad (on any rank) one that is left out?  Collective. */
+static int skip_or_stop(struct run *r, int rc)
+{
+    if (rc != RL_ENAN || strcmp(r->config->on_nonfinite, "skip") != 0)
+        return rc;
+    return comm_agree(r->world, r->learner && !learner_skips(r->learner) ? RL_ENAN : RL_OK);
+}
+
 static int learn(struct run *r)
 {
     struct batch *b = ring_batch(&r->train, ROLE_LEARNER, r->step);
     double t;
     int rc = ring_collect(r, &r->train, r->step);
 
-    TRY(comm_agree(r->team, status_worse(rc, collect_text(r))));
-    TRY(scores_record(r, b));
+    rc = comm_agree(r->team, status_worse(rc, collect_text(r)));
+    if (rc != RL_ENAN) {            /* else the learner says what becomes of the step */
+        TRY(rc);
+        TRY(scores_record(r, b));
+    }
     t = clock_now();
     comm_doing(r->world, PHASE_UPDATE);
     TRY(learner_update(r->learner, b, r->metrics));
@@ -357,7 +369,7 @@ int iteration(struct run *r)
     rc = ring_roll(r, &r->train, r->step + run_lag(r), PURPOSE_SAMPLE);
     if (run_holds(r, ROLE_LEARNER))
         rc = status_worse(rc, learn(r));
-    TRY(missing_tell(r, r->step, comm_agree(r->world, rc)));
+    TRY(skip_or_stop(r, missing_tell(r, r->step, comm_agree(r->world, rc))));
     r->step++;
     if (run_holds(r, ROLE_LEARNER)) {
         follower_update(&r->judge_mean, r->policy, r->step);

@@ -114,7 +114,12 @@ static int add_batch(struct run *r, struct state *s, int q)
     char name[ARRAY_NAME];
     int rc = RL_OK;
 
-    TRY(comm_agree(r->team, ring_collect(r, &r->train, r->step + q)));
+    rc = comm_agree(r->team, ring_collect(r, &r->train, r->step + q));
+    if (rc == RL_ENAN && strcmp(r->config->on_nonfinite, "skip") == 0) {
+        s->bad |= (int64_t)1 << q;
+        return RL_OK;
+    }
+    TRY(rc);
     snprintf(name, sizeof name, "queue/%d/lengths", q);
     TRY(add_lengths(s, r->team, name, b));
     for (const struct batch_part *part = batch_parts; part->name; part++) {
@@ -155,6 +160,7 @@ static void add_values(struct run *r, struct state *s)
     v[n++] = (struct checkpoint_value){ .name = "tokens", .x = learner_tokens(r->learner) };
     v[n++] = (struct checkpoint_value){ .name = "groups", .x = r->train.P };
     v[n++] = (struct checkpoint_value){ .name = "rows_per_group", .x = r->train.k };
+    v[n++] = (struct checkpoint_value){ .name = "queue_bad", .x = s->bad };
     s->content.n_values = n;
 }
 
@@ -252,10 +258,16 @@ void state_release(struct state *s)
 static int read_queue(struct run *r, struct checkpoint *c, const char *path, int q)
 {
     struct batch *b = ring_batch(&r->train, ROLE_LEARNER, r->step + q);
+    int64_t bad = 0;
     int rc = RL_OK;
 
     ring_begin(&r->train, r->step + q);
-    TRY(queue_read(c, path, q, queue_columns(r), b));
+    checkpoint_int(c, "queue_bad", &bad);
+    if (bad >> q & 1)
+        b->status = rl_error(RL_ENAN, "step %lld: the numbers of its batch went bad before %s",
+                             (long long)(r->step + q) + 1, path);
+    else
+        TRY(queue_read(c, path, q, queue_columns(r), b));
     r->train.collected[(r->step + q) % r->train.depth] = r->step + q;
 done:
     return rc;

@@ -17,6 +17,8 @@ struct state {
     struct checkpoint_text texts[SOURCE_FILES + 1];
     struct checkpoint_value values[STATE_VALUES];
     struct text config;
+    int64_t bad;                        /* bit q: queued batch q has numbers gone bad, and is not
+                                         * stored: its step will be skipped */
     void **owned;                       /* the queue, gathered */
     int n_owned;
 };

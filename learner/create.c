@@ -175,6 +175,7 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
         TRY(open_trainee(ln, &ln->critic, parts->critic, ln->critic_lr));
     if (ln->method->open)
         TRY(ln->method->open(ln));
+    TRY(health_open(ln));
 done:
     if (rc == RL_OK)
         *out = ln;
@@ -189,6 +190,7 @@ void learner_destroy(struct learner *ln)
         return;
     if (ln->method && ln->method->close)
         ln->method->close(ln);
+    health_close(ln);
     close_trainee(&ln->critic);
     close_trainee(&ln->policy);
     stats_free(&ln->stats);

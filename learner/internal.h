@@ -13,7 +13,7 @@
  *   optimizer.c     AdamW                                stats.c        tables in global order
  *   nll.c           evaluation on text                   state.c        what a checkpoint holds
  *   ranked.c        evaluation on pairs
- *   ptx.c           rows of text beside a batch
+ *   ptx.c           rows of text beside a batch          health.c       NaN, skips, alarms
  */
 #ifndef LEARNER_INTERNAL_H
 #define LEARNER_INTERNAL_H
@@ -122,6 +122,21 @@ enum output { OUT_LOGP = 1, OUT_ENTROPY = 2, OUT_SCORE = 4 };
 enum second { SECONDS_FORWARD, SECONDS_BACKWARD, SECONDS_REDUCE, SECONDS_OPTIMIZER, SECONDS_LOOK,
               SECONDS };
 
+/* A running mean; what a checkpoint holds of the health of a run; and what it was when the update
+ * under way began: health.c. */
+struct watch { double count, mean, variance; };
+struct health_state {
+    double in_row, skipped;     /* updates skipped: since the last that was not; in the run */
+    double alarms;              /* given in the run */
+    struct watch loss, norm;
+};
+#define HEALTH_VALUES 9
+struct health {
+    struct health_state state;
+    double *kept;               /* all values of learner_values, one after the other */
+    bool skips;                 /* the last update was skipped, and the run goes on */
+};
+
 struct learner {
     const struct config *config;
     const struct algorithm *algorithm;
@@ -145,6 +160,7 @@ struct learner {
     struct stats stats;
     struct scores rewards;      /* what the method makes of the reward columns */
     struct ptx text;
+    struct health health;
 
     /* set by the method's setup */
     unsigned outputs;           /* at first OUT_LOGP */
@@ -210,6 +226,19 @@ int ptx_count(struct learner *ln);             /* of the pass under way */
 bool ptx_is_in(const struct learner *ln, int first, int end);
 int ptx_add(struct learner *ln, int first, int end, float *slot);
 int ptx_report(struct learner *ln, struct metrics *m, int steps);
+
+/* ---- health.c */
+int health_open(struct learner *ln);            /* behind all that learner_values names */
+void health_close(struct learner *ln);
+void health_keep(struct learner *ln);           /* an update begins: its values, */
+void health_restore(struct learner *ln);        /* and back to them: weights and moments stay */
+/* An update came to RL_ENAN and is restored: is it counted as skipped, and may the run go on? */
+bool health_skip(struct learner *ln, const struct batch *b);
+void health_watch(struct learner *ln, const struct batch *b, struct metrics *m);
+void health_report(const struct learner *ln, struct metrics *m);
+/* Behind a sum of gradients that is no number on every rank (rc RL_ENAN): the rows and the learner
+ * it came from are named, if a group has such a gradient by itself.  Returns rc.  Collective. */
+int health_culprit(struct learner *ln, const struct batch *b, int rc);
 
 /* ---- rows.c: of each row, |learner - actor| log-probability where the versions are equal, and
  * |actor - reference| */

@@ -6,7 +6,6 @@
 #include "base/status.h"
 #include "learner/internal.h"
 
-
 /* Is the batch what this learner was made for?  Not collective. */
 static int check(const struct learner *ln, const struct batch *b)
 {
@@ -112,10 +111,32 @@ done:
     return rc;
 }
 
+/* A step along the gradient.  When there is none because numbers are bad, the line about it waits
+ * until it can say whose they are. */
+static int descend(struct learner *ln, const struct batch *b, const struct metrics *m,
+                   struct steps *steps)
+{
+    bool held = status_hold(true);
+    double norm;
+    int rc = check_pass(ln, b, m);
+
+    if (rc == RL_OK && ln->total > 0) {
+        rc = step(ln, &norm, &steps->lr);
+        steps->norm += rc == RL_OK ? norm : 0;
+        steps->done += rc == RL_OK;
+    } else if (rc == RL_OK) {
+        forget_leaves(ln);          /* no row counts, on any rank: there is nothing to learn */
+    }
+    rc = health_culprit(ln, b, rc);
+    status_hold(held);
+    if (!held)
+        status_print();
+    return rc;
+}
+
 /* Gradients of the rows of this pass, and a step along them. */
 static int pass(struct learner *ln, const struct batch *b, struct metrics *m, struct steps *steps)
 {
-    double norm;
     int rc = ln->method->select ? ln->method->select(ln, b) : RL_OK;
 
     TRY(comm_agree(ln->team, rc));
@@ -126,14 +147,7 @@ static int pass(struct learner *ln, const struct batch *b, struct metrics *m, st
     else
         TRY(comm_agree(ln->team, gradients_add(ln, b)));
     TRY(ln->method->report(ln, b, m));
-    TRY(check_pass(ln, b, m));
-    if (ln->total > 0) {
-        TRY(step(ln, &norm, &steps->lr));
-        steps->norm += norm;
-        steps->done++;
-    } else {
-        forget_leaves(ln);          /* no row counts, on any rank: there is nothing to learn */
-    }
+    TRY(descend(ln, b, m, steps));
     ln->tokens += ln->counted[1];
 done:
     return rc;
@@ -166,9 +180,9 @@ done:
     return rc;
 }
 
-int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
+static int update(struct learner *ln, const struct batch *b, struct metrics *m,
+                  struct steps *steps)
 {
-    struct steps steps = { 0 };
     int rc = RL_OK;
 
     memset(ln->seconds, 0, sizeof ln->seconds);
@@ -181,19 +195,35 @@ int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
     TRY(comm_agree(ln->team, ln->method->targets(ln, b)));
     TRY(prepare(ln, b));
     for (; ln->pass < ln->passes; ln->pass++)
-        TRY(pass(ln, b, m, &steps));
+        TRY(pass(ln, b, m, steps));
     if (ln->method->finish)
         TRY(ln->method->finish(ln, b, m));
-    TRY(ptx_report(ln, m, steps.done));
+    TRY(ptx_report(ln, m, steps->done));
     TRY(check_loss(b, m));
-    report(ln, m, &steps);
     scores_end(ln);
-    ln->version++;
 done:
-    if (rc != RL_OK) {
-        forget_leaves(ln);          /* leaves of an update that did not come to its end */
-        ln->torn = ln->torn || steps.done > 0;
+    return rc;
+}
+
+int learner_update(struct learner *ln, struct batch *b, struct metrics *m)
+{
+    struct steps steps = { 0 };
+    int rc;
+
+    health_keep(ln);
+    rc = update(ln, b, m, &steps);
+    report(ln, m, &steps);
+    if (rc == RL_OK) {
+        health_watch(ln, b, m);
+    } else {
+        forget_leaves(ln);          /* of an update that did not come to its end */
+        health_restore(ln);
     }
+    if (rc == RL_OK || (rc == RL_ENAN && health_skip(ln, b)))
+        ln->version++;
+    else
+        ln->torn = ln->torn || steps.done > 0;
+    health_report(ln, m);
     return rc;
 }
 

@@ -113,6 +113,9 @@ int learner_preview_end(struct learner *ln);
  * moments stay and optim/skipped counts it; the version counts on.  RL_ENAN: the weights are
  * untouched (or learner_whole is false), the line names the tensor or the prompt. */
 int learner_update(struct learner *ln, struct batch *b, struct metrics *m);
+/* Behind an update that ended with RL_ENAN: is it skipped, as on_nonfinite says?  Then its metrics
+ * are set, the version counts on, and the run may go on. */
+bool learner_skips(const struct learner *ln);
 
 /* A batch that is only looked at, before the first update: for what a method measures of scores.
  * Collective. */

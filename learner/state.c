@@ -32,6 +32,7 @@ int learner_values(struct learner *ln, struct learner_value out[LEARNER_VALUES])
     if (ln->critic.model)
         out[n++] = (struct learner_value){ "critic_adam_powers",
                                            optimizer_powers(ln->critic.optimizer), 2 };
+    out[n++] = (struct learner_value){ "health", &ln->health.state.in_row, HEALTH_VALUES };
     if (ln->rewards.R > 0)
         out[n++] = (struct learner_value){ "rewards", &ln->rewards.kept->count,
                                            3 * (size_t)ln->rewards.R };
