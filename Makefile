@@ -3,7 +3,7 @@
 #   make demo       four ranks, a minute or two   make check-unit the fast ones
 #   make deps       Debian packages           make lint       includes, doors, formatting
 #   make install    $(PREFIX)/bin/rankwise    make demo-model the demo's model again
-#   make chaos      200 kills under the supervisor
+#   make chaos      200 kills under the supervisor, 20 planted faults with their names
 #   make fuzz SECONDS=n   every fuzz target for n seconds (clang)
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
@@ -144,6 +144,10 @@ $(FUZZERS_MADE): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/f
 	$(call say,link $@)$(CC) $(CFLAGS) $(filter -%,$(FUZZ_MAIN)) $(STD) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 fuzzers-made: $(FUZZERS_MADE)
 
+# Reads the board of a job's ranks to hit one of them where it is wanted.
+$(BUILD)/tests/chaos/strike: $(BUILD)/tests/chaos/strike.o $(call archives,comm data compute base)
+	$(call say,link $@)$(CC) $(CFLAGS) $(STD) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
 # ---- what people type
 # ---- what people type
 DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
@@ -169,7 +173,9 @@ check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
 
-tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(BUILD)/tests/chaos/at_rename.so fuzzers-made
+CHAOS = $(BUILD)/tests/chaos/at_rename.so $(BUILD)/tests/chaos/strike
+
+tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(CHAOS) fuzzers-made
 
 # docs/fuzzing.md; SECONDS of each target.
 SECONDS ?= 60
@@ -183,8 +189,9 @@ fuzzers:
 
 # Kills, stops and damage, some 20 minutes of it.
 chaos:
-	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/chaos/at_rename.so
+	@$(MAKE) --no-print-directory -j2 all $(CHAOS)
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/chaos/kill.sh 200
+	@BUILD=$(BUILD) SAN=$(SAN) sh tests/chaos/faults.sh all
 	@BUILD=$(BUILD) sh tests/chaos/hosts.sh
 
 lint:

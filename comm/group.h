@@ -96,6 +96,8 @@ int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, 
 /* Finish q, or name who did not come (RL_ELOST).  Every wait of the program is this one. */
 int comm_wait(struct comm *g, struct requests *q, enum phase phase);
 
+/* RL_ELOST and its line: the watch has seen a loss. */
+int world_look(struct world *w);
 /* This rank enters a call of MPI that has no deadline; NULL: it came back. */
 void world_blocks(struct world *w, const char *call);
 

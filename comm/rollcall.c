@@ -75,10 +75,12 @@ void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase)
     }
 }
 
-/* Call every rank and listen; afterwards is_heard[] and heard[] say who waits where. */
-static void call_roll(struct world *w, struct note mine)
+/* Call every rank and listen; afterwards is_heard[] and heard[] say who waits where.  RL_ELOST: the
+ * watch of this rank knows more. */
+static int call_roll(struct world *w, struct note mine)
 {
     double start = clock_now();
+    int rc = RL_OK;
     struct note theirs;
     int from, missing = w->size - 1, call = ++w->calls;
 
@@ -90,6 +92,7 @@ static void call_roll(struct world *w, struct note mine)
             note_send(w, r, &mine);
     mine.is_call = 0;
     while (missing > 0 && clock_now() - start < w->listen) {
+        TRY(world_look(w));
         if (!note_next(w, &theirs, &from)) {
             clock_sleep(1e-3);
             continue;
@@ -104,6 +107,8 @@ static void call_roll(struct world *w, struct note mine)
         w->is_heard[from] = true;
         w->heard[from] = theirs;
     }
+done:
+    return rc;
 }
 
 /* Whom the unfinished requests depend on.  False: all have finished by now. */
@@ -215,7 +220,6 @@ static void say_doing(char *text, const struct world *w, const bool *list)
                         health == HEALTH_DISK ? "waits for a disk or file system " :
                         health == HEALTH_ENDED ? "died " : "is ");
         place_say(p, text, TEXT_BYTES);
-        say(text, " for %.1f s", clock_now() - p->since);
         n++;
     }
 }
@@ -275,7 +279,8 @@ int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
 
     if (!find_suspects(g, q))
         return RL_OK;
-    call_roll(w, mine);
+    if (call_roll(w, mine) != RL_OK)
+        return RL_ELOST;
     if (clock_now() - w->lower_call < 2 * w->listen)
         leave_it_to_lower(w);
     if (w->watch && !board_speak(watch_board(w->watch))) {

@@ -156,8 +156,7 @@ static void show(struct world *w, enum phase phase, bool waits)
     mine->doing = waits ? DOING_WAIT : DOING_WORK;
 }
 
-/* Has the watch seen a loss?  Then this is its line. */
-static int look_up(struct world *w)
+int world_look(struct world *w)
 {
     const char *line = w->watch ? watch_take(w->watch) : NULL;
 
@@ -180,7 +179,7 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
         now = clock_now();
         if (done)
             break;
-        TRY(look_up(g->world));
+        TRY(world_look(g->world));
         if (now - seen > PAUSED)
             start += now - seen;          /* this rank was stopped itself */
         seen = now;

@@ -45,7 +45,7 @@ struct watch {
     char line[LINE_BYTES];
 };
 
-/* ---- words */
+/* ---- words; what is measured is not said: the same reason twice is to be the same line */
 
 static void add(char *text, size_t room, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -90,8 +90,8 @@ static void add_waiting(const struct watch *w, const struct place *lost, char *t
             first = p;
     }
     if (first)
-        add(text, LINE_BYTES, "; rank %d waits at \"%s\" for %.1f s", (int)first->rank,
-            phase_of(first->at), clock_now() - first->waits);
+        add(text, LINE_BYTES, "; rank %d waits at \"%s\"", (int)first->rank,
+            phase_of(first->at));
 }
 
 /* ---- looks; each leaves a line in `text` or nothing */
@@ -138,7 +138,7 @@ static void look_at_others(struct watch *w, double now, char *text)
             place_name(p, board_host(w->board), text, LINE_BYTES);
             add(text, LINE_BYTES, " is stopped (SIGSTOP or a debugger) ");
             place_say(p, text, LINE_BYTES);
-            add(text, LINE_BYTES, ", for %.1f s", now - w->stopped[row]);
+            add(text, LINE_BYTES, " for %g s", w->deadline);
             add_waiting(w, p, text);
             return;
         }
@@ -181,8 +181,8 @@ static void look_at_myself(struct watch *w, double now, char *text)
 
     if (w->asked == 0 || now - w->asked <= w->deadline + SELF_FIRST)
         return;
-    add(text, LINE_BYTES, "%.*s has not answered for %.1f s: ", BOARD_WHAT - 1, p->what,
-        now - w->asked);
+    add(text, LINE_BYTES, "%.*s has not answered within %g s (deadline): ", BOARD_WHAT - 1,
+        p->what, w->deadline);
     place_name(p, board_host(w->board), text, LINE_BYTES);
     add(text, LINE_BYTES, " waits for it in \"%s\" of step %lld", phase_of(p->phase),
         (long long)p->step);

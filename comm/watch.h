@@ -32,7 +32,7 @@ const char *watch_take(struct watch *watch);
  * a second beyond the deadline is left to whoever asks to say it himself. */
 void watch_ask(struct watch *watch, const char *what);
 
-/* " in \"update\" of step 5 for 4.1 s": what that rank is at, appended to text. */
+/* "in \"update\" of step 5 (waiting at \"gradients\")": where that rank is; appended to text. */
 void place_say(const struct place *place, char *text, size_t room);
 /* "rank 2 (host h, learner)" */
 void place_name(const struct place *place, const char *host, char *text, size_t room);

@@ -1,6 +1,7 @@
 /* The verbs of comm/ on 1 to 4 ranks: what each rank gets, who speaks, who is named when late. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -242,6 +243,29 @@ static void test_waiting_is_counted(struct comm *world)
     check(seconds[PHASE_REWARD] == 0);
 }
 
+static double cpu_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Whoever waits leaves its core to others: the time it takes is a twentieth of the wait at most. */
+static void test_waiting_costs_no_core(struct comm *world)
+{
+    bool late = comm_rank(world) == comm_size(world) - 1;
+    double start, cpu;
+
+    check_ok(comm_barrier(world, PHASE_START));
+    start = clock_now();
+    cpu = cpu_seconds();
+    if (late)
+        clock_sleep(1.5);
+    check_ok(comm_barrier(world, PHASE_END));
+    check(cpu_seconds() - cpu < 0.05 * (clock_now() - start));
+}
+
 /* ---- late ranks: patience is short, and the late one comes in the end, so that all can go on */
 
 static void hurry(struct comm *world, double deadline)
@@ -381,6 +405,7 @@ int main(int argc, char **argv)
     fact(world, "a line waits for the rank that gets its code", test_a_line_waits_for_its_code);
     fact(world, "a part that has spoken speaks for all", test_a_part_speaks_for_all);
     fact(world, "waiting is counted by phase", test_waiting_is_counted);
+    fact(world, "waiting costs no core", test_waiting_costs_no_core);
     fact(world, "a late rank is named, by one rank", test_late_rank_is_named);
     fact(world, "a rank that waits elsewhere is named with it", test_rank_elsewhere_is_named);
     fact(world, "a silent rank behind another is named", test_silent_rank_behind_another_is_named);

@@ -59,6 +59,7 @@ if [ "$what" = all ]; then
     done
     program fuzz sh tests/check_fuzz.sh
     program "chaos" sh tests/chaos/kill.sh 12
+    program "faults" sh tests/chaos/faults.sh
     program "chaos on hosts" sh tests/chaos/hosts.sh
 fi
 finish
