@@ -221,6 +221,8 @@ static void assert_unopened(const struct config_reward *c, const char *part)
 
 static void test_bad_keys_of_each_kind_are_named(void **state)
 {
+    char deep[200] = "";
+
     (void)state;
     assert_unopened(&(struct config_reward){.kind = "words"}, "words: the list is missing");
     assert_unopened(&(struct config_reward){.kind = "words", .words = STRINGS("a", "")},
@@ -231,6 +233,16 @@ static void test_bad_keys_of_each_kind_are_named(void **state)
     assert_unopened(&(struct config_reward){.kind = "regex", .pattern = "a(b"},
                     "pattern: \"a(b\": Unmatched ( or \\(");
     assert_unopened(&(struct config_reward){.kind = "regex", .pattern = "a", .cap = -1}, "cap");
+    assert_unopened(&(struct config_reward){.kind = "regex",
+                                            .pattern = "((a{1,255}){1,255}){255}"}, "written out");
+    assert_unopened(&(struct config_reward){.kind = "regex", .pattern = "([({]|\\(a){1001}"},
+                    "written out");
+    assert_unopened(&(struct config_reward){.kind = "regex", .pattern = "(a{,255}){,255}"},
+                    "written out");
+    assert_unopened(&(struct config_reward){.kind = "regex", .pattern = "a?+"},
+                    "behind each other");
+    memset(deep, '(', sizeof deep - 1);
+    assert_unopened(&(struct config_reward){.kind = "regex", .pattern = deep}, "groups too deep");
     assert_unopened(&(struct config_reward){.kind = "length", .target = NAN}, "target");
 }
 
