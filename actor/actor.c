@@ -101,8 +101,9 @@ static int append(struct actor *a, int row, int i)
     int at = a->length[row], id = a->target[i];
 
     if (!isfinite(a->target_logp[i]))
-        return rl_error(RL_ENAN, "step %lld, row %d: the logits of token %d are not finite numbers",
-                        (long long)b->step + 1, b->group * b->k + row, at);
+        return rl_error(RL_ENAN, "step %lld, row %d: the logits of token %d are not finite "
+                        "numbers; %s", (long long)b->step + 1, b->group * b->k + row, at,
+                        model_why(a->model).text);
     row_tokens(a, row)[at] = id;
     row_logp(a, row)[at] = a->target_logp[i];
     a->length[row] = at + 1;

@@ -6,6 +6,7 @@
  * head that a model does not have takes no room.  Every array begins at a multiple of ALIGN floats;
  * the gaps stay zero, so the whole buffer can be hashed, summed and sharded as one vector.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -412,6 +413,23 @@ void model_changed(struct model *m)
     repack(m, &m->head);
     repack(m, &m->score);
     m->version++;
+}
+
+struct model_why model_why(const struct model *m)
+{
+    struct model_why why = { "all weights are finite: an overflow" };
+    int count;
+    const struct array *arrays = model_arrays(m, &count);
+
+    for (int a = 0; a < count; a++)
+        for (size_t i = 0; i < arrays[a].size; i++) {
+            double w = ((const float *)arrays[a].data)[i];
+            if (isfinite(w))
+                continue;
+            snprintf(why.text, sizeof why.text, "%s, element %zu, is %g", arrays[a].name, i, w);
+            return why;
+        }
+    return why;
 }
 
 /* ---- for the passes */

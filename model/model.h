@@ -89,6 +89,11 @@ void model_randomize_scores(struct model *m, uint64_t seed, double std);
 /* To be called after the flat buffer changed: repacks.  */
 void model_changed(struct model *m);
 
+/* Behind a forward pass that gave no numbers, for its message: the weight that is none, with tensor
+ * (and layer) and element, or that all of them are.  Looks at every weight. */
+struct model_why { char text[ARRAY_NAME + 64]; };
+struct model_why model_why(const struct model *m);
+
 /* ---- training: forward with activations, backward */
 struct trainer;                                         /* defined in trainer.c */
 

@@ -13,6 +13,7 @@
 #include "base/status.h"
 
 struct refmodel {
+    const struct model *model;
     struct trainer *trainer;     /* forward passes only */
     int micro_rows;
     float temperature;
@@ -43,6 +44,7 @@ int refmodel_create(struct refmodel **out, struct model *model, int micro_rows, 
     ref = calloc(1, sizeof *ref);
     if (!ref)
         return rl_error(RL_ENOFIT, "no memory for the reference model");
+    ref->model = model;
     ref->micro_rows = micro_rows;
     ref->temperature = temperature;
     TRY(trainer_create_scoring(&ref->trainer, model, micro_rows, micro_rows * max_row_tokens));
@@ -62,7 +64,7 @@ void refmodel_destroy(struct refmodel *ref)
 }
 
 /* The prompt is given, not chosen: it weighs nothing.  Responses must be finite. */
-static int finish_row(const struct batch *b, int row)
+static int finish_row(const struct refmodel *ref, const struct batch *b, int row)
 {
     int prompt = b->prompt_len[row], length = b->start[row + 1] - b->start[row];
     float *logp = b->ref_logp + b->start[row];
@@ -71,8 +73,8 @@ static int finish_row(const struct batch *b, int row)
     for (int t = prompt; t < length; t++)
         if (!isfinite(logp[t]))
             return rl_error(RL_ENAN, "step %lld, row %d: the reference model's log-probability of "
-                            "token %d is not a finite number", (long long)b->step + 1,
-                            b->group * b->k + row, t);
+                            "token %d is not a finite number; %s", (long long)b->step + 1,
+                            b->group * b->k + row, t, model_why(ref->model).text);
     return RL_OK;
 }
 
@@ -88,7 +90,7 @@ int refmodel_fill(struct refmodel *ref, struct batch *b)
                            b->ref_logp, NULL));
     }
     for (int row = 0; row < b->N; row++)
-        TRY(finish_row(b, row));
+        TRY(finish_row(ref, b, row));
     b->filled |= COL_REF_LOGP;
 done:
     if (rc != RL_OK)

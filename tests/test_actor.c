@@ -400,6 +400,7 @@ static void test_bad_numbers_are_named_and_the_actor_goes_on(void **state)
         assert_int_equal(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 1), RL_ENAN);
         assert_non_null(strstr(status_message(), where));
         assert_non_null(strstr(status_message(), "token 200 "));
+        assert_non_null(strstr(status_message(), "model.embed_tokens.weight, element "));
         status_hold(false);
         assert_int_equal(h.b.status, RL_ENAN);
         assert_int_equal(h.b.filled, COL_TOKENS);

@@ -125,6 +125,7 @@ static void test_bad_numbers_and_failed_batches(void **state)
     assert_int_equal(refmodel_fill(ref, &batch), RL_ENAN);
     assert_non_null(strstr(status_message(), "step 7, row 0:"));
     assert_non_null(strstr(status_message(), "token 2 "));
+    assert_non_null(strstr(status_message(), "model.embed_tokens.weight, element 0, is nan"));
     status_hold(false);
     assert_int_equal(batch.status, RL_ENAN);
     assert_int_equal(batch.filled, COL_TOKENS);
