@@ -188,8 +188,8 @@ static void find_group(struct learner *ln, const struct batch *b, bool *found)
         if (!(array = bad_array(ln->policy.model, grads, &i)))
             continue;
         *found = true;
-        rl_error(RL_ENAN, "step %lld, rows %d to %d: gradient of %s: element %zu is %g; %s; nothing "
-                 "was changed (lower lr or clip_norm?)", (long long)b->step + 1,
+        rl_error(RL_ENAN, "step %lld, rows %d to %d: gradient of %s: element %zu is %g; %s; "
+                 "nothing was changed (lower lr or clip_norm?)", (long long)b->step + 1,
                  (b->group + first) * b->k, (b->group + group) * b->k - 1, array->name, i,
                  (double)grads[array->offset + i], model_why(ln->policy.model).text);
     }
