@@ -86,6 +86,15 @@ static bool is_no_news(const char *message)
     return false;
 }
 
+/* The first line of ours about a loss; it is passed on all the same. */
+static void keep_said(struct job *j, const char *line)
+{
+    if (j->said[0] || (strncmp(line, "rankwise: rank ", 15) != 0 &&
+                       strncmp(line, "rankwise: MPI did not start", 27) != 0))
+        return;
+    snprintf(j->said, sizeof j->said, "%.*s", (int)strcspn(line, "\n") - 10, line + 10);
+}
+
 bool job_understands(struct job *j, const char *message)
 {
     return rank_of_mpirun_died(j, message) || host_was_lost(j, message) ||
@@ -121,6 +130,7 @@ static void take_line(struct job *j)
         if (!is_frame)
             text_add(&j->block, j->line.data, j->line.size);
     } else if (!job_understands(j, j->line.data)) {
+        keep_said(j, j->line.data);
         pass_on(&j->line);
     }
     text_clear(&j->line);

@@ -16,6 +16,7 @@ struct job {
     int rank;                   /* who died first, -1: unknown */
     char host[256];             /* "" : unknown */
     char what[256];             /* "was killed by signal 9 (Killed)"; "": nothing was said */
+    char said[1024];            /* of a loss, by a rank that could leave no outcome; "": nothing */
     int status;                 /* of waitpid, once it has ended */
 };
 

@@ -19,12 +19,14 @@
 #include "checkpoints/checkpoint.h"
 #include "launch/folder.h"
 #include "launch/hosts.h"
+#include "launch/hung.h"
 #include "launch/job.h"
 #include "launch/losses.h"
 #include "launch/placement.h"
 #include "learner/learner.h"
 
 #define LOOK_EVERY 0.2          /* seconds */
+#define OTHERS_FIRST 1.0        /* ranks that are left name one that hangs */
 #define GRACE 10.0              /* seconds from an outcome to the end of the job, */
 #define GRACE_LOST 1.0          /* and from a loss that has a name: mpirun may hang on it */
 
@@ -45,6 +47,7 @@ struct supervisor {
     struct hosts hosts, here;           /* here: where mpirun runs */
 
     struct job job;
+    struct hung hung;
     struct losses losses;
     struct restart restart;
 };
@@ -320,7 +323,8 @@ static int64_t begun_at(const struct supervisor *s)
  * without a deadline, and when it does not end after its outcome.  Returns why, or NULL. */
 static const char *watch(struct supervisor *s)
 {
-    double started = clock_now(), ended = 0, patience = 30 + 10 * s->config->deadline;
+    double started = clock_now(), ended = 0, deadline = s->config->deadline;
+    double patience = 30 + 10 * deadline;
     int64_t before = begun_at(s);
     const char *killed = NULL;
     struct outcome o = { 0 };
@@ -336,6 +340,9 @@ static const char *watch(struct supervisor *s)
             killed = "did not end";
         else if (!killed && before == begun_at(s) && clock_now() - started > patience)
             killed = "did not start";
+        else if (!killed && ended == 0 && hung_look(&s->hung, s->scratch, deadline + OTHERS_FIRST,
+                                                    s->job.said, sizeof s->job.said))
+            killed = "did not go on";
         else
             continue;
         job_signal(&s->job, SIGKILL);
@@ -345,16 +352,19 @@ static const char *watch(struct supervisor *s)
 
 /* ---- what came of it */
 
-static void say_how_it_ended(const struct supervisor *s, const char *killed, char *reason)
+static void say_how_it_ended(struct supervisor *s, const char *killed, char *reason)
 {
     const char *name = s->slurm ? "srun" : "mpirun";
     const struct job *j = &s->job;
     struct text roles = { 0 };
 
-    if (j->what[0] && j->rank >= 0 && j->rank < s->placement.ranks) {
+    if (j->said[0]) {
+        snprintf(reason, REASON_BYTES, "%s", j->said);
+    } else if (j->what[0] && j->rank >= 0 && j->rank < s->placement.ranks) {
         placement_text(&s->placement, j->rank, &roles);
         snprintf(reason, REASON_BYTES, "rank %d (host %s, %s) %s", j->rank, j->host, roles.data,
                  j->what);
+        hung_place(&s->hung, s->scratch, j->rank, reason, REASON_BYTES);
     } else if (j->what[0]) {
         snprintf(reason, REASON_BYTES, "host %s %s", j->host, j->what);
     } else if (killed) {
@@ -443,6 +453,7 @@ static int run_to_the_end(struct supervisor *s)
         killed = watch(s);
         learn_outcome(s, killed, &o);
         job_free(&s->job);
+        hung_free(&s->hung);
         next = losses_decide(&s->losses, &o, s->asked.restarts);
         if (next == NEXT_ENDED)
             return status_of(o.exit_code);
