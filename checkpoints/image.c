@@ -121,6 +121,28 @@ static bool fits(const struct head *h, uint64_t at, uint64_t count, size_t each)
            bytes <= h->bytes - at;
 }
 
+/* A name that ends, a type that there is, and a size that is the product of the shape. */
+static bool good_array(const struct array *a)
+{
+    size_t size = 1;
+
+    if (!memchr(a->name, 0, ARRAY_NAME) || (unsigned)a->dtype > DTYPE_U8 || a->dims < 0 ||
+        a->dims > ARRAY_DIMS)
+        return false;
+    for (int d = 0; d < a->dims; d++)
+        if (__builtin_mul_overflow(size, a->shape[d], &size))
+            return false;
+    return size == a->size;
+}
+
+static int check_arrays(const struct image *i)
+{
+    for (int k = 0; k < i->content.n_arrays; k++)
+        if (!good_array(&i->content.arrays[k]))
+            return not_whole();
+    return RL_OK;
+}
+
 static int view_pieces(struct image *i, const struct head *h, const char *block)
 {
     const struct packed_piece *packed = (const void *)(block + tables_of(h).pieces);
@@ -128,6 +150,8 @@ static int view_pieces(struct image *i, const struct head *h, const char *block)
     for (uint64_t k = 0; k < h->n_pieces; k++) {
         const struct packed_piece *p = &packed[k];
         if (p->array < 0 || (uint64_t)p->array >= h->n_arrays ||
+            p->begin > i->content.arrays[p->array].size ||
+            p->count > i->content.arrays[p->array].size - p->begin ||
             !fits(h, p->at, p->count, dtype_size(i->content.arrays[p->array].dtype)))
             return not_whole();
         i->pieces[k] = (struct checkpoint_piece){ (int)p->array, p->begin, p->count,
@@ -175,6 +199,7 @@ int image_open(struct image *i, const void *block, size_t bytes)
         .texts = i->texts, .n_texts = (int)h->n_texts,
         .values = i->values, .n_values = (int)h->n_values,
     };
+    TRY(check_arrays(i));
     TRY(view_pieces(i, h, block));
     TRY(view_names(i, h, block));
 done:
