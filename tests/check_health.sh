@@ -56,8 +56,10 @@ each() {
 
 # ---- stop
 for n in 1 3; do
+    who='clip_norm\?\)$'
+    [ $n -eq 1 ] || who="$who|\(rank 0\)\$"
     # shellcheck disable=SC2086
-    says 4 'step 4, rows 8 to 11: gradient of model.* is -?(inf|nan)' \
+    says 4 "step 4, rows 8 to 11: gradient of model.* is -?(inf|nan); .*($who)" \
         "a bad gradient is named with its rows, $n ranks" run $n $cfg "$bad" output="$WORK/stop$n"
     ok "and the state of the step before is saved, $n ranks" \
         test -f "$WORK/stop$n/checkpoints/step-00000003.h5"
