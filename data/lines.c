@@ -11,6 +11,7 @@
 #include "data/utf8.h"
 
 #define BLOCK (1 << 16)
+#define LONGEST ((size_t)256 << 20)     /* bytes of a line: gzip makes a thousand of one */
 
 int lines_open(struct lines *in, const char *path)
 {
@@ -57,6 +58,9 @@ int lines_next(struct lines *in, bool *more)
             break;
         char *from = in->block + in->at, *end = memchr(from, '\n', in->filled - in->at);
         size_t n = end ? (size_t)(end - from) : in->filled - in->at;
+        if (in->text.size + n > LONGEST)
+            TRY(rl_error(RL_EINVAL, "%s:%lld: a line of more than %zu MiB: is this a text file?",
+                         in->path, (long long)in->number, LONGEST >> 20));
         if (n > 0)
             text_add(&in->text, from, n);
         in->at += n + (end != NULL);

@@ -1,4 +1,4 @@
-/* The lines of a text file, plain or gzip, of any length.
+/* The lines of a text file, plain or gzip.
  *
  *   struct lines in;
  *   TRY(lines_open(&in, path));
@@ -28,7 +28,8 @@ struct lines {
 
 int lines_open(struct lines *in, const char *path);
 /* *more is false behind the last line.  A byte order mark is dropped.  RL_EINVAL, naming the line:
- * not UTF-8, or a gzip stream that is cut, damaged or followed by something else. */
+ * longer than 256 MiB, not UTF-8, or a gzip stream that is cut, damaged or followed by something
+ * else. */
 int lines_next(struct lines *in, bool *more);
 void lines_close(struct lines *in);        /* fine on a zeroed struct */
 

@@ -166,6 +166,7 @@ static void test_bad_files_are_named(void **state)
     (void)state;
     assert_names(refusal("no/such.jsonl", t, 9, false), "no/such.jsonl: No such file");
     assert_names(refusal(support_folder(), t, 9, false), "is a folder");
+    assert_names(refusal("/dev/zero", t, 9, false), "/dev/zero:1: a line of more than 256 MiB");
     assert_names(refusal(write_plain("empty.jsonl", ""), t, 9, false), "empty.jsonl: no prompts");
     assert_names(refusal(write_plain("blank.jsonl", "\n \n"), t, 9, false), "no prompts");
     assert_names(refusal(text, NULL, 9, false), "text.jsonl:1: the prompt is text and the model "
