@@ -355,7 +355,7 @@ const struct row config_rows[] = {
          "what computes; auto: the fastest kernels this machine has"),
     INT("threads", threads, "1", 0, 1024, 0, "of a rank; 0: cores of the host / ranks on it"),
     REAL("deadline", deadline, "600", 1, 1e7, 0,
-         "seconds any wait may take before the late rank is named and the run ends"),
+         "seconds any wait may take before the run ends; who is late is named"),
     WORD("on_nonfinite", on_nonfinite, "stop", "stop skip", 0,
          "NaN or infinity: save the last good state and end with code 4; or leave the update out"),
     INT("skip_limit", skip_limit, "10", 1, STEPS, 0,

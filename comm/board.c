@@ -86,7 +86,8 @@ static int number(const char *first, const char *second, int otherwise)
     return text && *text ? atoi(text) : otherwise;
 }
 
-/* Ranks of a host have one parent, mpirun, its daemon or Slurm's, that no other job has. */
+/* Ranks of a host have one parent, mpirun, its daemon or Slurm's, that no other job has.  Hosts may
+ * share the folder, and as containers the memory. */
 static void name_file(struct board *b)
 {
     const char *folder = getenv("OMPI_MCA_orte_tmpdir_base");
@@ -96,8 +97,9 @@ static void name_file(struct board *b)
     if (!b->emptied)
         folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     read_stat(getppid(), &born);
-    if (snprintf(b->path, sizeof b->path, "%s/rankwise-%u-%d-%" PRId64 ".board", folder,
-                 (unsigned)geteuid(), (int)getppid(), born) >= (int)sizeof b->path)
+    if (snprintf(b->path, sizeof b->path, "%s/rankwise-%s-%" PRId64 "-%u-%d-%" PRId64 ".board",
+                 folder, b->host, space_of_ids(), (unsigned)geteuid(), (int)getppid(), born) >=
+        (int)sizeof b->path)
         b->path[0] = 0;
 }
 
@@ -143,6 +145,8 @@ int board_open(struct board **out)
     *out = NULL;
     if (!b)
         return rl_error(RL_ENOFIT, "no memory for the board of this host");
+    if (gethostname(b->host, sizeof b->host - 1) != 0)
+        strcpy(b->host, "unknown");
     b->mine = number("OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", -1);
     if (b->mine >= 0 && b->mine < ROWS) {
         name_file(b);
@@ -158,8 +162,6 @@ int board_open(struct board **out)
             return rl_error(RL_ENOFIT, "no memory for the board of this host");
         }
     }
-    if (gethostname(b->host, sizeof b->host - 1) != 0)
-        strcpy(b->host, "unknown");
     sign(b);
     *out = b;
     return RL_OK;

@@ -23,9 +23,15 @@ enum tag {
     TAG_LINK = 10000,                     /* + number of the link * LINK_TAGS */
 };
 
+enum note_kind {
+    NOTE_ANSWER,
+    NOTE_CALL,                            /* "I gave up, who is there?" */
+    NOTE_FAREWELL,                        /* "I have said who is lost and end the job" */
+};
+
 /* Where a rank waits; the whole text of a roll call.  Fixed size, sent as bytes. */
 struct note {
-    int32_t is_call;                      /* 1: "I gave up, who is there?", 0: an answer */
+    int32_t kind;                         /* enum note_kind */
     int32_t call;                         /* number of the call at the rank that called */
     int32_t phase;
     int32_t waits_for;                    /* a world rank, -1: its group */
@@ -61,6 +67,7 @@ struct world {
     /* the roll call (comm/rollcall.c) */
     int calls;
     double lower_call;                    /* when a lower rank last called */
+    bool farewell;                        /* a rank has taken its leave: all is said */
     struct note *sent, *heard;            /* (size) */
     MPI_Request *sending;                 /* (size) */
     bool *is_heard, *suspect, *behind;    /* (size) behind: a suspect waits for it */
@@ -104,6 +111,7 @@ void world_blocks(struct world *w, const char *call);
 /* comm/rollcall.c */
 void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase);
 int rollcall_blame(struct comm *g, struct requests *q, enum phase phase);
+void rollcall_farewell(struct world *w);
 
 /* A group on this communicator (MPI_COMM_NULL: one silent rank); takes it over on success. */
 int group_create(struct comm **out, struct world *world, MPI_Comm mpi, const char *name);

@@ -2,7 +2,7 @@
  *
  *   caller:    "I gave up at "gradients" of step 17"  -->  every rank of the world
  *   a rank that waits, wherever:     answers at once with its own place
- *   a rank that computes, sleeps, is stopped or dead: is silent for a second, and that is its name
+ *   a rank that computes, sleeps, is stopped or dead: is silent for 0.7 s, and that is its name
  *
  * One rank speaks: a caller that heard a lower rank call leaves the line to that one.
  */
@@ -16,6 +16,7 @@
 
 #define NAMED 4              /* ranks in one line */
 #define TEXT_BYTES 1024
+#define FAREWELL 0.02        /* seconds, to let a few bytes go */
 
 static struct note note_make(const struct comm *g, const struct requests *q, enum phase phase)
 {
@@ -55,7 +56,8 @@ static bool note_next(struct world *w, struct note *note, int *from)
                  MPI_STATUS_IGNORE) != MPI_SUCCESS)
         return false;
     note->name[NAME_BYTES - 1] = 0;
-    if (note->is_call && *from < w->rank)
+    w->farewell |= note->kind == NOTE_FAREWELL;
+    if (note->kind == NOTE_CALL && *from < w->rank)
         w->lower_call = clock_now();
     return true;
 }
@@ -67,7 +69,7 @@ void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase)
     int from;
 
     while (w->mpi && note_next(w, &theirs, &from)) {
-        if (!theirs.is_call)
+        if (theirs.kind != NOTE_CALL)
             continue;                     /* an answer to a call that is over */
         mine = note_make(g, q, phase);
         mine.call = theirs.call;
@@ -85,19 +87,21 @@ static int call_roll(struct world *w, struct note mine)
     int from, missing = w->size - 1, call = ++w->calls;
 
     memset(w->is_heard, 0, (size_t)w->size * sizeof *w->is_heard);
-    mine.is_call = 1;
+    mine.kind = NOTE_CALL;
     mine.call = call;
     for (int r = 0; r < w->size; r++)
         if (r != w->rank)
             note_send(w, r, &mine);
-    mine.is_call = 0;
+    mine.kind = NOTE_ANSWER;
     while (missing > 0 && clock_now() - start < w->listen) {
         TRY(world_look(w));
         if (!note_next(w, &theirs, &from)) {
             clock_sleep(1e-3);
             continue;
         }
-        if (theirs.is_call) {
+        if (w->farewell)
+            return RL_ELOST;
+        if (theirs.kind == NOTE_CALL) {
             mine.call = theirs.call;
             note_send(w, from, &mine);
         } else if (theirs.call != call) {
@@ -263,12 +267,29 @@ static void say_chain(char *text, struct world *w, const struct note *mine)
 }
 
 /* A lower rank has called, so the line is its own: it ends the job.  Returns when it did not. */
-static void leave_it_to_lower(const struct world *w)
+static void leave_it_to_lower(struct world *w)
 {
-    double end = w->lower_call + 1.5 * w->listen;
+    double end = w->lower_call + 2 * w->listen;
+    struct note theirs;
+    int from;
 
-    while (clock_now() < end)
-        clock_sleep(1e-2);
+    while (clock_now() < end && !w->farewell)
+        if (!note_next(w, &theirs, &from))
+            clock_sleep(1e-3);
+}
+
+/* The others need not look for whoever is lost, and leave at once as well. */
+void rollcall_farewell(struct world *w)
+{
+    struct note mine = { .kind = NOTE_FAREWELL };
+    double end = clock_now() + FAREWELL;
+    int gone = 0;
+
+    for (int r = 0; r < w->size; r++)
+        if (r != w->rank)
+            note_send(w, r, &mine);
+    while (!gone && clock_now() < end)
+        MPI_Testall(w->size, w->sending, &gone, MPI_STATUSES_IGNORE);
 }
 
 int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
@@ -283,6 +304,8 @@ int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
         return RL_ELOST;
     if (clock_now() - w->lower_call < 2 * w->listen)
         leave_it_to_lower(w);
+    if (w->farewell)
+        return RL_ELOST;
     if (w->watch && !board_speak(watch_board(w->watch))) {
         clock_sleep(w->listen);
         return RL_ELOST;

@@ -8,7 +8,7 @@
 #include "comm/group.h"
 
 #define FIRST_DEADLINE 600.0    /* seconds */
-#define LISTEN 1.0
+#define LISTEN 0.7
 
 static void world_free(struct world *w)
 {
@@ -237,6 +237,8 @@ void comm_stop(struct comm *world)
 void comm_abort(struct comm *world, int exit_code)
 {
     status_print();
+    if (world && world->world->mpi)
+        rollcall_farewell(world->world);
     if (world && world->world->watch)
         board_end(watch_board(world->world->watch), exit_code);
     if (world && world->world->mpi)

@@ -2,7 +2,7 @@
  *
  *   0 .. 50 us        test again at once       a partner on another core is about to answer
  *   .. 500 us         give the core away       a partner may need this core
- *   later             sleep, 5 % of the wait so far, 1 ms at most
+ *   later             sleep, 3 % of the wait so far, 5 ms at most
  *
  * The clock of this patience starts anew whenever a test took long, because then it moved data.
  *
@@ -19,7 +19,7 @@
 #define SPIN 50e-6
 #define YIELD 500e-6
 #define SLEEP_LEAST 20e-6
-#define SLEEP_MOST 1e-3
+#define SLEEP_MOST 5e-3
 #define MOVED_DATA 20e-6                  /* an idle test takes about 1 us */
 #define ANSWER_EVERY 20e-3
 #define PAUSED 1.0
@@ -131,7 +131,7 @@ done:
 
 static void be_patient(double idle)
 {
-    double pause = 0.05 * idle;
+    double pause = 0.03 * idle;
 
     if (idle < SPIN)
         return;
@@ -192,6 +192,7 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
         if (now - answered > ANSWER_EVERY) {
             rollcall_answer(g, q, phase);
             answered = now;
+            TRY(g->world->farewell ? RL_ELOST : RL_OK);
         }
         be_patient(now - idle_since);
         now = clock_now();

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "comm/comm.h"
 
 #define EVERY 0.1               /* seconds between two looks */
@@ -21,6 +22,7 @@
 #define TAKEN_WITHIN 0.3        /* the main thread comes to a wait, */
 #define ENDED_WITHIN 1.0        /* and from there to the end of the job, */
 #define ENDED_BY_OTHERS 2.0     /* or from what another rank here has said */
+#define WOKEN 1.0               /* seconds after a stop */
 #define GOODBYE 0.2             /* what ends the job is under way */
 #define SELF_FIRST 0.5          /* whoever asks may give up by himself */
 #define OTHERS_FIRST 0.7        /* hosts that see more than that somebody is missing speak first */
@@ -256,16 +258,27 @@ static void post(struct watch *w)
         end_it_here(w);
 }
 
+/* This rank was stopped for so long that the others have given it up, and what woke it is the end
+ * of the job, a SIGTERM behind the SIGCONT: it does not wait for the SIGKILL. */
+static void leave_if_given_up(double woken, double now)
+{
+    if (woken > 0 && now - woken < WOKEN && stop_asked())
+        _exit(status_exit_code(RL_ELOST));
+}
+
 static void *watch_all(void *data)
 {
     struct watch *w = data;
-    double last = clock_now(), now;
+    double last = clock_now(), woken = 0, now;
 
     pthread_mutex_lock(&w->mutex);
     while (pause_for(w, EVERY)) {
         now = clock_now();
         if (board_ends(w->board) && pause_for(w, GOODBYE))
             _exit(board_ends(w->board));
+        if (now - last > w->deadline)
+            woken = now;
+        leave_if_given_up(woken, now);
         if (now - last > PAUSED)
             forgive(w, now - last);
         else if (look(w, now)) {
