@@ -4,7 +4,8 @@
  *   .. 500 us         give the core away       a partner may need this core
  *   later             sleep, 3 % of the wait so far, 5 ms at most
  *
- * The clock of this patience starts anew whenever a test took long, because then it moved data.
+ * The clock of this patience starts anew when two tests in a row took long, because then they moved
+ * data.  One alone may have found a cold cache, or lost its core: it is repeated at once.
  *
  * After the first wait that failed, all others fail at once: on its way out a rank meets many.
  */
@@ -167,7 +168,7 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
 {
     double start = clock_now(), now = start, idle_since = start, answered = start, seen = start,
            waited = start;
-    int done = q->n == 0, rc = RL_OK;
+    int done = q->n == 0, slow = 0, rc = RL_OK;
 
     if (g->world->lost)
         return RL_ELOST;
@@ -187,14 +188,16 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
             rc = rollcall_blame(g, q, phase);
             goto done;
         }
-        if (now - before > MOVED_DATA)
+        slow = now - before > MOVED_DATA ? slow + 1 : 0;
+        if (slow > 1)
             idle_since = now;
         if (now - answered > ANSWER_EVERY) {
             rollcall_answer(g, q, phase);
             answered = now;
             TRY(g->world->farewell ? RL_ELOST : RL_OK);
         }
-        be_patient(now - idle_since);
+        if (slow != 1)
+            be_patient(now - idle_since);
         now = clock_now();
     }
 done:
