@@ -2,7 +2,7 @@
  *
  *   0 .. 50 us        test again at once       a partner on another core is about to answer
  *   .. 500 us         give the core away       a partner may need this core
- *   later             sleep, 3 % of the wait so far, 5 ms at most
+ *   later             sleep, 2 % of the wait so far, 5 ms at most
  *
  * The clock of this patience starts anew when two tests in a row took long, because then they moved
  * data.  One alone may have found a cold cache, or lost its core: it is repeated at once.
@@ -132,7 +132,7 @@ done:
 
 static void be_patient(double idle)
 {
-    double pause = 0.03 * idle;
+    double pause = 0.02 * idle;
 
     if (idle < SPIN)
         return;
