@@ -23,9 +23,10 @@ fi
 ok "the targets build under clang" make fuzzers
 for t in $targets; do
     runs=2000; [ "$t" != process ] || runs=300
+    mkdir "$WORK/$t"                    # the first folder is where libFuzzer puts what it makes
     # shellcheck disable=SC2046
     ok "$t: $runs runs" "build-fuzz/tests/fuzz/$t" -runs=$runs -seed=1 -timeout=20 \
         -malloc_limit_mb=64 -rss_limit_mb=2048 -max_len=4096 -artifact_prefix="$WORK/" \
-        $(ls -d "tests/fuzz/seeds/$t" "tests/fuzz/found/$t" 2>/dev/null)
+        "$WORK/$t" $(ls -d "tests/fuzz/seeds/$t" "tests/fuzz/found/$t" 2>/dev/null)
 done
 finish
