@@ -242,12 +242,25 @@ static void end_it_here(struct watch *w)
     _exit(status_exit_code(RL_ELOST));
 }
 
+/* Another rank here has said it.  False: this one is to stop. */
+static bool follow_others(struct watch *w)
+{
+    double until = clock_now() + ENDED_BY_OTHERS;
+
+    while (clock_now() < until && !board_ends(w->board))
+        if (!pause_for(w, EVERY))
+            return false;
+    if (board_ends(w->board) && pause_for(w, GOODBYE))
+        _exit(board_ends(w->board));
+    return !w->stop;
+}
+
 static void post(struct watch *w)
 {
     bool more = true;
 
     if (!board_speak(w->board)) {
-        more = pause_for(w, ENDED_BY_OTHERS);
+        more = follow_others(w);
     } else if (w->begun == 0) {
         atomic_store(&w->state, STATE_POSTED);
         more = pause_for(w, TAKEN_WITHIN);
