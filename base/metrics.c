@@ -3,12 +3,12 @@
 #include "base/metrics.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/status.h"
-#include "base/text.h"
 
 #define NAME_ROOM 128
 
@@ -17,8 +17,7 @@ struct metric { char name[NAME_ROOM]; bool is_hash; double value; uint64_t hash;
 struct metrics {
     struct metric *items;
     int count, room;
-    int error;                 /* setting returns nothing: the first failure waits for the write */
-    struct text line;
+    int error;                 /* setting returns nothing: the first failure waits for the line */
 };
 
 int metrics_create(struct metrics **m)
@@ -32,7 +31,6 @@ void metrics_destroy(struct metrics *m)
     if (!m)
         return;
     free(m->items);
-    text_free(&m->line);
     free(m);
 }
 
@@ -114,25 +112,22 @@ bool metrics_has(const struct metrics *m, const char *name)
     return find(m, name) != NULL;
 }
 
-int metrics_write(struct metrics *m, FILE *file)
+int metrics_line(struct metrics *m, struct text *out)
 {
     int rc = m->error;
 
-    text_clear(&m->line);
     for (int i = 0; i < m->count; i++) {
         const struct metric *item = &m->items[i];
-        text_adds(&m->line, i ? ", " : "{");
-        json_add_string(&m->line, item->name, strlen(item->name));
-        text_adds(&m->line, ": ");
+        text_adds(out, i ? ", " : "{");
+        json_add_string(out, item->name, strlen(item->name));
+        text_adds(out, ": ");
         if (item->is_hash)
-            text_addf(&m->line, "\"%016llx\"", (unsigned long long)item->hash);
+            text_addf(out, "\"%016llx\"", (unsigned long long)item->hash);
         else
-            json_add_number(&m->line, item->value);
+            json_add_number(out, item->value);
     }
-    text_adds(&m->line, m->count ? "}\n" : "{}\n");
+    text_adds(out, m->count ? "}\n" : "{}\n");
     metrics_clear(m);
-    if (fwrite(m->line.data, 1, m->line.size, file) != m->line.size || fflush(file) != 0)
-        rc = rl_error(RL_EIO, "cannot write the metrics of this step");
     return rc;
 }
 

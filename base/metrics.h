@@ -1,14 +1,15 @@
 /* The numbers of a step, by the names of the metrics table, one JSON object a step.
  *
  *   metrics_set(m, "loss", 0.69);  metrics_setf(m, x, "reward/%s/mean", name);
- *   metrics_write(m, file)         -- one line, in the order of first setting, then clears
+ *   metrics_line(m, &text)         -- one line, in the order of first setting, then clears
  */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
+
+#include "base/text.h"
 
 struct metrics;
 
@@ -21,8 +22,8 @@ void metrics_setf(struct metrics *m, double value, const char *format, ...)
 void metrics_set_hash(struct metrics *m, const char *name, uint64_t value);
 double metrics_get(const struct metrics *m, const char *name, double otherwise);
 bool metrics_has(const struct metrics *m, const char *name);
-/* Writes, flushes, clears.  RL_EIO on failure, or what went wrong while setting. */
-int metrics_write(struct metrics *m, FILE *file);
+/* Adds the line to `out` and clears.  What went wrong while setting comes out here. */
+int metrics_line(struct metrics *m, struct text *out);
 void metrics_clear(struct metrics *m);
 
 #endif

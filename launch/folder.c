@@ -83,7 +83,7 @@ static int keep_lines(const char *path, const char *key, int64_t last, size_t *b
 
 /* Cut `name` back to the lines up to `last` and open it for appending. */
 static int begin_lines(const struct folder *f, const char *name, const char *key, int64_t last,
-                       FILE **file)
+                       struct append *a)
 {
     char path[4200];
     size_t bytes = 0;
@@ -95,9 +95,7 @@ static int begin_lines(const struct folder *f, const char *name, const char *key
             TRY(keep_lines(path, key, last, &bytes));
         TRY(file_cut(path, bytes));
     }
-    *file = fopen(path, "a");
-    if (!*file)
-        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+    rc = append_open(a, path);
 done:
     return rc;
 }
@@ -151,26 +149,47 @@ int folder_scores(struct folder *f, int64_t step, bool fresh, struct text *later
             later_lines(path, &all, step, later, &bytes);
         TRY(file_cut(path, bytes));
     }
-    f->scores = fopen(path, "a");
-    if (!f->scores)
-        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+    rc = append_open(&f->scores, path);
 done:
     text_free(&all);
     return rc;
 }
 
+void folder_tell(struct folder *f)
+{
+    const struct append *all[] = { &f->metrics, &f->samples, &f->scores }, *first = NULL;
+    size_t bytes = 0;
+
+    for (int i = 0; i < 3; i++) {
+        first = !first && append_waits(all[i]) ? all[i] : first;
+        bytes += all[i]->waiting.size;
+    }
+    if (first)
+        log_info("%s cannot be written: %s: training goes on, %zu bytes of lines wait for room",
+                 first->path, strerror(first->error), bytes);
+    else if (f->waits)
+        log_info("%s: the lines that waited for room are written", f->path);
+    f->waits = first != NULL;
+}
+
+int folder_flush(struct folder *f)
+{
+    int rc = RL_OK;
+
+    TRY(append_flush(&f->metrics));
+    TRY(append_flush(&f->samples));
+    TRY(append_flush(&f->scores));
+done:
+    return rc;
+}
+
 void folder_close(struct folder *f)
 {
-    if (f->scores)
-        fclose(f->scores);
-    f->scores = NULL;
-    if (f->metrics)
-        fclose(f->metrics);
-    if (f->samples)
-        fclose(f->samples);
+    append_close(&f->scores);
+    append_close(&f->metrics);
+    append_close(&f->samples);
     if (f->lock > 0)
         close(f->lock);
-    f->metrics = f->samples = NULL;
     f->lock = 0;
     log_close();
 }

@@ -5,14 +5,15 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "base/config.h"
+#include "launch/append.h"
 
 struct folder {
     char path[4096], checkpoints[4200];
-    FILE *metrics, *samples;
-    FILE *scores;               /* scores.jsonl; NULL: no reward is from outside */
+    struct append metrics, samples;
+    struct append scores;        /* scores.jsonl; not open: no reward is from outside */
+    bool waits;                 /* said at the last folder_tell */
     int lock;                   /* descriptor of .lock, 0: none */
 };
 
@@ -27,6 +28,11 @@ int folder_begin(struct folder *f, const struct config *c, int64_t step);
 /* Open scores.jsonl for appending, and put its lines of steps behind `step` into `later`; a line
  * that was torn is cut off.  fresh: it starts empty. */
 int folder_scores(struct folder *f, int64_t step, bool fresh, struct text *later);
+/* Once a step: says in one line that lines wait for a disk that does not take them, or do no
+ * more. */
+void folder_tell(struct folder *f);
+/* At the end: RL_EIO when lines still wait. */
+int folder_flush(struct folder *f);
 void folder_close(struct folder *f);
 /* train/step of the last whole line of a run folder's metrics.jsonl, 0: none; and its
  * fault/restarts and fault/lost_steps, 0 when they are not there. */

@@ -414,5 +414,7 @@ int run_end(struct run *r, int rc)
     if (saved != RL_OK || !save || (rc == RL_ENAN && !state_is_sound(r)))
         return saved != RL_OK ? saved : rc;
     saved = comm_agree(r->world, save_now(r));
+    if (saved == RL_OK)                 /* older checkpoints made room */
+        saved = comm_agree(r->world, folder_flush(&r->folder));
     return saved == RL_OK ? rc : saved;
 }

@@ -1,6 +1,5 @@
 /* The lines of a step: metrics.jsonl, samples.jsonl and the terminal.  Times are the slowest rank's
  * of the role; idle/<role> is the mean share of the step that ranks of the role waited. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -130,12 +129,19 @@ static void set_progress(struct run *r)
 static int write_line(struct run *r)
 {
     int64_t left = r->config->steps - r->step, done = r->step - r->first_step;
+    struct text line = { 0 };
+    int rc = RL_OK;
     double pace = done > 0 ? (clock_now() - r->started) / (double)done : 0;
 
     if (r->step == r->first_step)
         metrics_set(r->metrics, "time/startup", clock_now() - r->started);
     view_step(r->metrics, r->step, r->config->steps, pace * (double)left);
-    return metrics_write(r->metrics, r->folder.metrics);
+    TRY(metrics_line(r->metrics, &line));
+    TRY(append_lines(&r->folder.metrics, line.data, line.size));
+    folder_tell(&r->folder);
+done:
+    text_free(&line);
+    return rc;
 }
 
 int record_step(struct run *r)
@@ -215,10 +221,8 @@ int record_samples(struct run *r, const struct batch *b)
         rc = add_sample(r, b, n, &mine);
     TRY(comm_agree(r->team, rc));
     TRY(comm_gather_text(r->team, mine.data, mine.size, &all, 0, PHASE_STATS));
-    if (comm_rank(r->team) == 0 && all.size > 0 &&
-        (fwrite(all.data, 1, all.size, r->folder.samples) != all.size ||
-         fflush(r->folder.samples) != 0))
-        rc = rl_error(RL_EIO, "cannot write %s/samples.jsonl: %s", r->folder.path, strerror(errno));
+    if (comm_rank(r->team) == 0 && all.size > 0)
+        rc = append_lines(&r->folder.samples, all.data, all.size);
 done:
     text_free(&mine);
     text_free(&all);

@@ -2,7 +2,6 @@
  * change, and with every batch observed before the first; handed back to the ranks that score when
  * the run goes on from an older checkpoint.  So no response on record is scored twice, and what is
  * done again repeats its bits. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,11 +15,7 @@ static int append_line(struct run *r, const struct text *line)
 {
     if (r->scored.size > 0 && memmem(r->scored.data, r->scored.size, line->data, line->size))
         return RL_OK;
-    if (fwrite(line->data, 1, line->size, r->folder.scores) != line->size ||
-        fflush(r->folder.scores) != 0)
-        return rl_error(RL_EIO, "cannot write %s/scores.jsonl: %s", r->folder.path,
-                        strerror(errno));
-    return RL_OK;
+    return append_lines(&r->folder.scores, line->data, line->size);
 }
 
 /* The shares of all ranks of `group` become a line; the recorder is its rank `root`. */
