@@ -2,6 +2,7 @@
 #include "launch/outcome.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,32 @@
 #include "base/status.h"
 
 #define MARKER "outcome.json"
+#define RESERVED "outcome.json.room"
+#define CLAIMED "outcome.json.claimed"
+#define ROOM_BYTES (8 * REASON_BYTES)   /* a byte is written as at most six */
 #define VARIABLE "RANKWISE_RESTART"
+
+/* In place of the reserved bytes: a full disk takes it.  False: another rank has them, or none were
+ * reserved. */
+static bool write_reserved(const char *folder, const char *path, const struct text *text)
+{
+    char reserved[4200], claimed[4200];
+    bool written = false;
+    int fd;
+
+    if (text->size > ROOM_BYTES ||
+        path_join(reserved, sizeof reserved, folder, RESERVED) != RL_OK ||
+        path_join(claimed, sizeof claimed, folder, CLAIMED) != RL_OK ||
+        rename(reserved, claimed) != 0)
+        return false;
+    fd = open(claimed, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    written = write(fd, text->data, text->size) == (ssize_t)text->size &&
+              ftruncate(fd, (off_t)text->size) == 0 && fsync(fd) == 0;
+    close(fd);
+    return written && rename(claimed, path) == 0 && folder_sync(path) == RL_OK;
+}
 
 int outcome_write(const char *folder, const struct outcome *o)
 {
@@ -27,7 +53,8 @@ int outcome_write(const char *folder, const struct outcome *o)
               o->step);
     json_add_string(&text, o->reason, strlen(o->reason));
     text_adds(&text, "}\n");
-    rc = file_write(path, text.data, text.size);
+    if (!write_reserved(folder, path, &text))
+        rc = file_write(path, text.data, text.size);
 done:
     text_free(&text);
     return rc;
@@ -50,14 +77,29 @@ bool outcome_read(const char *folder, struct outcome *o)
     return o->exit_code >= 0 && o->exit_code <= 5;
 }
 
-int outcome_remove(const char *folder)
+static int remove_file(const char *folder, const char *name)
 {
     char path[4200];
     int rc = RL_OK;
 
-    TRY(path_join(path, sizeof path, folder, MARKER));
+    TRY(path_join(path, sizeof path, folder, name));
     if (unlink(path) != 0 && errno != ENOENT)
         rc = rl_error(RL_EIO, "cannot remove %s: %s", path, strerror(errno));
+done:
+    return rc;
+}
+
+int outcome_prepare(const char *folder)
+{
+    char path[4200], spaces[ROOM_BYTES];
+    int rc = RL_OK;
+
+    TRY(remove_file(folder, MARKER));
+    TRY(remove_file(folder, CLAIMED));
+    TRY(path_join(path, sizeof path, folder, RESERVED));
+    memset(spaces, ' ', sizeof spaces);
+    if (!file_exists(path))             /* it comes by rename: whole */
+        rc = file_write(path, spaces, sizeof spaces);
 done:
     return rc;
 }

@@ -23,7 +23,9 @@ struct outcome {
 int outcome_write(const char *folder, const struct outcome *o);
 /* False: none, or one that cannot be understood. */
 bool outcome_read(const char *folder, struct outcome *o);
-int outcome_remove(const char *folder);
+/* Before a start: no outcome, and room on the disk for the next one (outcome.json.room), so that a
+ * disk that fills up can still be told.  RL_EIO: the folder takes no files. */
+int outcome_prepare(const char *folder);
 
 /* What happened before this start of a run. */
 struct restart {

@@ -295,7 +295,7 @@ static int start(struct supervisor *s)
 
     TRY(gather_hosts(s));
     TRY(place(s));
-    TRY(outcome_remove(s->output));
+    TRY(outcome_prepare(s->output));
     TRY(restart_tell(&s->restart));
     argv = command_line(s, &here, ranks);
     rc = argv ? job_start(&s->job, argv) : rl_error(RL_ENOFIT, "no memory for a command line");

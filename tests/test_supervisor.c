@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "launch/folder.h"
 #include "launch/hosts.h"
 #include "launch/job.h"
@@ -317,7 +318,7 @@ static void test_the_marker_comes_back_or_is_no_marker(void **state)
     const char *folder = support_folder();
 
     (void)state;
-    assert_ok(outcome_remove(folder));
+    assert_ok(outcome_prepare(folder));
     assert_false(outcome_read(folder, &back));
     assert_ok(outcome_write(folder, &o));
     assert_true(outcome_read(folder, &back));
@@ -328,8 +329,37 @@ static void test_the_marker_comes_back_or_is_no_marker(void **state)
     assert_false(outcome_read(folder, &back));
     support_write(folder, "outcome.json", "{\"exit_code\": 77}");
     assert_false(outcome_read(folder, &back));
-    assert_ok(outcome_remove(folder));
+    assert_ok(outcome_prepare(folder));
     assert_false(outcome_read(folder, &back));
+}
+
+/* A folder in the place of outcome.json.part: no new file can be written. */
+static void test_the_marker_has_its_room_before(void **state)
+{
+    struct outcome o = { .exit_code = 1, .step = 12 }, back;
+    const char *folder = support_folder();
+    struct text t = { 0 };
+
+    (void)state;
+    status_hold(true);
+    memset(o.reason, 1, sizeof o.reason - 1);       /* six bytes each */
+    assert_ok(outcome_prepare(folder));
+    assert_ok(outcome_prepare(folder));
+    assert_int_equal(mkdir(support_path(folder, "outcome.json.part"), 0777), 0);
+    assert_int_equal(mkdir(support_path(folder, "outcome.json.room.part"), 0777), 0);
+    assert_ok(outcome_write(folder, &o));
+    assert_true(outcome_read(folder, &back));
+    assert_int_equal(back.exit_code, 1);
+    assert_string_equal(back.reason, o.reason);
+    assert_ok(file_read(support_path(folder, "outcome.json"), &t));
+    assert_has(t.data + t.size - 3, "\"}\n");       /* no rest of the room behind it */
+    assert_int_not_equal(outcome_write(folder, &o), RL_OK);
+    status_drop();
+    assert_int_not_equal(outcome_prepare(folder), RL_OK);
+    assert_has(status_message(), "outcome.json.room");
+    status_drop();
+    status_hold(false);
+    text_free(&t);
 }
 
 static void test_the_environment_tells_of_a_restart(void **state)
@@ -379,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_mpirun_says_who_died),
         cmocka_unit_test(test_a_lost_host_has_a_name),
         cmocka_unit_test(test_the_marker_comes_back_or_is_no_marker),
+        cmocka_unit_test(test_the_marker_has_its_room_before),
         cmocka_unit_test(test_the_environment_tells_of_a_restart),
         cmocka_unit_test(test_the_last_whole_line_tells_the_step),
     };
