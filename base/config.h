@@ -211,7 +211,10 @@ struct config {
     int64_t eval_rows;          /* at most this many held-out prompts; 0: all */
     int64_t checkpoint_every;   /* steps; 0: only at the end and when asked to stop */
     bool checkpoint_background; /* from a copy in memory, while steps go on */
-    int64_t keep_last;          /* checkpoints kept */
+    int64_t keep_last;          /* newest checkpoints kept */
+    int64_t keep_every;         /* and those of multiples of it; 0: none */
+    int64_t keep_best;          /* and so many with the best `best`; 0: none */
+    char *best, *best_is;       /* a name in metrics.jsonl; "max", "min" */
     int64_t log_samples;        /* rows of every step written to samples.jsonl; 0: none */
 
     char *path;                 /* the file it came from */

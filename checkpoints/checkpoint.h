@@ -81,7 +81,10 @@ int64_t checkpoint_newest(const char *folder, char *path, size_t room);
 int64_t checkpoint_before(const char *folder, int64_t step, char *path, size_t room);
 /* Rename a damaged checkpoint to path.damaged: it is kept, and no longer a checkpoint. */
 int checkpoint_set_aside(const char *path);
-/* Delete all but the `keep` newest, never the newest; and stale .part files. */
-int checkpoint_prune(const char *folder, int keep);
+/* What pruning leaves: the `newest` newest (at least one), multiples of `every` (0: none), and the
+ * steps named (n_steps, the caller's). */
+struct checkpoint_keep { int newest; int64_t every; const int64_t *steps; int n_steps; };
+/* Delete all others, and stale .part files. */
+int checkpoint_prune(const char *folder, const struct checkpoint_keep *keep);
 
 #endif

@@ -95,7 +95,7 @@ int checkpoint_set_aside(const char *path)
 }
 
 /* The `keep` largest steps, largest first. */
-struct kept { int64_t *steps; int keep; };
+struct kept { int64_t *steps; int keep; const struct checkpoint_keep *besides; };
 
 static int note_step(const char *path, int64_t step, void *data)
 {
@@ -119,11 +119,21 @@ static int remove_file(const char *path)
     return RL_OK;
 }
 
+static bool stays(const struct kept *kept, int64_t step)
+{
+    const struct checkpoint_keep *k = kept->besides;
+
+    if (step >= kept->steps[kept->keep - 1] || (k->every > 0 && step % k->every == 0))
+        return true;
+    for (int i = 0; i < k->n_steps; i++)
+        if (k->steps[i] == step)
+            return true;
+    return false;
+}
+
 static int remove_older(const char *path, int64_t step, void *data)
 {
-    const struct kept *kept = data;
-
-    return step < kept->steps[kept->keep - 1] ? remove_file(path) : RL_OK;
+    return stays(data, step) ? RL_OK : remove_file(path);
 }
 
 static int remove_part(const char *path, int64_t step, void *data)
@@ -139,16 +149,16 @@ static int count_file(const char *path, int64_t step, void *data)
     return RL_OK;
 }
 
-int checkpoint_prune(const char *folder, int keep)
+int checkpoint_prune(const char *folder, const struct checkpoint_keep *keep)
 {
-    struct kept kept = { 0 };
-    int there = 0, rc = RL_OK;
+    struct kept kept = { .besides = keep };
+    int there = 0, newest = keep->newest, rc = RL_OK;
 
     TRY(walk(folder, ".h5", count_file, &there));
-    kept.keep = keep < 1 || there < 1 ? 1 : keep < there ? keep : there;
+    kept.keep = newest < 1 || there < 1 ? 1 : newest < there ? newest : there;
     kept.steps = malloc((size_t)kept.keep * sizeof *kept.steps);
     if (!kept.steps)
-        return rl_error(RL_ENOFIT, "no memory to keep %d checkpoints", keep);
+        return rl_error(RL_ENOFIT, "no memory to keep %d checkpoints", newest);
     for (int i = 0; i < kept.keep; i++)
         kept.steps[i] = -1;
     TRY(walk(folder, ".h5", note_step, &kept));

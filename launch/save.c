@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "launch/keep.h"
 #include "launch/run.h"
 #include "launch/state.h"
 
@@ -78,7 +79,7 @@ static int arrived(struct run *r, int64_t step)
     s->saved = step;
     s->missing = false;
     if (comm_rank(r->team) == 0)
-        return checkpoint_prune(r->folder.checkpoints, (int)r->config->keep_last);
+        return keep_prune(&r->folder, r->config);
     return RL_OK;
 }
 

@@ -280,4 +280,14 @@ for way in signal file; do
         fail "3 ranks stopped by a $way: the same hash in the end" \
             "$(last "$out"), undisturbed $(last "$out-whole")"
 done
+# Which checkpoints stay: the newest, multiples of four, and the two of the smallest loss.
+out="$WORK/kept"
+ok "kept: nine steps" run 2 tests/bits.cfg steps=9 eval_every=0 checkpoint_every=1 keep_last=1 \
+    keep_every=4 keep_best=2 best=loss best_is=min output="$out"
+best=$(sed 's/.*"loss": \([^,]*\),.*"train\/step": \([0-9]*\),.*/\1 \2/' "$out/metrics.jsonl" |
+    sort -g | head -n 2 | cut -d ' ' -f 2)
+for step in 4 8 9 $best; do printf 'step-%08d.h5\n' $step; done | sort -u > "$WORK/kept-wanted"
+[ "$(ls "$out/checkpoints")" = "$(cat "$WORK/kept-wanted")" ] &&
+    pass "kept: newest, every fourth, best" ||
+    fail "kept: newest, every fourth, best" "$(ls "$out/checkpoints" | tr '\n' ' ')"
 finish

@@ -55,6 +55,14 @@ static void test_the_newest_is_the_largest_complete_step(void **state)
     assert_line(RL_EIO, "path too long");
 }
 
+static const struct checkpoint_keep *newest(int n)
+{
+    static struct checkpoint_keep keep;
+
+    keep.newest = n;
+    return &keep;
+}
+
 static void test_pruning_keeps_the_newest(void **state)
 {
     struct place folder = place(support_folder(), "");
@@ -66,19 +74,39 @@ static void test_pruning_keeps_the_newest(void **state)
         support_write(folder.path, files[i], "");
     support_write(folder.path, "step-00000006.h5.part", "half");    /* its writer was killed */
     support_write(folder.path, "notes.part", "mine");
-    assert_ok(checkpoint_prune(folder.path, 9));
+    assert_ok(checkpoint_prune(folder.path, newest(9)));
     assert_true(file_exists(place(folder.path, files[0]).path));
     assert_false(file_exists(place(folder.path, "step-00000006.h5.part").path));
     assert_true(file_exists(place(folder.path, "notes.part").path));
-    assert_ok(checkpoint_prune(folder.path, 2));
+    assert_ok(checkpoint_prune(folder.path, newest(2)));
     assert_false(file_exists(place(folder.path, files[0]).path));
     assert_true(file_exists(place(folder.path, files[1]).path));
     assert_false(file_exists(place(folder.path, files[2]).path));
     assert_true(file_exists(place(folder.path, files[3]).path));
-    assert_ok(checkpoint_prune(folder.path, 0));
+    assert_ok(checkpoint_prune(folder.path, newest(0)));
     assert_true(file_exists(place(folder.path, files[1]).path));
     assert_false(file_exists(place(folder.path, files[3]).path));
-    assert_ok(checkpoint_prune(place(folder.path, "none").path, 1));
+    assert_ok(checkpoint_prune(place(folder.path, "none").path, newest(1)));
+}
+
+static void test_pruning_spares_multiples_and_named_steps(void **state)
+{
+    static const int64_t named[] = { 3, 99 };
+    const struct checkpoint_keep keep = { 1, 4, named, 2 };
+    struct place folder = place(support_folder(), "");
+    char name[32];
+
+    (void)state;
+    for (int step = 1; step <= 9; step++) {
+        snprintf(name, sizeof name, "step-%08d.h5", step);
+        support_write(folder.path, name, "");
+    }
+    assert_ok(checkpoint_prune(folder.path, &keep));
+    for (int step = 1; step <= 9; step++) {
+        snprintf(name, sizeof name, "step-%08d.h5", step);
+        assert_int_equal(file_exists(place(folder.path, name).path),
+                         step == 3 || step == 4 || step == 8 || step == 9);
+    }
 }
 
 int main(void)
@@ -86,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_newest_is_the_largest_complete_step),
         cmocka_unit_test(test_pruning_keeps_the_newest),
+        cmocka_unit_test(test_pruning_spares_multiples_and_named_steps),
     };
 
     return cmocka_run_group_tests(tests, support_hold, NULL);
