@@ -249,6 +249,33 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=32m tmpfs "$WORK/small" 2>/dev/n
     rm "$WORK/small/filler"
     again
     ends "full disk: with room again it goes on"
+
+    # It fills up in mid-run, and the room returns or does not.  What is said is on another disk.
+    says() { grep -q "$1" "$out.said"; }
+    for room in back never; do
+        rm -rf "$out" "$out.said" "$WORK/small-said"
+        ln -s "$WORK/small-said" "$out.said"
+        again
+        until_ at_least 1
+        head -c 40000000 /dev/zero > "$WORK/small/filler" 2>/dev/null
+        until_ says "bytes of lines wait for room" &&
+            pass "filled, $room: it goes on and says so" ||
+            fail "filled, $room: it goes on and says so" "$(tail -n 3 "$out.said")"
+        if [ $room = never ]; then
+            wait $supervisor
+            code=$?
+            [ $code -eq 1 ] && says "step 12/12" && pass "filled, never: exit code 1 at the end" ||
+                fail "filled, never: exit code 1 at the end" "exit $code: $(tail -n 3 "$out.said")"
+        fi
+        rm "$WORK/small/filler"
+        [ $room = back ] || again
+        tries=0
+        while alive $supervisor && [ $tries -lt 1200 ]; do sleep 0.05; tries=$((tries + 1)); done
+        lines=$(cat "$out/metrics.jsonl" "$out/samples.jsonl" | wc -l)
+        [ "$lines" -eq 108 ] && pass "filled, $room: every line is there" ||
+            fail "filled, $room: every line is there" "$lines lines"
+        ends "filled, $room: with room again it ends"
+    done
 else
     skip "full disk: needs root and tmpfs"
 fi
