@@ -1,5 +1,5 @@
-/* rankwise bench kernels|rollout|train: JSON lines, each figure beside the ceiling the same run
- * measured.
+/* rankwise bench kernels|rollout|train|checkpoint: JSON lines, each figure beside the ceiling the
+ * same run measured.
  *
  * Random Llamas stand for models that are not at hand: 15m (288 wide, 6 layers), 124m (768 wide, 12
  * layers); --model takes a folder.
@@ -13,13 +13,15 @@
 #include "base/status.h"
 #include "compute/bench.h"
 #include "compute/peak.h"
+#include "launch/commands/bench.h"
 #include "launch/commands/commands.h"
 #include "launch/models.h"
 #include "launch/options.h"
 #include "learner/optimizer.h"
 
-static const char *model_name = "15m", *device = "auto";
-static int64_t rows = 32, prompt_tokens = 32, new_tokens = 64, repeats = 3, threads = 1;
+static const char *model_name = "15m", *device = "auto", *folder = ".";
+static int64_t rows = 32, prompt_tokens = 32, new_tokens = 64, repeats = 3, threads = 1,
+               mb = 1024;
 
 static const struct option_row options[] = {
     { "model", OPTION_TEXT, &model_name, "MODEL",
@@ -31,6 +33,8 @@ static const struct option_row options[] = {
     { "threads", OPTION_INT, &threads, "N", "threads (default 1)" },
     { "device", OPTION_TEXT, &device, "NAME",
       "auto, ref, cpu-plain, cpu-avx2, cpu-avx512 (default auto)" },
+    { "mb", OPTION_INT, &mb, "N", "checkpoint: size of the state in MiB (default 1024)" },
+    { "folder", OPTION_TEXT, &folder, "DIR", "checkpoint: where it is written (default .)" },
     { 0 },
 };
 
@@ -278,14 +282,16 @@ done:
 static int check_options(int argc, char **argv)
 {
     if (argc != 1 || (strcmp(argv[0], "kernels") != 0 && strcmp(argv[0], "rollout") != 0 &&
-                      strcmp(argv[0], "train") != 0))
-        return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, train");
+                      strcmp(argv[0], "train") != 0 && strcmp(argv[0], "checkpoint") != 0))
+        return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, train, checkpoint");
     if (rows < 1 || rows > 4096 || prompt_tokens < 1 || new_tokens < 1 || prompt_tokens > 1 << 16 ||
         new_tokens > 1 << 16)
         return rl_error(RL_EINVAL, "--rows from 1 to 4096, --prompt and --new from 1 to %d",
                         1 << 16);
     if (repeats < 1 || repeats > 64 || threads < 1 || threads > 1024)
         return rl_error(RL_EINVAL, "--repeats from 1 to 64, --threads from 1 to 1024");
+    if (mb < 1 || mb > 1 << 20)
+        return rl_error(RL_EINVAL, "--mb from 1 to %d", 1 << 20);
     return RL_OK;
 }
 
@@ -310,6 +316,8 @@ int command_bench(int argc, char **argv)
 
     TRY(options_parse(options, &argc, argv));
     TRY(check_options(argc, argv));
+    if (strcmp(argv[0], "checkpoint") == 0)
+        return bench_checkpoint(folder, mb, repeats);
     TRY(compute_open(&b.compute, device, (int)threads));
     if (strcmp(argv[0], "kernels") == 0)
         rc = compute_bench(b.compute, stdout);
