@@ -215,6 +215,8 @@ struct config {
     int64_t keep_every;         /* and those of multiples of it; 0: none */
     int64_t keep_best;          /* and so many with the best `best`; 0: none */
     char *best, *best_is;       /* a name in metrics.jsonl; "max", "min" */
+    char *journal;              /* "off", "memory" or "disk" */
+    char *journal_path;         /* NULL: /dev/shm or /var/tmp */
     int64_t log_samples;        /* rows of every step written to samples.jsonl; 0: none */
 
     char *path;                 /* the file it came from */

@@ -93,6 +93,11 @@ int comm_gather(struct comm *g, const void *mine, void *all, const size_t *count
  * the others may pass all = NULL.  Collective; every rank returns the same status. */
 int comm_gather_text(struct comm *g, const void *mine, size_t bytes, struct text *all, int root,
                      enum phase phase);
+/* Bytes between pairs of ranks: what one sends, in order, the other expects.  Collective, also for
+ * ranks that have nothing to send or expect. */
+struct parcel { int rank; void *data; size_t bytes; };
+int comm_exchange(struct comm *g, const struct parcel *out, int n_out, const struct parcel *in,
+                  int n_in, enum phase phase);
 int comm_sum_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 int comm_max_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 

@@ -19,6 +19,7 @@ enum tag {
     TAG_NOTE = 1,                         /* roll calls, on their own communicator */
     TAG_GATHER,
     TAG_TREE,
+    TAG_PARCEL,
     TAG_FEED = 1000,                      /* + number of the feed */
     TAG_LINK = 10000,                     /* + number of the link * LINK_TAGS */
 };

@@ -209,6 +209,21 @@ done:
     return rc;
 }
 
+int comm_exchange(struct comm *g, const struct parcel *out, int n_out, const struct parcel *in,
+                  int n_in, enum phase phase)
+{
+    struct requests *q = begin(g);
+    int rc = RL_OK;
+
+    for (int i = 0; i < n_in; i++)
+        TRY(requests_recv(q, g, in[i].data, in[i].bytes, in[i].rank, TAG_PARCEL));
+    for (int i = 0; i < n_out; i++)
+        TRY(requests_send(q, g, out[i].data, out[i].bytes, out[i].rank, TAG_PARCEL));
+    rc = comm_wait(g, q, phase);
+done:
+    return rc;
+}
+
 static int reduce(struct comm *g, int64_t *x, int n, MPI_Op op, enum phase phase)
 {
     struct requests *q = begin(g);

@@ -380,6 +380,7 @@ int iteration(struct run *r)
     if (r->step < r->config->steps)
         TRY(run_stop(r->world));
     comm_doing(r->world, PHASE_CHECKPOINT);
+    TRY(comm_agree(r->world, journal_step(r)));
     TRY(comm_agree(r->world, save_step(r)));
 done:
     return rc;
@@ -416,5 +417,6 @@ int run_end(struct run *r, int rc)
     saved = comm_agree(r->world, save_now(r));
     if (saved == RL_OK)                 /* older checkpoints made room */
         saved = comm_agree(r->world, folder_flush(&r->folder));
+    journal_close(&r->journal, saved == RL_OK);
     return saved == RL_OK ? rc : saved;
 }

@@ -13,7 +13,8 @@
 #include "launch/view.h"
 
 static const char *const span_names[SPANS] = {
-    "generate", "reward", "ref_logp", "update", "weight_sync", "checkpoint", "eval",
+    "generate", "reward", "ref_logp", "update", "weight_sync", "checkpoint", "journal",
+    "eval",
 };
 
 /* Slowest rank's spans and the largest memory, over all ranks. */

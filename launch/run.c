@@ -227,6 +227,7 @@ done:
 void run_close(struct run *r)
 {
     save_close(&r->save);
+    journal_close(&r->journal, false);
     folder_close(&r->folder);
     text_free(&r->scored);
     free(r->missing_lines);

@@ -14,6 +14,7 @@
 #include "comm/link.h"
 #include "launch/folder.h"
 #include "launch/follower.h"
+#include "launch/journal/journal.h"
 #include "launch/outcome.h"
 #include "launch/placement.h"
 #include "launch/resample.h"
@@ -32,6 +33,7 @@ enum span {
     SPAN_UPDATE,
     SPAN_WEIGHT_SYNC,
     SPAN_CHECKPOINT,
+    SPAN_JOURNAL,
     SPAN_EVAL,
     SPANS
 };
@@ -70,6 +72,7 @@ struct run {
     int64_t step;                       /* updates done */
     int64_t first_step;                 /* where this start of the run began */
     int64_t tokens_before;              /* trained on before this step */
+    struct journal journal;             /* the state after every step */
     struct saver save;                  /* checkpoints: when, and what became of them */
     double spans[SPANS];
     int64_t made;                       /* tokens generated in this step, on this rank */

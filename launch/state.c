@@ -420,6 +420,7 @@ int state_resume(struct run *r, bool fresh)
 {
     int rc = RL_OK;
 
+    TRY(journal_recover(r, fresh));
     if (comm_rank(r->world) == r->recorder)
         rc = find_newest(r, fresh);
     TRY(comm_agree(r->world, rc));
@@ -437,6 +438,7 @@ int state_resume(struct run *r, bool fresh)
                      (long long)r->config->steps);
     }
     TRY(comm_agree(r->world, rc));
+    rc = journal_open(r);
 done:
     return rc;
 }

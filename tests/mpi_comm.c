@@ -80,6 +80,22 @@ static void test_gather_text(struct comm *world)
     }
 }
 
+/* Every rank sends its number to the next one, in two parcels; the last rank also an empty one. */
+static void test_exchange(struct comm *world)
+{
+    int rank = comm_rank(world), size = comm_size(world), to = (rank + 1) % size;
+    int from = (rank + size - 1) % size;
+    int32_t mine[2] = { rank, 1000 + rank }, theirs[2] = { -1, -1 };
+    struct parcel out[] = { { to, &mine[0], 4 }, { to, &mine[1], 4 }, { to, NULL, 0 } };
+    struct parcel in[] = { { from, &theirs[0], 4 }, { from, &theirs[1], 4 }, { from, NULL, 0 } };
+    int n = size > 1 ? 3 : 0;
+
+    check_ok(comm_exchange(world, out, n, in, n, PHASE_STATS));
+    check(size == 1 || (theirs[0] == from && theirs[1] == 1000 + from));
+    n = rank == 0 && size > 1;                              /* one pair only */
+    check_ok(comm_exchange(world, out, n, in, rank == 1, PHASE_STATS));
+}
+
 static void test_gather_in_place(struct comm *world)
 {
     int all[8] = { 0 };
@@ -397,6 +413,7 @@ int main(int argc, char **argv)
     fact(world, "every rank gets the root's bytes", test_broadcast);
     fact(world, "every rank's bytes arrive in rank order", test_gathers);
     fact(world, "bytes of any number arrive in rank order behind root's", test_gather_text);
+    fact(world, "what one rank sends another gets", test_exchange);
     fact(world, "a rank's part may lie in its place already", test_gather_in_place);
     fact(world, "pieces make the same messages", test_pieces);
     fact(world, "sums and maxima of integers", test_integers);

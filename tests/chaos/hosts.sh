@@ -69,6 +69,15 @@ undisturbed=$(hashes "$out")
 loses "power off" crash 10
 loses "cable cut" cut 20
 
+# Without checkpoints: what the lost host had done is in the memory of another one.
+plain=$keys
+keys="$keys checkpoint_every=0 journal=memory"
+loses "power off, journal in memory" crash 10
+lost=$(tail -n 1 "$out/metrics.jsonl" | sed 's/.*"fault\/lost_steps": \([0-9]*\).*/\1/')
+[ "$lost" -le 1 ] && pass "power off, journal in memory: $lost steps lost" ||
+    fail "power off, journal in memory: at most one step lost" "$lost"
+keys=$plain
+
 keys="$keys steps=6"
 undisturbed=$(printf '%s\n' "$undisturbed" | head -n 6)
 if bash "$cluster" loss h2 2 2>/dev/null; then

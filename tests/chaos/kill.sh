@@ -189,6 +189,40 @@ for i in $(seq $others); do
 done
 hit "mpirun" 1
 
+# ---- with the journal and no checkpoint: at most the step under way is done again
+
+# lost: steps done twice, by the last line of the metrics; 0 without a restart
+lost()
+{
+    tail -n 1 "$out/metrics.jsonl" |
+        sed 's/.*"fault\/lost_steps": \([0-9]*\).*/\1/;t;s/.*/0/'
+}
+trained() { [ "$(wc -l < "$out/metrics.jsonl" 2>/dev/null || echo 0)" -ge "$1" ]; }
+
+plain=$keys
+for i in $(seq $others); do
+    for journal in memory disk; do
+        keys="$plain checkpoint_every=0 journal=$journal journal_path=$WORK/journal"
+        begin journal
+        until_ trained 5 && strike KILL 1
+        late=0
+        while alive $supervisor && [ $late -lt $((patience * 20)) ]; do
+            sleep 0.05; late=$((late + 1))
+        done
+        redone=$(lost)
+        restarts=$(grep -c 'the journal has step' "$out.said")
+        [ "$redone" -le 1 ] && [ "$restarts" -ge 1 ] &&
+            pass "journal = $journal, $i: $redone steps lost" ||
+            fail "journal = $journal, $i: at most one step lost" \
+                "$redone lost, $restarts records taken: $(tail -n 4 "$out.said")"
+        ends "journal = $journal, $i"
+        [ -z "$(ls -A "$WORK/journal")" ] && pass "and nothing is left of it" ||
+            fail "and nothing is left of it" "$(ls -R "$WORK/journal")"
+    done
+done
+keys=$plain
+hits=0
+
 # ---- asked to stop
 
 for signal in INT TERM; do

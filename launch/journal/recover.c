@@ -1,0 +1,318 @@
+/* Coming back from the journal; see journal.h.
+ *
+ *   recorder       reads the number of the run, and the step of its newest checkpoint
+ *   one rank of    looks at the records in its host's folder, verifies their hashes, and tells the
+ *   each host      recorder which are whole
+ *   recorder       picks the newest step beyond the checkpoint with a record of every learner
+ *   the ranks      that hold these records write them out as the checkpoint of that step, together
+ */
+#include <dirent.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "checkpoints/image.h"
+#include "launch/journal/journal.h"
+#include "launch/run.h"
+
+#define NAME "journal.id"               /* in the run folder: the number of the run */
+
+/* A record that is whole, and the world rank that can read it. */
+struct record { int64_t step; int32_t rank, ranks, holder, unused; };
+
+struct recovery {
+    struct run *run;
+    int64_t newest;                     /* step of the newest checkpoint */
+    struct slot *slots;                 /* of this host, mapped */
+    struct record *records;             /* what is in them; (n) */
+    int n;
+    struct text all;                    /* recorder: the records of all hosts */
+    int64_t chosen[2];                  /* step, 0: none; learners it was written by */
+    int32_t *holders;                   /* (chosen[1]) */
+};
+
+/* ---- names */
+
+/* The number in the run folder; a new one when there is none, or when the run starts afresh. */
+static int read_number(const struct run *r, bool fresh, uint64_t *number)
+{
+    char path[4200], text[32];
+    struct text old = { 0 };
+    int rc = RL_OK;
+
+    *number = 0;
+    TRY(path_join(path, sizeof path, r->folder.path, NAME));
+    if (!fresh && file_exists(path)) {
+        TRY(file_read(path, &old));
+        if (old.size > 0)
+            *number = strtoull(old.data, NULL, 16);
+    }
+    if (*number == 0) {
+        if (getrandom(number, sizeof *number, 0) != sizeof *number || *number == 0)
+            *number = 1;
+        snprintf(text, sizeof text, "%016" PRIx64 "\n", *number);
+        rc = file_write(path, text, strlen(text));
+    }
+done:
+    text_free(&old);
+    return rc;
+}
+
+int journal_name(struct run *r, bool fresh)
+{
+    const struct config *c = r->config;
+    struct journal *j = &r->journal;
+    char whole[PATH_MAX];
+    uint64_t ids[2] = { 0, 0 };         /* of the run, of its folder */
+    const char *base;
+    int rc = RL_OK;
+
+    j->to_disk = strcmp(c->journal, "disk") == 0;
+    base = c->journal_path ? c->journal_path : j->to_disk ? "/var/tmp" : "/dev/shm";
+    if (comm_rank(r->world) == r->recorder) {
+        rc = read_number(r, fresh, &ids[0]);
+        if (!realpath(r->folder.path, whole))
+            snprintf(whole, sizeof whole, "%s", r->folder.path);
+        ids[1] = hash64(whole, strlen(whole));
+    }
+    TRY(comm_agree(r->world, rc));
+    TRY(comm_broadcast(r->world, ids, sizeof ids, r->recorder, PHASE_START));
+    j->run = ids[0];
+    if (snprintf(j->folder, sizeof j->folder, "%s/rankwise-journal-%u-%016" PRIx64, base,
+                 (unsigned)geteuid(), ids[1]) >= (int)sizeof j->folder - 64)
+        rc = rl_error(RL_EINVAL, "journal_path: too long: %.60s...", base);
+    rc = comm_agree(r->world, rc);
+done:
+    return rc;
+}
+
+/* ---- what is there */
+
+static bool first_of_its_host(const struct run *r)
+{
+    int me = comm_rank(r->world);
+
+    for (int i = 0; i < me; i++)
+        if (strcmp(comm_host(r->world, i), comm_host(r->world, me)) == 0)
+            return false;
+    return true;
+}
+
+static int note(struct recovery *v, const struct slot *slot, const struct slot_head *head)
+{
+    size_t n = (size_t)v->n + 1;
+    struct slot *slots = realloc(v->slots, n * sizeof *slots);
+    struct record *records;
+
+    v->slots = slots ? slots : v->slots;
+    records = slots ? realloc(v->records, n * sizeof *records) : NULL;
+    if (!records)
+        return rl_error(RL_ENOFIT, "no memory to read the journal");
+    v->records = records;
+    v->slots[v->n] = *slot;
+    v->records[v->n++] = (struct record){ head->step, head->rank, head->ranks,
+                                          comm_rank(v->run->world), 0 };
+    return RL_OK;
+}
+
+/* Records beyond the newest checkpoint on this host. */
+static int look(struct recovery *v)
+{
+    const struct journal *j = &v->run->journal;
+    DIR *dir = first_of_its_host(v->run) ? opendir(j->folder) : NULL;
+    struct dirent *entry;
+    int rc = RL_OK;
+
+    while (dir && (entry = readdir(dir)) != NULL && rc == RL_OK) {
+        struct slot_head head;
+        struct slot slot;
+        char path[4300];
+        if (path_join(path, sizeof path, j->folder, entry->d_name) != RL_OK ||
+            entry->d_name[0] == '.' || !slot_find(&slot, path, j->run, &head))
+            continue;
+        if (head.step > v->newest)
+            rc = note(v, &slot, &head);
+        else
+            slot_close(&slot);
+    }
+    if (dir)
+        closedir(dir);
+    return rc;
+}
+
+/* ---- which of it is taken */
+
+/* Who holds the record of a learner after a step; -1: nobody. */
+static int holder_of(const struct recovery *v, int64_t step, int32_t ranks, int32_t rank)
+{
+    const struct record *all = (const void *)v->all.data;
+
+    for (size_t i = 0; i < v->all.size / sizeof *all; i++)
+        if (all[i].step == step && all[i].ranks == ranks && all[i].rank == rank)
+            return all[i].holder;
+    return -1;
+}
+
+/* Recorder: the newest step of which every learner's record is there. */
+static void choose(struct recovery *v)
+{
+    const struct record *all = (const void *)v->all.data;
+
+    for (size_t i = 0; i < v->all.size / sizeof *all; i++) {
+        int32_t rank = 0;
+        while (rank < all[i].ranks && holder_of(v, all[i].step, all[i].ranks, rank) >= 0)
+            rank++;
+        if (rank == all[i].ranks && all[i].step > v->chosen[0]) {
+            v->chosen[0] = all[i].step;
+            v->chosen[1] = all[i].ranks;
+        }
+    }
+}
+
+/* Collective: everybody knows whose records are taken. */
+static int agree_on_records(struct recovery *v)
+{
+    struct run *r = v->run;
+    bool decides = comm_rank(r->world) == r->recorder;
+    int rc;
+
+    TRY(comm_gather_text(r->world, (const char *)v->records, (size_t)v->n * sizeof *v->records,
+                         decides ? &v->all : NULL, r->recorder, PHASE_START));
+    if (decides)
+        choose(v);
+    TRY(comm_broadcast(r->world, v->chosen, sizeof v->chosen, r->recorder, PHASE_START));
+    v->holders = calloc((size_t)v->chosen[1] + 1, sizeof *v->holders);
+    rc = v->holders ? RL_OK : rl_error(RL_ENOFIT, "no memory to read the journal");
+    TRY(comm_agree(r->world, rc));
+    for (int32_t i = 0; decides && i < v->chosen[1]; i++)
+        v->holders[i] = holder_of(v, v->chosen[0], (int32_t)v->chosen[1], i);
+    rc = comm_broadcast(r->world, v->holders, (size_t)v->chosen[1] * sizeof *v->holders,
+                        r->recorder, PHASE_START);
+done:
+    return rc;
+}
+
+/* ---- writing it out */
+
+/* The images of the records that this rank is to bring, and their pieces as one content. */
+struct brought { struct image *images; struct checkpoint_piece *pieces; int n; };
+
+static bool brings(const struct recovery *v, int i)
+{
+    const struct record *x = &v->records[i];
+
+    return x->step == v->chosen[0] && x->ranks == v->chosen[1] &&
+           v->holders[x->rank] == x->holder;
+}
+
+static int bring(const struct recovery *v, struct brought *b, struct checkpoint_content *content)
+{
+    size_t n = 0;
+    int rc = RL_OK;
+
+    b->images = calloc((size_t)v->n + 1, sizeof *b->images);
+    if (!b->images)
+        return rl_error(RL_ENOFIT, "no memory to read the journal");
+    for (int i = 0; i < v->n; i++) {
+        if (!brings(v, i))
+            continue;
+        TRY(image_open(&b->images[b->n++], slot_image(&v->slots[i]), v->slots[i].room));
+        n += (size_t)b->images[b->n - 1].content.n_pieces;
+    }
+    b->pieces = calloc(n + 1, sizeof *b->pieces);
+    if (!b->pieces)
+        return rl_error(RL_ENOFIT, "no memory to read the journal");
+    *content = b->images[0].content;
+    content->pieces = b->pieces;
+    content->n_pieces = 0;
+    for (int i = 0; i < b->n; i++) {
+        const struct checkpoint_content *c = &b->images[i].content;
+        memcpy(b->pieces + content->n_pieces, c->pieces,
+               (size_t)c->n_pieces * sizeof *c->pieces);
+        content->n_pieces += c->n_pieces;
+    }
+done:
+    return rc;
+}
+
+/* By the ranks that bring records; the others pass team NULL and return at once. */
+static int write_out(const struct recovery *v, struct comm *team)
+{
+    struct checkpoint_content content = { 0 };
+    struct brought b = { 0 };
+    char path[4400];
+    size_t bytes;
+    int rc = RL_OK;
+
+    if (!team)
+        return RL_OK;
+    folder_checkpoint(&v->run->folder, v->chosen[0], path, sizeof path);
+    TRY(comm_agree(team, bring(v, &b, &content)));
+    rc = checkpoint_write(team, path, &content, &bytes);
+done:
+    for (int i = 0; i < b.n; i++)
+        image_close(&b.images[i]);
+    free(b.images);
+    free(b.pieces);
+    return rc;
+}
+
+static int recover(struct recovery *v)
+{
+    struct run *r = v->run;
+    struct comm *team = NULL;
+    bool mine = false;
+    int rc;
+
+    TRY(comm_agree(r->world, look(v)));
+    TRY(agree_on_records(v));
+    if (v->chosen[0] == 0)
+        goto done;
+    for (int i = 0; i < v->n; i++)
+        mine = mine || brings(v, i);
+    TRY(comm_split(r->world, mine ? 0 : -1, "journal", &team));
+    rc = comm_agree(r->world, write_out(v, team));
+    if (rc == RL_OK)
+        log_info("the journal has step %lld, %lld after the newest checkpoint",
+                 (long long)v->chosen[0], (long long)(v->chosen[0] - v->newest));
+    else if (rc != RL_ELOST)
+        log_info("what the journal has of step %lld could not be written out",
+                 (long long)v->chosen[0]);
+    rc = rc == RL_ELOST ? rc : RL_OK;
+    comm_free(team);
+done:
+    return rc;
+}
+
+int journal_recover(struct run *r, bool fresh)
+{
+    struct recovery v = { .run = r };
+    int rc = RL_OK;
+
+    if (strcmp(r->config->journal, "off") == 0)
+        return RL_OK;
+    TRY(journal_name(r, fresh));
+    if (fresh)
+        return RL_OK;
+    if (comm_rank(r->world) == r->recorder)
+        v.newest = checkpoint_newest(r->folder.checkpoints, NULL, 0);
+    TRY(comm_broadcast(r->world, &v.newest, sizeof v.newest, r->recorder, PHASE_START));
+    v.newest = v.newest > 0 ? v.newest : 0;
+    rc = recover(&v);
+done:
+    for (int i = 0; i < v.n; i++)
+        slot_close(&v.slots[i]);
+    free(v.slots);
+    free(v.records);
+    free(v.holders);
+    text_free(&v.all);
+    return rc;
+}
