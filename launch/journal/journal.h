@@ -22,8 +22,8 @@
 
 struct run;
 
-/* A learner whose records this rank keeps. */
-struct kept { int from, rank; struct slot slot[2]; };   /* from: world rank; rank: of the learners */
+/* A learner whose records this rank keeps: its rank in the world, and among the learners. */
+struct kept { int from, rank; struct slot slot[2]; };
 
 struct journal {
     bool on, to_disk;

@@ -23,6 +23,7 @@ apart=$apart'{count=1;roles=["reward","refmodel"];})'
 begin()
 {
     out=$WORK/$1
+    rm -rf "$out"
     bash "$cluster" exec head "$program" run --hosts h1:1,h2:1,h3:1,h4:1 tests/bits.cfg $keys \
         "$apart" output="$out" > "$out.said" 2>&1 &
     pid=$!

@@ -197,12 +197,12 @@ lost()
     tail -n 1 "$out/metrics.jsonl" |
         sed 's/.*"fault\/lost_steps": \([0-9]*\).*/\1/;t;s/.*/0/'
 }
-trained() { [ "$(wc -l < "$out/metrics.jsonl" 2>/dev/null || echo 0)" -ge "$1" ]; }
+trained() { [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$1" ]; }
 
 plain=$keys
 for i in $(seq $others); do
     for journal in memory disk; do
-        keys="$plain checkpoint_every=0 journal=$journal journal_path=$WORK/journal"
+        keys="$plain checkpoint_every=0 journal=$journal journal_path=$WORK/slots"
         begin journal
         until_ trained 5 && strike KILL 1
         late=0
@@ -216,8 +216,8 @@ for i in $(seq $others); do
             fail "journal = $journal, $i: at most one step lost" \
                 "$redone lost, $restarts records taken: $(tail -n 4 "$out.said")"
         ends "journal = $journal, $i"
-        [ -z "$(ls -A "$WORK/journal")" ] && pass "and nothing is left of it" ||
-            fail "and nothing is left of it" "$(ls -R "$WORK/journal")"
+        [ -z "$(ls -A "$WORK/slots")" ] && pass "and nothing is left of it" ||
+            fail "and nothing is left of it" "$(ls -R "$WORK/slots")"
     done
 done
 keys=$plain
