@@ -152,7 +152,7 @@ $(BUILD)/tests/chaos/strike: $(BUILD)/tests/chaos/strike.o $(call archives,comm 
 # ---- what people type
 DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
        libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcurl4-openssl-dev libcmocka-dev \
-       procps $(if $(CI),$(FUZZ_DEPS))
+       procps $(if $(CI),$(FUZZ_DEPS) iptables)
 FUZZ_DEPS = clang libclang-rt-dev
 
 # Debian packages, only those that are missing; says what it does, asks for sudo when not root.

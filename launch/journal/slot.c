@@ -47,7 +47,7 @@ int slot_create(struct slot *s, const char *folder, int rank, int parity, size_t
     if (fd < 0)
         return rl_error(RL_EIO, "journal: cannot create %s: %s", s->path, strerror(errno));
     TRY(reserve(fd, s->path, bytes));
-    s->file = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    s->file = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     s->room = room;
     if (s->file == MAP_FAILED) {
         s->file = NULL;
