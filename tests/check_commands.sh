@@ -4,7 +4,7 @@
 demo=launch/demo/model
 out=$WORK/run
 
-for c in train run eval plan generate score label tokenize export inspect diff bench; do
+for c in train run submit eval plan generate score label tokenize export inspect diff bench; do
     "$RANKWISE" $c --help | grep -q "rankwise $c" && pass "$c --help" || fail "$c --help"
 done
 "$RANKWISE" --version | grep -q '^rankwise [0-9]' && pass "--version" || fail "--version"

@@ -15,6 +15,7 @@ extern const struct command commands[];         /* ends with name NULL */
 
 int command_train(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_submit(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_plan(int argc, char **argv);
 int command_generate(int argc, char **argv);
@@ -28,6 +29,7 @@ int command_bench(int argc, char **argv);
 
 void help_train(FILE *out);
 void help_run(FILE *out);
+void help_submit(FILE *out);
 void help_eval(FILE *out);
 void help_plan(FILE *out);
 void help_generate(FILE *out);

@@ -6,6 +6,8 @@ const struct command commands[] = {
       "under mpirun or srun; the same line starts and resumes", command_train, help_train },
     { "run", "-n RANKS CONFIG [key=value ...]", "training, started again after every loss",
       command_run, help_run },
+    { "submit", "CONFIG -N NODES [key=value ...] [--dry-run]", "run as a Slurm job", command_submit,
+      help_submit },
     { "eval", "CONFIG [key=value ...] [--model MODEL] [--json]",
       "rewards, KL, win rate, ranking, perplexity on held-out data", command_eval, help_eval },
     { "plan", "CONFIG -n RANKS [key=value ...]", "rank -> roles, bytes per rank, messages per step",
