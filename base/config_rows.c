@@ -396,10 +396,9 @@ const struct row config_rows[] = {
          "a name in metrics.jsonl, such as eval/stories.eval/score, for keep_best"),
     WORD("best_is", best_is, "max", "max min", 0, "is the largest value of `best` the best?"),
     WORD("journal", journal, "off", "off memory disk", 0,
-         "the state after every step, so that a restart loses at most one: in the memory of this "
-         "host and another, or on a disk of this host"),
+         "the state after every step, on each host: a restart loses at most one"),
     WORD("journal_path", journal_path, "", NULL, 0,
-         "a folder of each host for it; \"\": /dev/shm for memory, /var/tmp for disk"),
+         "folder of each host for it; \"\": /dev/shm (memory), /var/tmp (disk)"),
     INT("log_samples", log_samples, "8", 0, STEPS, 0,
         "rows of every step written to samples.jsonl; 0: none"),
     { 0 },
