@@ -57,6 +57,7 @@ int comm_rank(const struct comm *g);
 int comm_size(const struct comm *g);
 const char *comm_host(const struct comm *g, int rank);       /* host name of a rank of g */
 int comm_ranks_on_host(const struct comm *world);            /* ranks that share my host */
+bool comm_first_on_host(const struct comm *world);           /* am I the lowest of them? */
 void comm_set_deadline(struct comm *world, double seconds);  /* for every group; at first 600 */
 double comm_deadline(const struct comm *g);                  /* seconds */
 int comm_set_roles(struct comm *world, const char *text);    /* Collective: for messages */

@@ -165,6 +165,16 @@ int comm_ranks_on_host(const struct comm *world)
     return n;
 }
 
+bool comm_first_on_host(const struct comm *world)
+{
+    const struct world *w = world->world;
+    int r = 0;
+
+    while (strcmp(w->host[r], w->host[w->rank]) != 0)
+        r++;
+    return r == w->rank;
+}
+
 void comm_set_deadline(struct comm *world, double seconds)
 {
     world->world->deadline = seconds;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -10,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -219,6 +221,15 @@ int64_t folder_last_step(const char *path, int64_t *restarts, int64_t *lost_step
     if (file)
         fclose(file);
     return step;
+}
+
+uint64_t folder_hash(const char *path)
+{
+    char whole[PATH_MAX];
+
+    if (!realpath(path, whole))
+        snprintf(whole, sizeof whole, "%s", path);
+    return hash64(whole, strlen(whole));
 }
 
 void folder_checkpoint(const struct folder *f, int64_t step, char *out, size_t room)

@@ -40,4 +40,7 @@ int64_t folder_last_step(const char *path, int64_t *restarts, int64_t *lost_step
 /* checkpoints/step-%08d.h5 */
 void folder_checkpoint(const struct folder *f, int64_t step, char *out, size_t room);
 
+/* What names of files outside of the folder end in: each start of a run finds them again. */
+uint64_t folder_hash(const char *path);
+
 #endif

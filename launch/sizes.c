@@ -141,6 +141,8 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         b->learner = (size_t)bytes;
         if (copy_wanted(c))
             b->copies = copy_bytes(in, c, size.ranks, learner);
+        if (strcmp(c->journal, "memory") == 0)      /* kept here and on another host, if any */
+            b->journal = 2 * copy_bytes(in, c, size.ranks, learner);
     }
     b->batches = ring_bytes(p, rank, leaves, &in->train) +
                  resample_bytes(in->wants.rounds, &in->train, p, rank, leaves);
@@ -153,6 +155,6 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
     for (int i = 0; i < in->n_eval_text; i++)
         b->batches += ring_bytes(p, rank, leaves, &in->eval_rows[i]);
     b->total = b->weights + b->reference + b->critic + b->actor + b->reward + b->refmodel +
-               b->learner + b->copies + b->batches;
+               b->learner + b->copies + b->journal + b->batches;
     return RL_OK;
 }

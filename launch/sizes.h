@@ -94,7 +94,8 @@ size_t copy_bytes(const struct inputs *in, const struct config *c, int learners,
 
 /* The memory a rank of the run takes, by what takes it. */
 struct bytes {
-    size_t weights, reference, critic, actor, reward, refmodel, learner, copies, batches, total;
+    size_t weights, reference, critic, actor, reward, refmodel, learner, copies, journal, batches,
+           total;
 };
 
 /* The negative code of learner_create when the learner cannot be made, with its line. */

@@ -107,13 +107,10 @@ static void set_environment(struct supervisor *s)
 /* The same name whenever this run is started, so that what one supervisor left the next removes. */
 static void name_scratch(struct supervisor *s)
 {
-    char whole[PATH_MAX];
     const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 
-    if (!realpath(s->output, whole))
-        snprintf(whole, sizeof whole, "%s", s->output);
     snprintf(s->scratch, sizeof s->scratch, "%s/rankwise-%u-%016" PRIx64, base,
-             (unsigned)geteuid(), hash64(whole, strlen(whole)));
+             (unsigned)geteuid(), folder_hash(s->output));
 }
 
 static int find_program(struct supervisor *s)

@@ -64,6 +64,22 @@ says 1 'rewards\[0\]: kind: a "judge" compares' "label: a judge is no label" \
 says 1 'needs --above' "label: singles of no class" \
     "$RANKWISE" label tests/bits.cfg --samples "$WORK/samples.jsonl" --as singles
 
+# the journal: its memory is planned, and a place without room for it is one line
+planned()
+{
+    "$RANKWISE" plan tests/bits.cfg -n 2 "$@" | sed -n 's/^fullest host: *\([0-9]*\).*/\1/p'
+}
+[ "$(planned journal=memory)" -gt "$(planned journal=off)" ] && pass "plan: the journal's memory" ||
+    fail "plan: the journal's memory" "$(planned journal=memory) and $(planned journal=off) MiB"
+touch "$WORK/no-folder"
+for n in 1 2; do
+    says 1 "$WORK/no-folder" "journal_path is a file, $n ranks" run $n tests/bits.cfg steps=1 \
+        output="$WORK/nowhere" journal=disk journal_path="$WORK/no-folder"
+done
+ok "bench checkpoint" "$RANKWISE" bench checkpoint --mb 2 --repeats 1 --folder "$WORK"
+[ -z "$(ls "$WORK" | grep rankwise-bench)" ] && pass "bench checkpoint leaves nothing" ||
+    fail "bench checkpoint leaves nothing"
+
 # train, inspect, export, and the exported folder trains and generates the same
 ok "train" run 2 tests/bits.cfg output="$out" steps=3 max_lag=1 checkpoint_every=2 eval_every=0
 ok "inspect" "$RANKWISE" inspect "$out/checkpoints/step-00000002.h5"

@@ -84,9 +84,8 @@ static void print_rank(const struct plan *p, int rank, const struct bytes *b)
         text_adds(&roles, " (actor without work)");
     printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", rank, roles.data,
            rows_of(p, ROLE_LEARNER, rank), mib(b->weights), mib(b->reference + b->refmodel),
-           mib(b->actor), mib(b->reward), mib(b->critic + b->learner + b->copies),
-           mib(b->batches),
-           mib(b->total));
+           mib(b->actor), mib(b->reward), mib(b->critic + b->learner + b->copies + b->journal),
+           mib(b->batches), mib(b->total));
     text_free(&roles);
 }
 

@@ -96,27 +96,29 @@ static void close_slots(struct journal *j)
 }
 
 /* One rank of each host empties its folder; what it held is of no more use. */
-static int clean_folder(struct run *r)
+static int make_slots(struct run *r)
 {
-    int me = comm_rank(r->world), rc = RL_OK;
+    int rc = RL_OK;
 
-    if (before_on_host(r->world, me, me) == 0) {
+    if (comm_first_on_host(r->world)) {
         slots_remove(r->journal.folder);
         rc = folder_make(r->journal.folder);
     }
-    return comm_agree(r->world, rc);
+    TRY(comm_agree(r->world, rc));
+    rc = comm_agree(r->world, open_slots(r));
+done:
+    return rc;
 }
 
 int journal_open(struct run *r)
 {
     struct journal *j = &r->journal;
-    int rc = RL_OK;
+    int rc;
 
     if (strcmp(r->config->journal, "off") == 0)
         return RL_OK;
-    TRY(clean_folder(r));
     j->to = r->team && !j->to_disk ? keeper_of(r->world, comm_rank(r->world)) : -1;
-    rc = comm_agree(r->world, open_slots(r));
+    rc = make_slots(r);
     j->on = rc == RL_OK;
     if (rc != RL_OK)
         close_slots(j);
@@ -126,7 +128,6 @@ int journal_open(struct run *r)
     }
     if (j->on && !j->to_disk && keeper_of(r->world, 0) < 0 && r->restart.count == 0)
         log_info("journal: there is one host, so it survives the loss of ranks, not of the host");
-done:
     return rc;
 }
 
@@ -197,11 +198,14 @@ int journal_step(struct run *r)
         head.ranks = comm_size(r->team);
         rc = write_own(r, &j->own[parity], &head);
     }
-    TRY(comm_agree(r->world, rc));
-    if (!j->to_disk)
+    rc = comm_agree(r->world, rc);
+    if (rc == RL_OK && !j->to_disk)
         rc = exchange(r, parity, &head);
+    if (rc == RL_EIO) {                 /* of the disk: no reason to stop, as with a checkpoint */
+        log_info("the journal has no record of step %lld: training goes on", (long long)r->step);
+        rc = RL_OK;
+    }
     r->spans[SPAN_JOURNAL] += clock_now() - t;
-done:
     return rc;
 }
 

@@ -47,8 +47,4 @@ int journal_step(struct run *r);
 /* done: its records are of no more use.  Not collective. */
 void journal_close(struct journal *j, bool done);
 
-/* recover.c, for journal.c: the number of the run, from its folder; its hosts' folder.  Collective.
- */
-int journal_name(struct run *r, bool fresh);
-
 #endif

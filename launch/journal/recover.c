@@ -8,7 +8,6 @@
  */
 #include <dirent.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "checkpoints/image.h"
@@ -66,11 +64,11 @@ done:
     return rc;
 }
 
-int journal_name(struct run *r, bool fresh)
+/* The number of the run, and its folder on every host.  Collective. */
+static int name_journal(struct run *r, bool fresh)
 {
     const struct config *c = r->config;
     struct journal *j = &r->journal;
-    char whole[PATH_MAX];
     uint64_t ids[2] = { 0, 0 };         /* of the run, of its folder */
     const char *base;
     int rc = RL_OK;
@@ -79,9 +77,7 @@ int journal_name(struct run *r, bool fresh)
     base = c->journal_path ? c->journal_path : j->to_disk ? "/var/tmp" : "/dev/shm";
     if (comm_rank(r->world) == r->recorder) {
         rc = read_number(r, fresh, &ids[0]);
-        if (!realpath(r->folder.path, whole))
-            snprintf(whole, sizeof whole, "%s", r->folder.path);
-        ids[1] = hash64(whole, strlen(whole));
+        ids[1] = folder_hash(r->folder.path);
     }
     TRY(comm_agree(r->world, rc));
     TRY(comm_broadcast(r->world, ids, sizeof ids, r->recorder, PHASE_START));
@@ -95,16 +91,6 @@ done:
 }
 
 /* ---- what is there */
-
-static bool first_of_its_host(const struct run *r)
-{
-    int me = comm_rank(r->world);
-
-    for (int i = 0; i < me; i++)
-        if (strcmp(comm_host(r->world, i), comm_host(r->world, me)) == 0)
-            return false;
-    return true;
-}
 
 static int note(struct recovery *v, const struct slot *slot, const struct slot_head *head)
 {
@@ -127,7 +113,7 @@ static int note(struct recovery *v, const struct slot *slot, const struct slot_h
 static int look(struct recovery *v)
 {
     const struct journal *j = &v->run->journal;
-    DIR *dir = first_of_its_host(v->run) ? opendir(j->folder) : NULL;
+    DIR *dir = comm_first_on_host(v->run->world) ? opendir(j->folder) : NULL;
     struct dirent *entry;
     int rc = RL_OK;
 
@@ -299,7 +285,7 @@ int journal_recover(struct run *r, bool fresh)
 
     if (strcmp(r->config->journal, "off") == 0)
         return RL_OK;
-    TRY(journal_name(r, fresh));
+    TRY(name_journal(r, fresh));
     if (fresh)
         return RL_OK;
     if (comm_rank(r->world) == r->recorder)
