@@ -155,6 +155,15 @@ int optimizer_norm(const struct model *model, const float *grads, double *norm)
     return isfinite(squares) ? RL_OK : blame(model, grads);
 }
 
+/* x as a float, from memory: of two such roundings side by side that go on as doubles gcc 12 makes
+ * one vector and forgets them, at -O2 and above. */
+static float rounded(double x)
+{
+    volatile float f = (float)x;
+
+    return f;
+}
+
 int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_norm, double *lr)
 {
     const struct config *c = o->config;
@@ -167,8 +176,8 @@ int optimizer_step(struct optimizer *o, float *grads, int64_t t, double *grad_no
     TRY(optimizer_norm(o->model, grads, grad_norm));
     *lr = optimizer_rate(c, o->lr, t);
     a.lr = (float)*lr;
-    a.beta1 = (float)c->adam.beta1;
-    a.beta2 = (float)c->adam.beta2;
+    a.beta1 = rounded(c->adam.beta1);
+    a.beta2 = rounded(c->adam.beta2);
     /* of the rounded betas, which weigh the moments: 1 - 0.999f is 5e-5 off 0.001 */
     o->power[0] *= (double)a.beta1;
     o->power[1] *= (double)a.beta2;

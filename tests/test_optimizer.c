@@ -111,6 +111,29 @@ static void test_state_is_moments_and_powers(void **state)
     tiny_close(&b);
 }
 
+/* At every level of optimization: of betas that were rounded to float, and no others. */
+static void test_powers_are_of_rounded_betas(void **state)
+{
+    struct tiny t = tiny_open(0, "ref");
+    struct config c = settings("torch");
+    volatile float beta[2] = { (float)c.adam.beta1, (float)c.adam.beta2 };
+    double expected[2] = { 1, 1 }, norm, lr;
+    struct optimizer *o;
+
+    (void)state;
+    assert_ok(optimizer_create(&o, &c, t.model, c.lr));
+    for (int step = 0; step < 3; step++) {
+        float *g = some_gradient(&t, (uint32_t)step);
+        assert_ok(optimizer_step(o, g, step, &norm, &lr));
+        free(g);
+        for (int i = 0; i < 2; i++)
+            expected[i] *= (double)beta[i];
+        assert_memory_equal(optimizer_powers(o), expected, sizeof expected);
+    }
+    optimizer_destroy(o);
+    tiny_close(&t);
+}
+
 static void test_bad_gradient_names_its_array(void **state)
 {
     struct tiny t = tiny_open(0, "ref");
@@ -179,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adamw_is_the_textbooks),
         cmocka_unit_test(test_state_is_moments_and_powers),
+        cmocka_unit_test(test_powers_are_of_rounded_betas),
         cmocka_unit_test(test_bad_gradient_names_its_array),
         cmocka_unit_test(test_schedules),
         cmocka_unit_test(test_bytes_are_two_moments),
