@@ -53,8 +53,8 @@ if [ "$what" = all ]; then
         for n in 1 2 3 4; do program "$name on $n" mpirun -np $n "$BUILD/tests/$name"; done
     done
     program goldens sh tests/check_goldens.sh
-    for t in commands rps eval input health bits hashes resume damage algorithms reward_model \
-        pareto oracle submit; do
+    for t in commands doctor rps eval input health bits hashes resume damage algorithms \
+        reward_model pareto oracle submit; do
         program "check_$t" sh tests/check_$t.sh
     done
     program fuzz sh tests/check_fuzz.sh

@@ -26,6 +26,7 @@ int command_export(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_diff(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 
 void help_train(FILE *out);
 void help_run(FILE *out);
@@ -38,6 +39,7 @@ void help_label(FILE *out);
 void help_tokenize(FILE *out);
 void help_export(FILE *out);
 void help_bench(FILE *out);
+void help_doctor(FILE *out);
 
 #define RANKWISE_VERSION "0.1.0"
 

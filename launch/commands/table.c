@@ -27,5 +27,7 @@ const struct command commands[] = {
     { "diff", "A B", "where two runs or checkpoints first differ", command_diff, NULL },
     { "bench", "kernels|rollout|train|checkpoint [options]",
       "JSON lines: figure, unit, share of the machine's ceiling", command_bench, help_bench },
+    { "doctor", "[DIR]", "what is fine on these hosts, and what to change", command_doctor,
+      help_doctor },
     { 0 },
 };

@@ -1,0 +1,42 @@
+#!/bin/sh
+# rankwise doctor: fine on one rank and on two; what must change is said, with exit code 1.
+. tests/lib.sh
+
+# hears CODE PATTERN NAME COMMAND...: exits with CODE, and a line on stdout matches
+hears() {
+    want=$1 pattern=$2 what=$3; shift 3
+    said=$("$@" 2>/dev/null); code=$?
+    if [ $code -eq "$want" ] && printf '%s\n' "$said" | grep -Eq -- "$pattern"; then
+        pass "$what"
+    else
+        fail "$what" "exit $code (want $want), no line like /$pattern/: $said"
+    fi
+}
+
+# Two ranks of one host say it once.
+once() { [ "$("$@" 2>/dev/null | grep -c '^ok *disk ')" -eq 1 ]; }
+
+mkdir "$WORK/run"
+export OMPI_MCA_btl_vader_single_copy_mechanism=none
+hears 0 '^ok +disk .*: [0-9.e+]+ MB/s' "fine on one rank" "$RANKWISE" doctor "$WORK/run"
+hears 0 '^ok +mpi .*FUNNELED' "fine on two ranks" mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
+ok "no repeats on two ranks" once mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
+ok "nothing is left in the folder" rmdir "$WORK/run"
+
+hears 1 '^CHANGE +disk .*run: no such folder' "a folder that is not there" \
+    "$RANKWISE" doctor "$WORK/run"
+hears 1 '^CHANGE +disk .*no such folder' "the same on two ranks" \
+    mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
+says 1 'doctor: 1 findings must change' "one line closes it" "$RANKWISE" doctor "$WORK/run"
+says 1 'needs one folder' "two folders" "$RANKWISE" doctor a b
+
+mkdir "$WORK/run"
+small() { (ulimit -f 2048; trap '' XFSZ; "$RANKWISE" doctor "$WORK/run"); }
+hears 1 '^CHANGE +disk .*cannot write and fsync' "a folder without room" small
+limited() { (ulimit -v 2000000; "$RANKWISE" doctor "$WORK/run"); }
+if [ "${SAN:-0}" = 1 ]; then skip "a small ulimit -v (sanitizers need more)"; else
+    hears 1 '^CHANGE +memory .*ulimit -v is 2048 MB' "a small ulimit -v" limited
+fi
+hears 1 '^CHANGE +disk .*cannot make a file' "a folder that takes no file" \
+    "$RANKWISE" doctor /proc
+finish
