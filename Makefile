@@ -173,7 +173,7 @@ check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
 
-CHAOS = $(BUILD)/tests/chaos/at_rename.so $(BUILD)/tests/chaos/strike
+CHAOS = $(patsubst %,$(BUILD)/tests/chaos/%,at_rename.so shift_clock.so strike)
 
 tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(CHAOS) fuzzers-made
 

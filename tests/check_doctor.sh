@@ -27,7 +27,7 @@ hears 1 '^CHANGE +disk .*run: no such folder' "a folder that is not there" \
     "$RANKWISE" doctor "$WORK/run"
 hears 1 '^CHANGE +disk .*no such folder' "the same on two ranks" \
     mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
-says 1 'doctor: 1 findings must change' "one line closes it" "$RANKWISE" doctor "$WORK/run"
+says 1 'doctor: 1 line to change' "one line closes it" "$RANKWISE" doctor "$WORK/run"
 says 1 'needs one folder' "two folders" "$RANKWISE" doctor a b
 
 mkdir "$WORK/run"

@@ -55,7 +55,8 @@ int command_doctor(int argc, char **argv)
         memset(&e.found, 0, sizeof e.found);
     TRY(doctor_report(&e, &changes));
     if (changes)
-        rc = rl_error(RL_EINVAL, "doctor: %" PRId64 " findings must change", changes);
+        rc = rl_error(RL_EINVAL, "doctor: %" PRId64 " line%s to change", changes,
+                      changes == 1 ? "" : "s");
     rc = comm_agree(world, rc);
 done:
     if (rc == RL_ELOST && world)

@@ -51,7 +51,8 @@ static void keep_alive(struct exam *e)
         doctor_says(e, false, "keepalive", "one host: TCP keep-alive is not needed");
     else if (seconds > SILENT_AT_MOST)
         doctor_says(e, true, "keepalive", "mpirun gives a silent host up after %d s; set "
-                    "OMPI_MCA_oob_tcp_keepalive_time=1, ..._intvl=1, ..._probes=2", seconds);
+                    "OMPI_MCA_oob_tcp_keepalive_time=1, ..._intvl=1, ..._probes=2 (rankwise run "
+                    "does)", seconds);
     else
         doctor_says(e, false, "keepalive", "mpirun gives a silent host up after %d s", seconds);
 }

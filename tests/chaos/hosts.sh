@@ -95,6 +95,20 @@ else
     skip "20 ms late: needs cc"
 fi
 
+# doctor CODE PATTERN NAME [mpirun's options]: over four hosts, one rank each
+doctor()
+{
+    want=$1 pattern=$2 name=$3; shift 3
+    said=$(NC_SLOTS=1 bash "$cluster" run "$@" "$program" doctor "$WORK" 2>&1); code=$?
+    [ $code -eq "$want" ] && printf '%s\n' "$said" | grep -Eq -- "$pattern" && pass "$name" ||
+        fail "$name" "exit $code, no line like /$pattern/: $said"
+}
+doctor 1 '^CHANGE +keepalive .* after 303 s' "doctor: a silent host would be noticed late" \
+    --mca oob_tcp_keepalive_time 300
+doctor 0 '^ok +clock +near rank 0.s: [0-9.e-]+ to ' "doctor: four hosts are fine"
+doctor 1 '^CHANGE +clock .*: 10 s \[h3\]' "doctor: one clock is late" -x CHAOS_HOST=h3 \
+    -x LD_PRELOAD="$(dirname "$program")/tests/chaos/shift_clock.so"
+
 # The host without a cable kept what was on it until the same run met it again.
 keys="$keys steps=40"
 begin cut
