@@ -152,7 +152,7 @@ $(BUILD)/tests/chaos/strike: $(BUILD)/tests/chaos/strike.o $(call archives,comm 
 # ---- what people type
 DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
        libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcurl4-openssl-dev libcmocka-dev \
-       procps $(if $(CI),$(FUZZ_DEPS) iptables)
+       procps $(if $(CI),$(FUZZ_DEPS) iptables iproute2 slurm-wlm munge)
 FUZZ_DEPS = clang libclang-rt-dev
 
 # Debian packages, only those that are missing; says what it does, asks for sudo when not root.
@@ -173,7 +173,7 @@ check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
 
-CHAOS = $(patsubst %,$(BUILD)/tests/chaos/%,at_rename.so shift_clock.so strike)
+CHAOS = $(patsubst %,$(BUILD)/tests/chaos/%,at_rename.so shift_clock.so stuck_mpi.so strike)
 
 tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(CHAOS) fuzzers-made
 

@@ -192,8 +192,18 @@ struct board *board_look(const char *folder)
 
 void board_unlink(struct board *b, bool end)
 {
-    if (b->path[0] && (end || !b->emptied))
-        unlink(b->path);
+    char folder[sizeof b->path], *slash;
+
+    if (!b->path[0] || (!end && b->emptied))
+        return;
+    unlink(b->path);
+    snprintf(folder, sizeof folder, "%s", b->path);
+    slash = strrchr(folder, '/');
+    if (slash)
+        *slash = 0;
+    slash = strrchr(folder, '/');
+    if (slash && strncmp(slash, "/rankwise-", 10) == 0)
+        rmdir(folder);                  /* a supervisor's, when the last one leaves it */
 }
 
 void board_close(struct board *b)

@@ -145,15 +145,15 @@ static void be_patient(double idle)
     clock_sleep(pause < SLEEP_MOST ? pause : SLEEP_MOST);
 }
 
-/* What the board says of this rank while it waits. */
-static void show(struct world *w, enum phase phase, bool waits)
+/* What the board says of this rank while it waits, since when. */
+static void show(struct world *w, enum phase phase, bool waits, double since)
 {
     struct place *mine = w->watch ? board_mine(watch_board(w->watch)) : NULL;
 
     if (!mine)
         return;
     mine->at = (int32_t)phase;
-    mine->waits = clock_now();
+    mine->waits = since;
     mine->doing = waits ? DOING_WAIT : DOING_WORK;
 }
 
@@ -173,7 +173,7 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
     if (g->world->lost)
         return RL_ELOST;
     if (!done)
-        show(g->world, phase, true);
+        show(g->world, phase, true, start);
     while (!done) {
         double before = now;
         TRY(mpi_status(MPI_Testall(q->n, q->request, &done, MPI_STATUSES_IGNORE)));
@@ -181,8 +181,10 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
         if (done)
             break;
         TRY(world_look(g->world));
-        if (now - seen > PAUSED)
-            start += now - seen;          /* this rank was stopped itself */
+        if (now - seen > PAUSED) {        /* this rank was stopped itself */
+            start += now - seen;
+            show(g->world, phase, true, start);
+        }
         seen = now;
         if (now - start > g->world->deadline) {
             rc = rollcall_blame(g, q, phase);
@@ -204,7 +206,7 @@ done:
     if (rc == RL_OK)
         q->n = 0;
     g->world->lost |= rc == RL_ELOST;
-    show(g->world, phase, false);
+    show(g->world, phase, false, clock_now());
     g->world->waited[phase] += clock_now() - waited;
     return rc;
 }

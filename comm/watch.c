@@ -25,6 +25,7 @@
 #define WOKEN 1.0               /* seconds after a stop */
 #define GOODBYE 0.2             /* what ends the job is under way */
 #define SELF_FIRST 0.5          /* whoever asks may give up by himself */
+#define MPI_FIRST 0.5           /* a wait has its own deadline, if MPI lets it look */
 #define OTHERS_FIRST 0.7        /* hosts that see more than that somebody is missing speak first */
 #define LINE_BYTES 1024
 
@@ -35,10 +36,12 @@ struct watch {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool stop;                          /* under the mutex, as are the next three */
+    bool stop;                          /* under the mutex, as are the next six */
     double deadline;
     double begun;                       /* of the start; 0: it is over */
     double asked;                       /* since when somebody is asked, 0: nobody */
+    double paused;                      /* seconds that this process was stopped itself, in all, */
+    double wait, before;                /* and before the wait that began at `wait` */
     void (*told)(void *data, const char *line);
     void *data;
     double *stopped;                    /* (rows seen) since when, 0: it runs */
@@ -190,6 +193,25 @@ static void look_at_myself(struct watch *w, double now, char *text)
         (long long)p->step);
 }
 
+/* A wait that is long past its deadline is inside of MPI, which can turn round a broken connection
+ * for ever. */
+static void look_at_my_wait(struct watch *w, double now, char *text)
+{
+    const struct place *p = board_mine(w->board);
+
+    if (p->doing != DOING_WAIT)
+        return;
+    if (w->wait != p->waits)
+        w->before = w->paused;
+    w->wait = p->waits;
+    if (now - w->wait - (w->paused - w->before) <= w->deadline + MPI_FIRST)
+        return;
+    add(text, LINE_BYTES, "MPI has not come back within %g s (deadline): ", w->deadline);
+    place_name(p, board_host(w->board), text, LINE_BYTES);
+    add(text, LINE_BYTES, " waits in it at \"%s\" of step %lld; look at the other hosts and the "
+        "network", phase_of(p->at), (long long)p->step);
+}
+
 /* What was seen, under the mutex. */
 static bool look(struct watch *w, double now)
 {
@@ -199,6 +221,8 @@ static bool look(struct watch *w, double now)
         look_at_start(w, now, w->line);
     if (!w->line[0])
         look_at_myself(w, now, w->line);
+    if (!w->line[0])
+        look_at_my_wait(w, now, w->line);
     return w->line[0] != 0;
 }
 
@@ -207,6 +231,7 @@ static void forgive(struct watch *w, double gap)
 {
     for (int i = 0; i < w->rows; i++)
         w->stopped[i] = 0;
+    w->paused += gap;
     if (w->begun > 0)
         w->begun += gap;
     if (w->asked > 0)

@@ -3,6 +3,7 @@
  *   the next rank of this host    has it ended?                      named at once
  *                                 is it stopped, for `deadline`?     named
  *   MPI's own start               not over within `deadline`:        who is missing here?
+ *   this rank's wait              long past its deadline             MPI does not come back
  *   whom this rank asks           a program, a server, MPI's end: no answer for `deadline`
  *
  * Whoever watches a rank that is stopped watches the next one as well, so each has one watcher.

@@ -118,6 +118,21 @@ static int next_tasks(const char **at, int *left, int *tasks)
     return *tasks;
 }
 
+/* "SlurmdPort              = 6818"; 0 for a range of ports or no answer. */
+static int port_of_slurmd(void)
+{
+    FILE *settings = popen("timeout 10 scontrol show config 2>/dev/null", "r");
+    char line[512], rest[2];
+    int port = 0, found;
+
+    while (settings && fgets(line, sizeof line, settings))
+        if (sscanf(line, "SlurmdPort = %d %1s", &found, rest) == 1)
+            port = found;
+    if (settings)
+        pclose(settings);
+    return port;
+}
+
 int hosts_of_slurm(struct hosts *h)
 {
     const char *per_node = getenv("SLURM_TASKS_PER_NODE");
@@ -134,6 +149,7 @@ int hosts_of_slurm(struct hosts *h)
     }
     if (names)
         pclose(names);
+    h->slurmd = port_of_slurmd();
     if (rc == RL_OK && h->n == 0)
         rc = rl_error(RL_EINVAL, "scontrol show hostnames names no host of this Slurm job");
     if (rc != RL_OK)
@@ -149,6 +165,8 @@ void hosts_free(struct hosts *h)
 
 /* ---- which of them answer */
 
+enum answer { ANSWER_NONE, ANSWER_REFUSED, ANSWER_ACCEPTED };
+
 static bool is_this_machine(const char *name)
 {
     char own[256] = "";
@@ -158,12 +176,14 @@ static bool is_this_machine(const char *name)
 }
 
 /* A connection under way to a host, -1 if there is none to be had. */
-static int knock(const char *name)
+static int knock(const char *name, int port)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *a = NULL;
+    char service[16];
     int fd = -1;
 
-    if (getaddrinfo(name, "22", &hints, &a) != 0)
+    snprintf(service, sizeof service, "%d", port ? port : 22);
+    if (getaddrinfo(name, service, &hints, &a) != 0)
         return -1;
     fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS &&
@@ -175,29 +195,29 @@ static int knock(const char *name)
     return fd;
 }
 
-static bool was_answered(int fd)
+static enum answer answer_of(int fd)
 {
     socklen_t size = sizeof(int);
     int error = ETIMEDOUT;
 
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    return error == 0 || error == ECONNREFUSED;
+    return error == 0 ? ANSWER_ACCEPTED : error == ECONNREFUSED ? ANSWER_REFUSED : ANSWER_NONE;
 }
 
 /* knocks (n): who is at the door within the time? */
-static void wait_for_answers(struct hosts *h, struct pollfd *knocks)
+static void wait_for_answers(struct pollfd *knocks, enum answer *answers, int n)
 {
     double end = clock_now() + NETWORK_SECONDS;
     int open = 0;
 
-    for (int i = 0; i < h->n; i++)
+    for (int i = 0; i < n; i++)
         open += knocks[i].fd >= 0;
     while (open > 0 && clock_now() < end) {
-        poll(knocks, (nfds_t)h->n, 50);
-        for (int i = 0; i < h->n; i++) {
+        poll(knocks, (nfds_t)n, 50);
+        for (int i = 0; i < n; i++) {
             if (knocks[i].fd < 0 || knocks[i].revents == 0)
                 continue;
-            h->list[i].answers = was_answered(knocks[i].fd);
+            answers[i] = answer_of(knocks[i].fd);
             close(knocks[i].fd);
             knocks[i].fd = -1;
             open--;
@@ -205,17 +225,41 @@ static void wait_for_answers(struct hosts *h, struct pollfd *knocks)
     }
 }
 
-static void ask_networks(struct hosts *h, struct pollfd *knocks)
+/* answers (n), to be freed; NULL: no memory.  This machine is there, whatever listens on it. */
+static enum answer *ask_networks(const struct hosts *h)
 {
+    struct pollfd *knocks = calloc((size_t)h->n + 1, sizeof *knocks);
+    enum answer *answers = calloc((size_t)h->n + 1, sizeof *answers);
+
+    if (!knocks || !answers) {
+        free(knocks);
+        free(answers);
+        return NULL;
+    }
     for (int i = 0; i < h->n; i++) {
         bool here = is_this_machine(h->list[i].name);
-        h->list[i].answers = here;
-        knocks[i] = (struct pollfd){ .fd = here ? -1 : knock(h->list[i].name), .events = POLLOUT };
+        answers[i] = here ? ANSWER_ACCEPTED : ANSWER_NONE;
+        knocks[i] = (struct pollfd){ .fd = here ? -1 : knock(h->list[i].name, h->slurmd),
+                                     .events = POLLOUT };
     }
-    wait_for_answers(h, knocks);
+    wait_for_answers(knocks, answers, h->n);
     for (int i = 0; i < h->n; i++)
         if (knocks[i].fd >= 0)
             close(knocks[i].fd);
+    free(knocks);
+    return answers;
+}
+
+const char *hosts_silent(const struct hosts *h)
+{
+    enum answer *answers = ask_networks(h);
+    const char *name = NULL;
+
+    for (int i = h->n - 1; answers && i >= 0; i--)
+        if (h->list[i].answers && !h->list[i].mute && answers[i] == ANSWER_NONE)
+            name = h->list[i].name;
+    free(answers);
+    return name;
 }
 
 static pid_t start_agent(const char *name, const char *command)
@@ -263,17 +307,62 @@ static void ask_agents(struct hosts *h, pid_t *agents, const char *command)
 
 int hosts_ask(struct hosts *h, const char *command)
 {
-    struct pollfd *knocks = calloc((size_t)h->n + 1, sizeof *knocks);
     pid_t *agents = calloc((size_t)h->n + 1, sizeof *agents);
+    enum answer *answers = ask_networks(h);
 
-    if (knocks && agents) {
-        ask_networks(h, knocks);
-        if (command)
-            ask_agents(h, agents, command);
-    }
-    free(knocks);
+    for (int i = 0; answers && i < h->n; i++)
+        h->list[i].answers = answers[i] != ANSWER_NONE;
+    if (agents && command)
+        ask_agents(h, agents, command);
+    free(answers);
     free(agents);
     return hosts_slots(h, true);
+}
+
+/* Answers stay as they are where Slurm says nothing. */
+static void ask_allocation(struct hosts *h)
+{
+    FILE *names = popen("list=$(timeout 10 squeue -h -j $SLURM_JOB_ID -o %N 2>/dev/null) && "
+                        "[ \"$list\" ] && scontrol show hostnames $list", "r");
+    char name[256];
+    bool *ours = calloc((size_t)h->n + 1, sizeof *ours), any = false;
+
+    while (names && ours && fgets(name, sizeof name, names)) {
+        name[strcspn(name, "\n")] = 0;
+        for (int i = 0; i < h->n; i++)
+            if (strcmp(h->list[i].name, name) == 0)
+                ours[i] = any = true;
+    }
+    if (names)
+        pclose(names);
+    for (int i = 0; any && i < h->n; i++)
+        h->list[i].answers &= ours[i];
+    free(ours);
+}
+
+int hosts_ask_slurm(struct hosts *h, bool first)
+{
+    enum answer least = h->slurmd ? ANSWER_ACCEPTED : ANSWER_REFUSED;
+    enum answer *answers = ask_networks(h);
+
+    for (int i = 0; answers && i < h->n; i++) {
+        struct host *host = &h->list[i];
+        if (first)
+            host->mute = answers[i] == ANSWER_NONE;
+        host->answers = first || host->mute || answers[i] >= least;
+    }
+    ask_allocation(h);
+    free(answers);
+    return hosts_slots(h, true);
+}
+
+int hosts_answering(const struct hosts *h)
+{
+    int n = 0;
+
+    for (int i = 0; i < h->n; i++)
+        n += h->list[i].answers;
+    return n;
 }
 
 int hosts_slots(const struct hosts *h, bool that_answer)

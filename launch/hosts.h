@@ -10,11 +10,13 @@ struct host {
     char name[256];
     int slots;                  /* ranks that it takes */
     bool answers;
+    bool mute;                  /* is there, but its firewall swallows what we ask */
 };
 
 struct hosts {
     struct host *list;
     int n;                      /* 0: this machine, any number of ranks */
+    int slurmd;                 /* port of Slurm's daemon on each; 0: not of Slurm, or unknown */
 };
 
 /* "a:2,b" (slots: 1 by default), or a file of such words, a line each, where "a slots=2" is
@@ -28,6 +30,13 @@ void hosts_free(struct hosts *h);
  * through the agent that mpirun uses (OMPI_MCA_plm_rsh_agent, ssh by default; command NULL: not
  * asked)?  Sets `answers`; returns the slots of those that do. */
 int hosts_ask(struct hosts *h, const char *command);
+/* The same of a Slurm allocation: is the host still in it, and does slurmd take connections?  The
+ * first time Slurm is believed: hosts that do not answer are mute. */
+int hosts_ask_slurm(struct hosts *h, bool first);
+/* The first host that answered before and whose network does not now, NULL: none.  Takes up to two
+ * seconds if there is one. */
+const char *hosts_silent(const struct hosts *h);
+int hosts_answering(const struct hosts *h);
 /* Of those that answer, or of all. */
 int hosts_slots(const struct hosts *h, bool that_answer);
 /* "a:2,b:1" of those that answer (with_slots false: "a,b"); "c, d" of those that do not. */

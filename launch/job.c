@@ -27,6 +27,7 @@ static void died(struct job *j, int rank, const char *host, const char *what)
     j->rank = rank;
     snprintf(j->host, sizeof j->host, "%s", host);
     snprintf(j->what, sizeof j->what, "%s", what);
+    j->sudden = !strstr(what, "Exited with exit code");
 }
 
 static bool rank_of_mpirun_died(struct job *j, const char *message)
@@ -72,12 +73,15 @@ static bool task_of_srun_died(struct job *j, const char *message)
     return true;
 }
 
-/* What mpirun says of every job that ends with another code than 0 is no news. */
+/* What mpirun and srun say of every job that ends with another code than 0 is no news. */
 static bool is_no_news(const char *message)
 {
     static const char *const known[] = {
         "Primary job  terminated normally, but", "MPI_ABORT was invoked on rank",
         "one or more processes exited with non-zero status",
+        "MPI communication peer process has unexpectedly disconnected",
+        "srun: Job step aborted: Waiting up to", "srun: Force Terminated StepId=",
+        "_step_signal: Terminating StepId=", "_step_signal: Sending signal",
     };
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -93,6 +97,11 @@ static void keep_said(struct job *j, const char *line)
                        strncmp(line, "rankwise: MPI did not start", 27) != 0))
         return;
     snprintf(j->said, sizeof j->said, "%.*s", (int)strcspn(line, "\n") - 10, line + 10);
+}
+
+void job_lost_host(struct job *j, const char *host)
+{
+    died(j, -1, host, "was lost");
 }
 
 bool job_understands(struct job *j, const char *message)
@@ -129,7 +138,7 @@ static void take_line(struct job *j)
         j->in_block = true;
         if (!is_frame)
             text_add(&j->block, j->line.data, j->line.size);
-    } else if (!job_understands(j, j->line.data)) {
+    } else if (!job_understands(j, j->line.data) && !is_no_news(j->line.data)) {
         keep_said(j, j->line.data);
         pass_on(&j->line);
     }

@@ -16,6 +16,7 @@ struct job {
     int rank;                   /* who died first, -1: unknown */
     char host[256];             /* "" : unknown */
     char what[256];             /* "was killed by signal 9 (Killed)"; "": nothing was said */
+    bool sudden;                /* it did not end by itself: those that are left wait for it */
     char said[1024];            /* of a loss, by a rank that could leave no outcome; "": nothing */
     int status;                 /* of waitpid, once it has ended */
 };
@@ -28,6 +29,9 @@ bool job_watch(struct job *j, double seconds);
 /* To mpirun or srun, which pass SIGUSR1 on to the ranks. */
 void job_signal(const struct job *j, int number);
 void job_free(struct job *j);
+
+/* It is known from elsewhere that this host is gone; the first to die stays the cause. */
+void job_lost_host(struct job *j, const char *host);
 
 /* One message, a framed one or a line: does it tell who died?  Then it is in rank, host, what. */
 bool job_understands(struct job *j, const char *message);

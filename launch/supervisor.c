@@ -21,14 +21,17 @@
 #include "launch/hosts.h"
 #include "launch/hung.h"
 #include "launch/job.h"
+#include "launch/launcher.h"
 #include "launch/losses.h"
 #include "launch/placement.h"
 #include "learner/learner.h"
 
 #define LOOK_EVERY 0.2          /* seconds */
 #define OTHERS_FIRST 1.0        /* ranks that are left name one that hangs */
+#define KNOCK_EVERY 2.0         /* seconds */
+#define STEPS_FIRST 1.0         /* srun ends by itself when its ranks have */
 #define GRACE 10.0              /* seconds from an outcome to the end of the job, */
-#define GRACE_LOST 1.0          /* and from a loss that has a name: mpirun may hang on it */
+#define GRACE_LOST 1.0          /* and from a loss: mpirun may hang on it */
 
 struct supervisor {
     struct supervision asked;
@@ -43,13 +46,22 @@ struct supervisor {
     char output[4096], program[PATH_MAX];
     char scratch[64];                   /* folder on every host for mpirun's files, emptied */
     int lock;
-    bool slurm;
+    struct launcher launcher;
     struct hosts hosts, here;           /* here: where mpirun runs */
 
     struct job job;
     struct hung hung;
     struct losses losses;
     struct restart restart;
+};
+
+struct attempt {                        /* one start, while it runs */
+    double started, ended;              /* ended: its outcome was there, or a rank was lost */
+    int64_t config_at;                  /* of begun_at, before */
+    bool said;                          /* there is an outcome */
+    struct outcome outcome;
+    double knock_at;                    /* when to look at srun's hosts again */
+    int silent;                         /* times in a row that one was silent */
 };
 
 /* ---- asked to stop */
@@ -76,34 +88,6 @@ static void watch_signals(void)
 
 /* ---- before the first start */
 
-/* Defaults; what the user has set stays. */
-static void set_default(const char *parameter, const char *value)
-{
-    char name[128];
-
-    snprintf(name, sizeof name, "OMPI_MCA_%s", parameter);
-    setenv(name, value, 0);
-}
-
-/* Ranks that wait give their core away; a rank that died ends the others at once, since a polite
- * stop goes by SIGUSR1; a host that fell silent is given up after three seconds. */
-static void set_environment(struct supervisor *s)
-{
-    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
-    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
-    set_default("mpi_yield_when_idle", "1");
-    set_default("hwloc_base_binding_policy", "none");
-    set_default("rmaps_base_oversubscribe", "1");
-    set_default("odls_base_sigkill_timeout", "0");
-    set_default("oob_tcp_keepalive_time", "1");
-    set_default("oob_tcp_keepalive_intvl", "1");
-    set_default("oob_tcp_keepalive_probes", "2");
-    if (s->slurm)
-        return;
-    setenv("OMPI_MCA_orte_tmpdir_base", s->scratch, 1);
-    setenv("OMPI_MCA_btl_vader_backing_directory", s->scratch, 1);
-}
-
 /* The same name whenever this run is started, so that what one supervisor left the next removes. */
 static void name_scratch(struct supervisor *s)
 {
@@ -128,11 +112,11 @@ static int find_hosts(struct supervisor *s)
 {
     int rc = RL_OK;
 
-    s->slurm = !s->asked.hosts && getenv("SLURM_JOB_ID");
+    s->launcher.slurm = !s->asked.hosts && getenv("SLURM_JOB_ID");
     TRY(hosts_parse(&s->here, "localhost"));
     if (s->asked.hosts)
         TRY(hosts_parse(&s->hosts, s->asked.hosts));
-    else if (s->slurm)
+    else if (s->launcher.slurm)
         TRY(hosts_of_slurm(&s->hosts));
     else if (s->asked.ranks < 1)
         return rl_error(RL_EINVAL, "run needs -n RANKS or --hosts");
@@ -202,7 +186,7 @@ static int begin(struct supervisor *s)
     TRY(path_join(log, sizeof log, s->output, "log.txt"));
     TRY(log_open(log));
     name_scratch(s);
-    set_environment(s);
+    launcher_find(&s->launcher, s->launcher.slurm, s->scratch);
     watch_signals();
     s->losses.furthest = -1;
     s->restart.reached = folder_last_step(s->output, &s->restart.count, &s->restart.lost_steps);
@@ -222,23 +206,34 @@ static void say_missing(struct supervisor *s)
     text_free(&names);
 }
 
-/* Clean scratch folders on all hosts that answer, and how many ranks they take; hosts that do not
- * answer have time to come back. */
-static int gather_hosts(struct supervisor *s)
+/* How many ranks the hosts that answer take, with clean scratch folders on them. */
+static int ask_hosts(struct supervisor *s)
 {
-    double end = clock_now() + s->asked.wait_hosts;
     char command[160];
-    int slots = (int)s->asked.ranks, named = hosts_slots(&s->hosts, false);
 
     snprintf(command, sizeof command, "rm -rf %s; mkdir -m 700 %s", s->scratch, s->scratch);
-    if (!s->slurm && hosts_ask(&s->here, command) == 0)
-        return rl_error(RL_EIO, "cannot make %s", s->scratch);
-    if (s->hosts.n > 0) {
-        while ((slots = hosts_ask(&s->hosts, s->slurm ? NULL : command)) < named &&
-               clock_now() < end && !asked)
-            clock_sleep(1);
-        say_missing(s);
+    if (s->launcher.slurm) {
+        launcher_end_steps(&s->launcher);
+        hosts_ask_slurm(&s->hosts, s->losses.count == 0);
+        launcher_scratch(&s->launcher, &s->hosts, true);
+        return hosts_slots(&s->hosts, true);
     }
+    if (hosts_ask(&s->here, command) == 0)
+        return rl_error(RL_EIO, "cannot make %s", s->scratch);
+    return s->hosts.n ? hosts_ask(&s->hosts, command) : (int)s->asked.ranks;
+}
+
+/* Hosts that do not answer have time to come back. */
+static int gather_hosts(struct supervisor *s)
+{
+    int slots, named = s->hosts.n ? hosts_slots(&s->hosts, false) : (int)s->asked.ranks;
+    double end = clock_now() + s->asked.wait_hosts;
+
+    while ((slots = ask_hosts(s)) >= 0 && slots < named && clock_now() < end && !asked)
+        clock_sleep(1);
+    if (slots < 0)
+        return slots;
+    say_missing(s);
     if (slots == 0)
         return rl_error(RL_ELOST, "no host answers; start again when some do, or wait longer with "
                         "--wait-hosts");
@@ -246,34 +241,15 @@ static int gather_hosts(struct supervisor *s)
     return RL_OK;
 }
 
-/* argv of mpirun or srun, into `words` (whose bytes argv points into). */
-static char **command_line(struct supervisor *s, struct text *here, char ranks[16])
+/* What starts the ranks, and what they run; the words stay with us. */
+static char **command_line(struct supervisor *s, struct text *here, char number[32])
 {
-    char **argv = calloc((size_t)s->n_assignments + 24, sizeof *argv);
+    char **argv = calloc((size_t)s->n_assignments + LAUNCHER_WORDS + 6, sizeof *argv);
     int n = 0;
 
     if (!argv)
         return NULL;
-    snprintf(ranks, 16, "%d", s->ranks);
-    hosts_here(&s->hosts, !s->slurm, here);
-    if (s->slurm) {
-        argv[n++] = "srun";
-        argv[n++] = "--mpi=pmix";
-        argv[n++] = "--kill-on-bad-exit=1";
-        argv[n++] = "--overlap";
-        argv[n++] = "-w";
-        argv[n++] = here->data;
-    } else {
-        argv[n++] = "mpirun";
-        argv[n++] = "-x";
-        argv[n++] = "RANKWISE_RESTART";
-        if (s->hosts.n > 0)
-            argv[n++] = "--host";
-        if (s->hosts.n > 0)
-            argv[n++] = here->data;
-    }
-    argv[n++] = "-n";
-    argv[n++] = ranks;
+    n = launcher_words(&s->launcher, &s->hosts, s->ranks, argv, here, number);
     argv[n++] = s->program;
     argv[n++] = "train";
     argv[n++] = (char *)s->path;
@@ -287,14 +263,14 @@ static char **command_line(struct supervisor *s, struct text *here, char ranks[1
 static int start(struct supervisor *s)
 {
     struct text here = { 0 };
-    char ranks[16], **argv = NULL;
+    char number[32], **argv = NULL;
     int rc = RL_OK;
 
     TRY(gather_hosts(s));
     TRY(place(s));
     TRY(outcome_prepare(s->output));
     TRY(restart_tell(&s->restart));
-    argv = command_line(s, &here, ranks);
+    argv = command_line(s, &here, number);
     rc = argv ? job_start(&s->job, argv) : rl_error(RL_ENOFIT, "no memory for a command line");
 done:
     free(argv);
@@ -316,33 +292,62 @@ static int64_t begun_at(const struct supervisor *s)
     return (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
 }
 
-/* Until the job has ended.  It is killed when nothing comes of its start, where MPI itself waits
- * without a deadline, and when it does not end after its outcome.  Returns why, or NULL. */
+/* A host of srun's that has been silent twice in a row; mpirun notices by itself. */
+static bool lost_host(struct supervisor *s, struct attempt *a)
+{
+    const char *name;
+
+    if (!launcher_is_srun(&s->launcher) || clock_now() < a->knock_at)
+        return false;
+    name = hosts_silent(&s->hosts);
+    a->silent = name ? a->silent + 1 : 0;
+    a->knock_at = clock_now() + (name ? 0 : KNOCK_EVERY);
+    if (a->silent < 2)
+        return false;
+    job_lost_host(&s->job, name);
+    return true;
+}
+
+/* Why the job must be killed: nothing comes of its start, where MPI itself waits without a
+ * deadline; one that others wait for is gone; or it does not end after its outcome.  NULL: it may
+ * go on. */
+static const char *why_kill(struct supervisor *s, struct attempt *a)
+{
+    double now = clock_now(), deadline = s->config->deadline, grace;
+
+    a->said |= outcome_read(s->output, &a->outcome);
+    if (a->ended == 0 && (a->said || s->job.sudden))
+        a->ended = now;
+    grace = a->said && a->outcome.exit_code != 3 ? GRACE : GRACE_LOST;
+    if (a->ended > 0 && now - a->ended > grace)
+        return "did not end";
+    if (a->config_at == begun_at(s) && now - a->started > 30 + 10 * deadline)
+        return "did not start";
+    if (a->ended > 0)
+        return NULL;
+    if (hung_look(&s->hung, s->scratch, deadline + OTHERS_FIRST, s->job.said, sizeof s->job.said))
+        return "did not go on";
+    return lost_host(s, a) ? "lost a host" : NULL;
+}
+
+/* Until the job has ended.  Returns why it was killed, or NULL. */
 static const char *watch(struct supervisor *s)
 {
-    double started = clock_now(), ended = 0, deadline = s->config->deadline;
-    double patience = 30 + 10 * deadline;
-    int64_t before = begun_at(s);
+    struct attempt a = { .started = clock_now(), .config_at = begun_at(s) };
     const char *killed = NULL;
-    struct outcome o = { 0 };
+    double patience = 0;
     int passed = 0;
 
     while (!job_watch(&s->job, LOOK_EVERY)) {
         if (passed < asked && passed < 2)
             job_signal(&s->job, ++passed == 1 ? SIGUSR1 : SIGTERM);
-        if (ended == 0 && outcome_read(s->output, &o))
-            ended = clock_now();
-        if (!killed && ended > 0 &&
-            clock_now() - ended > (o.exit_code == 3 ? GRACE_LOST : GRACE))
-            killed = "did not end";
-        else if (!killed && before == begun_at(s) && clock_now() - started > patience)
-            killed = "did not start";
-        else if (!killed && ended == 0 && hung_look(&s->hung, s->scratch, deadline + OTHERS_FIRST,
-                                                    s->job.said, sizeof s->job.said))
-            killed = "did not go on";
-        else
-            continue;
-        job_signal(&s->job, SIGKILL);
+        if (!killed) {
+            killed = why_kill(s, &a);
+            if (killed && launcher_kill_steps(&s->launcher))
+                patience = clock_now() + STEPS_FIRST;
+        }
+        if (killed && clock_now() >= patience)
+            job_signal(&s->job, SIGKILL);
     }
     return killed;
 }
@@ -351,7 +356,7 @@ static const char *watch(struct supervisor *s)
 
 static void say_how_it_ended(struct supervisor *s, const char *killed, char *reason)
 {
-    const char *name = s->slurm ? "srun" : "mpirun";
+    const char *name = launcher_name(&s->launcher);
     const struct job *j = &s->job;
     struct text roles = { 0 };
 
@@ -465,7 +470,10 @@ static void end(struct supervisor *s)
     char command[96];
 
     snprintf(command, sizeof command, "rm -rf %s", s->scratch);
-    if (s->scratch[0] && !s->slurm) {
+    if (s->launcher.slurm) {
+        launcher_end_steps(&s->launcher);
+        launcher_scratch(&s->launcher, &s->hosts, false);
+    } else if (s->scratch[0]) {
         hosts_ask(&s->here, command);
         hosts_ask(&s->hosts, command);
     }

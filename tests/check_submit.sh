@@ -23,6 +23,12 @@ has "the words, quoted" "it'\\''s.cfg' 'output=$out' 'seed=7' &"
 says 1 '-N NODES' "no nodes" submit --dry-run
 says 1 'partition.*one word' "a partition of two words" submit -N 1 --partition 'a b' --dry-run
 says 1 'before-limit' "a signal after the limit" submit -N 1 --before-limit 0 --dry-run
+for time in 2 2:00 0:02:00 0-0:2; do
+    says 1 "time $time is no longer" "a limit of $time" submit -N 1 --time $time --dry-run
+done
+for time in 3 2:01 1-0 UNLIMITED; do
+    ok "a limit of $time" submit -N 1 --time $time --dry-run
+done
 says 1 'one line' "options on two lines" submit -N 1 --sbatch 'a
 b' --dry-run
 says 1 'no_such' "an unknown key" submit -N 1 no_such=1 --dry-run
@@ -45,7 +51,8 @@ job() {
     rm -f "$WORK/up" "$WORK/requeued"
     sed "s|^'[^']*' run|$bin/program|" "$out/submit.sbatch" > "$WORK/job"
     SLURM_JOB_ID=17 bash "$WORK/job" & pid=$!
-    while [ ! -e "$WORK/up" ]; do sleep 0.05; done
+    tries=0
+    while [ ! -e "$WORK/up" ] && [ $tries -lt 200 ]; do sleep 0.05; tries=$((tries + 1)); done
     kill -"$2" $pid
     wait $pid; code=$?
 }

@@ -61,5 +61,6 @@ if [ "$what" = all ]; then
     program "chaos" sh tests/chaos/kill.sh 12
     program "faults" sh tests/chaos/faults.sh
     program "chaos on hosts" sh tests/chaos/hosts.sh
+    program "chaos under Slurm" sh tests/chaos/slurm.sh
 fi
 finish

@@ -276,6 +276,44 @@ static void test_hosts_of_a_slurm_job(void **state)
     text_free(&here);
 }
 
+/* A job of which Slurm has taken b away; hosts that no network knows are mute, not lost. */
+static void test_a_slurm_job_loses_a_node(void **state)
+{
+    const char *folder = support_folder();
+    const char *scontrol = support_write(folder, "scontrol", "#!/bin/sh\ncase $2 in\n"
+        "config) echo 'SlurmdPort              = 6818' ;;\n"
+        "*) [ \"$3\" ] && printf 'localhost\\nc.invalid\\n' ||\n"
+        "    printf 'localhost\\nb.invalid\\nc.invalid\\n' ;;\nesac\n");
+    const char *squeue = support_write(folder, "squeue", "#!/bin/sh\necho list\n");
+    struct text path = { 0 }, before = { 0 }, missing = { 0 };
+    struct hosts h;
+
+    (void)state;
+    text_adds(&before, getenv("PATH"));
+    text_addf(&path, "%s:%s", folder, before.data);
+    assert_int_equal(chmod(scontrol, 0755) | chmod(squeue, 0755), 0);
+    setenv("PATH", path.data, 1);
+    setenv("SLURM_JOB_ID", "1", 1);
+    assert_ok(hosts_of_slurm(&h));
+    assert_int_equal(h.slurmd, 6818);
+    assert_int_equal(h.n, 3);
+    assert_int_equal(hosts_ask_slurm(&h, true), 2);
+    assert_int_equal(hosts_answering(&h), 2);
+    assert_null(hosts_silent(&h));
+    assert_int_equal(hosts_ask_slurm(&h, false), 2);
+    hosts_missing(&h, &missing);
+    assert_string_equal(missing.data, "b.invalid");
+    h.list[2].mute = false;
+    assert_string_equal(hosts_silent(&h), "c.invalid");
+    assert_int_equal(hosts_ask_slurm(&h, false), 1);
+    hosts_free(&h);
+    unsetenv("SLURM_JOB_ID");
+    setenv("PATH", before.data, 1);
+    text_free(&path);
+    text_free(&before);
+    text_free(&missing);
+}
+
 /* ---- who died */
 
 static void test_mpirun_says_who_died(void **state)
@@ -405,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_hosts_by_words_and_by_file),
         cmocka_unit_test(test_bad_hosts_are_refused),
         cmocka_unit_test(test_hosts_of_a_slurm_job),
+        cmocka_unit_test(test_a_slurm_job_loses_a_node),
         cmocka_unit_test(test_a_host_that_is_nowhere_does_not_answer),
         cmocka_unit_test(test_mpirun_says_who_died),
         cmocka_unit_test(test_a_lost_host_has_a_name),

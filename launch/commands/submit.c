@@ -50,6 +50,24 @@ static int check_word(const char *option, const char *value)
     return RL_OK;
 }
 
+/* Seconds of Slurm's "30", "30:00", "8:00:00", "1-0", "1-0:30" and "1-0:30:00"; -1: another word, of
+ * which sbatch knows more than we. */
+static int64_t seconds_of(const char *time)
+{
+    const char *dash = strchr(time, '-'), *rest = dash ? dash + 1 : time;
+    int64_t days = 0, a = 0, b = 0, c = 0;
+    int used = 0, n;
+
+    if (dash && (sscanf(time, "%" SCNd64 "%n", &days, &used) != 1 || time + used != dash))
+        return -1;
+    n = sscanf(rest, "%" SCNd64 "%n:%" SCNd64 "%n:%" SCNd64 "%n", &a, &used, &b, &used, &c, &used);
+    if (n < 1 || rest[used])
+        return -1;
+    if (dash)
+        return ((days * 24 + a) * 60 + b) * 60 + c;
+    return n == 1 ? a * 60 : n == 2 ? a * 60 + b : (a * 60 + b) * 60 + c;
+}
+
 static int check_options(void)
 {
     int rc = RL_OK;
@@ -61,6 +79,10 @@ static int check_options(void)
     if (before_limit < 1 || before_limit > 65535)
         return rl_error(RL_EINVAL, "--before-limit: want 1 to 65535 seconds");
     TRY(check_word("time", time_limit));
+    if (time_limit && seconds_of(time_limit) >= 0 && seconds_of(time_limit) <= before_limit)
+        return rl_error(RL_EINVAL, "--time %s is no longer than --before-limit, %" PRId64 " s: "
+                        "the run would be saved and requeued without a step", time_limit,
+                        before_limit);
     TRY(check_word("partition", partition));
     TRY(check_word("account", account));
     TRY(check_word("name", job_name));

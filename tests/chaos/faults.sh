@@ -1,7 +1,8 @@
 #!/bin/sh
 # Whoever hangs or dies is named: rank, host, role, phase and step, in one line and in time.
 #   tests/chaos/faults.sh [all]        20 faults; without "all" a few of them
-# A fault: a rank is stopped (SIGSTOP) or killed (SIGKILL) in a phase, or a reward does not answer.
+# A fault: a rank is stopped (SIGSTOP) or killed (SIGKILL) in a phase, a reward does not answer, MPI
+# does not come back.
 . tests/lib.sh
 BUILD=${BUILD:-build}
 which=${1:-few}
@@ -120,6 +121,23 @@ silent()
         "reward \"mute\" \(process\) has not answered within $deadline s .* waited for it at step "
 }
 silent "one step ahead" 4 "$apart" max_lag=1
+
+# stuck NAME N KEYS...: MPI does not come back, on every rank
+stuck()
+{
+    what="MPI that does not come back, $1"; shift
+    token=$WORK/stuck.token
+    export LD_PRELOAD="$PWD/$BUILD/tests/chaos/stuck_mpi.so" CHAOS_TOKEN="$token"
+    launch stuck "$@"
+    unset LD_PRELOAD CHAOS_TOKEN
+    until [ -s "$out/run/metrics.jsonl" ] || ! kill -0 $job 2>/dev/null; do sleep 0.05; done
+    touch "$token"
+    # mpirun itself gives the other rank a second when one has ended
+    judge "$what" 3 $((deadline * 100 + 200)) $((deadline * 100 + 300)) "$(date +%s.%N)" \
+        "MPI has not come back within $deadline s \(deadline\): rank [0-9]+ \(host $host.* waits"
+    rm "$token"
+}
+stuck "two ranks" 2 "$pair"
 
 # supervised SIGNAL RANK ROLES PHASE STEP N FOUND END HOW: the same under rankwise run, which names
 # a rank that no other is left to name, and ends with exit code 3 in either case
