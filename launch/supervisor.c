@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "checkpoints/checkpoint.h"
+#include "launch/attempt.h"
 #include "launch/folder.h"
 #include "launch/hosts.h"
 #include "launch/hung.h"
@@ -27,11 +27,6 @@
 #include "learner/learner.h"
 
 #define LOOK_EVERY 0.2          /* seconds */
-#define OTHERS_FIRST 1.0        /* ranks that are left name one that hangs */
-#define KNOCK_EVERY 2.0         /* seconds */
-#define STEPS_FIRST 1.0         /* srun ends by itself when its ranks have */
-#define GRACE 10.0              /* seconds from an outcome to the end of the job, */
-#define GRACE_LOST 1.0          /* and from a loss: mpirun may hang on it */
 
 struct supervisor {
     struct supervision asked;
@@ -53,15 +48,6 @@ struct supervisor {
     struct hung hung;
     struct losses losses;
     struct restart restart;
-};
-
-struct attempt {                        /* one start, while it runs */
-    double started, ended;              /* ended: its outcome was there, or a rank was lost */
-    int64_t config_at;                  /* of begun_at, before */
-    bool said;                          /* there is an outcome */
-    struct outcome outcome;
-    double knock_at;                    /* when to look at srun's hosts again */
-    int silent;                         /* times in a row that one was silent */
 };
 
 /* ---- asked to stop */
@@ -278,81 +264,16 @@ done:
     return rc;
 }
 
-/* ---- while it runs */
+/* ---- what came of it */
 
-/* When the run folder's config.cfg was written: each start writes it as soon as it is complete, and
- * from then on every wait has its deadline. */
-static int64_t begun_at(const struct supervisor *s)
-{
-    char path[4200];
-    struct stat info;
-
-    if (path_join(path, sizeof path, s->output, "config.cfg") != RL_OK || stat(path, &info) != 0)
-        return -1;
-    return (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
-}
-
-/* A host of srun's that has been silent twice in a row; mpirun notices by itself. */
-static bool lost_host(struct supervisor *s, struct attempt *a)
-{
-    const char *name;
-
-    if (!launcher_is_srun(&s->launcher) || clock_now() < a->knock_at)
-        return false;
-    name = hosts_silent(&s->hosts);
-    a->silent = name ? a->silent + 1 : 0;
-    a->knock_at = clock_now() + (name ? 0 : KNOCK_EVERY);
-    if (a->silent < 2)
-        return false;
-    job_lost_host(&s->job, name);
-    return true;
-}
-
-/* Why the job must be killed: nothing comes of its start, where MPI itself waits without a
- * deadline; one that others wait for is gone; or it does not end after its outcome.  NULL: it may
- * go on. */
-static const char *why_kill(struct supervisor *s, struct attempt *a)
-{
-    double now = clock_now(), deadline = s->config->deadline, grace;
-
-    a->said |= outcome_read(s->output, &a->outcome);
-    if (a->ended == 0 && (a->said || s->job.sudden))
-        a->ended = now;
-    grace = a->said && a->outcome.exit_code != 3 ? GRACE : GRACE_LOST;
-    if (a->ended > 0 && now - a->ended > grace)
-        return "did not end";
-    if (a->config_at == begun_at(s) && now - a->started > 30 + 10 * deadline)
-        return "did not start";
-    if (a->ended > 0)
-        return NULL;
-    if (hung_look(&s->hung, s->scratch, deadline + OTHERS_FIRST, s->job.said, sizeof s->job.said))
-        return "did not go on";
-    return lost_host(s, a) ? "lost a host" : NULL;
-}
-
-/* Until the job has ended.  Returns why it was killed, or NULL. */
 static const char *watch(struct supervisor *s)
 {
-    struct attempt a = { .started = clock_now(), .config_at = begun_at(s) };
-    const char *killed = NULL;
-    double patience = 0;
-    int passed = 0;
+    struct attempt a = { .job = &s->job, .hung = &s->hung, .hosts = &s->hosts,
+                         .launcher = &s->launcher, .output = s->output, .scratch = s->scratch,
+                         .deadline = s->config->deadline, .asked = &asked };
 
-    while (!job_watch(&s->job, LOOK_EVERY)) {
-        if (passed < asked && passed < 2)
-            job_signal(&s->job, ++passed == 1 ? SIGUSR1 : SIGTERM);
-        if (!killed) {
-            killed = why_kill(s, &a);
-            if (killed && launcher_kill_steps(&s->launcher))
-                patience = clock_now() + STEPS_FIRST;
-        }
-        if (killed && clock_now() >= patience)
-            job_signal(&s->job, SIGKILL);
-    }
-    return killed;
+    return attempt_watch(&a);
 }
-
-/* ---- what came of it */
 
 static void say_how_it_ended(struct supervisor *s, const char *killed, char *reason)
 {

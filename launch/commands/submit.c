@@ -50,8 +50,8 @@ static int check_word(const char *option, const char *value)
     return RL_OK;
 }
 
-/* Seconds of Slurm's "30", "30:00", "8:00:00", "1-0", "1-0:30" and "1-0:30:00"; -1: another word, of
- * which sbatch knows more than we. */
+/* Seconds of Slurm's "30", "30:00", "8:00:00", "1-0", "1-0:30" and "1-0:30:00"; -1: another word,
+ * of which sbatch knows more than we. */
 static int64_t seconds_of(const char *time)
 {
     const char *dash = strchr(time, '-'), *rest = dash ? dash + 1 : time;
