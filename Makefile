@@ -173,7 +173,8 @@ check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
 
-CHAOS = $(patsubst %,$(BUILD)/tests/chaos/%,at_rename.so shift_clock.so stuck_mpi.so strike)
+CHAOS = $(patsubst %,$(BUILD)/tests/chaos/%,at_rename.so read_only.so \
+	shift_clock.so stuck_mpi.so strike)
 
 tests: $(patsubst %,$(BUILD)/tests/%,$(TESTS)) $(CHAOS) fuzzers-made
 
@@ -193,6 +194,7 @@ chaos:
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/chaos/kill.sh 200
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/chaos/faults.sh all
 	@BUILD=$(BUILD) sh tests/chaos/hosts.sh
+	@BUILD=$(BUILD) sh tests/chaos/slurm.sh
 
 lint:
 	@sh tests/lint.sh

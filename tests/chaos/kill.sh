@@ -108,7 +108,8 @@ ends()
 scratch()
 {
     mpirun=$(mpirun_now) &&
-        tr '\0' '\n' < "/proc/$mpirun/environ" | sed -n 's/^OMPI_MCA_orte_tmpdir_base=//p'
+        { tr '\0' '\n' < "/proc/$mpirun/environ"; } 2>/dev/null |
+        sed -n 's/^OMPI_MCA_orte_tmpdir_base=//p'
 }
 
 # hit NAME WANTED: the blows landed on runs that were going
@@ -268,6 +269,17 @@ for how in cut flip; do
 done
 hit "damaged" 1
 
+# complete NAME: at its end the run has all lines of metrics and samples
+complete()
+{
+    tries=0
+    while alive $supervisor && [ $tries -lt 1200 ]; do sleep 0.05; tries=$((tries + 1)); done
+    lines=$(cat "$out/metrics.jsonl" "$out/samples.jsonl" | wc -l)
+    [ "$lines" -eq 108 ] && pass "$1" || fail "$1" "$lines lines"
+}
+
+says() { grep -q "$1" "$out.said"; }
+
 # ---- a disk that is full, and then is not
 
 mkdir "$WORK/small"
@@ -285,7 +297,6 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=32m tmpfs "$WORK/small" 2>/dev/n
     ends "full disk: with room again it goes on"
 
     # It fills up in mid-run, and the room returns or does not.  What is said is on another disk.
-    says() { grep -q "$1" "$out.said"; }
     for room in back never; do
         rm -rf "$out" "$out.said" "$WORK/small-said"
         ln -s "$WORK/small-said" "$out.said"
@@ -303,14 +314,47 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=32m tmpfs "$WORK/small" 2>/dev/n
         fi
         rm "$WORK/small/filler"
         [ $room = back ] || again
-        tries=0
-        while alive $supervisor && [ $tries -lt 1200 ]; do sleep 0.05; tries=$((tries + 1)); done
-        lines=$(cat "$out/metrics.jsonl" "$out/samples.jsonl" | wc -l)
-        [ "$lines" -eq 108 ] && pass "filled, $room: every line is there" ||
-            fail "filled, $room: every line is there" "$lines lines"
+        complete "filled, $room: every line is there"
         ends "filled, $room: with room again it ends"
     done
 else
     skip "full disk: needs root and tmpfs"
+fi
+
+# ---- a file system that goes read-only in mid-run, and is writable again or not
+
+# read_only COMMAND...: with the run folder at the mercy of $WORK/read-only
+read_only()
+{
+    export LD_PRELOAD="$PWD/$BUILD/tests/chaos/read_only.so"
+    export CHAOS_TOKEN="$WORK/read-only" CHAOS_FOLDER="$WORK/$name/"
+    "$@"
+    unset LD_PRELOAD CHAOS_TOKEN CHAOS_FOLDER
+}
+
+if [ "${SAN:-0}" = 1 ]; then
+    skip "read-only: no preloading before the sanitizers"
+else
+    for later in back never; do
+        name=read-only-$later
+        rm -f "$WORK/read-only"
+        read_only begin $name
+        until_ at_least 1
+        touch "$WORK/read-only"
+        until_ says "Read-only file system" && until_ says "bytes of lines wait for room" &&
+            pass "read-only, $later: it goes on and says so" ||
+            fail "read-only, $later: it goes on and says so" "$(tail -n 3 "$out.said")"
+        if [ $later = never ]; then
+            wait $supervisor
+            code=$?
+            [ $code -eq 1 ] && says "step 12/12" &&
+                pass "read-only, never: exit code 1 at the end" ||
+                fail "read-only, never: exit code 1 at the end" "exit $code: $(tail -n 3 "$out.said")"
+        fi
+        rm "$WORK/read-only"
+        [ $later = back ] || again
+        complete "read-only, $later: every line is there"
+        ends "read-only, $later: writable again it ends"
+    done
 fi
 finish
