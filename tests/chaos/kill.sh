@@ -349,7 +349,8 @@ else
             code=$?
             [ $code -eq 1 ] && says "step 12/12" &&
                 pass "read-only, never: exit code 1 at the end" ||
-                fail "read-only, never: exit code 1 at the end" "exit $code: $(tail -n 3 "$out.said")"
+                fail "read-only, never: exit code 1 at the end" \
+                    "exit $code: $(tail -n 3 "$out.said")"
         fi
         rm "$WORK/read-only"
         [ $later = back ] || again
