@@ -9,20 +9,36 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/status.h"
 
 #define ALIGN 64
+#define HUGE_PAGE ((size_t)2 << 20)
 
 void memory_count(struct memory *m)
 {
     memset(m, 0, sizeof *m);
 }
 
+/* Large blocks lie on huge pages, where there are any: touched sooner, and found sooner by the
+ * processor. */
+static void *allocate(size_t bytes)
+{
+    size_t align = bytes < 2 * HUGE_PAGE ? ALIGN : HUGE_PAGE;
+    void *block;
+
+    if (bytes > SIZE_MAX - align || posix_memalign(&block, align, bytes) != 0)
+        return NULL;
+    if (align == HUGE_PAGE)
+        madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return block;
+}
+
 int memory_open(struct memory *m)
 {
     size_t bytes = m->peak ? m->peak : ALIGN;     /* base tells the passes apart: never NULL */
-    char *base = bytes <= SIZE_MAX - ALIGN ? aligned_alloc(ALIGN, bytes) : NULL;
+    char *base = allocate(bytes);
 
     if (!base)
         return rl_error(RL_ENOFIT, "cannot allocate %zu bytes (%.1f GiB)%s%s", bytes,
