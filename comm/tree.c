@@ -17,6 +17,7 @@
 
 #define STAGING ((size_t)4 << 20)         /* floats to receive into, times two */
 #define PIECE_MOST ((size_t)1 << 18)      /* floats: 1 MiB a message is long enough */
+#define FOLD_BLOCK ((size_t)1 << 12)      /* floats; those of some levels fit into the L2 */
 #define PIECE_LEAST ((size_t)1 << 12)
 
 void leaf_share(int leaves, int ranks, int rank, int *first, int *end)
@@ -42,21 +43,39 @@ static void add(float *restrict x, const float *restrict y, size_t n)
         x[i] += y[i];
 }
 
+static bool are_pair(const struct tree_node *left, const struct tree_node *right)
+{
+    return left->level == right->level && left->index % 2 == 0 && right->index == left->index + 1;
+}
+
+/* node[at - 1] += node[at], for at = last, last - 1, ... first; a block of all of them at once, so
+ * that each sum is in the cache when it is added to the next. */
+static void add_up(const struct tree_node *node, int first, int last, size_t m, bool clear)
+{
+    for (size_t i = 0; i < m; i += FOLD_BLOCK) {
+        size_t n = m - i < FOLD_BLOCK ? m - i : FOLD_BLOCK;
+        for (int at = last; at >= first; at--) {
+            add(node[at - 1].data + i, node[at].data + i, n);
+            if (clear)
+                memset(node[at].data + i, 0, n * sizeof(float));
+        }
+    }
+}
+
 void tree_fold(struct tree_run *run, struct tree_node node, size_t m, float **gone, int *n_gone)
 {
+    int last = run->n;
+
     run->node[run->n++] = node;
-    while (run->n > 1) {
-        struct tree_node *left = &run->node[run->n - 2], *right = left + 1;
-        if (left->level != right->level || left->index % 2 != 0 || right->index != left->index + 1)
-            return;
-        if (m > 0)
-            add(left->data, right->data, m);
+    while (run->n > 1 && are_pair(&run->node[run->n - 2], &run->node[run->n - 1])) {
+        struct tree_node *left = &run->node[--run->n - 1];
         if (gone)
-            gone[(*n_gone)++] = right->data;
+            gone[(*n_gone)++] = run->node[run->n].data;
         left->level++;
         left->index /= 2;
-        run->n--;
     }
+    if (m > 0)
+        add_up(run->node, run->n, last, m, gone != NULL);
 }
 
 /* The nodes a run of leaves leaves behind; returns how many were alive at once on the way. */
@@ -189,6 +208,7 @@ void tree_destroy(struct tree *t)
 void tree_narrow(struct tree *t, size_t n)
 {
     t->n = n;
+    memset(t->zero, 0, sizeof t->zero);
     t->piece = find_piece(t);           /* no longer than before: no slice is */
 }
 
@@ -202,8 +222,21 @@ int tree_end(const struct tree *t)
     return t->end;
 }
 
+static int buffer_of(const struct tree *t, const float *data)
+{
+    int i = 0;
+
+    while (t->buffers[i] != data)
+        i++;
+    return i;
+}
+
 void tree_clear(struct tree *t)
 {
+    for (int i = 0; i < t->run.n; i++)
+        t->zero[buffer_of(t, t->run.node[i].data)] = false;
+    if (t->slot)
+        t->zero[buffer_of(t, t->slot)] = false;
     memcpy(t->spare, t->buffers, sizeof t->spare);
     t->n_spare = t->n_buffers;
     t->run.n = 0;
@@ -214,13 +247,18 @@ void tree_clear(struct tree *t)
 
 float *tree_slot(struct tree *t, int leaf)
 {
+    int i;
+
     if (leaf != t->next || leaf >= t->end) {
         t->broken = true;
         return NULL;
     }
     if (!t->slot) {
         t->slot = t->spare[--t->n_spare];
-        memset(t->slot, 0, t->n * sizeof(float));
+        i = buffer_of(t, t->slot);
+        if (!t->zero[i])
+            memset(t->slot, 0, t->n * sizeof(float));
+        t->zero[i] = true;              /* when it is spare again: tree_fold clears it */
     }
     return t->slot;
 }

@@ -36,6 +36,7 @@ struct tree {
     float *buffers[TREE_DEPTH];
     float *spare[TREE_DEPTH];
     int n_spare;
+    bool zero[TREE_DEPTH];   /* (n_buffers) a spare one that holds zeros */
     struct tree_run run;     /* finished nodes */
     float *slot;             /* of leaf `next`, NULL before tree_slot */
     int next;                /* leaf to be pushed */
@@ -53,7 +54,7 @@ struct tree {
 void tree_slice(size_t n, int ranks, int rank, size_t *begin, size_t *end);
 
 /* Append a node and add up what can be: m floats of each.  Sums land in the left one's
- * data; `gone` (may be NULL) collects the data of the right ones. */
+ * data; `gone` (may be NULL) collects the data of the right ones, which hold zeros then. */
 void tree_fold(struct tree_run *run, struct tree_node node, size_t m, float **gone, int *n_gone);
 
 #endif
