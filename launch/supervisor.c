@@ -391,7 +391,7 @@ static void end(struct supervisor *s)
     char command[96];
 
     snprintf(command, sizeof command, "rm -rf %s", s->scratch);
-    if (s->launcher.slurm) {
+    if (s->scratch[0] && s->launcher.slurm) {
         launcher_end_steps(&s->launcher);
         launcher_scratch(&s->launcher, &s->hosts, false);
     } else if (s->scratch[0]) {

@@ -43,6 +43,13 @@ submit -N 1 && cmp -s "$WORK/got" "$out/submit.sbatch" && pass "sbatch gets the 
 printf '#!/bin/sh\nexit 3\n' > "$bin/sbatch"
 says 1 'sbatch did not take' "sbatch refuses" submit -N 1
 
+# A run in a job that fails before it has a folder sweeps none.
+printf '#!/bin/sh\necho node\n' > "$bin/scontrol"
+text=$(SLURM_JOB_ID=1 "$RANKWISE" run "$cfg" no_such=1 2>&1)
+[ $? -eq 1 ] && [ "$(printf '%s\n' "$text" | wc -l)" -eq 1 ] && pass "a bad key: one line" ||
+    fail "a bad key: one line" "$text"
+printf '#!/bin/sh\necho "$@" >> %s/requeued\n' "$WORK" > "$bin/scontrol"
+
 # The job: a stand-in for the run, which ends with CODE at USR1 or TERM
 job() {
     { echo '#!/bin/bash'; echo "trap 'exit $1' USR1 TERM; touch $WORK/up"
