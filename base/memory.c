@@ -21,17 +21,15 @@ void memory_count(struct memory *m)
     memset(m, 0, sizeof *m);
 }
 
-/* Large blocks lie on huge pages, where there are any: touched sooner, and found sooner by the
+/* Huge pages for what of the block can lie on them: touched sooner, and found sooner by the
  * processor. */
 static void *allocate(size_t bytes)
 {
-    size_t align = bytes < 2 * HUGE_PAGE ? ALIGN : HUGE_PAGE;
-    void *block;
+    char *block = bytes <= SIZE_MAX - ALIGN ? aligned_alloc(ALIGN, bytes) : NULL;
+    size_t before = (size_t)(-(uintptr_t)block % HUGE_PAGE);
 
-    if (bytes > SIZE_MAX - align || posix_memalign(&block, align, bytes) != 0)
-        return NULL;
-    if (align == HUGE_PAGE)
-        madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    if (block && bytes >= before + HUGE_PAGE)
+        madvise(block + before, (bytes - before) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     return block;
 }
 
