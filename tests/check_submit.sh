@@ -26,7 +26,7 @@ says 1 'before-limit' "a signal after the limit" submit -N 1 --before-limit 0 --
 for time in 2 2:00 0:02:00 0-0:2; do
     says 1 "time $time is no longer" "a limit of $time" submit -N 1 --time $time --dry-run
 done
-for time in 3 2:01 1-0 UNLIMITED; do
+for time in 3 2:01 1-0 0 UNLIMITED; do
     ok "a limit of $time" submit -N 1 --time $time --dry-run
 done
 says 1 'one line' "options on two lines" submit -N 1 --sbatch 'a

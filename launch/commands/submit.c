@@ -50,8 +50,8 @@ static int check_word(const char *option, const char *value)
     return RL_OK;
 }
 
-/* Seconds of Slurm's "30", "30:00", "8:00:00", "1-0", "1-0:30" and "1-0:30:00"; -1: another word,
- * of which sbatch knows more than we. */
+/* Seconds of Slurm's "30", "30:00", "8:00:00", "1-0", "1-0:30" and "1-0:30:00"; 0: no
+ * limit; -1: another word, of which sbatch knows more than we. */
 static int64_t seconds_of(const char *time)
 {
     const char *dash = strchr(time, '-'), *rest = dash ? dash + 1 : time;
@@ -79,7 +79,7 @@ static int check_options(void)
     if (before_limit < 1 || before_limit > 65535)
         return rl_error(RL_EINVAL, "--before-limit: want 1 to 65535 seconds");
     TRY(check_word("time", time_limit));
-    if (time_limit && seconds_of(time_limit) >= 0 && seconds_of(time_limit) <= before_limit)
+    if (time_limit && seconds_of(time_limit) > 0 && seconds_of(time_limit) <= before_limit)
         return rl_error(RL_EINVAL, "--time %s is no longer than --before-limit, %" PRId64 " s: "
                         "the run would be saved and requeued without a step", time_limit,
                         before_limit);
