@@ -12,7 +12,7 @@ void comm_about(struct comm_about *about)
 
     MPI_Get_library_version(version, &length);
     version[strcspn(version, ",\n")] = 0;
-    snprintf(about->library, sizeof about->library, "%.63s", version);
+    snprintf(about->name, sizeof about->name, "%.63s", version);
     MPI_Initialized(&started);
     if (started)
         MPI_Query_thread(&level);

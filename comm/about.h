@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 struct comm_about {
-    char library[64];       /* "Open MPI v4.1.4" */
+    char name[64];          /* "Open MPI v4.1.4" */
     bool started;           /* mpirun or srun started us; else threads is false and says nothing */
     bool threads;           /* MPI_THREAD_FUNNELED or more was given: what we need */
 };

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -122,12 +121,4 @@ bool restart_told(struct restart *r)
     memset(r, 0, sizeof *r);
     return text && sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %lf", &r->count, &r->reached,
                           &r->lost_steps, &r->since) == 4;
-}
-
-double clock_of_day(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

@@ -38,6 +38,5 @@ struct restart {
 int restart_tell(const struct restart *r);              /* into the environment of what we start */
 /* False: no supervisor started this process. */
 bool restart_told(struct restart *r);
-double clock_of_day(void);
 
 #endif

@@ -264,8 +264,7 @@ done:
     return rc;
 }
 
-/* ---- what came of it */
-
+/* Until what was started has ended.  Returns why it was killed, or NULL. */
 static const char *watch(struct supervisor *s)
 {
     struct attempt a = { .job = &s->job, .hung = &s->hung, .hosts = &s->hosts,
@@ -274,6 +273,8 @@ static const char *watch(struct supervisor *s)
 
     return attempt_watch(&a);
 }
+
+/* ---- what came of it */
 
 static void say_how_it_ended(struct supervisor *s, const char *killed, char *reason)
 {

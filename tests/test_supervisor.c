@@ -248,19 +248,34 @@ static void test_a_host_that_is_nowhere_does_not_answer(void **state)
     hosts_free(&h);
 }
 
-/* scontrol's answer, in its place at the head of PATH. */
+/* Commands of Slurm's in a folder at the head of PATH, until `before` is put back. */
+static void stand_in(const char *folder, struct text *before)
+{
+    struct text path = { 0 };
+
+    text_adds(before, getenv("PATH"));
+    text_addf(&path, "%s:%s", folder, before->data);
+    setenv("PATH", path.data, 1);
+    text_free(&path);
+}
+
+static void put_back(struct text *before)
+{
+    setenv("PATH", before->data, 1);
+    text_free(before);
+}
+
+/* scontrol's answer. */
 static void test_hosts_of_a_slurm_job(void **state)
 {
     const char *folder = support_folder();
     const char *scontrol = support_write(folder, "scontrol", "#!/bin/sh\nprintf 'a\\nb\\nc\\n'\n");
-    struct text path = { 0 }, before = { 0 }, here = { 0 };
+    struct text before = { 0 }, here = { 0 };
     struct hosts h;
 
     (void)state;
-    text_adds(&before, getenv("PATH"));
-    text_addf(&path, "%s:%s", folder, before.data);
     assert_int_equal(chmod(scontrol, 0755), 0);
-    setenv("PATH", path.data, 1);
+    stand_in(folder, &before);
     setenv("SLURM_TASKS_PER_NODE", "2(x2),1", 1);
     assert_ok(hosts_of_slurm(&h));
     hosts_here(&h, true, &here);
@@ -270,9 +285,7 @@ static void test_hosts_of_a_slurm_job(void **state)
     assert_ok(hosts_of_slurm(&h));
     assert_int_equal(hosts_slots(&h, false), 3);
     hosts_free(&h);
-    setenv("PATH", before.data, 1);
-    text_free(&path);
-    text_free(&before);
+    put_back(&before);
     text_free(&here);
 }
 
@@ -285,14 +298,12 @@ static void test_a_slurm_job_loses_a_node(void **state)
         "*) [ \"$3\" ] && printf 'localhost\\nc.invalid\\n' ||\n"
         "    printf 'localhost\\nb.invalid\\nc.invalid\\n' ;;\nesac\n");
     const char *squeue = support_write(folder, "squeue", "#!/bin/sh\necho list\n");
-    struct text path = { 0 }, before = { 0 }, missing = { 0 };
+    struct text before = { 0 }, missing = { 0 };
     struct hosts h;
 
     (void)state;
-    text_adds(&before, getenv("PATH"));
-    text_addf(&path, "%s:%s", folder, before.data);
     assert_int_equal(chmod(scontrol, 0755) | chmod(squeue, 0755), 0);
-    setenv("PATH", path.data, 1);
+    stand_in(folder, &before);
     setenv("SLURM_JOB_ID", "1", 1);
     assert_ok(hosts_of_slurm(&h));
     assert_int_equal(h.slurmd, 6818);
@@ -308,9 +319,7 @@ static void test_a_slurm_job_loses_a_node(void **state)
     assert_int_equal(hosts_ask_slurm(&h, false), 1);
     hosts_free(&h);
     unsetenv("SLURM_JOB_ID");
-    setenv("PATH", before.data, 1);
-    text_free(&path);
-    text_free(&before);
+    put_back(&before);
     text_free(&missing);
 }
 

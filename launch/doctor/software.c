@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -64,12 +64,12 @@ void doctor_mpi(struct exam *e)
 
     comm_about(&about);
     if (!about.started)
-        doctor_says(e, false, "mpi", "%s; its threads are looked at under mpirun", about.library);
+        doctor_says(e, false, "mpi", "%s; its threads are looked at under mpirun", about.name);
     else if (about.threads)
-        doctor_says(e, false, "mpi", "%s, MPI_THREAD_FUNNELED or more", about.library);
+        doctor_says(e, false, "mpi", "%s, MPI_THREAD_FUNNELED or more", about.name);
     else
         doctor_says(e, true, "mpi", "%s gives no MPI_THREAD_FUNNELED: use one that was built with "
-                    "it", about.library);
+                    "it", about.name);
     if (copies_between_processes())
         doctor_says(e, false, "cma", "ranks of a host read each other's memory");
     else if (copy && strcmp(copy, "none") == 0)
@@ -119,14 +119,6 @@ void doctor_hdf5(struct exam *e)
                     h.loaded[1], h.loaded[2]);
 }
 
-static double wall_clock(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int doctor_clock(struct exam *e)
 {
     double skew = INFINITY;
@@ -136,7 +128,7 @@ int doctor_clock(struct exam *e)
     for (int i = 0; i < CLOCK_ROUNDS; i++) {        /* the best round: the others waited */
         double mine, first;
         TRY(comm_barrier(e->world, PHASE_START));
-        mine = first = wall_clock();
+        mine = first = clock_of_day();
         TRY(comm_broadcast(e->world, &first, sizeof first, 0, PHASE_START));
         skew = fabs(mine - first) < skew ? fabs(mine - first) : skew;
     }
