@@ -48,6 +48,22 @@ printf '#!/bin/sh\necho node\n' > "$bin/scontrol"
 text=$(SLURM_JOB_ID=1 "$RANKWISE" run "$cfg" no_such=1 2>&1)
 [ $? -eq 1 ] && [ "$(printf '%s\n' "$text" | wc -l)" -eq 1 ] && pass "a bad key: one line" ||
     fail "a bad key: one line" "$text"
+
+# What srun gets: a stand-in that writes it down and starts nothing
+cat > "$bin/srun" <<END
+#!/bin/sh
+case "\$*" in
+--mpi=list) echo pmix ;;
+*train*) echo "\$SRUN_CPUS_PER_TASK \$*" > "$WORK/srun" ;;
+esac
+END
+chmod +x "$bin/srun"
+SLURM_JOB_ID=1 SLURM_TASKS_PER_NODE=2 SLURM_CPUS_PER_TASK=3 "$RANKWISE" run --restarts 0 "$cfg" \
+    output="$WORK/steps" >/dev/null 2>&1
+text=$(cat "$WORK/srun")
+has "srun: CPUs of a task, PMIx, node, ranks" "3 --mpi=pmix --kill-on-bad-exit=0 --overlap"
+has "srun: one node, two ranks" "-N 1 -w node -n 2 "
+rm "$bin/srun"
 printf '#!/bin/sh\necho "$@" >> %s/requeued\n' "$WORK" > "$bin/scontrol"
 
 # The job: a stand-in for the run, which ends with CODE at USR1 or TERM

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Whoever hangs or dies is named: rank, host, role, phase and step, in one line and in time.
-#   tests/chaos/faults.sh [all]        20 faults; without "all" a few of them
+#   tests/chaos/faults.sh [all]        26 faults; without "all" a few of them
 # A fault: a rank is stopped (SIGSTOP) or killed (SIGKILL) in a phase, a reward does not answer, MPI
 # does not come back.
 . tests/lib.sh
