@@ -224,6 +224,24 @@ said=$(run 1 tests/bits.cfg output="$WORK/INT" $keys steps=1 2>&1) &&
     pass "fewer steps than there are: it says so" ||
     fail "fewer steps than there are: it says so" "$said"
 
+# ---- a journal that was left, and a run that went on without it: nobody goes back to its records
+
+out="$WORK/left" log="$WORK/left.log"
+journal="journal=memory journal_path=$WORK/slots"
+"$RANKWISE" train tests/bits.cfg output="$out" $keys $journal >/dev/null 2>&1 &
+pid=$!
+while kill -0 $pid 2>/dev/null && [ "$(hashes "$out" 2>/dev/null | wc -l)" -lt 9 ]; do
+    sleep 0.01
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+run 1 tests/bits.cfg output="$out" $keys steps=3 >"$log" 2>&1
+run 1 tests/bits.cfg output="$out" $keys steps=5 $journal >>"$log" 2>&1
+grep -q 'journal: off now' "$log" && ! grep -q 'the journal has' "$log" &&
+    [ "$(hashes "$out" | cut -d' ' -f1 | tr '\n' ' ')" = "1 2 3 4 5 " ] &&
+    pass "a start without the journal forgets it" ||
+    fail "a start without the journal forgets it" "$(tail -n 3 "$log"); $(hashes "$out")"
+
 # What is long is not waited for: responses before the first step, a reward that hangs.
 for ranks in 1 3; do
     out="$WORK/long-$ranks"

@@ -9,8 +9,8 @@
  *
  * A record is not overwritten before all ranks have agreed that the one of the next step is whole:
  * whoever dies, whenever, at most the step under way is lost.  Records carry a number drawn for the
- * run, so that those of another run in the same folder are not taken.  They are removed at the
- * successful end of the run.
+ * run, so that those of another run in the same folder are not taken; a start without a journal
+ * forgets the number.  They are removed at the successful end of the run.
  */
 #ifndef LAUNCH_JOURNAL_JOURNAL_H
 #define LAUNCH_JOURNAL_JOURNAL_H

@@ -7,6 +7,7 @@
  *   the ranks      that hold these records write them out as the checkpoint of that step, together
  */
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,24 @@ static int read_number(const struct run *r, bool fresh, uint64_t *number)
     }
 done:
     text_free(&old);
+    return rc;
+}
+
+/* Without a journal the run goes its way alone: records that an earlier start left are of another
+ * run from now on, else a later start would go back to them. */
+static int forget_number(const struct run *r)
+{
+    char path[4200];
+    int rc = RL_OK;
+
+    if (comm_rank(r->world) != r->recorder)
+        return RL_OK;
+    TRY(path_join(path, sizeof path, r->folder.path, NAME));
+    if (unlink(path) == 0)
+        log_info("journal: off now; what it had is not used again");
+    else if (errno != ENOENT)
+        rc = rl_error(RL_EIO, "cannot remove %s: %s", path, strerror(errno));
+done:
     return rc;
 }
 
@@ -284,7 +303,7 @@ int journal_recover(struct run *r, bool fresh)
     int rc = RL_OK;
 
     if (strcmp(r->config->journal, "off") == 0)
-        return RL_OK;
+        return comm_agree(r->world, forget_number(r));
     TRY(name_journal(r, fresh));
     if (fresh)
         return RL_OK;
