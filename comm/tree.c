@@ -48,34 +48,54 @@ static bool are_pair(const struct tree_node *left, const struct tree_node *right
     return left->level == right->level && left->index % 2 == 0 && right->index == left->index + 1;
 }
 
-/* node[at - 1] += node[at], for at = last, last - 1, ... first; a block of all of them at once, so
- * that each sum is in the cache when it is added to the next. */
-static void add_up(const struct tree_node *node, int first, int last, size_t m, bool clear)
+/* x + 0, which is x, unless it is -0: as if the zeros were there. */
+static void add_zeros(float *x, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        x[i] += 0.0f;
+}
+
+/* Floats [i, i + n) of left + right; where the sum is: in left, or in right if left is zeros. */
+static float *join(float *left, float *right, size_t i, size_t n)
+{
+    if (left && right)
+        add(left + i, right + i, n);
+    else if (left || right)
+        add_zeros((left ? left : right) + i, n);
+    return left ? left : right;
+}
+
+/* node[at - 1] + node[at], for at = last, last - 1, ... first + 1; a block of all of them at once,
+ * so that each sum is in the cache when it is added to the next.  Returns where the sum is. */
+static float *join_all(const struct tree_node *node, int first, int last, size_t m)
+{
+    float *sum = NULL;
+
     for (size_t i = 0; i < m; i += FOLD_BLOCK) {
-        size_t n = m - i < FOLD_BLOCK ? m - i : FOLD_BLOCK;
-        for (int at = last; at >= first; at--) {
-            add(node[at - 1].data + i, node[at].data + i, n);
-            if (clear)
-                memset(node[at].data + i, 0, n * sizeof(float));
-        }
+        sum = node[last].data;
+        for (int at = last; at > first; at--)
+            sum = join(node[at - 1].data, sum, i, m - i < FOLD_BLOCK ? m - i : FOLD_BLOCK);
     }
+    return sum;
 }
 
 void tree_fold(struct tree_run *run, struct tree_node node, size_t m, float **gone, int *n_gone)
 {
-    int last = run->n;
+    struct tree_node *all = run->node;
+    int first, last = run->n;
+    float *sum;
 
-    run->node[run->n++] = node;
-    while (run->n > 1 && are_pair(&run->node[run->n - 2], &run->node[run->n - 1])) {
-        struct tree_node *left = &run->node[--run->n - 1];
-        if (gone)
-            gone[(*n_gone)++] = run->node[run->n].data;
-        left->level++;
-        left->index /= 2;
+    all[run->n++] = node;
+    while (run->n > 1 && are_pair(&all[run->n - 2], &all[run->n - 1])) {
+        all[--run->n - 1].level++;
+        all[run->n - 1].index /= 2;
     }
-    if (m > 0)
-        add_up(run->node, run->n, last, m, gone != NULL);
+    first = run->n - 1;
+    sum = join_all(all, first, last, m);
+    for (int at = first; at <= last && gone; at++)
+        if (all[at].data && all[at].data != sum)
+            gone[(*n_gone)++] = all[at].data;
+    all[first].data = sum;
 }
 
 /* The nodes a run of leaves leaves behind; returns how many were alive at once on the way. */
@@ -208,7 +228,6 @@ void tree_destroy(struct tree *t)
 void tree_narrow(struct tree *t, size_t n)
 {
     t->n = n;
-    memset(t->zero, 0, sizeof t->zero);
     t->piece = find_piece(t);           /* no longer than before: no slice is */
 }
 
@@ -222,54 +241,56 @@ int tree_end(const struct tree *t)
     return t->end;
 }
 
-static int buffer_of(const struct tree *t, const float *data)
-{
-    int i = 0;
-
-    while (t->buffers[i] != data)
-        i++;
-    return i;
-}
-
 void tree_clear(struct tree *t)
 {
-    for (int i = 0; i < t->run.n; i++)
-        t->zero[buffer_of(t, t->run.node[i].data)] = false;
-    if (t->slot)
-        t->zero[buffer_of(t, t->slot)] = false;
     memcpy(t->spare, t->buffers, sizeof t->spare);
+    memset(t->slot, 0, sizeof t->slot);
     t->n_spare = t->n_buffers;
     t->run.n = 0;
-    t->slot = NULL;
     t->next = t->first;
     t->broken = false;
 }
 
-float *tree_slot(struct tree *t, int leaf)
+int tree_ahead(const struct tree *t)
 {
-    int i;
+    int n = t->n_spare;
 
-    if (leaf != t->next || leaf >= t->end) {
+    for (int i = 0; i < TREE_DEPTH; i++)
+        n += t->slot[i] != NULL;
+    return n < t->end - t->next ? n : t->end - t->next;
+}
+
+float *tree_slot_raw(struct tree *t, int leaf)
+{
+    int i = leaf - t->next;
+
+    if (i < 0 || i >= TREE_DEPTH || leaf >= t->end || (!t->slot[i] && t->n_spare == 0)) {
         t->broken = true;
         return NULL;
     }
-    if (!t->slot) {
-        t->slot = t->spare[--t->n_spare];
-        i = buffer_of(t, t->slot);
-        if (!t->zero[i])
-            memset(t->slot, 0, t->n * sizeof(float));
-        t->zero[i] = true;              /* when it is spare again: tree_fold clears it */
-    }
-    return t->slot;
+    if (!t->slot[i])
+        t->slot[i] = t->spare[--t->n_spare];
+    return t->slot[i];
+}
+
+float *tree_slot(struct tree *t, int leaf)
+{
+    int spare = t->n_spare;
+    float *slot = tree_slot_raw(t, leaf);
+
+    if (t->n_spare < spare)
+        memset(slot, 0, t->n * sizeof(float));
+    return slot;
 }
 
 void tree_push(struct tree *t, int leaf)
 {
-    float *slot = tree_slot(t, leaf);
-
-    if (!slot)
+    if (leaf != t->next || leaf >= t->end) {
+        t->broken = true;
         return;
-    tree_fold(&t->run, (struct tree_node){ 0, leaf, slot }, t->n, t->spare, &t->n_spare);
-    t->slot = NULL;
+    }
+    tree_fold(&t->run, (struct tree_node){ 0, leaf, t->slot[0] }, t->n, t->spare, &t->n_spare);
+    memmove(t->slot, t->slot + 1, sizeof t->slot - sizeof *t->slot);
+    t->slot[TREE_DEPTH - 1] = NULL;
     t->next++;
 }

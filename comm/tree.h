@@ -36,6 +36,10 @@ int tree_end(const struct tree *tree);
 /* The buffer (n) of the leaf: zeros at the first call, the same buffer until it is pushed.  Leaves
  * come in ascending order; NULL and an error in comm_tree_sum otherwise. */
 float *tree_slot(struct tree *tree, int leaf);
+/* The same, but its first call leaves anything in it: all of it is to be written.  Leaves ahead of
+ * the one that is pushed next may have their slots already, as many in all as tree_ahead says. */
+float *tree_slot_raw(struct tree *tree, int leaf);
+int tree_ahead(const struct tree *tree);
 void tree_push(struct tree *tree, int leaf);      /* a leaf without a slot counts as zeros */
 void tree_clear(struct tree *tree);               /* forget what was pushed, after a failed step */
 /* Collective.  grads (n) gets the sum; the tree is empty again.  RL_EBUG: leaves are missing. */

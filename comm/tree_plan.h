@@ -10,7 +10,7 @@
 /* A finished node: the sum of leaves [index << level, (index + 1) << level). */
 struct tree_node {
     int level, index;
-    float *data;             /* (n), or part of it while ranks exchange */
+    float *data;             /* (n), or part of it while ranks exchange; NULL: zeros */
 };
 
 /* A run of nodes in leaf order in which no two can be added yet. */
@@ -36,10 +36,9 @@ struct tree {
     float *buffers[TREE_DEPTH];
     float *spare[TREE_DEPTH];
     int n_spare;
-    bool zero[TREE_DEPTH];   /* (n_buffers) a spare one that holds zeros */
     struct tree_run run;     /* finished nodes */
-    float *slot;             /* of leaf `next`, NULL before tree_slot */
     int next;                /* leaf to be pushed */
+    float *slot[TREE_DEPTH]; /* of leaves next, next + 1, ..., NULL before tree_slot */
     bool broken;             /* leaves did not come in order */
 
     struct tree_source *sources;      /* (n_sources) of all ranks */
@@ -53,8 +52,8 @@ struct tree {
 /* The elements [begin, end) of the flat buffer that a rank adds up, whole chunks of HASH_CHUNK. */
 void tree_slice(size_t n, int ranks, int rank, size_t *begin, size_t *end);
 
-/* Append a node and add up what can be: m floats of each.  Sums land in the left one's
- * data; `gone` (may be NULL) collects the data of the right ones, which hold zeros then. */
+/* Append a node and add up what can be: m floats of each.  Sums land in the left one's data, or in
+ * the right one's if the left has none; `gone` (may be NULL) collects the data of the other. */
 void tree_fold(struct tree_run *run, struct tree_node node, size_t m, float **gone, int *n_gone);
 
 #endif

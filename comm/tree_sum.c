@@ -101,6 +101,14 @@ done:
     return rc;
 }
 
+/* Nodes of nothing but zeros travel like others. */
+static void fill_zeros(struct tree *t)
+{
+    for (int i = 0; i < t->run.n; i++)
+        if (!t->run.node[i].data)
+            t->run.node[i].data = memset(t->spare[--t->n_spare], 0, t->n * sizeof(float));
+}
+
 int comm_tree_sum(struct tree *t, float *grads)
 {
     size_t begin, end, rounds;
@@ -114,6 +122,7 @@ int comm_tree_sum(struct tree *t, float *grads)
     tree_slice(t->n, t->ranks, 0, &begin, &end);         /* the first slice is the longest */
     rounds = t->n > 0 ? (end - begin + t->piece - 1) / t->piece : 0;
     t->team->sequence++;
+    fill_zeros(t);
     for (size_t round = 0; round < rounds; round++) {
         TRY(start_round(t, round));
         if (round > 0)

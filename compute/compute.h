@@ -22,6 +22,7 @@
 #ifndef COMPUTE_COMPUTE_H
 #define COMPUTE_COMPUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,9 +75,9 @@ struct compute {
     /* dx(M,K) += dy(M,N) w: chain over n ascending */
     void (*matmul_backward_input)(struct compute *k, float *dx, const float *dy, const float *w,
                                   int M, int N, int K);
-    /* dw(N,K) += dy^T x: chain over the M tokens ascending */
+    /* dw(N,K) = dy^T x, or += (add): chain over the M tokens ascending, from 0 or from dw */
     void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const float *x,
-                                   int M, int N, int K);
+                                   int M, int N, int K, bool add);
 
     /* ---- embedding: y(T,C) = w[token].  Backward adds tokens in order. */
     void (*embedding_forward)(struct compute *k, float *y, const float *w, const int *tokens,

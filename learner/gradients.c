@@ -2,126 +2,17 @@
  *
  *   batch   | g0 g1 | g2 g3 | g4 g5 | g6 g7 |      groups; a leaf is a run of whole groups
  *   leaf      [   0   ] [   1   ] ...
- *   micro       g0  g1                             whole groups, about micro_rows used rows
+ *   micro     [ g0  g1   g2 ] [ g3 ...             whole groups, about micro_rows used rows
  *
- * A later micro-batch of a leaf goes on where the earlier stopped (model_backward adds), so the
- * cut into micro-batches cannot change a bit.  With reduction = "fast" a rank's groups are one
+ * A micro-batch may have rows of several leaves; each leaf's sums over tokens go to its own buffer.
+ * A later micro-batch of a leaf goes on where the earlier stopped, so the cut into micro-batches
+ * cannot change a bit.  With reduction = "fast" a rank's groups are one
  * leaf. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/status.h"
 #include "learner/internal.h"
-
-int row_response(const struct batch *b, int n, int *from)
-{
-    int first = b->prompt_len[n] > 1 ? b->prompt_len[n] : 1;
-
-    *from = b->start[n] + first;
-    return b->start[n + 1];
-}
-
-double row_sum(const float *x, int from, int end)
-{
-    double sum = 0;
-
-    for (int t = from; t < end; t++)
-        sum += (double)x[t];
-    return sum;
-}
-
-void row_fill(float *x, int from, int end, double value)
-{
-    for (int t = from; t < end; t++)
-        x[t] = (float)value;
-}
-
-int micro_check(const struct batch *b, int max_row_tokens)
-{
-    if (b->N != b->groups * b->k)
-        return rl_error(RL_EBUG, "step %lld: %d rows in %d groups of %d", (long long)b->step, b->N,
-                        b->groups, b->k);
-    for (int n = 0; n < b->N; n++) {
-        int length = b->start[n + 1] - b->start[n];
-        if (length < 1 || length > max_row_tokens || b->prompt_len[n] < 0 ||
-            b->prompt_len[n] > length)
-            return rl_error(RL_EBUG, "step %lld: row %d has %d tokens, %d of them prompt; there is "
-                            "room for %d", (long long)b->step, b->group * b->k + n, length,
-                            b->prompt_len[n], max_row_tokens);
-    }
-    return RL_OK;
-}
-
-int gradients_count(struct learner *ln, const struct batch *b)
-{
-    ln->counted[0] = ln->counted[1] = 0;
-    for (int n = 0; n < b->N; n++) {
-        int from, end = row_response(b, n, &from);
-        if (ln->place[n] < 0)
-            continue;
-        ln->counted[0] += end > from ? end - from : 0;
-        ln->counted[1] += end - b->start[n];
-    }
-    return comm_sum_int64(ln->team, ln->counted, 2, PHASE_COUNT);
-}
-
-void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, int scores)
-{
-    size_t rows = (size_t)micro->max_rows, tokens = (size_t)micro->max_tokens;
-    size_t entropies = outputs & OUT_ENTROPY ? tokens : 0;
-    size_t values = outputs & OUT_SCORE ? tokens * (size_t)scores : 0;
-
-    micro->row = memory_take(memory, rows * sizeof(int));
-    micro->start = memory_take(memory, (rows + 1) * sizeof(int));
-    micro->tokens = memory_take(memory, tokens * sizeof(int));
-    micro->logp = memory_take(memory, tokens * sizeof(float));
-    micro->dlogp = memory_take(memory, tokens * sizeof(float));
-    micro->entropy = memory_take(memory, entropies * sizeof(float));
-    micro->dentropy = memory_take(memory, entropies * sizeof(float));
-    micro->score = memory_take(memory, values * sizeof(float));
-    micro->dscore = memory_take(memory, values * sizeof(float));
-    micro->S = memory_take(memory, rows * sizeof(double));
-    micro->R = memory_take(memory, rows * sizeof(double));
-    micro->slope = memory_take(memory, rows * sizeof(double));
-}
-
-void micro_clear(struct micro *micro)
-{
-    micro->N = micro->T = micro->groups = 0;
-    micro->start[0] = 0;
-}
-
-void micro_add(struct micro *micro, const struct batch *b, int n)
-{
-    int length = b->start[n + 1] - b->start[n];
-
-    memcpy(micro->tokens + micro->T, b->tokens + b->start[n], (size_t)length * sizeof(int));
-    micro->T += length;
-    micro->row[micro->N++] = n;
-    micro->start[micro->N] = micro->T;
-}
-
-int micro_pack(struct learner *ln, const struct batch *b, int group, int end, int rows)
-{
-    struct micro *micro = &ln->micro;
-
-    micro_clear(micro);
-    micro->group = group;
-    for (; group < end; group++) {
-        int used = 0;
-        for (int n = group * b->k; n < (group + 1) * b->k; n++)
-            used += ln->place[n] >= 0;
-        if (micro->N > 0 && micro->N + used > rows)
-            break;
-        for (int n = group * b->k; n < (group + 1) * b->k; n++)
-            if (ln->place[n] >= 0) {
-                ln->place[n] = micro->N;
-                micro_add(micro, b, n);
-            }
-        micro->groups++;
-    }
-    return group;
-}
 
 /* The outputs or their gradients, those that `trainee` has and the method wants. */
 static struct model_outputs outputs_of(const struct learner *ln, const struct trainee *trainee,
@@ -144,12 +35,31 @@ static int forward_one(struct learner *ln, struct trainee *t, bool keep)
     return model_run(t->trainer, m->tokens, m->start, m->N, ln->temperature, keep, &out);
 }
 
-static int backward_one(struct learner *ln, struct trainee *t, float *grads)
+static bool any(const float *x, size_t i, size_t end)
 {
-    struct micro *m = &ln->micro;
-    struct model_outputs d = outputs_of(ln, t, m->dlogp, m->dentropy, m->dscore);
+    while (x && i < end && x[i] == 0.0f)
+        i++;
+    return x && i < end;
+}
 
-    return model_run_backward(t->trainer, &d, grads);
+/* Has an output of these rows a gradient?  A pass without one (pairs of equal rewards) would add
+ * zeros.  Leaving it out may leave -0 where +0 would be, which reaches nothing: the optimizer adds
+ * it to moments, and they are never -0. */
+static bool has_gradient(const struct learner *ln, const struct model_outputs *d, int row,
+                         int end)
+{
+    size_t from = (size_t)ln->micro.start[row], to = (size_t)ln->micro.start[end];
+    size_t S = (size_t)ln->scores;
+
+    return any(d->logp, from, to) || any(d->entropy, from, to) ||
+           any(d->score, from * S, to * S);
+}
+
+static struct model_outputs slopes_of(const struct learner *ln, const struct trainee *t)
+{
+    const struct micro *m = &ln->micro;
+
+    return outputs_of(ln, t, m->dlogp, m->dentropy, m->dscore);
 }
 
 int micro_forward(struct learner *ln, bool keep)
@@ -177,61 +87,119 @@ static void clear_gradients(struct learner *ln)
 
 int micro_backward(struct learner *ln, const struct batch *b, float *grads)
 {
+    struct model_outputs d = slopes_of(ln, &ln->policy);
     int rc = RL_OK;
 
     clear_gradients(ln);
     TRY(ln->method->loss(ln, b));
-    TRY(backward_one(ln, &ln->policy, grads));
+    if (has_gradient(ln, &d, 0, ln->micro.N))
+        TRY(model_run_backward(ln->policy.trainer, &d, grads));
 done:
     return rc;
 }
 
-/* A leaf under way: its buffers, NULL before its first row. */
-struct slots { float *policy, *critic; };
+/* ---- leaves under way: the one to be pushed next, and those ahead of it in the micro-batch */
 
-static int slots_take(struct learner *ln, int leaf, struct slots *slots)
+struct slot { float *grads; bool fresh; };              /* NULL before rows that have a gradient */
+struct open { struct slot policy, critic; };
+
+struct span {
+    int leaf;                                           /* the first */
+    struct open open[LEAF_ROWS_MOST];
+};
+
+static int no_buffer(int leaf)
 {
-    if (!slots->policy)
-        slots->policy = tree_slot(ln->policy.tree, leaf);
-    if (ln->critic.model && !slots->critic)
-        slots->critic = tree_slot(ln->critic.tree, leaf);
-    if (!slots->policy || (ln->critic.model && !slots->critic))
-        return rl_error(RL_EBUG, "leaf %d of the gradients has no buffer", leaf);
+    return rl_error(RL_EBUG, "leaf %d of the gradients has no buffer", leaf);
+}
+
+/* The rows of the micro-batch that are of the span's leaf i end here. */
+static int leaf_rows_end(const struct learner *ln, const struct batch *b, int leaf)
+{
+    const struct micro *m = &ln->micro;
+    int first, end, i = 0;
+
+    leaf_groups(ln, b, leaf, &first, &end);
+    while (i < m->N && m->row[i] / b->k < end)
+        i++;
+    return i;
+}
+
+/* The cut of the micro-batch into leaves, those with a gradient with their buffers; returns how
+ * many leaves, 0: none has a gradient. */
+static int cut_leaves(struct learner *ln, const struct batch *b, struct trainee *t,
+                      const struct model_outputs *d, struct span *s, struct leaf_rows *leaves,
+                      int *n)
+{
+    bool some = false;
+
+    for (int begin = 0, i = *n = 0; begin < ln->micro.N; begin = leaves[i++].end) {
+        struct slot *slot = t == &ln->policy ? &s->open[i].policy : &s->open[i].critic;
+
+        leaves[i] = (struct leaf_rows){ .end = leaf_rows_end(ln, b, s->leaf + i) };
+        *n = i + 1;
+        if (has_gradient(ln, d, begin, leaves[i].end)) {
+            some = true;
+            if (!slot->grads)
+                *slot = (struct slot){ tree_slot_raw(t->tree, s->leaf + i), true };
+            if (!slot->grads)
+                return no_buffer(s->leaf + i);
+        }
+        leaves[i].grads = slot->grads;
+        leaves[i].fresh = slot->fresh;
+        slot->fresh = false;
+    }
+    *n = some ? *n : 0;
     return RL_OK;
 }
 
-/* Forward -> loss -> gradients of the packed rows, added to the slots. */
-static int pass(struct learner *ln, const struct batch *b, const struct slots *slots)
+static int backward_one(struct learner *ln, const struct batch *b, struct trainee *t,
+                        struct span *s)
+{
+    struct model_outputs d = slopes_of(ln, t);
+    struct leaf_rows leaves[LEAF_ROWS_MOST];
+    int n, rc = RL_OK;
+
+    TRY(cut_leaves(ln, b, t, &d, s, leaves, &n));
+    if (n > 0)
+        TRY(model_backward_leaves(t->trainer, &d, leaves, n));
+done:
+    return rc;
+}
+
+/* Where the loss itself adds gradients: to parameters that no forward pass reads. */
+static int take_for_loss(struct learner *ln, struct span *s)
+{
+    struct slot *slot = &s->open[0].policy;
+
+    ln->leaf_grads = NULL;
+    if (ln->shape.verdict.kind == VERDICT_SCORES)
+        return RL_OK;
+    if (!slot->grads)
+        slot->grads = tree_slot(ln->policy.tree, s->leaf);
+    if (!slot->grads)
+        return no_buffer(s->leaf);
+    ln->leaf_grads = slot->grads;
+    return RL_OK;
+}
+
+/* Forward -> loss -> gradients of the packed rows, added to their leaves. */
+static int pass(struct learner *ln, const struct batch *b, struct span *s)
 {
     double t = clock_now();
     int rc = RL_OK;
 
     TRY(micro_forward(ln, !ln->parameters_only));
     clear_gradients(ln);
-    ln->leaf_grads = slots->policy;
+    TRY(take_for_loss(ln, s));
     TRY(ln->method->loss(ln, b));
     ln->seconds[SECONDS_FORWARD] += clock_now() - t;
     t = clock_now();
     if (!ln->parameters_only)
-        TRY(backward_one(ln, &ln->policy, slots->policy));
+        TRY(backward_one(ln, b, &ln->policy, s));
     if (ln->critic.model)
-        TRY(backward_one(ln, &ln->critic, slots->critic));
+        TRY(backward_one(ln, b, &ln->critic, s));
     ln->seconds[SECONDS_BACKWARD] += clock_now() - t;
-done:
-    return rc;
-}
-
-static int leaf_close(struct learner *ln, int leaf, const struct slots *slots)
-{
-    int rc = RL_OK;
-
-    if (slots->policy)
-        TRY(model_backward_finish(ln->policy.trainer, slots->policy));
-    if (slots->critic)
-        TRY(model_backward_finish(ln->critic.trainer, slots->critic));
-    tree_push(ln->policy.tree, leaf);
-    if (ln->critic.model)
-        tree_push(ln->critic.tree, leaf);
 done:
     return rc;
 }
@@ -247,45 +215,75 @@ void leaf_groups(const struct learner *ln, const struct batch *b, int leaf, int 
     }
 }
 
-int micro_rows(const struct learner *ln)
+/* Texts of the pretraining mix come last in a leaf. */
+static int text_of_leaf(struct learner *ln, struct span *s)
 {
-    int64_t rows = ln->config->micro_rows;
-
-    return rows < ln->micro.max_rows ? (int)rows : ln->micro.max_rows;
-}
-
-static int text_of_leaf(struct learner *ln, int leaf, struct slots *slots)
-{
+    struct slot *slot = &s->open[0].policy;
     int first, end, rc = RL_OK;
 
     if (ln->text.rows == 0)
         return RL_OK;
-    leaf_groups(ln, ln->text.b, leaf, &first, &end);
+    leaf_groups(ln, ln->text.b, s->leaf, &first, &end);
     if (!ptx_is_in(ln, first, end))
         return RL_OK;
-    TRY(slots_take(ln, leaf, slots));
-    TRY(ptx_add(ln, first, end, slots->policy));
+    if (!slot->grads)
+        slot->grads = tree_slot(ln->policy.tree, s->leaf);
+    if (!slot->grads)
+        return no_buffer(s->leaf);
+    TRY(ptx_add(ln, first, end, slot->grads));
 done:
     return rc;
 }
 
-int gradients_add(struct learner *ln, const struct batch *b)
+static int leaf_close(struct learner *ln, struct span *s)
 {
+    const struct open *now = &s->open[0];
     int rc = RL_OK;
 
-    for (int leaf = tree_first(ln->policy.tree); leaf < tree_end(ln->policy.tree); leaf++) {
-        struct slots slots = { NULL, NULL };    /* a leaf without rows counts as zeros */
-        int group, end;
-        leaf_groups(ln, b, leaf, &group, &end);
-        while (group < end) {
-            group = micro_pack(ln, b, group, end, micro_rows(ln));
-            if (ln->micro.N == 0)
-                continue;           /* no row of these groups is marked */
-            TRY(slots_take(ln, leaf, &slots));
-            TRY(pass(ln, b, &slots));
+    TRY(text_of_leaf(ln, s));
+    if (now->policy.grads)
+        TRY(model_backward_finish(ln->policy.trainer, now->policy.grads));
+    if (now->critic.grads)
+        TRY(model_backward_finish(ln->critic.trainer, now->critic.grads));
+    tree_push(ln->policy.tree, s->leaf);
+    if (ln->critic.model)
+        tree_push(ln->critic.tree, s->leaf);
+    s->leaf++;
+    memmove(s->open, s->open + 1, sizeof s->open - sizeof *s->open);
+    s->open[LEAF_ROWS_MOST - 1] = (struct open){ { NULL, false }, { NULL, false } };
+done:
+    return rc;
+}
+
+/* How many leaves a micro-batch may have rows of: as many as have buffers.  One where gradients of
+ * a leaf come from elsewhere too. */
+static int leaves_ahead(const struct learner *ln)
+{
+    int n = tree_ahead(ln->policy.tree);
+
+    if (ln->text.rows > 0 || ln->shape.verdict.kind != VERDICT_SCORES)
+        return 1;
+    if (ln->critic.model && tree_ahead(ln->critic.tree) < n)
+        n = tree_ahead(ln->critic.tree);
+    return n < LEAF_ROWS_MOST ? n : LEAF_ROWS_MOST;
+}
+
+int gradients_add(struct learner *ln, const struct batch *b)
+{
+    struct span s = { .leaf = tree_first(ln->policy.tree) };
+    int group, last, first, end, rc = RL_OK;
+
+    leaf_groups(ln, b, s.leaf, &group, &end);
+    while (s.leaf < tree_end(ln->policy.tree)) {
+        leaf_groups(ln, b, s.leaf, &first, &end);
+        if (group >= end) {
+            TRY(leaf_close(ln, &s));        /* a leaf without any row counts as zeros */
+            continue;
         }
-        TRY(text_of_leaf(ln, leaf, &slots));
-        TRY(leaf_close(ln, leaf, &slots));
+        leaf_groups(ln, b, s.leaf + leaves_ahead(ln) - 1, &first, &last);
+        group = micro_pack(ln, b, group, ln->fast ? end : last, micro_rows(ln));
+        if (ln->micro.N > 0)                /* else no row of these groups is marked */
+            TRY(pass(ln, b, &s));
     }
 done:
     return rc;

@@ -1,8 +1,8 @@
 /* Inside of the learner: what its pages share.
  *
  *   learner.c       the story of an update               create.c       what a learner is made of
- *   algorithms.c    the table                            gradients.c    leaves, micro-batches
- *   keys.c          who reads which key
+ *   algorithms.c    the table                            keys.c         who reads which key
+ *   micro.c         micro-batches                        gradients.c    of leaves
  *   preference/     methods of pairs, lists, singles     lm.c           a method
  *   orchestrator.c  a method
  *   rows.c          actor, learner and reference compared, row by row
@@ -187,26 +187,14 @@ struct learner {
     double seconds[SECONDS];    /* of this update */
 };
 
-/* ---- gradients.c */
+/* ---- micro.c */
 void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, int scores);
 void micro_clear(struct micro *micro);
 void micro_add(struct micro *micro, const struct batch *b, int n);
-/* The groups of a leaf [*first, *end), counted from the first that is held here. */
-void leaf_groups(const struct learner *ln, const struct batch *b, int leaf, int *first, int *end);
 /* Pack the marked rows of groups from `group` on, up to `end`, at most `rows` unless the first
  * group has more; returns the first group that found no room. */
 int micro_rows(const struct learner *ln);       /* of the configuration, and no more than fit */
 int micro_pack(struct learner *ln, const struct batch *b, int group, int end, int rows);
-/* Gradients of the outputs = 0; then what the method's loss makes of them, and the backward pass of
- * the policy alone, added to grads. */
-int micro_backward(struct learner *ln, const struct batch *b, float *grads);
-/* Forward pass over the packed rows: the outputs that the method wants, kept for a backward pass or
- * not. */
-int micro_forward(struct learner *ln, bool keep);
-/* Forward, loss and backward of every leaf of this rank into the trees.  Not collective. */
-int gradients_add(struct learner *ln, const struct batch *b);
-/* Forward without gradient over the marked rows; the method looks.  Not collective. */
-int gradients_look(struct learner *ln, const struct batch *b);
 /* Collective.  ln->counted over the marked rows. */
 int gradients_count(struct learner *ln, const struct batch *b);
 /* Is every row within the rooms?  RL_EBUG.  Not collective. */
@@ -217,6 +205,21 @@ int micro_check(const struct batch *b, int max_row_tokens);
 int row_response(const struct batch *b, int n, int *from);
 double row_sum(const float *x, int from, int end);              /* in double, ascending */
 void row_fill(float *x, int from, int end, double value);
+
+/* ---- gradients.c */
+
+/* The groups of a leaf [*first, *end), counted from the first that is held here. */
+void leaf_groups(const struct learner *ln, const struct batch *b, int leaf, int *first, int *end);
+/* Gradients of the outputs = 0; then what the method's loss makes of them, and the backward pass of
+ * the policy alone, added to grads. */
+int micro_backward(struct learner *ln, const struct batch *b, float *grads);
+/* Forward pass over the packed rows: the outputs that the method wants, kept for a backward pass or
+ * not. */
+int micro_forward(struct learner *ln, bool keep);
+/* Forward, loss and backward of every leaf of this rank into the trees.  Not collective. */
+int gradients_add(struct learner *ln, const struct batch *b);
+/* Forward without gradient over the marked rows; the method looks.  Not collective. */
+int gradients_look(struct learner *ln, const struct batch *b);
 
 /* ---- ptx.c.  begin, count, report: collective; nothing to do without rows of text. */
 void ptx_layout(struct learner *ln, struct memory *memory, int ranks);

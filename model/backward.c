@@ -97,42 +97,60 @@ void attention_products(const struct pass *p, int l, const struct activations *a
     out[3] = (struct product){ &w->q, d->q, a->norm1 };
 }
 
-/* The weights' share, whole tokens: w += dy^T x. */
-static void add_products(const struct pass *p, const struct product *all, int n, float *grads)
+/* ---- sums over tokens, leaf by leaf */
+
+bool leaf_tokens(const struct pass *p, int i, int *a, int *b)
+{
+    *a = p->start[i > 0 ? p->leaves[i - 1].end : 0];
+    *b = p->start[p->leaves[i].end];
+    return p->leaves[i].grads != NULL;
+}
+
+/* w = or += dy^T x */
+static void add_product(const struct pass *p, const struct product *y)
 {
     struct compute *k = p->model->compute;
+    const struct matrix *w = y->w;
 
-    for (int i = 0; i < n; i++) {
-        const struct matrix *w = all[i].w;
-        k->matmul_backward_weight(k, grads + w->offset, all[i].dy, all[i].x, p->T, w->out, w->in);
-    }
+    for (int i = 0, a, b; i < p->n_leaves; i++)
+        if (leaf_tokens(p, i, &a, &b))
+            k->matmul_backward_weight(k, p->leaves[i].grads + w->offset,
+                                      y->dy + (size_t)a * w->out, y->x + (size_t)a * w->in, b - a,
+                                      w->out, w->in, !p->leaves[i].fresh);
+}
+
+static void add_products(const struct pass *p, const struct product *all, int n)
+{
+    for (int i = 0; i < n; i++)
+        add_product(p, &all[i]);
+}
+
+/* A leaf that wants no gradients has none: dx of its tokens stays as it is. */
+void norm_backward(const struct pass *p, size_t norm, float *dx, const float *dy, const float *x,
+                   const float *rstd)
+{
+    struct compute *k = p->model->compute;
+    int C = p->model->shape.C;
+
+    for (int i = 0, a, b; i < p->n_leaves; i++)
+        if (leaf_tokens(p, i, &a, &b))
+            k->rmsnorm_backward(k, dx + (size_t)a * C, p->leaves[i].grads + norm,
+                                dy + (size_t)a * C, x + (size_t)a * C, model_at(p->model, norm),
+                                rstd + a, b - a, C);
 }
 
 void layer_backward(const struct pass *p, int l, const struct activations *a, struct gradients *d,
-                    const float *x, float *dx, float *grads)
+                    const float *x, float *dx)
 {
-    const struct model *m = p->model;
-    const struct layer *w = &m->layers[l];
-    struct compute *k = m->compute;
+    const struct layer *w = &p->model->layers[l];
     struct product mlp[MLP_PRODUCTS], attention[ATTENTION_PRODUCTS];
-    int T = p->T, C = m->shape.C;
 
     mlp_backward(p, l, a, d, dx);
     mlp_products(p, l, a, d, dx, mlp);
-    add_products(p, mlp, MLP_PRODUCTS, grads);
-    k->rmsnorm_backward(k, dx, grads + w->norm2, d->norm2, a->mid, model_at(m, w->norm2), a->rstd2,
-                        T, C);
+    add_products(p, mlp, MLP_PRODUCTS);
+    norm_backward(p, w->norm2, dx, d->norm2, a->mid, a->rstd2);
     attention_backward(p, l, a, d, dx);
     attention_products(p, l, a, d, dx, attention);
-    add_products(p, attention, ATTENTION_PRODUCTS, grads);
-    k->rmsnorm_backward(k, dx, grads + w->norm1, d->norm1, x, model_at(m, w->norm1), a->rstd1, T,
-                        C);
-}
-
-void embed_backward(const struct pass *p, const float *dx, float *grads)
-{
-    struct compute *k = p->model->compute;
-
-    k->embedding_backward(k, grads + p->model->embed.offset, dx, p->tokens, p->T,
-                          p->model->shape.C);
+    add_products(p, attention, ATTENTION_PRODUCTS);
+    norm_backward(p, w->norm1, dx, d->norm1, x, a->rstd1);
 }

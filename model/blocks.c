@@ -101,7 +101,8 @@ static void add_products(const struct part *w, const struct product *all, int n)
         const struct matrix *m = all[i].w;
         for (struct run r = {.end = w->first_row}; next_run(w, &r);)
             k->matmul_backward_weight(k, grads_at(w, m->offset), times(w, &r, all[i].dy, m->out),
-                                      all[i].x + (size_t)r.a * m->in, r.b - r.a, m->out, m->in);
+                                      all[i].x + (size_t)r.a * m->in, r.b - r.a, m->out, m->in,
+                                      true);
     }
 }
 
@@ -134,23 +135,38 @@ static float *scale_output(const struct part *w, float *out, const float *d, int
 
 /* ---- blocks */
 
-static void vocabulary_part(const struct part *w, float *dw)
+/* The pass, with all its rows' sums over tokens to grads. */
+static struct pass pass_to(const struct trainer *t, struct leaf_rows *all, float *grads)
+{
+    struct pass p = t->pass;
+
+    *all = (struct leaf_rows){ .end = p.N, .grads = grads };
+    p.leaves = all;
+    p.n_leaves = 1;
+    return p;
+}
+
+static void vocabulary_part(const struct part *w)
 {
     struct trainer *t = w->t;
+    struct leaf_rows all;
+    struct pass p = pass_to(t, &all, w->grads);
     const float *logp = scale_output(w, t->scaled.logp, t->given.logp, 1);
     const float *entropy = scale_output(w, t->scaled.entropy, t->given.entropy, 1);
 
     if (logp || entropy)
-        head_backward(&t->head, &t->pass, w->ids, logp, entropy, false, dw);
+        head_backward(&t->head, &p, w->ids, logp, entropy, false, 0);
 }
 
 static void scores_part(const struct part *w)
 {
     struct trainer *t = w->t;
     const float *score = scale_output(w, t->scaled.score, t->given.score, t->shape.scores);
+    struct leaf_rows all;
+    struct pass p = pass_to(t, &all, grads_at(w, t->model->score.offset));
 
     if (score)
-        score_backward(&t->head, &t->pass, score, false, grads_at(w, t->model->score.offset));
+        score_backward(&t->head, &p, score, false, 0);
 }
 
 /* The norm, a run of the head's ids, or the scores; all in one where no vocabulary head is here. */
@@ -160,7 +176,7 @@ static void head_part(const struct part *w)
     const struct model *m = t->model;
 
     if (w->ids.end > w->ids.first) {
-        vocabulary_part(w, w->grads);
+        vocabulary_part(w);
         return;
     }
     if (w->offset == m->norm)
@@ -185,7 +201,7 @@ static void layer_part(const struct part *w, int l)
 }
 
 /* Tokens [a, b) of the part's ids, those that are next to each other at once; dy (b - a, C). */
-static void add_tokens(const struct part *w, const float *dy, int a, int b)
+static void add_tokens(const struct part *w, float *grads, const float *dy, int a, int b)
 {
     struct compute *k = w->t->model->compute;
     int C = w->t->shape.C, from = a, n = 0, ids[TOKENS_AT_ONCE];
@@ -195,7 +211,7 @@ static void add_tokens(const struct part *w, const float *dy, int a, int b)
         bool here = id >= w->ids.first && id < w->ids.end;
 
         if (n > 0 && (!here || n == TOKENS_AT_ONCE)) {
-            k->embedding_backward(k, w->grads, dy + (size_t)(from - a) * C, ids, n, C);
+            k->embedding_backward(k, grads, dy + (size_t)(from - a) * C, ids, n, C);
             n = 0;
         }
         if (here && n == 0)
@@ -208,19 +224,16 @@ static void add_tokens(const struct part *w, const float *dy, int a, int b)
 static void embed_part(const struct part *w)
 {
     struct trainer *t = w->t;
-    struct compute *k = t->model->compute;
     int C = t->shape.C;
-    size_t n = (size_t)(w->ids.end - w->ids.first) * C;
-    float *head;
+    float *grads = t->embedded ? t->embedded + (size_t)w->ids.first * C : w->grads;
 
     for (struct run r = {.end = w->first_row}; next_run(w, &r);)
-        add_tokens(w, times(w, &r, t->dx, C), r.a, r.b);
-    if (!t->head.grads)
+        add_tokens(w, grads, times(w, &r, t->dx, C), r.a, r.b);
+    if (!t->embedded)
         return;
-    head = t->head.grads + (size_t)w->ids.first * C;
-    vocabulary_part(w, head);
-    k->add(k, w->grads, head, n);
-    memset(head, 0, n * sizeof(float));
+    vocabulary_part(w);
+    embedded_touch(t, w->first_row, w->end_row);
+    embedded_fold(t, w->ids, w->grads);
 }
 
 static int part_check(const struct trainer *t, int block, int part, int first_row, int end_row)
@@ -283,10 +296,9 @@ int model_backward_begin(struct trainer *t, const struct model_outputs *d)
     g->score = copied(t, t->copies.score, d->score, t->shape.scores);
     head_clear(&t->head, p);
     if (g->logp || g->entropy)
-        head_backward(&t->head, p, (struct ids_part){0, t->shape.V}, g->logp, g->entropy, true,
-                      NULL);
+        head_backward(&t->head, p, (struct ids_part){0, t->shape.V}, g->logp, g->entropy, true, 0);
     if (g->score)
-        score_backward(&t->head, p, g->score, true, NULL);
+        score_backward(&t->head, p, g->score, true, 0);
     TRY(compute_sync(t->model->compute));
     t->block = 0;
 done:
@@ -320,8 +332,11 @@ int model_backward_next(struct trainer *t)
 
     TRY(part_check(t, t->block, 0, 0, 0));
     if (t->block == 0) {
+        const struct model *m = t->model;
+
         memset(t->dx, 0, (size_t)t->pass.T * t->shape.C * sizeof *t->dx);
-        head_norm_backward(&t->head, &t->pass, x_at(t, L), t->dx, t->nowhere);
+        m->compute->rmsnorm_backward(m->compute, t->dx, t->nowhere, t->head.dhidden, x_at(t, L),
+                                     model_at(m, m->norm), t->head.rstd, t->pass.T, t->shape.C);
     }
     if (t->block < L)
         layer_down(t, L - 1 - t->block);

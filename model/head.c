@@ -19,8 +19,7 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T,
-                 bool backward)
+void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T)
 {
     h->hidden = memory_take(memory, (size_t)T * s->C * sizeof(float));
     h->rstd = memory_take(memory, (size_t)T * sizeof(float));
@@ -30,8 +29,6 @@ void head_layout(struct head *h, struct memory *memory, const struct model_shape
     h->targets = memory_take(memory, (size_t)T * sizeof(int));
     h->state = memory_take(memory, (size_t)T * sizeof *h->state);
     h->target_logit = memory_take(memory, (size_t)T * sizeof(float));
-    if (backward && s->tied)
-        h->grads = memory_take(memory, (size_t)s->V * s->C * sizeof(float));
 }
 
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
@@ -99,15 +96,6 @@ void head_clear(struct head *h, const struct pass *p)
     memset(h->dhidden, 0, (size_t)p->T * p->model->shape.C * sizeof(float));
 }
 
-void head_norm_backward(struct head *h, const struct pass *p, const float *x, float *dx, float *dw)
-{
-    const struct model *m = p->model;
-    struct compute *k = m->compute;
-
-    k->rmsnorm_backward(k, dx, dw, h->dhidden, x, model_at(m, m->norm), h->rstd, p->T,
-                        m->shape.C);
-}
-
 /* ---- log-probabilities */
 
 static void list_targets(struct head *h, const struct pass *p)
@@ -172,10 +160,38 @@ static int pick(struct head *h, const float *dlogp, const float *dentropy, int *
     return R;
 }
 
-/* The picked rows' tiles again, now as gradients: into drows and the head's weight. */
-static void tiles_backward(struct head *h, const struct model *m, struct ids_part ids, int R,
-                           bool with_entropy, bool drows, float *dw)
+/* The picked rows [*a, *b) are of leaf i. */
+static bool leaf_picks(const struct head *h, const struct pass *p, int i, int R, int *a, int *b)
 {
+    int first, end;
+    bool wanted = leaf_tokens(p, i, &first, &end);
+
+    for (*a = 0; *a < R && h->pick[*a] < first;)
+        ++*a;
+    for (*b = *a; *b < R && h->pick[*b] < end;)
+        ++*b;
+    return wanted && *b > *a;
+}
+
+/* dlogits(R, n) of ids v .. v + n into the head's weight. */
+static void tile_weight(struct head *h, const struct pass *p, int R, size_t at, int n,
+                        const bool *begun)
+{
+    struct compute *k = p->model->compute;
+    int C = p->model->shape.C;
+
+    for (int i = 0, a, b; i < p->n_leaves; i++)
+        if (leaf_picks(h, p, i, R, &a, &b))
+            k->matmul_backward_weight(k, p->leaves[i].grads + at, h->logits + (size_t)a * n,
+                                      h->rows + (size_t)a * C, b - a, n, C,
+                                      begun[i] || !p->leaves[i].fresh);
+}
+
+/* The picked rows' tiles again, now as gradients: into drows and the head's weight. */
+static void tiles_backward(struct head *h, const struct pass *p, struct ids_part ids, int R,
+                           bool with_entropy, bool drows, size_t offset, const bool *begun)
+{
+    const struct model *m = p->model;
     struct compute *k = m->compute;
     int C = m->shape.C;
 
@@ -192,26 +208,30 @@ static void tiles_backward(struct head *h, const struct model *m, struct ids_par
         if (drows)
             k->matmul_backward_input(k, h->drows, h->logits,
                                      matrix_weights(m, &m->head) + (size_t)v * C, R, n, C);
-        if (dw)
-            k->matmul_backward_weight(k, dw + (size_t)(v - ids.first) * C, h->logits, h->rows, R,
-                                      n, C);
+        tile_weight(h, p, R, offset + (size_t)(v - ids.first) * C, n, begun);
     }
 }
 
 void head_backward(struct head *h, const struct pass *p, struct ids_part ids, const float *dlogp,
-                   const float *dentropy, bool dhidden, float *dw)
+                   const float *dentropy, bool dhidden, size_t offset)
 {
-    const struct model *m = p->model;
-    struct compute *k = m->compute;
-    int C = m->shape.C, next = 0, R;
+    struct compute *k = p->model->compute;
+    int C = p->model->shape.C, next = 0, R, a, b;
+    bool begun[LEAF_ROWS_MOST] = {false};
 
     while ((R = pick(h, dlogp, dentropy, &next)) > 0) {
         k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
         memset(h->drows, 0, (size_t)R * C * sizeof(float));
-        tiles_backward(h, m, ids, R, dentropy != NULL, dhidden, dw);
+        tiles_backward(h, p, ids, R, dentropy != NULL, dhidden, offset, begun);
+        for (int i = 0; i < p->n_leaves; i++)
+            begun[i] |= leaf_picks(h, p, i, R, &a, &b);
         if (dhidden)
             k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
     }
+    for (int i = 0; i < p->n_leaves; i++)
+        if (p->leaves[i].grads && p->leaves[i].fresh && !begun[i])
+            memset(p->leaves[i].grads + offset, 0,
+                   (size_t)(ids.end - ids.first) * C * sizeof(float));
 }
 
 /* ---- scores: one linear product, no bias */
@@ -241,7 +261,7 @@ static int pick_scored(struct head *h, const struct pass *p, const float *dscore
 }
 
 void score_backward(struct head *h, const struct pass *p, const float *dscore, bool dhidden,
-                    float *dw)
+                    size_t offset)
 {
     const struct model *m = p->model;
     struct compute *k = m->compute;
@@ -249,8 +269,11 @@ void score_backward(struct head *h, const struct pass *p, const float *dscore, b
 
     while ((R = pick_scored(h, p, dscore, &next)) > 0) {
         k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
-        if (dw)
-            k->matmul_backward_weight(k, dw, h->dscore, h->rows, R, S, C);
+        for (int i = 0, a, b; i < p->n_leaves; i++)
+            if (leaf_picks(h, p, i, R, &a, &b))
+                k->matmul_backward_weight(k, p->leaves[i].grads + offset,
+                                          h->dscore + (size_t)a * S, h->rows + (size_t)a * C,
+                                          b - a, S, C, true);
         if (!dhidden)
             continue;
         memset(h->drows, 0, (size_t)R * C * sizeof(float));

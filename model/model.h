@@ -136,6 +136,19 @@ int model_run(struct trainer *t, const int *tokens, const int *start, int N, flo
  * model_backward_finish. */
 int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads);
 
+/* The rows of one leaf in a pass: those up to `end`, behind the leaf before. */
+struct leaf_rows {
+    int end;
+    float *grads;               /* (model_size) of the leaf; NULL: its rows have no gradient */
+    bool fresh;                 /* grads may hold anything and is written, not added to */
+};
+#define LEAF_ROWS_MOST 16
+
+/* The same with the rows of each leaf to its own grads, in one pass over activations.  All leaves
+ * but the last are at their end; model_backward_finish is for the last. */
+int model_backward_leaves(struct trainer *t, const struct model_outputs *d,
+                          const struct leaf_rows *leaves, int n);
+
 /* The same for log-probabilities only; entropy and dentropy may be NULL. */
 int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
                    bool keep, float *logp, float *entropy);
@@ -143,7 +156,7 @@ int model_backward(struct trainer *t, const float *dlogp, const float *dentropy,
 /* The hidden states (T, C) behind the last norm of the last pass: token 0 is its first.  Good until
  * the next pass. */
 const float *model_hidden(const struct trainer *t);
-/* End of a leaf: folds what is summed apart (the head of a tied model) into grads. */
+/* End of a leaf: folds what is summed apart (the embedding of a tied model) into grads. */
 int model_backward_finish(struct trainer *t, float *grads);
 
 /* ---- a backward pass cut open: block by block, with a factor for each row

@@ -58,6 +58,8 @@ struct pass {
     const int *tokens, *start, *position;    /* (T), (N+1) from 0, (T) */
     const struct extend *rows;               /* NULL: the rows' keys are all in this pass */
     const struct pages *pages;               /* (L), with rows */
+    const struct leaf_rows *leaves;          /* (n_leaves) backward: where sums over tokens go */
+    int n_leaves;
 };
 
 /* model.c */
@@ -114,8 +116,12 @@ void attention_products(const struct pass *p, int l, const struct activations *a
                         struct product out[ATTENTION_PRODUCTS]);
 /* dx: the gradient of the layer's output becomes that of its input x. */
 void layer_backward(const struct pass *p, int l, const struct activations *a, struct gradients *d,
-                    const float *x, float *dx, float *grads);
-void embed_backward(const struct pass *p, const float *dx, float *grads);
+                    const float *x, float *dx);
+/* dx += the gradient of a norm's input x, from dy of its output; the weight's to the leaves. */
+void norm_backward(const struct pass *p, size_t norm, float *dx, const float *dy, const float *x,
+                   const float *rstd);
+/* Tokens [*a, *b) of leaf i of the pass; false: it wants no gradients. */
+bool leaf_tokens(const struct pass *p, int i, int *a, int *b);
 
 /* head.c */
 #define HEAD_ROWS 256                    /* positions and ids whose logits exist at one time */
@@ -130,7 +136,6 @@ struct head {
     int *from, *targets;         /* (P) the position and the token after it */
     struct lse *state;           /* (P) */
     float *target_logit;         /* (P) */
-    float *grads;                /* (V,C) of a tied head, until the end of the leaf */
     /* scratch */
     float *rows;                 /* (HEAD_ROWS, C) hidden states, gathered */
     float *logits;               /* (HEAD_ROWS, HEAD_VOCAB) */
@@ -145,8 +150,7 @@ struct head {
 };
 /* backward: with what the backward pass needs.  The scratch may share bytes with anything that
  * does not live during one of the functions below, nor, of a backward pass, between them. */
-void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T,
-                 bool backward);
+void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T);
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
                          int T, bool backward);
 /* x(T,C), the last layer's output -> hidden; then what is wanted of it: logp, entropy (T, entropy
@@ -155,16 +159,15 @@ void head_norm_forward(struct head *h, const struct pass *p, const float *x);
 void head_forward(struct head *h, const struct pass *p, float temperature, float *logp,
                   float *entropy);
 void score_forward(const struct head *h, const struct pass *p, float *score);
-/* dhidden = 0; the gradients of outputs are added to it and to the head's weight, or to one of them
- * (dhidden false; dw NULL), both of these ids only; dx(T,C) += the gradient of x. */
+/* dhidden = 0; the gradients of outputs are added to it, unless dhidden is false, and to the head's
+ * weight in the grads of the leaves, of these ids only, from `offset` on;
+ * dx(T,C) += the gradient of x. */
 struct ids_part { int first, end; };
 void head_clear(struct head *h, const struct pass *p);
 void head_backward(struct head *h, const struct pass *p, struct ids_part ids, const float *dlogp,
-                   const float *dentropy, bool dhidden, float *dw);
+                   const float *dentropy, bool dhidden, size_t offset);
 void score_backward(struct head *h, const struct pass *p, const float *dscore, bool dhidden,
-                    float *dw);
-void head_norm_backward(struct head *h, const struct pass *p, const float *x, float *dx,
-                        float *dw);
+                    size_t offset);
 /* Logits (n,V) of the chosen positions of x; last and hidden are (n,C), rstd (n). */
 void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
                  float *last, float *hidden, float *rstd);
@@ -186,11 +189,14 @@ struct trainer {
     struct head head;
     struct gradients d;
     float *dx;                   /* (T,C) */
+    float *embedded;             /* (V,C) the embedding's gradient, where the head is tied to it: */
+    bool *touched;               /* (V) of these ids, until the end of the leaf; else zeros */
 
     struct pass pass;            /* of the last forward */
     int first;                   /* its start[0]: where its rows lie in the caller's arrays */
     bool kept;                   /* a backward pass may follow */
     bool kept_logp;              /* and take gradients of log-probabilities */
+    const float *gathers;        /* the grads that `embedded` is to be added to; NULL: none */
     uint64_t version;            /* of the weights then */
 
     /* blocks.c, apart only */
@@ -205,6 +211,10 @@ struct trainer {
 float *x_at(const struct trainer *t, int l);
 struct activations *inside_at(const struct trainer *t, int l);      /* made again if not kept */
 int backward_check(const struct trainer *t, const struct model_outputs *d);
+/* A tied embedding: rows [first_row, end_row) of the pass have read their tokens; grads (of these
+ * ids) += what embedded has gathered, which is zeros again. */
+void embedded_touch(struct trainer *t, int first_row, int end_row);
+void embedded_fold(struct trainer *t, struct ids_part ids, float *grads);
 
 /* blocks.c */
 void blocks_layout(struct trainer *t, struct memory *memory);

@@ -41,11 +41,13 @@ static void layout(struct trainer *t, struct memory *m)
     t->start = memory_take(m, ((size_t)t->max_rows + 1) * sizeof(int));
     t->position = memory_take(m, T * sizeof(int));
     t->x = memory_take(m, slots * T * s->C * sizeof(float));
-    head_layout(&t->head, m, s, t->max_tokens, backward);
-    if (t->head.grads)
-        memset(t->head.grads, 0, (size_t)s->V * s->C * sizeof(float));
+    head_layout(&t->head, m, s, t->max_tokens);
     if (backward)
         t->dx = memory_take(m, T * s->C * sizeof(float));
+    if (backward && s->lm && s->tied) {
+        t->embedded = memory_take(m, (size_t)s->V * s->C * sizeof(float));
+        t->touched = memory_take(m, (size_t)s->V * sizeof *t->touched);
+    }
     for (size_t l = 0; t->mode == KEEP_ALL && l < inside_count(t); l++)
         activations_layout(&t->inside[l], m, s, t->max_tokens, true);
     if (t->apart)
@@ -260,35 +262,137 @@ int backward_check(const struct trainer *t, const struct model_outputs *d)
     return outputs_check(t, d);
 }
 
-/* Where the vocabulary head's gradient gathers: in a buffer of its own when the head is tied. */
-static float *head_grads(const struct trainer *t, float *grads)
+/* ---- gradients, leaf by leaf */
+
+/* grads from `from` up to the matrix = 0; returns where the matrix ends. */
+static size_t clear_before(float *grads, size_t from, const struct matrix *w)
 {
-    return t->shape.tied ? t->head.grads : grads + t->model->head.offset;
+    memset(grads + from, 0, (w->offset - from) * sizeof *grads);
+    return w->offset + (size_t)w->out * w->in;
+}
+
+/* All but the matrices, whose gradients will be written. */
+static void clear_rest(const struct trainer *t, float *grads)
+{
+    const struct model *m = t->model;
+    size_t at = t->embedded ? clear_before(grads, 0, &m->head) : 0;
+
+    for (int l = 0; l < t->shape.L; l++) {
+        const struct layer *y = &m->layers[l];
+        const struct matrix *all[] = {&y->q, &y->k, &y->v, &y->o, &y->gate, &y->up, &y->down};
+
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            at = clear_before(grads, at, all[i]);
+    }
+    if (t->shape.lm && !t->embedded)
+        at = clear_before(grads, at, &m->head);
+    memset(grads + at, 0, (model_size(&t->shape) - at) * sizeof *grads);
+}
+
+void embedded_touch(struct trainer *t, int first_row, int end_row)
+{
+    const struct pass *p = &t->pass;
+
+    for (int i = p->start[first_row]; i < p->start[end_row]; i++)
+        t->touched[p->tokens[i]] = true;
+}
+
+void embedded_fold(struct trainer *t, struct ids_part ids, float *grads)
+{
+    struct compute *k = t->model->compute;
+    size_t C = (size_t)t->shape.C;
+
+    for (int id = ids.first; id < ids.end; id++) {
+        float *row = t->embedded + (size_t)id * C;
+
+        if (!t->touched[id])
+            continue;
+        k->add(k, grads + (size_t)(id - ids.first) * C, row, C);
+        memset(row, 0, C * sizeof *row);
+        t->touched[id] = false;
+    }
+}
+
+static void head_down(struct trainer *t, const struct model_outputs *d)
+{
+    const struct pass *p = &t->pass;
+    const struct model *m = t->model;
+
+    memset(t->dx, 0, (size_t)p->T * t->shape.C * sizeof *t->dx);
+    head_clear(&t->head, p);
+    if (t->shape.lm)
+        head_backward(&t->head, p, (struct ids_part){0, m->shape.V},
+                      d->logp ? d->logp + t->first : NULL,
+                      d->entropy ? d->entropy + t->first : NULL, true, m->head.offset);
+    if (d->score)
+        score_backward(&t->head, p, d->score + first_score(t), true, m->score.offset);
+    norm_backward(p, m->norm, t->dx, t->head.dhidden, x_at(t, t->shape.L), t->head.rstd);
+}
+
+/* The embedding's gradient goes to the leaf, or gathers for it. */
+static void embed_down(struct trainer *t)
+{
+    const struct pass *p = &t->pass;
+    struct compute *k = t->model->compute;
+    size_t embed = t->model->embed.offset;
+
+    t->gathers = NULL;
+    for (int i = 0, a, b; i < p->n_leaves; i++) {
+        float *grads = p->leaves[i].grads;
+
+        if (!leaf_tokens(p, i, &a, &b))
+            continue;
+        k->embedding_backward(k, t->embedded ? t->embedded : grads + embed,
+                              t->dx + (size_t)a * t->shape.C, p->tokens + a, b - a, t->shape.C);
+        if (!t->embedded)
+            continue;
+        embedded_touch(t, i > 0 ? p->leaves[i - 1].end : 0, p->leaves[i].end);
+        t->gathers = grads;
+        if (i + 1 < p->n_leaves)
+            model_backward_finish(t, grads);
+    }
+}
+
+static int leaves_check(const struct trainer *t, const struct leaf_rows *leaves, int n)
+{
+    for (int i = 0; i < n && n <= LEAF_ROWS_MOST; i++)
+        if (leaves[i].end < (i > 0 ? leaves[i - 1].end : 0))
+            n = 0;
+    if (n < 1 || n > LEAF_ROWS_MOST || leaves[n - 1].end != t->pass.N)
+        return rl_error(RL_EBUG, "the leaves of a backward pass are not a cut of its %d rows",
+                        t->pass.N);
+    return RL_OK;
+}
+
+int model_backward_leaves(struct trainer *t, const struct model_outputs *d,
+                          const struct leaf_rows *leaves, int n)
+{
+    int rc = RL_OK;
+
+    TRY(backward_check(t, d));
+    TRY(leaves_check(t, leaves, n));
+    t->block = -1;
+    for (int i = 0; i < n; i++)
+        if (leaves[i].fresh && leaves[i].grads)
+            clear_rest(t, leaves[i].grads);
+    t->pass.leaves = leaves;
+    t->pass.n_leaves = n;
+    head_down(t, d);
+    for (int l = t->shape.L - 1; l >= 0; l--)
+        layer_backward(&t->pass, l, inside_at(t, l), &t->d, x_at(t, l), t->dx);
+    embed_down(t);
+    t->pass.leaves = NULL;
+    t->pass.n_leaves = 0;
+    rc = compute_sync(t->model->compute);
+done:
+    return rc;
 }
 
 int model_run_backward(struct trainer *t, const struct model_outputs *d, float *grads)
 {
-    const struct pass *p = &t->pass;
-    const struct model *m = t->model;
-    int rc = RL_OK, L = t->shape.L;
+    struct leaf_rows all = {.end = t->pass.N, .grads = grads};
 
-    TRY(backward_check(t, d));
-    t->block = -1;
-    memset(t->dx, 0, (size_t)p->T * t->shape.C * sizeof *t->dx);
-    head_clear(&t->head, p);
-    if (d->logp || d->entropy)
-        head_backward(&t->head, p, (struct ids_part){0, m->shape.V},
-                      d->logp ? d->logp + t->first : NULL,
-                      d->entropy ? d->entropy + t->first : NULL, true, head_grads(t, grads));
-    if (d->score)
-        score_backward(&t->head, p, d->score + first_score(t), true, grads + m->score.offset);
-    head_norm_backward(&t->head, p, x_at(t, L), t->dx, grads + m->norm);
-    for (int l = L - 1; l >= 0; l--)
-        layer_backward(p, l, inside_at(t, l), &t->d, x_at(t, l), t->dx, grads);
-    embed_backward(p, t->dx, grads);
-    rc = compute_sync(m->compute);
-done:
-    return rc;
+    return model_backward_leaves(t, d, &all, 1);
 }
 
 int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads)
@@ -305,12 +409,9 @@ const float *model_hidden(const struct trainer *t)
 
 int model_backward_finish(struct trainer *t, float *grads)
 {
-    struct compute *k = t->model->compute;
-    size_t n = (size_t)t->shape.V * t->shape.C;
-
-    if (!t->head.grads)
+    if (!t->embedded || t->gathers != grads)
         return RL_OK;
-    k->add(k, grads + t->model->head.offset, t->head.grads, n);
-    memset(t->head.grads, 0, n * sizeof(float));
-    return compute_sync(k);
+    embedded_fold(t, (struct ids_part){0, t->shape.V}, grads + t->model->embed.offset);
+    t->gathers = NULL;
+    return compute_sync(t->model->compute);
 }

@@ -199,7 +199,11 @@ static void test_tree_wants_its_leaves_in_order(void **state)
     assert_ok(tree_create(&tree, world, 1, 4));
     assert_int_equal(tree_first(tree), 0);
     assert_int_equal(tree_end(tree), 4);
-    assert_null(tree_slot(tree, 1));
+    assert_int_equal(tree_ahead(tree), 3);                      /* 1 + log2(4) buffers */
+    for (int leaf = 2; leaf >= 0; leaf--)
+        assert_non_null(tree_slot_raw(tree, leaf));
+    assert_int_equal(tree_ahead(tree), 3);
+    assert_null(tree_slot_raw(tree, 3));                        /* none is left */
     assert_int_equal(comm_tree_sum(tree, &sum), RL_EBUG);       /* and begins anew */
     tree_push(tree, 0);
     assert_int_equal(comm_tree_sum(tree, &sum), RL_EBUG);       /* three are missing */
@@ -211,6 +215,7 @@ static void test_tree_wants_its_leaves_in_order(void **state)
         tree_slot(tree, leaf)[0] += 1 << leaf;
         tree_push(tree, leaf);
     }
+    assert_int_equal(tree_ahead(tree), 0);
     assert_null(tree_slot(tree, 4));
     assert_int_equal(comm_tree_sum(tree, &sum), RL_EBUG);
     for (int leaf = 0; leaf < 4; leaf++)

@@ -220,6 +220,52 @@ static void test_micro_batches_and_recomputation_keep_the_bits(void **state)
     tiny_each(cut_a_leaf);
 }
 
+/* Rows 0 and 1 to what holds NaN and is written, row 2 (no gradient) to nothing, the rest added;
+ * the same as leaf by leaf. */
+static void leaves_at_once(struct tiny *t)
+{
+    struct rows r = tiny_rows(t->shape, mixed);
+    float logp[TINY_TOKENS], entropy[TINY_TOKENS], *one[2], *all[2];
+    struct leaf_rows leaves[] = { { 2, NULL, true }, { 3, NULL, true }, { r.N, NULL, false } };
+    struct model_outputs d = { .logp = r.dlogp, .entropy = r.dentropy };
+    struct trainer *tr;
+
+    for (int i = r.start[2]; i < r.start[3]; i++)
+        r.dlogp[i] = r.dentropy[i] = 0;
+    logprobs(t, &r, true, &tr, false, 0.8f, logp, entropy);
+    for (int i = 0; i < 2; i++) {
+        one[i] = calloc(t->size, sizeof(float));
+        all[i] = malloc(t->size * sizeof(float));
+        memset(all[i], i == 0 ? 0xff : 0, t->size * sizeof(float));
+        leaves[2 * i].grads = all[i];
+    }
+    assert_ok(model_backward_leaves(tr, &d, leaves, 3));
+    assert_ok(model_backward_finish(tr, all[0]));               /* was at its end: adds nothing */
+    assert_ok(model_backward_finish(tr, all[1]));
+    for (int i = 0, first = 0; i < 2; first = 3, i++) {
+        assert_ok(model_logprobs(tr, r.tokens, r.start + first, (i == 0 ? 2 : r.N) - first, 0.8f,
+                                 true, logp, entropy));
+        assert_ok(model_backward(tr, r.dlogp, r.dentropy, one[i]));
+        assert_ok(model_backward_finish(tr, one[i]));
+        assert_bits(all[i], one[i], t->size);
+    }
+    leaves[1].end = 1;                                          /* no cut */
+    assert_ok(model_logprobs(tr, r.tokens, r.start, r.N, 0.8f, true, logp, entropy));
+    assert_int_equal(model_backward_leaves(tr, &d, leaves, 3), RL_EBUG);
+    assert_int_equal(model_backward_leaves(tr, &d, leaves, 1), RL_EBUG);
+    trainer_destroy(tr);
+    for (int i = 0; i < 2; i++) {
+        free(one[i]);
+        free(all[i]);
+    }
+}
+
+static void test_leaves_in_one_pass_keep_the_bits(void **state)
+{
+    (void)state;
+    tiny_each(leaves_at_once);
+}
+
 static void test_backward_twice_gives_the_same(void **state)
 {
     struct tiny t = tiny_open(0, "cpu");
@@ -326,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_row_does_not_depend_on_its_place),
         cmocka_unit_test(test_rows_of_a_larger_batch_are_read_in_place),
         cmocka_unit_test(test_micro_batches_and_recomputation_keep_the_bits),
+        cmocka_unit_test(test_leaves_in_one_pass_keep_the_bits),
         cmocka_unit_test(test_backward_twice_gives_the_same),
         cmocka_unit_test(test_scoring_gives_the_learners_bits),
         cmocka_unit_test(test_memory_grows_from_scoring_to_recomputation_to_keeping_all),

@@ -292,10 +292,10 @@ static void matmul_backward_input(struct compute *k, float *dx, const float *dy,
 }
 
 static void matmul_backward_weight(struct compute *k, float *dw, const float *dy, const float *x,
-                                   int M, int N, int K)
+                                   int M, int N, int K, bool add)
 {
     struct product p = { .a = dy, .a_row = 1, .a_step = (size_t)N, .b = x, .form = B_ROWS,
-                         .b_stride = (size_t)K, .c = dw, .add = true, .M = N, .N = K, .K = M };
+                         .b_stride = (size_t)K, .c = dw, .add = add, .M = N, .N = K, .K = M };
 
     product_run(k, &p);
 }

@@ -5,6 +5,7 @@
  *   dw[n][k] +=      sum over m of dy[m][n] * x[m][k]       backward, weight
  */
 #include <math.h>
+#include <string.h>
 
 #include "compute/ref/ref.h"
 
@@ -53,9 +54,11 @@ static void backward_input(struct compute *k, float *dx, const float *dy, const 
 }
 
 static void backward_weight(struct compute *k, float *dw, const float *dy, const float *x,
-                            int M, int N, int K)
+                            int M, int N, int K, bool add)
 {
     (void)k;
+    if (!add)
+        memset(dw, 0, (size_t)N * K * sizeof *dw);
     for (int m = 0; m < M; m++) {
         const float *b = x + (size_t)m * K;
 
