@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/status.h"
 
@@ -88,4 +91,22 @@ size_t memory_mark(const struct memory *m)
 void memory_rewind(struct memory *m, size_t mark)
 {
     m->used = mark;
+}
+
+void memory_copy_past(void *to, const void *from, size_t bytes)
+{
+    size_t at = 0;
+
+#ifdef __SSE2__
+    for (; at + ALIGN <= bytes; at += ALIGN) {
+        const __m128i *x = (const void *)((const char *)from + at);
+        __m128i *y = (void *)((char *)to + at);
+
+        for (size_t i = 0; i < ALIGN / sizeof *x; i++)
+            _mm_stream_si128(y + i, _mm_loadu_si128(x + i));
+    }
+    _mm_sfence();
+#endif
+    if (at < bytes)
+        memcpy((char *)to + at, (const char *)from + at, bytes - at);
 }

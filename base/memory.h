@@ -34,6 +34,9 @@ int memory_open(struct memory *m);
 void memory_close(struct memory *m);                 /* frees; fine on a zeroed struct */
 void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting,
                                                       * or (RL_EBUG) more than was counted */
+/* Copy into memory that is not read soon: past the caches, where the machine can.  `to` is 64-byte
+ * aligned. */
+void memory_copy_past(void *to, const void *from, size_t bytes);
 size_t memory_mark(const struct memory *m);
 void memory_rewind(struct memory *m, size_t mark);
 

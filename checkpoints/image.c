@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/memory.h"
 #include "base/status.h"
 
 #define ALIGNMENT ((size_t)64)
+#define AT_ONCE ((size_t)64 << 10)                  /* bytes hashed, then copied */
 #define IMAGE_MARK 0x31304547414d4957ull            /* "WIMAGE01" */
 
 struct head { uint64_t mark, bytes; uint64_t n_arrays, n_pieces, n_texts, n_values; };
@@ -61,41 +64,70 @@ size_t image_bytes(const struct checkpoint_content *c)
     return bytes;
 }
 
-static void put(char *block, size_t *at, const void *data, size_t bytes)
-{
-    if (bytes > 0)
-        memcpy(block + *at, data, bytes);
-    *at += aligned(bytes);
-}
+/* ---- packing: tables, then data, hashed on the way while they are in the cache */
 
-void image_pack(const struct checkpoint_content *c, void *out)
+static void pack_tables(const struct checkpoint_content *c, const struct tables *t,
+                        struct head *head, char *out)
 {
-    struct head head = head_of(c);
-    struct tables t = tables_of(&head);
-    struct packed_piece *pieces = (void *)((char *)out + t.pieces);
-    struct packed_text *texts = (void *)((char *)out + t.texts);
-    struct packed_value *values = (void *)((char *)out + t.values);
-    size_t at = t.data;
+    struct packed_piece *pieces = (void *)(out + t->pieces);
+    struct packed_text *texts = (void *)(out + t->texts);
+    struct packed_value *values = (void *)(out + t->values);
+    size_t at = t->data;
 
-    memset(out, 0, t.data);
+    memset(out, 0, t->data);
     if (c->n_arrays > 0)
-        memcpy((char *)out + t.arrays, c->arrays, (size_t)c->n_arrays * sizeof *c->arrays);
-    for (int i = 0; i < c->n_pieces; i++) {
+        memcpy(out + t->arrays, c->arrays, (size_t)c->n_arrays * sizeof *c->arrays);
+    for (int i = 0; i < c->n_pieces; at += aligned(piece_bytes(c, i++))) {
         const struct checkpoint_piece *p = &c->pieces[i];
         pieces[i] = (struct packed_piece){ p->array, p->begin, p->count, at };
-        put(out, &at, p->data, piece_bytes(c, i));
     }
-    for (int i = 0; i < c->n_texts; i++) {
+    for (int i = 0; i < c->n_texts; at += aligned(c->texts[i++].bytes)) {
         texts[i] = (struct packed_text){ .bytes = c->texts[i].bytes, .at = at };
         strncpy(texts[i].name, c->texts[i].name, ARRAY_NAME - 1);
-        put(out, &at, c->texts[i].data, c->texts[i].bytes);
     }
     for (int i = 0; i < c->n_values; i++) {
         values[i] = (struct packed_value){ .x = c->values[i].x };
         strncpy(values[i].name, c->values[i].name, ARRAY_NAME - 1);
     }
-    head.bytes = at;
-    memcpy(out, &head, sizeof head);
+    head->bytes = at;
+    memcpy(out, head, sizeof *head);
+}
+
+/* What lies at `at` of the block; returns where the next begins. */
+static char *put(char *at, const char *data, size_t bytes, struct hash64_state *h)
+{
+    size_t filled = aligned(bytes) - bytes;
+
+    for (size_t some; bytes > 0; bytes -= some, data += some, at += some) {
+        some = bytes < AT_ONCE ? bytes : AT_ONCE;
+        if (h)
+            hash64_add(h, data, some);
+        memory_copy_past(at, data, some);
+    }
+    memset(at, 0, filled);
+    if (h)
+        hash64_add(h, at, filled);
+    return at + filled;
+}
+
+void image_pack(const struct checkpoint_content *c, void *out, uint64_t *hash)
+{
+    struct head head = head_of(c);
+    struct tables t = tables_of(&head);
+    struct hash64_state room, *h = hash ? &room : NULL;
+    char *at = (char *)out + t.data;
+
+    pack_tables(c, &t, &head, out);
+    if (h) {
+        hash64_begin(h);
+        hash64_add(h, out, t.data);
+    }
+    for (int i = 0; i < c->n_pieces; i++)
+        at = put(at, c->pieces[i].data, piece_bytes(c, i), h);
+    for (int i = 0; i < c->n_texts; i++)
+        at = put(at, c->texts[i].data, c->texts[i].bytes, h);
+    if (h)
+        *hash = hash64_end(h);
 }
 
 /* ---- back */

@@ -14,8 +14,8 @@
 
 /* Names of values are shorter than ARRAY_NAME. */
 size_t image_bytes(const struct checkpoint_content *c);
-/* out: image_bytes(c) bytes, aligned to 64. */
-void image_pack(const struct checkpoint_content *c, void *out);
+/* out: image_bytes(c) bytes, aligned to 64; hash: hash64 of them, NULL: not wanted. */
+void image_pack(const struct checkpoint_content *c, void *out, uint64_t *hash);
 
 /* Views into a block, which must stay while they are used. */
 struct image {

@@ -62,6 +62,19 @@ struct place { uint64_t elements, sums; };          /* of an array: bytes from t
 int layout_create(const char *path, const struct checkpoint_content *content,
                   struct place *places);
 
+/* ---- outlet.c: the bytes of arrays to their places; all return an errno, 0 for none */
+
+struct outlet {
+    int fd, past;                   /* through the page cache; past it, -1: it cannot */
+    char *block;                    /* a page-aligned piece of what goes past */
+};
+
+int outlet_open(struct outlet *o, const char *path);
+int outlet_write(struct outlet *o, const char *data, size_t n, uint64_t at);
+int outlet_sync(const struct outlet *o);
+int outlet_close(struct outlet *o);                 /* also after a failed open, and again */
+int pwrite_all(int fd, const char *data, size_t n, uint64_t at);
+
 /* ---- sums.c: checksums, each rank those of its pieces, all of them on rank 0 */
 
 /* How many chunks the pieces have. */

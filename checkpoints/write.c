@@ -35,7 +35,7 @@ struct checkpoint_writer {
     bool root, made;                    /* made: path.part is ours to remove */
     struct place *places;               /* (n_arrays) in the file */
     uint64_t *sums;                     /* of my chunks, piece by piece */
-    int fd;                             /* of path.part, -1: none */
+    struct outlet out;                  /* to path.part */
     pthread_t thread;
     bool started;
     atomic_bool finished;
@@ -45,17 +45,6 @@ struct checkpoint_writer {
 };
 
 /* ---- the thread */
-
-static int write_bytes(int fd, const char *data, size_t n, uint64_t at)
-{
-    for (size_t done = 0; done < n;) {
-        ssize_t put = pwrite(fd, data + done, n - done, (off_t)(at + done));
-        if (put < 0 && errno != EINTR)
-            return errno;
-        done += put > 0 ? (size_t)put : 0;
-    }
-    return 0;
-}
 
 /* Hash it and write it, while it is in the cache; *sums moves on.  Returns an errno. */
 static int write_piece(struct checkpoint_writer *w, const struct checkpoint_piece *p,
@@ -72,9 +61,7 @@ static int write_piece(struct checkpoint_writer *w, const struct checkpoint_piec
             some = n - i < HASH_CHUNK ? n - i : HASH_CHUNK;
             *(*sums)++ = hash64(data + i * each, some * each);
         }
-        error = write_bytes(w->fd, data, n * each, at + k * each);
-        /* the disk starts on it now, not at the fsync; a file system that cannot, need not */
-        sync_file_range(w->fd, (off_t)(at + k * each), (off_t)(n * each), SYNC_FILE_RANGE_WRITE);
+        error = outlet_write(&w->out, data, n * each, at + k * each);
     }
     return error;
 }
@@ -87,8 +74,8 @@ static void *write_pieces(void *data)
 
     for (int i = 0; i < w->content.n_pieces && w->error == 0; i++)
         w->error = write_piece(w, &w->content.pieces[i], &sums);
-    if (w->error == 0 && fsync(w->fd) != 0 && errno != EINVAL)
-        w->error = errno;
+    if (w->error == 0)
+        w->error = outlet_sync(&w->out);
     w->seconds = clock_now() - start;
     atomic_store(&w->finished, true);
     return NULL;
@@ -150,12 +137,13 @@ done:
 
 static int open_part(struct checkpoint_writer *w)
 {
-    w->fd = open(w->part, O_WRONLY | O_CLOEXEC);
-    if (w->fd < 0 && errno == ENOENT)
+    int error = outlet_open(&w->out, w->part);
+
+    if (error == ENOENT)
         return rl_error(RL_EIO, "%s does not see %s: the run folder must be on a file system that "
                         "all hosts share", comm_host(w->team, comm_rank(w->team)), w->part);
-    if (w->fd < 0)
-        return rl_error(RL_EIO, "cannot open %s for writing: %s", w->part, strerror(errno));
+    if (error != 0)
+        return rl_error(RL_EIO, "cannot open %s for writing: %s", w->part, strerror(error));
     return RL_OK;
 }
 
@@ -184,8 +172,7 @@ static void release(struct checkpoint_writer *w)
 {
     if (w->made)
         unlink(w->part);
-    if (w->fd >= 0)
-        close(w->fd);
+    outlet_close(&w->out);
     free(w->places);
     free(w->sums);
     free(w);
@@ -203,7 +190,7 @@ int checkpoint_begin(struct checkpoint_writer **out, struct comm *team, const ch
     w->team = team;
     w->root = comm_rank(team) == 0;
     w->content = *content;
-    w->fd = -1;
+    w->out = (struct outlet){ .fd = -1, .past = -1 };
     rc = begin(w, path);
     if (rc == RL_OK)
         *out = w;
@@ -230,13 +217,10 @@ int checkpoint_poll(struct checkpoint_writer *w, bool *done)
 
 static int thread_status(struct checkpoint_writer *w)
 {
-    if (w->error != 0)
-        return rl_error(RL_EIO, "cannot write %s: %s", w->part, strerror(w->error));
-    if (close(w->fd) != 0) {
-        w->fd = -1;
-        return rl_error(RL_EIO, "cannot write %s: %s", w->part, strerror(errno));
-    }
-    w->fd = -1;
+    int error = w->error != 0 ? w->error : outlet_close(&w->out);
+
+    if (error != 0)
+        return rl_error(RL_EIO, "cannot write %s: %s", w->part, strerror(error));
     return RL_OK;
 }
 
@@ -247,7 +231,7 @@ static int write_sums(struct checkpoint_writer *w, const uint64_t *sums)
 
     for (int i = 0; i < w->content.n_arrays && error == 0; i++) {
         size_t n = chunks_of(w->content.arrays[i].size);
-        error = write_bytes(fd, (const char *)sums, n * sizeof *sums, w->places[i].sums);
+        error = pwrite_all(fd, (const char *)sums, n * sizeof *sums, w->places[i].sums);
         sums += n;
     }
     if (fd >= 0 && close(fd) != 0 && error == 0)

@@ -129,7 +129,7 @@ static int begin(struct run *r, const char *path)
         rc = rl_error(RL_EBUG, "the state takes %zu bytes, %zu were planned",
                       image_bytes(&state.content), s->room);
     TRY(comm_agree(r->team, rc));
-    image_pack(&state.content, s->copy);
+    image_pack(&state.content, s->copy, NULL);
     TRY(comm_agree(r->team, image_open(&s->image, s->copy, s->room)));
     rc = checkpoint_begin(&s->writer, r->team, path, &s->image.content);
 done:

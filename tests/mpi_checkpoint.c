@@ -125,7 +125,7 @@ static void behind_the_work_it_is_the_same(struct comm *world)
 
     fill(&mine, comm_rank(world), comm_size(world));
     block = aligned_alloc(64, image_bytes(&content));
-    image_pack(&content, block);
+    image_pack(&content, block, NULL);
     check_ok(image_open(&image, block, image_bytes(&content)));
     check_ok(checkpoint_begin(&w, world, path_of(behind, "behind.h5"), &image.content));
     for (int i = 0; i < PLAN; i++)

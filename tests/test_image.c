@@ -42,12 +42,14 @@ static struct source *source_create(void)
 
 static void *pack(const struct source *s, size_t *bytes)
 {
+    uint64_t hash;
     void *block;
 
     *bytes = image_bytes(&s->content);
     block = aligned_alloc(64, *bytes);
     memset(block, 0xa5, *bytes);
-    image_pack(&s->content, block);
+    image_pack(&s->content, block, &hash);
+    assert_true(hash == hash64(block, *bytes));
     return block;
 }
 

@@ -146,8 +146,7 @@ static int write_own(struct run *r, struct slot *slot, struct slot_head *head)
                       (unsigned long long)head->bytes, slot->room);
     TRY(comm_agree(r->team, rc));
     TRY(slot_begin(slot, j->to_disk));
-    image_pack(&state.content, slot_image(slot));
-    slot_seal(head, slot_image(slot));
+    image_pack(&state.content, slot_image(slot), &head->hash);
     rc = slot_commit(slot, head, j->to_disk);
 done:
     state_release(&state);

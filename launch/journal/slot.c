@@ -81,19 +81,15 @@ int slot_begin(struct slot *s, bool to_disk)
     return flush(s, SLOT_HEAD, to_disk);
 }
 
-void slot_seal(struct slot_head *head, const char *image)
-{
-    memcpy(head->mark, mark, sizeof mark);
-    head->hash = hash64(image, head->bytes);
-}
-
 int slot_commit(struct slot *s, const struct slot_head *head, bool to_disk)
 {
+    struct slot_head valid = *head;
     int rc = RL_OK;
 
+    memcpy(valid.mark, mark, sizeof mark);
     TRY(flush(s, SLOT_HEAD + head->bytes, to_disk));
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    memcpy(s->file, head, sizeof *head);
+    memcpy(s->file, &valid, sizeof valid);
     rc = flush(s, SLOT_HEAD, to_disk);
 done:
     return rc;

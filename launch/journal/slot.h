@@ -13,7 +13,7 @@
 
 /* In front of the image, in SLOT_HEAD bytes of the file. */
 struct slot_head {
-    char mark[8];
+    char mark[8];                   /* by slot_commit */
     uint64_t run;                   /* which run it is of */
     int64_t step;
     int32_t rank, ranks;            /* of the learners */
@@ -34,8 +34,6 @@ char *slot_image(const struct slot *s);                 /* aligned to a page */
  * return when the disk has it. */
 int slot_begin(struct slot *s, bool to_disk);
 int slot_commit(struct slot *s, const struct slot_head *head, bool to_disk);
-/* mark and hash of an image of head->bytes. */
-void slot_seal(struct slot_head *head, const char *image);
 
 /* Map a file that an earlier start left; false: none, or not a valid record of `run`. */
 bool slot_find(struct slot *s, const char *path, uint64_t run, struct slot_head *head);
