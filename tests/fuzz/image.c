@@ -43,7 +43,7 @@ static void *block_of(const uint8_t *data, size_t size, size_t *bytes)
     const struct checkpoint_content c = { arrays, 2, pieces, 2, texts, 1, values, 1 };
     char *block = aligned_alloc(64, *bytes = image_bytes(&c));
 
-    image_pack(&c, block);
+    image_pack(&c, block, NULL);
     for (size_t i = 0; i + 10 <= size; i += 10)
         memcpy(block + (data[i] | data[i + 1] << 8) % (*bytes / 4) * 4 % (*bytes - 8), data + i + 2,
                8);
