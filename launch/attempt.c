@@ -51,7 +51,7 @@ static const char *why_kill(struct attempt *a)
 {
     double now = clock_now(), grace;
 
-    a->said |= outcome_read(a->output, &a->outcome);
+    a->said |= outcome_read(a->output, a->start, &a->outcome);
     if (a->ended == 0 && (a->said || a->job->sudden))
         a->ended = now;
     grace = a->said && a->outcome.exit_code != 3 ? GRACE : GRACE_LOST;

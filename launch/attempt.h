@@ -19,6 +19,7 @@ struct attempt {
     const struct launcher *launcher;
     const char *output, *scratch;
     double deadline;
+    int64_t start;                          /* whose outcome counts */
     const volatile sig_atomic_t *asked;     /* how often to stop; passed on as SIGUSR1, SIGTERM */
 
     double started, ended;                  /* ended: there is an outcome, or a rank was lost */

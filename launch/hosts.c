@@ -100,6 +100,12 @@ done:
     return rc;
 }
 
+int hosts_local(struct hosts *h)
+{
+    memset(h, 0, sizeof *h);
+    return add_host(h, "localhost", NULL);
+}
+
 /* SLURM_TASKS_PER_NODE is "2(x3),1": the next node's number. */
 static int next_tasks(const char **at, int *left, int *tasks)
 {

@@ -22,6 +22,8 @@ struct hosts {
 /* "a:2,b" (slots: 1 by default), or a file of such words, a line each, where "a slots=2" is
  * understood, too, and # begins a comment.  RL_EINVAL names what is wrong. */
 int hosts_parse(struct hosts *h, const char *words_or_file);
+/* This machine. */
+int hosts_local(struct hosts *h);
 /* Those of the Slurm allocation around us. */
 int hosts_of_slurm(struct hosts *h);
 void hosts_free(struct hosts *h);

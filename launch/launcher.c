@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/status.h"
 
 #define END_SECONDS 1.0
 
@@ -69,7 +70,7 @@ static void set_environment_of_slurm(const struct launcher *l)
         setenv("SRUN_CPUS_PER_TASK", cpus, 0);
 }
 
-void launcher_find(struct launcher *l, bool slurm, const char *scratch)
+int launcher_find(struct launcher *l, bool slurm, const char *scratch)
 {
     const char *name = strrchr(scratch, '/');
 
@@ -81,6 +82,10 @@ void launcher_find(struct launcher *l, bool slurm, const char *scratch)
     use_scratch(l, true);
     if (slurm)
         set_environment_of_slurm(l);
+    if (!launcher_is_srun(l) && system("command -v mpirun > /dev/null 2>&1") != 0)
+        return rl_error(RL_EINVAL, "cannot find mpirun: install Open MPI, or put the folder of its "
+                        "programs into PATH");
+    return RL_OK;
 }
 
 /* ---- Slurm's steps */

@@ -22,8 +22,9 @@ struct launcher {
     const char *step;                   /* name of the steps: the scratch folder's */
 };
 
-/* Also sets the environment of what we start; what the user has set stays. */
-void launcher_find(struct launcher *l, bool slurm, const char *scratch);
+/* Also sets the environment of what we start; what the user has set stays.  RL_EINVAL: there is no
+ * mpirun. */
+int launcher_find(struct launcher *l, bool slurm, const char *scratch);
 const char *launcher_name(const struct launcher *l);
 bool launcher_is_srun(const struct launcher *l);
 

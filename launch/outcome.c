@@ -44,14 +44,16 @@ static bool write_reserved(const char *folder, const char *path, const struct te
 int outcome_write(const char *folder, const struct outcome *o)
 {
     struct text text = { 0 };
+    struct restart told;
     char path[4200];
     int rc = RL_OK;
 
+    restart_told(&told);
     TRY(path_join(path, sizeof path, folder, MARKER));
     text_addf(&text, "{\"exit_code\": %d, \"step\": %" PRId64 ", \"reason\": ", o->exit_code,
               o->step);
     json_add_string(&text, o->reason, strlen(o->reason));
-    text_adds(&text, "}\n");
+    text_addf(&text, ", \"start\": %" PRId64 "}\n", told.start);
     if (!write_reserved(folder, path, &text))
         rc = file_write(path, text.data, text.size);
 done:
@@ -59,21 +61,25 @@ done:
     return rc;
 }
 
-bool outcome_read(const char *folder, struct outcome *o)
+bool outcome_read(const char *folder, int64_t start, struct outcome *o)
 {
     struct text text = { 0 };
     struct json *row = NULL;
     char path[4200];
+    int64_t code;
+    bool ours;
 
     if (path_join(path, sizeof path, folder, MARKER) == RL_OK && file_exists(path) &&
         file_read(path, &text) == RL_OK)
         row = json_try(text.data, text.size);
-    o->exit_code = (int)json_int(json_get(row, "exit_code"), -1);
+    code = json_int(json_get(row, "exit_code"), -1);
+    ours = json_int(json_get(row, "start"), -1) == start && code >= 0 && code <= 5;
+    o->exit_code = ours ? (int)code : -1;
     o->step = json_int(json_get(row, "step"), -1);
     snprintf(o->reason, sizeof o->reason, "%s", json_string(json_get(row, "reason"), ""));
     json_free(row);
     text_free(&text);
-    return o->exit_code >= 0 && o->exit_code <= 5;
+    return ours;
 }
 
 static int remove_file(const char *folder, const char *name)
@@ -107,8 +113,8 @@ int restart_tell(const struct restart *r)
 {
     char text[160];
 
-    snprintf(text, sizeof text, "%" PRId64 " %" PRId64 " %" PRId64 " %.3f", r->count, r->reached,
-             r->lost_steps, r->since);
+    snprintf(text, sizeof text, "%" PRId64 " %" PRId64 " %" PRId64 " %.3f %" PRId64, r->count,
+             r->reached, r->lost_steps, r->since, r->start);
     if (setenv(VARIABLE, text, 1) != 0)
         return rl_error(RL_ENOFIT, "no memory for the environment");
     return RL_OK;
@@ -119,6 +125,6 @@ bool restart_told(struct restart *r)
     const char *text = getenv(VARIABLE);
 
     memset(r, 0, sizeof *r);
-    return text && sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %lf", &r->count, &r->reached,
-                          &r->lost_steps, &r->since) == 4;
+    return text && sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %lf %" SCNd64, &r->count,
+                          &r->reached, &r->lost_steps, &r->since, &r->start) == 5;
 }

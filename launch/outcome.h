@@ -19,10 +19,10 @@ struct outcome {
     char reason[REASON_BYTES];  /* one line, "" when there is nothing to say */
 };
 
-/* Whole or not at all, and on the disk. */
+/* Whole or not at all, and on the disk; with the number of the start that the environment tells. */
 int outcome_write(const char *folder, const struct outcome *o);
-/* False: none, or one that cannot be understood. */
-bool outcome_read(const char *folder, struct outcome *o);
+/* False: none of that start, or one that cannot be understood. */
+bool outcome_read(const char *folder, int64_t start, struct outcome *o);
 /* Before a start: no outcome, and room on the disk for the next one (outcome.json.room), so that a
  * disk that fills up can still be told.  RL_EIO: the folder takes no files. */
 int outcome_prepare(const char *folder);
@@ -33,6 +33,7 @@ struct restart {
     int64_t reached;            /* updates done when the last start was lost */
     int64_t lost_steps;         /* updates done twice, the last loss not counted yet */
     double since;               /* seconds, clock of the day: when the loss was noticed */
+    int64_t start;              /* a number that no other start has */
 };
 
 int restart_tell(const struct restart *r);              /* into the environment of what we start */

@@ -99,7 +99,7 @@ static int find_hosts(struct supervisor *s)
     int rc = RL_OK;
 
     s->launcher.slurm = !s->asked.hosts && getenv("SLURM_JOB_ID");
-    TRY(hosts_parse(&s->here, "localhost"));
+    TRY(hosts_local(&s->here));
     if (s->asked.hosts)
         TRY(hosts_parse(&s->hosts, s->asked.hosts));
     else if (s->launcher.slurm)
@@ -172,7 +172,7 @@ static int begin(struct supervisor *s)
     TRY(path_join(log, sizeof log, s->output, "log.txt"));
     TRY(log_open(log));
     name_scratch(s);
-    launcher_find(&s->launcher, s->launcher.slurm, s->scratch);
+    TRY(launcher_find(&s->launcher, s->launcher.slurm, s->scratch));
     watch_signals();
     s->losses.furthest = -1;
     s->restart.reached = folder_last_step(s->output, &s->restart.count, &s->restart.lost_steps);
@@ -255,6 +255,7 @@ static int start(struct supervisor *s)
     TRY(gather_hosts(s));
     TRY(place(s));
     TRY(outcome_prepare(s->output));
+    s->restart.start = (int64_t)(clock_of_day() * 1e6);
     TRY(restart_tell(&s->restart));
     argv = command_line(s, &here, number);
     rc = argv ? job_start(&s->job, argv) : rl_error(RL_ENOFIT, "no memory for a command line");
@@ -269,7 +270,8 @@ static const char *watch(struct supervisor *s)
 {
     struct attempt a = { .job = &s->job, .hung = &s->hung, .hosts = &s->hosts,
                          .launcher = &s->launcher, .output = s->output, .scratch = s->scratch,
-                         .deadline = s->config->deadline, .asked = &asked };
+                         .deadline = s->config->deadline, .start = s->restart.start,
+                         .asked = &asked };
 
     return attempt_watch(&a);
 }
@@ -312,7 +314,7 @@ static void learn_outcome(struct supervisor *s, const char *killed, struct outco
         s->restart.reached = step;
         s->restart.lost_steps = lost;
     }
-    if (outcome_read(s->output, o) && o->exit_code != 3)
+    if (outcome_read(s->output, s->restart.start, o) && o->exit_code != 3)
         return;
     if (o->exit_code != 3 || !o->reason[0])
         say_how_it_ended(s, killed, o->reason);
@@ -331,12 +333,16 @@ static int64_t saved_step(const struct supervisor *s)
     return step > 0 ? step : 0;
 }
 
-/* Lost: again?  RL_OK: yes, after a pause. */
+/* Lost: again?  RL_OK: yes, after a pause, or it was to stop anyway. */
 static int decide(struct supervisor *s, enum next next, const struct outcome *o)
 {
     double end = clock_now() + losses_pause(&s->losses, s->asked.backoff);
     long long step = o->step;
 
+    if (asked) {
+        log_info("lost at step %lld while it was to stop: %s", step, o->reason);
+        return RL_OK;
+    }
     if (next == NEXT_SAME_TWICE)
         return rl_error(RL_ELOST, "%s, at step %lld for the second time: not started again; the "
                         "newest checkpoint is of step %lld", o->reason, step,
@@ -344,9 +350,6 @@ static int decide(struct supervisor *s, enum next next, const struct outcome *o)
     if (next == NEXT_TOO_MANY)
         return rl_error(RL_ELOST, "%s at step %lld, after %" PRId64 " restarts, as many as "
                         "--restarts allows", o->reason, step, s->asked.restarts);
-    if (asked && step > saved_step(s))
-        return rl_error(RL_ELOST, "%s at step %lld while the run was to stop; the newest "
-                        "checkpoint is of step %lld", o->reason, step, (long long)saved_step(s));
     s->restart.count++;
     log_info("restart %" PRId64 " at step %lld: %s", s->restart.count, step, o->reason);
     while (clock_now() < end && !asked)

@@ -362,22 +362,31 @@ static void test_a_lost_host_has_a_name(void **state)
 static void test_the_marker_comes_back_or_is_no_marker(void **state)
 {
     struct outcome o = { .exit_code = 4, .step = 7, .reason = "NaN in \"x\"" }, back;
+    struct restart told = { .start = 99 };
     const char *folder = support_folder();
 
     (void)state;
+    assert_ok(restart_tell(&told));
     assert_ok(outcome_prepare(folder));
-    assert_false(outcome_read(folder, &back));
+    assert_false(outcome_read(folder, 99, &back));
     assert_ok(outcome_write(folder, &o));
-    assert_true(outcome_read(folder, &back));
+    assert_true(outcome_read(folder, 99, &back));
     assert_int_equal(back.exit_code, 4);
     assert_int_equal(back.step, 7);
     assert_string_equal(back.reason, o.reason);
     support_write(folder, "outcome.json", "{\"exit_code\": 0, \"st");
-    assert_false(outcome_read(folder, &back));
-    support_write(folder, "outcome.json", "{\"exit_code\": 77}");
-    assert_false(outcome_read(folder, &back));
+    assert_false(outcome_read(folder, 99, &back));
+    support_write(folder, "outcome.json", "{\"exit_code\": 77, \"start\": 99}");
+    assert_false(outcome_read(folder, 99, &back));
+    support_write(folder, "outcome.json", "{\"exit_code\": 4294967296, \"start\": 99}");
+    assert_false(outcome_read(folder, 99, &back));
+    support_write(folder, "outcome.json", "{\"exit_code\": 0, \"step\": 12}");   /* no start's */
+    assert_false(outcome_read(folder, 99, &back));
+    support_write(folder, "outcome.json", "{\"exit_code\": 0, \"start\": 98}");  /* another's */
+    assert_false(outcome_read(folder, 99, &back));
     assert_ok(outcome_prepare(folder));
-    assert_false(outcome_read(folder, &back));
+    assert_false(outcome_read(folder, 99, &back));
+    unsetenv("RANKWISE_RESTART");
 }
 
 /* A folder in the place of outcome.json.part: no new file can be written. */
@@ -395,7 +404,7 @@ static void test_the_marker_has_its_room_before(void **state)
     assert_int_equal(mkdir(support_path(folder, "outcome.json.part"), 0777), 0);
     assert_int_equal(mkdir(support_path(folder, "outcome.json.room.part"), 0777), 0);
     assert_ok(outcome_write(folder, &o));
-    assert_true(outcome_read(folder, &back));
+    assert_true(outcome_read(folder, 0, &back));
     assert_int_equal(back.exit_code, 1);
     assert_string_equal(back.reason, o.reason);
     assert_ok(file_read(support_path(folder, "outcome.json"), &t));
@@ -411,7 +420,7 @@ static void test_the_marker_has_its_room_before(void **state)
 
 static void test_the_environment_tells_of_a_restart(void **state)
 {
-    struct restart r = { 3, 17, 5, 1764124481.25 }, back;
+    struct restart r = { 3, 17, 5, 1764124481.25, 1764124481250000 }, back;
 
     (void)state;
     unsetenv("RANKWISE_RESTART");

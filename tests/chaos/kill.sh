@@ -280,6 +280,45 @@ complete()
 
 says() { grep -q "$1" "$out.said"; }
 
+# ---- what is not for the supervisor: somebody's outcome, somebody's file, no mpirun
+
+begin "outcome"
+until_ at_least 1
+echo '{"exit_code": 0, "step": 3, "reason": ""}' > "$out/outcome.json"
+complete "an outcome of no start: the run goes on"
+ends "an outcome of no start: the same bits"
+
+rm -rf "$WORK/here"
+mkdir "$WORK/here"
+echo "no host!" > "$WORK/here/localhost"
+out=$WORK/localhost
+program=$(realpath "$RANKWISE") file=$(realpath $config)
+(cd "$WORK/here" && "$program" run -n 1 "$file" model="$WORK/here/none" output="$out") \
+    > "$out.said" 2>&1
+[ $? = 1 ] && says "$WORK/here/none" && pass "a file named localhost is no list of hosts" ||
+    fail "a file named localhost is no list of hosts" "$(tail -n 2 "$out.said")"
+
+mkdir "$WORK/here/bin"
+for tool in sh rm mkdir; do ln -s "$(command -v $tool)" "$WORK/here/bin/"; done
+PATH="$WORK/here/bin" "$RANKWISE" run -n 4 $config $keys output="$out" > "$out.said" 2>&1
+[ $? = 1 ] && says "cannot find mpirun" && pass "no mpirun: exit code 1" ||
+    fail "no mpirun: exit code 1" "$(tail -n 2 "$out.said")"
+
+# Lost while it is to stop: resumed later by the same line.
+begin "stopping"
+until_ at_least 1
+ranks=$(ranks_now)
+kill -STOP $(echo $ranks | cut -d' ' -f1)
+kill -TERM $supervisor
+sleep 0.5
+kill -KILL $ranks
+wait $supervisor
+code=$?
+[ $code = 5 ] && says "while it was to stop" && pass "lost while it was to stop: exit code 5" ||
+    fail "lost while it was to stop: exit code 5" "exit $code: $(tail -n 3 "$out.said")"
+again
+ends "lost while it was to stop: it goes on"
+
 # ---- a disk that is full, and then is not
 
 mkdir "$WORK/small"
