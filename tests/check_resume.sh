@@ -242,6 +242,22 @@ grep -q 'journal: off now' "$log" && ! grep -q 'the journal has' "$log" &&
     pass "a start without the journal forgets it" ||
     fail "a start without the journal forgets it" "$(tail -n 3 "$log"); $(hashes "$out")"
 
+# The folder is emptied but for journal.id, and the settings are others: a run of its own.
+"$RANKWISE" train tests/bits.cfg output="$out" $keys $journal >/dev/null 2>&1 &
+pid=$!
+while kill -0 $pid 2>/dev/null && [ "$(hashes "$out" 2>/dev/null | wc -l)" -lt 9 ]; do
+    sleep 0.01
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+rm -rf "$out/checkpoints" "$out/metrics.jsonl" "$out/samples.jsonl"
+run 1 tests/bits.cfg output="$out" $keys seed=99 steps=3 $journal >"$log" 2>&1 &&
+    run 1 tests/bits.cfg output="$out" $keys seed=99 steps=5 $journal >>"$log" 2>&1
+[ $? -eq 0 ] && grep -q 'with other settings: not used' "$log" &&
+    [ "$(hashes "$out" | cut -d' ' -f1 | tr '\n' ' ')" = "1 2 3 4 5 " ] &&
+    pass "records of other settings are not used" ||
+    fail "records of other settings are not used" "$(tail -n 3 "$log"); $(hashes "$out")"
+
 # What is long is not waited for: responses before the first step, a reward that hangs.
 for ranks in 1 3; do
     out="$WORK/long-$ranks"

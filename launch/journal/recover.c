@@ -33,6 +33,7 @@ struct recovery {
     struct slot *slots;                 /* of this host, mapped */
     struct record *records;             /* what is in them; (n) */
     int n;
+    int64_t foreign;                    /* what was chosen is of other settings */
     struct text all;                    /* recorder: the records of all hosts */
     int64_t chosen[2];                  /* step, 0: none; learners it was written by */
     int32_t *holders;                   /* (chosen[1]) */
@@ -248,8 +249,28 @@ done:
     return rc;
 }
 
+/* Of a run with other settings?  Where there is a checkpoint, resuming it asks that. */
+static bool is_foreign(const struct recovery *v, const struct checkpoint_content *content)
+{
+    struct text config = { 0 };
+    bool held = status_hold(true), foreign;
+
+    for (int i = 0; i < content->n_texts && v->newest == 0; i++)
+        if (strcmp(content->texts[i].name, "config") == 0)
+            text_add(&config, content->texts[i].data, content->texts[i].bytes);
+    log_quiet(true);
+    foreign = config.size > 0 &&
+              config_compatible(v->run->config, config.data, "the journal") != RL_OK;
+    log_quiet(false);
+    if (foreign)
+        status_drop();                  /* it is no mistake: the run begins anew */
+    status_hold(held);
+    text_free(&config);
+    return foreign;
+}
+
 /* By the ranks that bring records; the others pass team NULL and return at once. */
-static int write_out(const struct recovery *v, struct comm *team)
+static int write_out(struct recovery *v, struct comm *team)
 {
     struct checkpoint_content content = { 0 };
     struct brought b = { 0 };
@@ -261,7 +282,9 @@ static int write_out(const struct recovery *v, struct comm *team)
         return RL_OK;
     folder_checkpoint(&v->run->folder, v->chosen[0], path, sizeof path);
     TRY(comm_agree(team, bring(v, &b, &content)));
-    rc = checkpoint_write(team, path, &content, &bytes);
+    v->foreign = is_foreign(v, &content);
+    if (!v->foreign)
+        rc = checkpoint_write(team, path, &content, &bytes);
 done:
     for (int i = 0; i < b.n; i++)
         image_close(&b.images[i]);
@@ -286,6 +309,11 @@ static int recover(struct recovery *v)
     TRY(comm_split(r->world, mine ? 0 : -1, "journal", &team));
     rc = comm_agree(r->world, write_out(v, team));
     if (rc == RL_OK)
+        rc = comm_max_int64(r->world, &v->foreign, 1, PHASE_START);
+    if (rc == RL_OK && v->foreign)
+        log_info("the journal has step %lld of a run with other settings: not used",
+                 (long long)v->chosen[0]);
+    else if (rc == RL_OK)
         log_info("the journal has step %lld, %lld after the newest checkpoint",
                  (long long)v->chosen[0], (long long)(v->chosen[0] - v->newest));
     else if (rc != RL_ELOST)
