@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -158,6 +159,14 @@ done:
 
 /* ---- the story */
 
+/* Where the state of this step goes; somebody may have removed the folder. */
+static void find_place(const struct run *r, char path[4400])
+{
+    if (comm_rank(r->team) == 0 && mkdir(r->folder.checkpoints, 0777) == 0)
+        log_info("%s was gone and is made again", r->folder.checkpoints);
+    folder_checkpoint(&r->folder, r->step, path, 4400);
+}
+
 int save_step(struct run *r)
 {
     const struct config *c = r->config;
@@ -174,7 +183,7 @@ int save_step(struct run *r)
         goto done;
     if (s->writer)                      /* the disk is slower than checkpoint_every */
         TRY(settle(r));
-    folder_checkpoint(&r->folder, r->step, path, sizeof path);
+    find_place(r, path);
     s->writing = r->step;
     rc = forgive(r, s->behind ? begin(r, path) : write_now(r, path), r->step);
 done:
@@ -201,7 +210,7 @@ int save_now(struct run *r)
 
     if (!run_holds(r, ROLE_LEARNER) || r->save.saved == r->step)
         return RL_OK;
-    folder_checkpoint(&r->folder, r->step, path, sizeof path);
+    find_place(r, path);
     rc = write_now(r, path);
     r->spans[SPAN_CHECKPOINT] += clock_now() - t;
     return rc;

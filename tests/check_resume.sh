@@ -258,6 +258,18 @@ run 1 tests/bits.cfg output="$out" $keys seed=99 steps=3 $journal >"$log" 2>&1 &
     pass "records of other settings are not used" ||
     fail "records of other settings are not used" "$(tail -n 3 "$log"); $(hashes "$out")"
 
+# Somebody removes the checkpoints in mid-run: the next ones are there.
+out="$WORK/gone"
+"$RANKWISE" train tests/bits.cfg output="$out" $keys checkpoint_every=1 >/dev/null 2>&1 &
+pid=$!
+wait_for $pid saved "$out" && mv "$out/checkpoints" "$WORK/moved" && wait_for $pid saved "$out"
+there=$?
+kill -TERM $pid
+wait $pid
+[ $? -eq 5 ] && [ $there -eq 0 ] && grep -q 'was gone and is made again' "$out/log.txt" &&
+    pass "removed checkpoints: the next ones are there" ||
+    fail "removed checkpoints: the next ones are there" "$(tail -n 3 "$out/log.txt")"
+
 # What is long is not waited for: responses before the first step, a reward that hangs.
 for ranks in 1 3; do
     out="$WORK/long-$ranks"
