@@ -21,6 +21,7 @@
 #define PAUSED 1.0              /* a longer gap: this process was stopped itself */
 #define TAKEN_WITHIN 0.3        /* the main thread comes to a wait, */
 #define ENDED_WITHIN 1.0        /* and from there to the end of the job, */
+#define SAID_WITHIN 500000000   /* nanoseconds that saying it may take */
 #define ENDED_BY_OTHERS 2.0     /* or from what another rank here has said */
 #define WOKEN 1.0               /* seconds after a stop */
 #define GOODBYE 0.2             /* what ends the job is under way */
@@ -254,15 +255,38 @@ static bool pause_for(struct watch *w, double seconds)
     return !w->stop;
 }
 
+static void *say(void *data)
+{
+    struct watch *w = data;
+
+    log_error("%s", w->line);
+    if (w->told)
+        w->told(w->data, w->line);
+    fflush(stderr);
+    return NULL;
+}
+
+/* In a thread: saying it takes files, and theirs may be the disk that hangs. */
+static void say_in_time(struct watch *w)
+{
+    struct timespec until;
+    pthread_t thread;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += SAID_WITHIN;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (pthread_create(&thread, NULL, say, w) == 0)
+        pthread_timedjoin_np(thread, NULL, &until);
+    else
+        say(w);
+}
+
 /* The main thread did not come, or not to the end. */
 static void end_it_here(struct watch *w)
 {
-    if (atomic_load(&w->state) != STATE_TAKEN) {
-        log_error("%s", w->line);
-        if (w->told)
-            w->told(w->data, w->line);
-    }
-    fflush(stderr);
+    if (atomic_load(&w->state) != STATE_TAKEN)
+        say_in_time(w);
     board_end(w->board, status_exit_code(RL_ELOST));
     _exit(status_exit_code(RL_ELOST));
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Whoever hangs or dies is named: rank, host, role, phase and step, in one line and in time.
-#   tests/chaos/faults.sh [all]        26 faults; without "all" a few of them
+#   tests/chaos/faults.sh [all]        27 faults; without "all" a few of them
 # A fault: a rank is stopped (SIGSTOP) or killed (SIGKILL) in a phase, a reward does not answer, MPI
 # does not come back.
 . tests/lib.sh
@@ -138,6 +138,10 @@ stuck()
     rm "$token"
 }
 stuck "two ranks" 2 "$pair"
+# What a supervisor is to be told goes to a disk that hangs: half a second for it, at most.
+export CHAOS_DISK=1 RANKWISE_RESTART="0 0 0 0 1"
+stuck "two ranks, nor the disk" 2 "$pair"
+unset CHAOS_DISK RANKWISE_RESTART
 
 # supervised SIGNAL RANK ROLES PHASE STEP N FOUND END HOW: the same under rankwise run, which names
 # a rank that no other is left to name, and ends with exit code 3 in either case
