@@ -416,6 +416,16 @@ done:
     return rc;
 }
 
+/* Steps without a checkpoint are done again, and their lines are written again: not unsaid. */
+static void say_again(const struct run *r, bool fresh)
+{
+    int64_t count, lost, last = folder_last_step(r->folder.path, &count, &lost);
+
+    if (r->step == 0 && last > 0 && !fresh)
+        log_info("%s holds no checkpoint: the %lld steps it has lines of are done again",
+                 r->folder.checkpoints, (long long)last);
+}
+
 int state_resume(struct run *r, bool fresh)
 {
     int rc = RL_OK;
@@ -429,6 +439,7 @@ int state_resume(struct run *r, bool fresh)
     r->save.saved = r->step > 0 ? r->step : -1;
     r->first_step = r->step;
     if (comm_rank(r->world) == r->recorder) {
+        say_again(r, fresh);
         rc = folder_begin(&r->folder, r->config, r->step);
         if (rc == RL_OK && r->step > r->config->steps)
             log_info("%s has %lld steps already and steps is %lld: nothing is left to do",

@@ -270,6 +270,12 @@ wait $pid
     pass "removed checkpoints: the next ones are there" ||
     fail "removed checkpoints: the next ones are there" "$(tail -n 3 "$out/log.txt")"
 
+rm -rf "$out/checkpoints"
+said=$(run 1 tests/bits.cfg output="$out" $keys steps=2 2>&1)
+printf '%s' "$said" | grep -q 'holds no checkpoint: the [0-9]* steps it has lines of' &&
+    pass "no checkpoint is left: it says that it begins again" ||
+    fail "no checkpoint is left: it says that it begins again" "$said"
+
 # What is long is not waited for: responses before the first step, a reward that hangs.
 for ranks in 1 3; do
     out="$WORK/long-$ranks"
