@@ -226,15 +226,20 @@ said=$(run 1 tests/bits.cfg output="$WORK/INT" $keys steps=1 2>&1) &&
 
 # ---- a journal that was left, and a run that went on without it: nobody goes back to its records
 
+# journalled: a run with a journal, killed after nine steps or more
+journalled()
+{
+    "$RANKWISE" train tests/bits.cfg output="$out" $keys $journal >/dev/null 2>&1 &
+    pid=$!
+    while kill -0 $pid 2>/dev/null && [ "$(hashes "$out" 2>/dev/null | wc -l)" -lt 9 ]; do
+        sleep 0.01
+    done
+    kill -9 $pid
+    wait $pid 2>/dev/null
+}
 out="$WORK/left" log="$WORK/left.log"
 journal="journal=memory journal_path=$WORK/slots"
-"$RANKWISE" train tests/bits.cfg output="$out" $keys $journal >/dev/null 2>&1 &
-pid=$!
-while kill -0 $pid 2>/dev/null && [ "$(hashes "$out" 2>/dev/null | wc -l)" -lt 9 ]; do
-    sleep 0.01
-done
-kill -9 $pid
-wait $pid 2>/dev/null
+journalled
 run 1 tests/bits.cfg output="$out" $keys steps=3 >"$log" 2>&1
 run 1 tests/bits.cfg output="$out" $keys steps=5 $journal >>"$log" 2>&1
 grep -q 'journal: off now' "$log" && ! grep -q 'the journal has' "$log" &&
@@ -243,13 +248,7 @@ grep -q 'journal: off now' "$log" && ! grep -q 'the journal has' "$log" &&
     fail "a start without the journal forgets it" "$(tail -n 3 "$log"); $(hashes "$out")"
 
 # The folder is emptied but for journal.id, and the settings are others: a run of its own.
-"$RANKWISE" train tests/bits.cfg output="$out" $keys $journal >/dev/null 2>&1 &
-pid=$!
-while kill -0 $pid 2>/dev/null && [ "$(hashes "$out" 2>/dev/null | wc -l)" -lt 9 ]; do
-    sleep 0.01
-done
-kill -9 $pid
-wait $pid 2>/dev/null
+journalled
 rm -rf "$out/checkpoints" "$out/metrics.jsonl" "$out/samples.jsonl"
 run 1 tests/bits.cfg output="$out" $keys seed=99 steps=3 $journal >"$log" 2>&1 &&
     run 1 tests/bits.cfg output="$out" $keys seed=99 steps=5 $journal >>"$log" 2>&1
