@@ -44,10 +44,12 @@ int checkpoint_write(struct comm *team, const char *path, const struct checkpoin
                      size_t *bytes);
 
 /* The same behind the ranks' work, by a thread of each: begin, poll until done, end.  The arrays,
- * pieces and texts must stay as they are until the end.  All three are collective. */
+ * pieces and texts must stay as they are until the end.  past: past the page cache where the file
+ * system can, which leaves the processor to that work; one rank alone writes faster through it, and
+ * the next start reads it there.  All three are collective. */
 struct checkpoint_writer;
 int checkpoint_begin(struct checkpoint_writer **w, struct comm *team, const char *path,
-                     const struct checkpoint_content *content);
+                     const struct checkpoint_content *content, bool past);
 /* *done: every rank's pieces are on the disk, or failed: checkpoint_end will not wait. */
 int checkpoint_poll(struct checkpoint_writer *w, bool *done);
 /* Size of the file; seconds from the first byte to the last fsync, of the slowest rank. */

@@ -5,7 +5,7 @@
  *   size_t bytes = image_bytes(&content);
  *   image_pack(&content, block);                   ... the content may change now ...
  *   TRY(image_open(&image, block, bytes));
- *   TRY(checkpoint_begin(&writer, team, path, &image.content));
+ *   TRY(checkpoint_begin(&writer, team, path, &image.content, true));
  */
 #ifndef CHECKPOINTS_IMAGE_H
 #define CHECKPOINTS_IMAGE_H

@@ -69,7 +69,7 @@ struct outlet {
     char *block;                    /* a page-aligned piece of what goes past */
 };
 
-int outlet_open(struct outlet *o, const char *path);
+int outlet_open(struct outlet *o, const char *path, bool past);     /* past: if it can */
 int outlet_write(struct outlet *o, const char *data, size_t n, uint64_t at);
 int outlet_sync(const struct outlet *o);
 int outlet_close(struct outlet *o);                 /* also after a failed open, and again */

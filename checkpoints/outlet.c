@@ -15,20 +15,19 @@
 #define PAGE ((size_t)4096)
 #define BLOCK ((size_t)4 << 20)                 /* copied to where a page begins, then written */
 
-int outlet_open(struct outlet *o, const char *path)
+int outlet_open(struct outlet *o, const char *path, bool past)
 {
-    int past;
+    int fd;
 
     *o = (struct outlet){ .fd = open(path, O_WRONLY | O_CLOEXEC), .past = -1 };
     if (o->fd < 0)
         return errno;
-    past = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);         /* what cannot, need not */
-    if (past >= 0)
-        o->block = aligned_alloc(PAGE, BLOCK);
+    fd = past ? open(path, O_WRONLY | O_DIRECT | O_CLOEXEC) : -1;
+    o->block = fd >= 0 ? aligned_alloc(PAGE, BLOCK) : NULL;
     if (o->block)
-        o->past = past;
-    else if (past >= 0)
-        close(past);
+        o->past = fd;
+    else if (fd >= 0)
+        close(fd);
     return 0;
 }
 

@@ -36,6 +36,7 @@ struct checkpoint_writer {
     struct place *places;               /* (n_arrays) in the file */
     uint64_t *sums;                     /* of my chunks, piece by piece */
     struct outlet out;                  /* to path.part */
+    bool past;                          /* past the page cache */
     pthread_t thread;
     bool started;
     atomic_bool finished;
@@ -137,7 +138,7 @@ done:
 
 static int open_part(struct checkpoint_writer *w)
 {
-    int error = outlet_open(&w->out, w->part);
+    int error = outlet_open(&w->out, w->part, w->past);
 
     if (error == ENOENT)
         return rl_error(RL_EIO, "%s does not see %s: the run folder must be on a file system that "
@@ -179,7 +180,7 @@ static void release(struct checkpoint_writer *w)
 }
 
 int checkpoint_begin(struct checkpoint_writer **out, struct comm *team, const char *path,
-                     const struct checkpoint_content *content)
+                     const struct checkpoint_content *content, bool past)
 {
     struct checkpoint_writer *w = calloc(1, sizeof *w);
     int rc = w ? RL_OK : rl_error(RL_ENOFIT, "no memory to write %s", path);
@@ -189,6 +190,7 @@ int checkpoint_begin(struct checkpoint_writer **out, struct comm *team, const ch
     h5_quiet();
     w->team = team;
     w->root = comm_rank(team) == 0;
+    w->past = past;
     w->content = *content;
     w->out = (struct outlet){ .fd = -1, .past = -1 };
     rc = begin(w, path);
@@ -320,7 +322,7 @@ int checkpoint_write(struct comm *team, const char *path, const struct checkpoin
     struct checkpoint_written written = { 0 };
     int rc = RL_OK;
 
-    TRY(checkpoint_begin(&w, team, path, content));
+    TRY(checkpoint_begin(&w, team, path, content, false));
     rc = checkpoint_end(w, &written);
     if (rc == RL_OK)
         *bytes = written.bytes;

@@ -132,7 +132,7 @@ static int begin(struct run *r, const char *path)
     TRY(comm_agree(r->team, rc));
     image_pack(&state.content, s->copy, NULL);
     TRY(comm_agree(r->team, image_open(&s->image, s->copy, s->room)));
-    rc = checkpoint_begin(&s->writer, r->team, path, &s->image.content);
+    rc = checkpoint_begin(&s->writer, r->team, path, &s->image.content, true);
 done:
     state_release(&state);
     if (!s->writer)
@@ -149,7 +149,7 @@ static int write_now(struct run *r, const char *path)
     int rc = RL_OK;
 
     TRY(state_gather(r, &state));
-    TRY(checkpoint_begin(&w, r->team, path, &state.content));
+    TRY(checkpoint_begin(&w, r->team, path, &state.content, false));
     TRY(checkpoint_end(w, &r->save.written));
     rc = comm_agree(r->team, arrived(r, r->step));
 done:

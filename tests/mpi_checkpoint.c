@@ -127,7 +127,8 @@ static void behind_the_work_it_is_the_same(struct comm *world)
     block = aligned_alloc(64, image_bytes(&content));
     image_pack(&content, block, NULL);
     check_ok(image_open(&image, block, image_bytes(&content)));
-    check_ok(checkpoint_begin(&w, world, path_of(behind, "behind.h5"), &image.content));
+    check_ok(checkpoint_begin(&w, world, path_of(behind, "behind.h5"), &image.content,
+                              true));
     for (int i = 0; i < PLAN; i++)
         if (mine.pieces[i].data)
             memset((void *)(uintptr_t)mine.pieces[i].data, 0, mine.pieces[i].count);

@@ -45,11 +45,8 @@ static void write_cut(const char *path, bool past)
     char *x = noise();
     struct outlet o;
 
-    assert_int_equal(outlet_open(&o, path), 0);
-    if (!past && o.past >= 0) {
-        close(o.past);
-        o.past = -1;
-    }
+    assert_int_equal(outlet_open(&o, path, past), 0);
+    assert_true(past || o.past < 0);
     for (size_t i = sizeof cuts / sizeof *cuts - 1; i > 0; i--)
         assert_int_equal(outlet_write(&o, x + cuts[i - 1], cuts[i] - cuts[i - 1], cuts[i - 1]), 0);
     assert_int_equal(outlet_sync(&o), 0);
@@ -75,7 +72,7 @@ static void test_what_cannot_go_past_goes_through(void **state)
     int ends[2];
 
     (void)state;
-    assert_int_equal(outlet_open(&o, path), 0);
+    assert_int_equal(outlet_open(&o, path, true), 0);
     if (o.past < 0)
         o.block = aligned_alloc(4096, (size_t)4 << 20);
     else
@@ -87,14 +84,14 @@ static void test_what_cannot_go_past_goes_through(void **state)
     assert_int_equal(outlet_close(&o), 0);
     assert_file(path, x, 100000);
 
-    assert_int_equal(outlet_open(&o, path), 0);
+    assert_int_equal(outlet_open(&o, path, true), 0);
     assert_int_equal(pipe(ends), 0);
     close(o.fd);
     o.fd = ends[0];                                             /* not for writing */
     assert_int_equal(outlet_write(&o, x, 10, 0), ESPIPE);
     assert_int_equal(outlet_close(&o), 0);
     close(ends[1]);
-    assert_int_equal(outlet_open(&o, "/nowhere/at/all"), ENOENT);
+    assert_int_equal(outlet_open(&o, "/nowhere/at/all", true), ENOENT);
     assert_int_equal(outlet_close(&o), 0);
     free(x);
 }
