@@ -174,6 +174,7 @@ static void find_group(struct learner *ln, const struct batch *b, bool *found)
 {
     float *grads = ln->policy.grads;            /* what is in it is of no use any more */
 
+    model_backward_forget(ln->policy.trainer);
     for (int group = 0; group < b->groups && !*found;) {
         int first = group;
         const struct array *array;

@@ -76,9 +76,12 @@ done:
 
 static void forget_leaves(struct learner *ln)
 {
-    tree_clear(ln->policy.tree);
-    if (ln->critic.model)
-        tree_clear(ln->critic.tree);
+    struct trainee *all[] = { &ln->policy, &ln->critic };
+
+    for (int i = 0; i < 1 + (ln->critic.model != NULL); i++) {
+        tree_clear(all[i]->tree);
+        model_backward_forget(all[i]->trainer);
+    }
 }
 
 /* Sums of what is reported as a mean over the passes. */

@@ -158,6 +158,8 @@ int model_backward(struct trainer *t, const float *dlogp, const float *dentropy,
 const float *model_hidden(const struct trainer *t);
 /* End of a leaf: folds what is summed apart (the embedding of a tied model) into grads. */
 int model_backward_finish(struct trainer *t, float *grads);
+/* A leaf that will not come to its end: forgets what is summed apart. */
+void model_backward_forget(struct trainer *t);
 
 /* ---- a backward pass cut open: block by block, with a factor for each row
  *

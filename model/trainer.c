@@ -313,6 +313,18 @@ void embedded_fold(struct trainer *t, struct ids_part ids, float *grads)
     }
 }
 
+void model_backward_forget(struct trainer *t)
+{
+    size_t C = (size_t)t->shape.C;
+
+    for (int id = 0; t->gathers && id < t->shape.V; id++)
+        if (t->touched[id])
+            memset(t->embedded + (size_t)id * C, 0, C * sizeof *t->embedded);
+    if (t->gathers)
+        memset(t->touched, 0, (size_t)t->shape.V * sizeof *t->touched);
+    t->gathers = NULL;
+}
+
 static void head_down(struct trainer *t, const struct model_outputs *d)
 {
     const struct pass *p = &t->pass;

@@ -251,6 +251,14 @@ static void leaves_at_once(struct tiny *t)
     }
     leaves[1].end = 1;                                          /* no cut */
     assert_ok(model_logprobs(tr, r.tokens, r.start, r.N, 0.8f, true, logp, entropy));
+    assert_ok(model_backward(tr, r.dlogp, r.dentropy, all[0]));
+    model_backward_forget(tr);                                  /* and nothing of it is left */
+    memset(all[1], 0, t->size * sizeof(float));
+    assert_ok(model_logprobs(tr, r.tokens, r.start + 3, r.N - 3, 0.8f, true, logp, entropy));
+    assert_ok(model_backward(tr, r.dlogp, r.dentropy, all[1]));
+    assert_ok(model_backward_finish(tr, all[1]));
+    assert_bits(all[1], one[1], t->size);
+    assert_ok(model_logprobs(tr, r.tokens, r.start, r.N, 0.8f, true, logp, entropy));
     assert_int_equal(model_backward_leaves(tr, &d, leaves, 3), RL_EBUG);
     assert_int_equal(model_backward_leaves(tr, &d, leaves, 1), RL_EBUG);
     trainer_destroy(tr);
