@@ -248,6 +248,13 @@ grep -q 'journal: off now' "$log" && ! grep -q 'the journal has' "$log" &&
     fail "a start without the journal forgets it" "$(tail -n 3 "$log"); $(hashes "$out")"
 
 # The folder is emptied but for journal.id, and the settings are others: a run of its own.
+rm -rf "$out/checkpoints"
+journalled
+said=$(run 1 tests/bits.cfg output="$out" $keys seed=99 $journal 2>&1)
+[ $? -eq 1 ] && printf '%s' "$said" | grep -q 'seed is 99' &&
+    [ "$(hashes "$out" | wc -l)" -ge 9 ] && pass "another seed by mistake: nothing is lost" ||
+    fail "another seed by mistake: nothing is lost" "$said"
+rm -rf "$out/checkpoints"
 journalled
 rm -rf "$out/checkpoints" "$out/metrics.jsonl" "$out/samples.jsonl"
 run 1 tests/bits.cfg output="$out" $keys seed=99 steps=3 $journal >"$log" 2>&1 &&

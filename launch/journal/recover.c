@@ -249,19 +249,21 @@ done:
     return rc;
 }
 
-/* Of a run with other settings?  Where there is a checkpoint, resuming it asks that. */
+/* Of a run with other settings, whose folder was emptied?  Where a checkpoint or a line of a step
+ * is left, resuming says which setting differs, and nothing is lost. */
 static bool is_foreign(const struct recovery *v, const struct checkpoint_content *content)
 {
     struct text config = { 0 };
     bool held = status_hold(true), foreign;
+    int64_t count, lost, steps = folder_last_step(v->run->folder.path, &count, &lost);
 
-    for (int i = 0; i < content->n_texts && v->newest == 0; i++)
+    for (int i = 0; i < content->n_texts && v->newest == 0 && steps == 0; i++)
         if (strcmp(content->texts[i].name, "config") == 0)
             text_add(&config, content->texts[i].data, content->texts[i].bytes);
     log_quiet(true);
     foreign = config.size > 0 &&
               config_compatible(v->run->config, config.data, "the journal") != RL_OK;
-    log_quiet(false);
+    log_quiet(comm_rank(v->run->world) != v->run->recorder);
     if (foreign)
         status_drop();                  /* it is no mistake: the run begins anew */
     status_hold(held);
@@ -283,6 +285,7 @@ static int write_out(struct recovery *v, struct comm *team)
     folder_checkpoint(&v->run->folder, v->chosen[0], path, sizeof path);
     TRY(comm_agree(team, bring(v, &b, &content)));
     v->foreign = is_foreign(v, &content);
+    TRY(comm_max_int64(team, &v->foreign, 1, PHASE_START));
     if (!v->foreign)
         rc = checkpoint_write(team, path, &content, &bytes);
 done:
