@@ -339,6 +339,9 @@ static int decide(struct supervisor *s, enum next next, const struct outcome *o)
     double end = clock_now() + losses_pause(&s->losses, s->asked.backoff);
     long long step = o->step;
 
+    if (asked && step > 0 && saved_step(s) == 0)
+        return rl_error(RL_ELOST, "%s at step %lld while the run was to stop; there is no "
+                        "checkpoint", o->reason, step);
     if (asked) {
         log_info("lost at step %lld while it was to stop: %s", step, o->reason);
         return RL_OK;
