@@ -257,29 +257,41 @@ static bool pause_for(struct watch *w, double seconds)
 
 static void *say(void *data)
 {
-    struct watch *w = data;
+    const struct watch *w = data;
 
     log_error("%s", w->line);
-    if (w->told)
-        w->told(w->data, w->line);
     fflush(stderr);
     return NULL;
 }
 
-/* In a thread: saying it takes files, and theirs may be the disk that hangs. */
+static void *tell(void *data)
+{
+    const struct watch *w = data;
+
+    if (w->told)
+        w->told(w->data, w->line);
+    return NULL;
+}
+
+/* In threads: one takes stderr, which may be full, the other files, whose disk may hang. */
 static void say_in_time(struct watch *w)
 {
+    void *(*const all[])(void *) = { say, tell };
     struct timespec until;
-    pthread_t thread;
+    pthread_t thread[2];
+    bool started[2];
 
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += SAID_WITHIN;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    if (pthread_create(&thread, NULL, say, w) == 0)
-        pthread_timedjoin_np(thread, NULL, &until);
-    else
-        say(w);
+    for (int i = 0; i < 2; i++)
+        started[i] = pthread_create(&thread[i], NULL, all[i], w) == 0;
+    for (int i = 0; i < 2; i++)
+        if (started[i])
+            pthread_timedjoin_np(thread[i], NULL, &until);
+        else
+            all[i](w);
 }
 
 /* The main thread did not come, or not to the end. */
