@@ -87,14 +87,17 @@ static int number(const char *first, const char *second, int otherwise)
 }
 
 /* Ranks of a host have one parent, mpirun, its daemon or Slurm's, that no other job has.  Hosts may
- * share the folder, and as containers the memory. */
+ * share the folder, and as containers the memory.  A folder that was named and is gone was taken
+ * away behind the job: nobody would look at the file, nor remove it. */
 static void name_file(struct board *b)
 {
     const char *folder = getenv("OMPI_MCA_orte_tmpdir_base");
     int64_t born = 0;
 
     b->emptied = folder && access(folder, W_OK) == 0;
-    if (!b->emptied)
+    if (folder && !b->emptied)
+        return;
+    if (!folder)
         folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     read_stat(getppid(), &born);
     if (snprintf(b->path, sizeof b->path, "%s/rankwise-%s-%" PRId64 "-%u-%d-%" PRId64 ".board",

@@ -1,11 +1,15 @@
 /* comm/ on one rank: the world that never talks, shares, the tree's plan, a link to itself. */
 #include "tests/support.h"
 
+#include <glob.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "comm/board.h"
 #include "comm/comm.h"
 #include "comm/link.h"
 #include "comm/tree.h"
@@ -373,6 +377,44 @@ static void test_link_finds_what_does_not_fit_together(void **state)
     rig_close(&rig);
 }
 
+/* Files of boards that children of our parent have left in memory. */
+static int boards_left(void)
+{
+    char pattern[64];
+    glob_t found;
+    int n;
+
+    snprintf(pattern, sizeof pattern, "/dev/shm/rankwise-*-%d-*.board", (int)getppid());
+    n = glob(pattern, 0, NULL, &found) == 0 ? (int)found.gl_pathc : 0;
+    globfree(&found);
+    return n;
+}
+
+static void test_a_board_is_left_nowhere(void **state)
+{
+    const char *folder = support_folder();
+    struct board *board, *seen;
+    int before = boards_left();
+
+    (void)state;
+    setenv("OMPI_COMM_WORLD_LOCAL_RANK", "0", 1);
+    setenv("OMPI_MCA_orte_tmpdir_base", support_path(folder, "taken-away"), 1);
+    assert_ok(board_open(&board));
+    assert_int_equal(boards_left(), before);
+    board_close(board);
+    setenv("OMPI_MCA_orte_tmpdir_base", folder, 1);
+    assert_ok(board_open(&board));
+    assert_int_equal(boards_left(), before);
+    seen = board_look(folder);
+    assert_non_null(seen);
+    board_close(seen);
+    board_unlink(board, true);
+    board_close(board);
+    assert_null(board_look(folder));
+    unsetenv("OMPI_MCA_orte_tmpdir_base");
+    unsetenv("OMPI_COMM_WORLD_LOCAL_RANK");
+}
+
 static void test_feed_to_self_moves_nothing(void **state)
 {
     struct comm *world = comm_alone();
@@ -408,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_link_passes_a_failure_on),
         cmocka_unit_test(test_link_ready_lets_the_batch_go),
         cmocka_unit_test(test_link_finds_what_does_not_fit_together),
+        cmocka_unit_test(test_a_board_is_left_nowhere),
         cmocka_unit_test(test_feed_to_self_moves_nothing),
     };
 
