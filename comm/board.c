@@ -27,7 +27,7 @@ struct board {
     struct shared *shared;
     int mine;
     bool whole;
-    bool emptied;                       /* the file's folder is emptied by somebody */
+    bool emptied;                       /* the file's folder is a supervisor's, who empties it */
     char path[512];                     /* "": memory of my own */
     char host[64];
 };
@@ -86,18 +86,25 @@ static int number(const char *first, const char *second, int otherwise)
     return text && *text ? atoi(text) : otherwise;
 }
 
+static bool is_supervisors(const char *folder)
+{
+    const char *slash = strrchr(folder, '/');
+
+    return strncmp(slash ? slash : folder, "/rankwise-", 10) == 0;
+}
+
 /* Ranks of a host have one parent, mpirun, its daemon or Slurm's, that no other job has.  Hosts may
- * share the folder, and as containers the memory.  A folder that was named and is gone was taken
+ * share the folder, and as containers the memory.  A supervisor's folder that is gone was taken
  * away behind the job: nobody would look at the file, nor remove it. */
 static void name_file(struct board *b)
 {
     const char *folder = getenv("OMPI_MCA_orte_tmpdir_base");
     int64_t born = 0;
 
-    b->emptied = folder && access(folder, W_OK) == 0;
-    if (folder && !b->emptied)
+    b->emptied = folder && is_supervisors(folder);
+    if (b->emptied && access(folder, W_OK) != 0)
         return;
-    if (!folder)
+    if (!folder || access(folder, W_OK) != 0)
         folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     read_stat(getppid(), &born);
     if (snprintf(b->path, sizeof b->path, "%s/rankwise-%s-%" PRId64 "-%u-%d-%" PRId64 ".board",
@@ -204,8 +211,7 @@ void board_unlink(struct board *b, bool end)
     slash = strrchr(folder, '/');
     if (slash)
         *slash = 0;
-    slash = strrchr(folder, '/');
-    if (slash && strncmp(slash, "/rankwise-", 10) == 0)
+    if (is_supervisors(folder))
         rmdir(folder);                  /* a supervisor's, when the last one leaves it */
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -392,25 +393,35 @@ static int boards_left(void)
 
 static void test_a_board_is_left_nowhere(void **state)
 {
-    const char *folder = support_folder();
+    char folder[4096];
     struct board *board, *seen;
     int before = boards_left();
 
     (void)state;
+    snprintf(folder, sizeof folder, "%s/rankwise-1", support_folder());
     setenv("OMPI_COMM_WORLD_LOCAL_RANK", "0", 1);
-    setenv("OMPI_MCA_orte_tmpdir_base", support_path(folder, "taken-away"), 1);
+    setenv("OMPI_MCA_orte_tmpdir_base", folder, 1);                     /* taken away */
     assert_ok(board_open(&board));
     assert_int_equal(boards_left(), before);
+    board_unlink(board, false);
     board_close(board);
+    assert_int_equal(mkdir(folder, 0700), 0);
     setenv("OMPI_MCA_orte_tmpdir_base", folder, 1);
     assert_ok(board_open(&board));
     assert_int_equal(boards_left(), before);
+    board_unlink(board, false);                                         /* for the supervisor */
     seen = board_look(folder);
     assert_non_null(seen);
     board_close(seen);
     board_unlink(board, true);
     board_close(board);
-    assert_null(board_look(folder));
+    assert_int_not_equal(access(folder, F_OK), 0);
+
+    setenv("OMPI_MCA_orte_tmpdir_base", support_folder(), 1);           /* nobody's */
+    assert_ok(board_open(&board));
+    board_unlink(board, false);
+    board_close(board);
+    assert_null(board_look(getenv("OMPI_MCA_orte_tmpdir_base")));
     unsetenv("OMPI_MCA_orte_tmpdir_base");
     unsetenv("OMPI_COMM_WORLD_LOCAL_RANK");
 }

@@ -36,7 +36,8 @@ begin='[ "$OMPI_COMM_WORLD_RANK" != "${UNBORN:-}" ] || kill -STOP $$; exec "$@"'
 launch()
 {
     out=$WORK/$1 n=$2; shift 2
-    mkdir -p "$out/scratch"
+    scratch=$out/rankwise-scratch       # as a supervisor's: the board stays for strike
+    mkdir -p "$scratch"
     command=train
     case $n in run*) command=$n n=1 ;; esac
     # shellcheck disable=SC2086 (words)
@@ -45,7 +46,7 @@ launch()
     started=$(date +%s.%N)
     {
         if [ "$n" -gt 1 ]; then set -- mpirun -np "$n" sh -c "$begin" sh "$@"; fi
-        OMPI_MCA_orte_tmpdir_base=$out/scratch OMPI_MCA_btl_vader_backing_directory=$out/scratch \
+        OMPI_MCA_orte_tmpdir_base=$scratch OMPI_MCA_btl_vader_backing_directory=$scratch \
             "$@" 2>&1 > "$out/stdout"
         echo "ended $?"
     } | while IFS= read -r line; do echo "$(date +%s.%N) $line"; done > "$out/said" &
@@ -78,7 +79,7 @@ fault()
     signal=$1 rank=$2 roles=$3 phase=$4 step=$5 n=$6; shift 6
     what="$signal rank $rank of $n ($roles) in \"$phase\""
     launch fault "$n" "$@"
-    blow=$("$BUILD/tests/chaos/strike" "$out/scratch" $signal $rank "$phase" $step) || {
+    blow=$("$BUILD/tests/chaos/strike" "$scratch" $signal $rank "$phase" $step) || {
         kill $(pgrep -f "output=$out/run") 2>/dev/null
         wait $job
         fail "$what" "$(cat "$out/said")"
@@ -187,7 +188,7 @@ fi
 # ---- before the ranks have met
 
 launch start 3
-blow=$("$BUILD/tests/chaos/strike" "$out/scratch" STOP 2 start 0)
+blow=$("$BUILD/tests/chaos/strike" "$scratch" STOP 2 start 0)
 judge "stopped in the start of MPI" 3 $((deadline * 100 + 150)) $((deadline * 100 + 200)) \
     "${blow%% *}" "rank 2 \(host $host.*\) is stopped .* in \"start\" of step 0"
 if [ "$which" = all ]; then
