@@ -247,6 +247,16 @@ grep -q 'journal: off now' "$log" && ! grep -q 'the journal has' "$log" &&
     pass "a start without the journal forgets it" ||
     fail "a start without the journal forgets it" "$(tail -n 3 "$log"); $(hashes "$out")"
 
+# Its records leave the memory of the host.
+out="$WORK/freed" journal="journal=memory"
+journalled
+left=$(ls /dev/shm | grep -c "^rankwise-journal-")
+run 1 tests/bits.cfg output="$out" $keys steps=10 >"$log" 2>&1
+now=$(ls /dev/shm | grep -c "^rankwise-journal-")
+[ "$now" -eq $((left - 1)) ] && pass "a start without the journal frees its memory" ||
+    fail "a start without the journal frees its memory" "$left folders, then $now"
+out="$WORK/left" journal="journal=memory journal_path=$WORK/slots"
+
 # The folder is emptied but for journal.id, and the settings are others: a run of its own.
 rm -rf "$out/checkpoints"
 journalled

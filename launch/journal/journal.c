@@ -95,7 +95,8 @@ static void close_slots(struct journal *j)
     j->on = false;
 }
 
-/* One rank of each host empties its folder; what it held is of no more use. */
+/* One rank of each host empties its folder; what it held is of no more use.  Where there is no room
+ * for all of the new ones, none stays. */
 static int make_slots(struct run *r)
 {
     int rc = RL_OK;
@@ -120,8 +121,11 @@ int journal_open(struct run *r)
     j->to = r->team && !j->to_disk ? keeper_of(r->world, comm_rank(r->world)) : -1;
     rc = make_slots(r);
     j->on = rc == RL_OK;
-    if (rc != RL_OK)
+    if (rc != RL_OK) {
         close_slots(j);
+        if (comm_first_on_host(r->world))
+            slots_remove(j->folder);
+    }
     if (rc == RL_EIO && r->restart.count > 0) {
         log_info("going on without the journal");
         rc = RL_OK;

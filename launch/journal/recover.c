@@ -41,6 +41,12 @@ struct recovery {
 
 /* ---- names */
 
+static bool name_folder(char *folder, size_t room, const char *base, uint64_t id)
+{
+    return snprintf(folder, room, "%s/rankwise-journal-%u-%016" PRIx64, base, (unsigned)geteuid(),
+                    id) < (int)room - 64;
+}
+
 /* The number in the run folder; a new one when there is none, or when the run starts afresh. */
 static int read_number(const struct run *r, bool fresh, uint64_t *number)
 {
@@ -66,20 +72,41 @@ done:
     return rc;
 }
 
-/* Without a journal the run goes its way alone: records that an earlier start left are of another
- * run from now on, else a later start would go back to them. */
-static int forget_number(const struct run *r)
+/* Recorder: records that an earlier start left are of another run from now on.  *had: there may be
+ * some. */
+static int forget_number(const struct run *r, int64_t *had)
 {
     char path[4200];
     int rc = RL_OK;
 
-    if (comm_rank(r->world) != r->recorder)
-        return RL_OK;
     TRY(path_join(path, sizeof path, r->folder.path, NAME));
-    if (unlink(path) == 0)
+    *had = unlink(path) == 0;
+    if (*had)
         log_info("journal: off now; what it had is not used again");
     else if (errno != ENOENT)
         rc = rl_error(RL_EIO, "cannot remove %s: %s", path, strerror(errno));
+done:
+    return rc;
+}
+
+/* Without a journal the run goes its way alone: what an earlier start left on the hosts is removed,
+ * else a later start would go back to it. */
+static int forget(struct run *r)
+{
+    static const char *const bases[] = { "/dev/shm", "/var/tmp" };
+    int64_t ids[2] = { 0, (int64_t)folder_hash(r->folder.path) };
+    char folder[4200];
+    int rc = RL_OK;
+
+    if (comm_rank(r->world) == r->recorder)
+        rc = forget_number(r, &ids[0]);
+    TRY(comm_agree(r->world, rc));
+    TRY(comm_broadcast(r->world, ids, sizeof ids, r->recorder, PHASE_START));
+    for (int i = 0; i < 3 && ids[0] && comm_first_on_host(r->world); i++) {
+        const char *base = i < 2 ? bases[i] : r->config->journal_path;
+        if (base && name_folder(folder, sizeof folder, base, (uint64_t)ids[1]))
+            slots_remove(folder);
+    }
 done:
     return rc;
 }
@@ -102,8 +129,7 @@ static int name_journal(struct run *r, bool fresh)
     TRY(comm_agree(r->world, rc));
     TRY(comm_broadcast(r->world, ids, sizeof ids, r->recorder, PHASE_START));
     j->run = ids[0];
-    if (snprintf(j->folder, sizeof j->folder, "%s/rankwise-journal-%u-%016" PRIx64, base,
-                 (unsigned)geteuid(), ids[1]) >= (int)sizeof j->folder - 64)
+    if (!name_folder(j->folder, sizeof j->folder, base, ids[1]))
         rc = rl_error(RL_EINVAL, "journal_path: too long: %.60s...", base);
     rc = comm_agree(r->world, rc);
 done:
@@ -156,31 +182,49 @@ static int look(struct recovery *v)
 
 /* ---- which of it is taken */
 
-/* Who holds the record of a learner after a step; -1: nobody. */
-static int holder_of(const struct recovery *v, int64_t step, int32_t ranks, int32_t rank)
+/* Newest steps first; those of one step and as many learners together, learner by learner. */
+static int by_step(const void *left, const void *right)
 {
-    const struct record *all = (const void *)v->all.data;
+    const struct record *a = left, *b = right;
 
-    for (size_t i = 0; i < v->all.size / sizeof *all; i++)
-        if (all[i].step == step && all[i].ranks == ranks && all[i].rank == rank)
-            return all[i].holder;
-    return -1;
+    if (a->step != b->step)
+        return a->step < b->step ? 1 : -1;
+    if (a->ranks != b->ranks)
+        return a->ranks < b->ranks ? -1 : 1;
+    if (a->rank != b->rank)
+        return a->rank < b->rank ? -1 : 1;
+    return a->holder - b->holder;
 }
 
-/* Recorder: the newest step of which every learner's record is there. */
-static void choose(struct recovery *v)
+/* Recorder: of the newest step with every learner's record, the first of each; NULL: none. */
+static const struct record *choose(struct recovery *v)
 {
-    const struct record *all = (const void *)v->all.data;
+    struct record *all = (void *)v->all.data;
+    size_t n = v->all.size / sizeof *all, first = 0;
+    int32_t next = 0;                   /* learner */
 
-    for (size_t i = 0; i < v->all.size / sizeof *all; i++) {
-        int32_t rank = 0;
-        while (rank < all[i].ranks && holder_of(v, all[i].step, all[i].ranks, rank) >= 0)
-            rank++;
-        if (rank == all[i].ranks && all[i].step > v->chosen[0]) {
+    if (n > 0)
+        qsort(all, n, sizeof *all, by_step);
+    for (size_t i = 0; i < n; i++) {
+        if (all[i].step != all[first].step || all[i].ranks != all[first].ranks) {
+            first = i;
+            next = 0;
+        }
+        next += all[i].rank == next;
+        if (next == all[i].ranks) {
             v->chosen[0] = all[i].step;
             v->chosen[1] = all[i].ranks;
+            return &all[first];
         }
     }
+    return NULL;
+}
+
+static void take_holders(struct recovery *v, const struct record *first)
+{
+    for (int32_t next = 0; first && next < v->chosen[1]; first++)
+        if (first->rank == next)
+            v->holders[next++] = first->holder;
 }
 
 /* Collective: everybody knows whose records are taken. */
@@ -188,18 +232,18 @@ static int agree_on_records(struct recovery *v)
 {
     struct run *r = v->run;
     bool decides = comm_rank(r->world) == r->recorder;
+    const struct record *first = NULL;
     int rc;
 
     TRY(comm_gather_text(r->world, (const char *)v->records, (size_t)v->n * sizeof *v->records,
                          decides ? &v->all : NULL, r->recorder, PHASE_START));
     if (decides)
-        choose(v);
+        first = choose(v);
     TRY(comm_broadcast(r->world, v->chosen, sizeof v->chosen, r->recorder, PHASE_START));
     v->holders = calloc((size_t)v->chosen[1] + 1, sizeof *v->holders);
     rc = v->holders ? RL_OK : rl_error(RL_ENOFIT, "no memory to read the journal");
     TRY(comm_agree(r->world, rc));
-    for (int32_t i = 0; decides && i < v->chosen[1]; i++)
-        v->holders[i] = holder_of(v, v->chosen[0], (int32_t)v->chosen[1], i);
+    take_holders(v, first);
     rc = comm_broadcast(r->world, v->holders, (size_t)v->chosen[1] * sizeof *v->holders,
                         r->recorder, PHASE_START);
 done:
@@ -334,7 +378,7 @@ int journal_recover(struct run *r, bool fresh)
     int rc = RL_OK;
 
     if (strcmp(r->config->journal, "off") == 0)
-        return comm_agree(r->world, forget_number(r));
+        return forget(r);
     TRY(name_journal(r, fresh));
     if (fresh)
         return RL_OK;
