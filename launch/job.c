@@ -82,6 +82,7 @@ static bool is_no_news(const char *message)
         "MPI communication peer process has unexpectedly disconnected",
         "srun: Job step aborted: Waiting up to", "srun: Force Terminated StepId=",
         "_step_signal: Terminating StepId=", "_step_signal: Sending signal",
+        "mpirun: Forwarding signal",
     };
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -284,7 +284,9 @@ static void say_how_it_ended(struct supervisor *s, const char *killed, char *rea
     const struct job *j = &s->job;
     struct text roles = { 0 };
 
-    if (j->said[0]) {
+    if (asked > 1) {
+        snprintf(reason, REASON_BYTES, "a second signal to stop ended the ranks at once");
+    } else if (j->said[0]) {
         snprintf(reason, REASON_BYTES, "%s", j->said);
     } else if (j->what[0] && j->rank >= 0 && j->rank < s->placement.ranks) {
         placement_text(&s->placement, j->rank, &roles);
@@ -413,6 +415,13 @@ static void end(struct supervisor *s)
     log_close();
     if (s->lock > 0)
         close(s->lock);
+}
+
+int supervision_check(const struct supervision *s)
+{
+    if (s->restarts < 0 || !(s->backoff >= 0) || !(s->wait_hosts >= 0))
+        return rl_error(RL_EINVAL, "--restarts, --backoff and --wait-hosts are not below 0");
+    return RL_OK;
 }
 
 int supervise(const struct supervision *asked_for, const char *config, char *const *assignments,

@@ -22,6 +22,19 @@ struct supervision {
     double wait_hosts;          /* seconds that hosts have to come back before we do with fewer */
 };
 
+/* The rows of an option table (launch/options.h) for how it is started again. */
+#define RESTART_OPTIONS(asked) \
+    { "restarts", OPTION_INT, &(asked).restarts, "MAX", \
+      "at most this many restarts (default 100)" }, \
+    { "backoff", OPTION_REAL, &(asked).backoff, "SECONDS", \
+      "pause after a start without a new step, doubled each time (default 1, at most 60)" }, \
+    { "wait-hosts", OPTION_REAL, &(asked).wait_hosts, "SECONDS", \
+      "time for hosts to come back before the run goes on without them (default 0)" }
+#define RESTART_DEFAULTS .restarts = 100, .backoff = 1
+
+/* RL_EINVAL: one of these is below 0. */
+int supervision_check(const struct supervision *asked);
+
 /* Until the run has ended; SIGINT, SIGTERM, SIGHUP and SIGUSR1 make it save its state and stop.
  * Returns its status; RL_ELOST, one line: given up. */
 int supervise(const struct supervision *s, const char *config, char *const *assignments, int n);

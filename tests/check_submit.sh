@@ -20,6 +20,14 @@ has "options passed on" '#SBATCH --mem=8G --qos=high'
 has "the words, quoted" "it'\\''s.cfg' 'output=$out' 'seed=7' &"
 [ ! -e "$out" ] && pass "--dry-run writes nothing" || fail "--dry-run writes nothing"
 
+text=$("$RANKWISE" submit "$cfg" output="$WORK/50% of it" -N 1 --restarts 3 --backoff 0.5 \
+    --wait-hosts 60 --dry-run)
+has "how it is started again" "run --restarts 3 --backoff 0.5 --wait-hosts 60 '"
+has "% and blanks in a folder's name" "--output=\"$WORK/50%% of it/slurm-%j.txt\""
+says 1 'not below 0' "restarts below 0" submit -N 1 --restarts -1 --dry-run
+says 1 'takes no "' "a quote in a folder's name" "$RANKWISE" submit "$cfg" output='a"b' -N 1 \
+    --dry-run
+
 says 1 '-N NODES' "no nodes" submit --dry-run
 says 1 'partition.*one word' "a partition of two words" submit -N 1 --partition 'a b' --dry-run
 says 1 'before-limit' "a signal after the limit" submit -N 1 --before-limit 0 --dry-run

@@ -4,17 +4,13 @@
 #include "launch/options.h"
 #include "launch/supervisor.h"
 
-static struct supervision asked = { .restarts = 100, .backoff = 1 };
+static struct supervision asked = { RESTART_DEFAULTS };
 
 static const struct option_row options[] = {
     { "n", OPTION_INT, &asked.ranks, "RANKS", "ranks (default: as many as the hosts take)" },
     { "hosts", OPTION_TEXT, &asked.hosts, "A:2,B:2",
       "hosts and their ranks, or a file of them; default: this machine, or the Slurm job's" },
-    { "restarts", OPTION_INT, &asked.restarts, "MAX", "at most this many restarts (default 100)" },
-    { "backoff", OPTION_REAL, &asked.backoff, "SECONDS",
-      "pause after a start without a new step, doubled each time (default 1, at most 60)" },
-    { "wait-hosts", OPTION_REAL, &asked.wait_hosts, "SECONDS",
-      "time for hosts to come back before the run goes on without them (default 0)" },
+    RESTART_OPTIONS(asked),
     { 0 },
 };
 
@@ -35,8 +31,7 @@ int command_run(int argc, char **argv)
         return rl_error(RL_EINVAL, "run needs a configuration file: rankwise run -n RANKS CONFIG");
     if (asked.ranks < 0 || asked.ranks > 1 << 20)
         return rl_error(RL_EINVAL, "-n: want a number of ranks");
-    if (asked.restarts < 0 || !(asked.backoff >= 0) || !(asked.wait_hosts >= 0))
-        return rl_error(RL_EINVAL, "--restarts, --backoff and --wait-hosts are not below 0");
+    TRY(supervision_check(&asked));
     rc = supervise(&asked, argv[0], argv + 1, argc - 1);
 done:
     return rc;

@@ -13,11 +13,13 @@
 #include "base/status.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
+#include "launch/supervisor.h"
 #include "learner/learner.h"
 
 static int64_t nodes, tasks = 1, before_limit = 120;
 static const char *time_limit, *partition, *account, *job_name = "rankwise", *job_output, *extra;
 static bool no_kill, dry_run;
+static struct supervision asked = { RESTART_DEFAULTS };
 
 static const struct option_row options[] = {
     { "N", OPTION_INT, &nodes, "NODES", "nodes of the job" },
@@ -30,6 +32,7 @@ static const struct option_row options[] = {
     { "name", OPTION_TEXT, &job_name, "NAME", "name of the job (default rankwise)" },
     { "output", OPTION_TEXT, &job_output, "FILE", "default: slurm-%j.txt in the run folder" },
     { "no-kill", OPTION_FLAG, &no_kill, NULL, "keep the job when a node of it is lost" },
+    RESTART_OPTIONS(asked),
     { "sbatch", OPTION_TEXT, &extra, "OPTIONS", "more options of sbatch, as one word" },
     { "dry-run", OPTION_FLAG, &dry_run, NULL, "print the file, write and submit nothing" },
     { 0 },
@@ -47,6 +50,24 @@ static int check_word(const char *option, const char *value)
     if (value && (!*value || strpbrk(value, " \t\r\n'\"\\#")))
         return rl_error(RL_EINVAL, "--%s: '%s' must be one word without quotes, \\ and #", option,
                         value);
+    return RL_OK;
+}
+
+/* Where the job's messages go: as asked, or into the run folder, written for sbatch, which replaces
+ * %j and makes % of %%. */
+static int name_output(struct text *t, const char *folder)
+{
+    const char *quote = strpbrk(folder, " \t'#") ? "\"" : "";
+
+    text_adds(t, job_output ? job_output : quote);
+    if (job_output)
+        return check_word("output", job_output);
+    if (strpbrk(folder, "\"\\\r\n"))
+        return rl_error(RL_EINVAL, "output: sbatch takes no \" or \\ in a file name: %s; name "
+                        "another with --output", folder);
+    for (const char *c = folder; *c; c++)
+        text_add(t, *c == '%' ? "%%" : c, *c == '%' ? 2 : 1);
+    text_addf(t, "/slurm-%%j.txt%s", quote);
     return RL_OK;
 }
 
@@ -86,6 +107,7 @@ static int check_options(void)
     TRY(check_word("partition", partition));
     TRY(check_word("account", account));
     TRY(check_word("name", job_name));
+    TRY(supervision_check(&asked));
     if (extra && strpbrk(extra, "\r\n"))
         rc = rl_error(RL_EINVAL, "--sbatch: want options on one line");
 done:
@@ -111,11 +133,14 @@ static void add_word(struct text *t, const char *word)
 }
 
 /* The signal comes to the shell, which passes it on; the run saves and ends with exit code 5. */
-static void write_script(struct text *t, const char *program, int argc, char **argv)
+static void write_script(struct text *t, const char *output, const char *program, int argc,
+                         char **argv)
 {
+    static const struct supervision as_run = { RESTART_DEFAULTS };
+
     text_adds(t, "#!/bin/bash\n#SBATCH --open-mode=append");
     add_option(t, "job-name", job_name);
-    add_option(t, "output", job_output);
+    add_option(t, "output", output);
     text_addf(t, "\n#SBATCH --nodes=%" PRId64 " --ntasks-per-node=%" PRId64, nodes, tasks);
     add_option(t, "time", time_limit);
     add_option(t, "partition", partition);
@@ -128,6 +153,12 @@ static void write_script(struct text *t, const char *program, int argc, char **a
                  "trap 'kill -TERM $run 2>/dev/null' TERM\n");
     add_word(t, program);
     text_adds(t, " run");
+    if (asked.restarts != as_run.restarts)
+        text_addf(t, " --restarts %" PRId64, asked.restarts);
+    if (asked.backoff != as_run.backoff)
+        text_addf(t, " --backoff %g", asked.backoff);
+    if (asked.wait_hosts != as_run.wait_hosts)
+        text_addf(t, " --wait-hosts %g", asked.wait_hosts);
     for (int i = 0; i < argc; i++) {
         text_adds(t, " ");
         add_word(t, argv[i]);
@@ -159,9 +190,9 @@ static int give_to_sbatch(const char *path)
 
 int command_submit(int argc, char **argv)
 {
-    char program[PATH_MAX] = "", log[4200], path[4200];
+    char program[PATH_MAX] = "", path[4200];
     struct config *c = NULL;
-    struct text script = { 0 };
+    struct text script = { 0 }, log = { 0 };
     int rc = RL_OK;
 
     TRY(options_parse(options, &argc, argv));
@@ -177,12 +208,9 @@ int command_submit(int argc, char **argv)
     if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
         rc = rl_error(RL_EIO, "cannot find this program in /proc");
     TRY(rc);
-    TRY(path_join(log, sizeof log, c->output, "slurm-%j.txt"));
     TRY(path_join(path, sizeof path, c->output, "submit.sbatch"));
-    if (!job_output)
-        job_output = log;
-    TRY(check_word("output", job_output));
-    write_script(&script, program, argc, argv);
+    TRY(name_output(&log, c->output));
+    write_script(&script, log.data, program, argc, argv);
     if (dry_run) {
         fputs(script.data, stdout);
     } else {
@@ -192,6 +220,7 @@ int command_submit(int argc, char **argv)
     }
 done:
     text_free(&script);
+    text_free(&log);
     config_close(c);
     return rc;
 }
