@@ -33,6 +33,9 @@ says 1 'needs one folder' "two folders" "$RANKWISE" doctor a b
 mkdir "$WORK/run"
 small() { (ulimit -f 2048; trap '' XFSZ; "$RANKWISE" doctor "$WORK/run"); }
 hears 1 '^CHANGE +disk .*cannot write and fsync' "a folder without room" small
+hears 1 '^CHANGE +limits .*ulimit -f is' "the same, named as a limit" small
+few() { (ulimit -n 64; "$RANKWISE" doctor "$WORK/run"); }
+hears 1 '^CHANGE +limits .*ulimit -n is 64' "few open files" few
 limited() { (ulimit -v 2000000; "$RANKWISE" doctor "$WORK/run"); }
 if [ "${SAN:-0}" = 1 ]; then skip "a small ulimit -v (sanitizers need more)"; else
     hears 1 '^CHANGE +memory .*ulimit -v is 2048 MB' "a small ulimit -v" limited

@@ -14,7 +14,7 @@
 struct finding {
     bool change;                        /* something must change; the text says what */
     bool measured;                      /* figure counts; printed as a range over the hosts */
-    char topic[12], unit[12], text[256];
+    char topic[12], unit[12], text[512];
     double figure;
 };
 

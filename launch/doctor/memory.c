@@ -1,4 +1,5 @@
-/* The memory of a host, and what limits it: ulimit, cgroups, /dev/shm, pages that may be locked. */
+/* The memory of a host, and what limits a process: ulimit, cgroups, /dev/shm, locked pages. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #define MB 1e6
 #define SHM_OF_A_RANK 16e6              /* bytes; Open MPI's segment of a rank has 4 MiB */
 #define LOCKED_FOR_RDMA 64e6            /* bytes of a rank's buffers that an adapter reads */
+#define FILES_OF_A_RANK 128             /* its own, those of MPI and of HDF5 */
+#define THREADS_OF_A_RANK 16
 
 static void address_space(struct exam *e, double memory)
 {
@@ -48,6 +51,30 @@ static void locked_pages(struct exam *e)
                     adapter ? "" : ", and no RDMA adapter needs more");
 }
 
+/* Files, processes and the length of a file: what ends a rank in mid-run, not at its start. */
+static void other_limits(struct exam *e)
+{
+    double ranks = comm_size(e->world), here = comm_ranks_on_host(e->world);
+    const struct { int which; const char *name, *what; double need; } limits[] = {
+        { RLIMIT_NOFILE, "-n", "a rank has a connection to every other", ranks + FILES_OF_A_RANK },
+        { RLIMIT_NPROC, "-u", "every rank has threads", here * THREADS_OF_A_RANK },
+        { RLIMIT_FSIZE, "-f", "a longer checkpoint ends its rank", INFINITY },
+    };
+    bool enough = true;
+
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        struct rlimit r;
+        if (getrlimit(limits[i].which, &r) != 0 || r.rlim_cur == RLIM_INFINITY ||
+            (double)r.rlim_cur >= limits[i].need)
+            continue;
+        doctor_says(e, true, "limits", "ulimit %s is %.0f: raise it, best to unlimited: %s",
+                    limits[i].name, (double)r.rlim_cur, limits[i].what);
+        enough = false;
+    }
+    if (enough)
+        doctor_says(e, false, "limits", "ulimit -n, -u and -f are large enough");
+}
+
 /* The smallest number in `file` of a cgroup and of those above it; `least` when there is none. */
 static double limit_upwards(const char *root, char *group, const char *file, double least)
 {
@@ -73,7 +100,8 @@ static double cgroup_limit(double least)
     struct text groups = { 0 };
 
     if (file_read("/proc/self/cgroup", &groups) == RL_OK && groups.data)
-        for (char *line = strtok(groups.data, "\n"); line; line = strtok(NULL, "\n")) {
+        for (char *rest, *line = strtok_r(groups.data, "\n", &rest); line;
+             line = strtok_r(NULL, "\n", &rest)) {
             char *path = strchr(line, '/');
             if (path && strncmp(line, "0::", 3) == 0)
                 least = limit_upwards("/sys/fs/cgroup", path, "memory.max", least);
@@ -93,6 +121,7 @@ void doctor_memory(struct exam *e)
 
     address_space(e, memory);
     locked_pages(e);
+    other_limits(e);
     if (limit < memory)
         doctor_says(e, false, "cgroup", "its limit is %.1f GB: plan with that", limit / GB);
     else

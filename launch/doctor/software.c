@@ -88,7 +88,8 @@ static int mpi_libraries(void)
     int n = 0;
 
     if (file_read("/proc/self/maps", &maps) == RL_OK && maps.data)
-        for (char *line = strtok(maps.data, "\n"); line; line = strtok(NULL, "\n")) {
+        for (char *rest, *line = strtok_r(maps.data, "\n", &rest); line;
+             line = strtok_r(NULL, "\n", &rest)) {
             const char *path = strchr(line, '/');
             if (!path || !(strstr(path, "/libmpi.so") || strstr(path, "/libmpich.so")) ||
                 strcmp(path, seen) == 0)
