@@ -23,6 +23,7 @@
 
 #define NETWORK_SECONDS 2.0
 #define AGENT_SECONDS 5.0
+#define KILL_SECONDS 1.0            /* a process that waits for a dead disk is not ended at all */
 
 /* ---- which there are */
 
@@ -60,7 +61,8 @@ static int add_host(struct hosts *h, const char *name, const char *slots)
 /* "a", "a:2" or "a slots=2"; the word is cut up. */
 static int add_word(struct hosts *h, char *word)
 {
-    char *name = strtok(word, " \t\r"), *more = strtok(NULL, " \t\r"), *colon;
+    char *rest, *name = strtok_r(word, " \t\r", &rest), *more = strtok_r(NULL, " \t\r", &rest);
+    char *colon;
 
     if (!name)
         return RL_OK;
@@ -142,7 +144,7 @@ static int port_of_slurmd(void)
 int hosts_of_slurm(struct hosts *h)
 {
     const char *per_node = getenv("SLURM_TASKS_PER_NODE");
-    FILE *names = popen("scontrol show hostnames", "r");
+    FILE *names = popen("timeout 10 scontrol show hostnames", "r");
     char name[256], slots[16];
     int left = 0, tasks = 1, rc = RL_OK;
 
@@ -302,7 +304,7 @@ static void ask_agents(struct hosts *h, pid_t *agents, const char *command)
         int status = -1;
         if (agents[i] <= 0)
             continue;
-        while (waitpid(agents[i], &status, WNOHANG) == 0) {
+        while (waitpid(agents[i], &status, WNOHANG) == 0 && clock_now() < end + KILL_SECONDS) {
             if (clock_now() > end)
                 kill(agents[i], SIGKILL);
             clock_sleep(0.01);
@@ -329,7 +331,7 @@ int hosts_ask(struct hosts *h, const char *command)
 static void ask_allocation(struct hosts *h)
 {
     FILE *names = popen("list=$(timeout 10 squeue -h -j $SLURM_JOB_ID -o %N 2>/dev/null) && "
-                        "[ \"$list\" ] && scontrol show hostnames $list", "r");
+                        "[ \"$list\" ] && timeout 10 scontrol show hostnames $list", "r");
     char name[256];
     bool *ours = calloc((size_t)h->n + 1, sizeof *ours), any = false;
 

@@ -77,7 +77,7 @@ int launcher_find(struct launcher *l, bool slurm, const char *scratch)
     l->slurm = slurm;
     l->scratch = scratch;
     l->step = name ? name + 1 : scratch;
-    l->pmix = slurm && system("srun --mpi=list 2>&1 | grep -q pmix") == 0;
+    l->pmix = slurm && system("timeout 20 srun --mpi=list 2>&1 | grep -q pmix") == 0;
     set_environment();
     use_scratch(l, true);
     if (slurm)
