@@ -6,7 +6,11 @@ export OMPI_MCA_btl_base_warn_component_unused=0
 RANKWISE=${RANKWISE:-${BUILD:-build}/rankwise}
 SHARED=${RANKWISE_SHARED:-../shared}
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/rankwise-test.XXXXXX")
-trap 'rm -rf "$WORK"' EXIT
+# What killed ranks leave of Open MPI's shared memory.
+SEGMENTS=$(mktemp -d /dev/shm/rankwise-test.XXXXXX 2>/dev/null || echo "$WORK")
+export OMPI_MCA_btl_vader_backing_directory=$SEGMENTS
+tidy() { rm -rf "$WORK" "$SEGMENTS"; }
+trap tidy EXIT
 passed=0 failed=0 skipped=0
 
 pass() { passed=$((passed + 1)); echo "ok $1"; }

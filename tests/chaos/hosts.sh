@@ -10,7 +10,8 @@ if [ "$(id -u)" != 0 ] || [ ! -f "$cluster" ] || ! bash "$cluster" up 4 >/dev/nu
     skip "hosts: need root, network namespaces and $cluster"
     finish
 fi
-trap 'bash "$cluster" down; rm -rf "$WORK"' EXIT
+trap 'bash "$cluster" down; tidy' EXIT
+unset OMPI_MCA_btl_vader_backing_directory          # every host has its own
 export OMPI_MCA_plm=rsh OMPI_MCA_plm_rsh_agent=/run/netns-cluster/$NC_NAME/rsh
 export OMPI_MCA_plm_rsh_no_tree_spawn=1 OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,vader,self
 export OMPI_MCA_btl_tcp_if_include=$NC_NET.0/24 OMPI_MCA_oob_tcp_if_include=$NC_NET.0/24

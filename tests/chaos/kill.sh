@@ -323,7 +323,7 @@ ends "lost while it was to stop: it goes on"
 
 mkdir "$WORK/small"
 if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=32m tmpfs "$WORK/small" 2>/dev/null; then
-    trap 'umount "$WORK/small"; rm -rf "$WORK"' EXIT
+    trap 'umount "$WORK/small"; tidy' EXIT
     out=$WORK/small/full
     head -c 30000000 /dev/zero > "$WORK/small/filler"
     again

@@ -10,7 +10,8 @@ if [ "$(id -u)" != 0 ] || [ ! -f "$cluster" ] || ! bash "$cluster" up 4 >/dev/nu
     skip "slurm: need root, network namespaces and $cluster"
     finish
 fi
-trap 'bash "$cluster" down; rm -rf "$WORK"' EXIT
+trap 'bash "$cluster" down; tidy' EXIT
+unset OMPI_MCA_btl_vader_backing_directory          # every host has its own
 case $RANKWISE in /*) program=$RANKWISE ;; *) program=$PWD/$RANKWISE ;; esac
 slurm() { bash "$cluster" "$@"; }
 head() { slurm exec "$@"; }
