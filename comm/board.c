@@ -19,7 +19,7 @@
 
 struct shared {
     atomic_int used;                    /* rows from 0 that may be in use */
-    atomic_int speaker, exit_code;
+    atomic_int speaker, exit_code, undertaker;
     struct place row[ROWS];
 };
 
@@ -38,14 +38,16 @@ struct board {
 static char read_stat(int64_t pid, int64_t *born)
 {
     char path[64], text[1024], *end, state = 0;
-    FILE *file;
+    ssize_t n;
+    int fd;
 
     snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
-    file = fopen(path, "re");
-    if (!file)
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return 0;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
+    n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
     end = strrchr(text, ')');           /* a name may hold blanks and brackets */
     if (!end || sscanf(end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
                        "%*d %*d %*d %" SCNd64, &state, born) != 2)
@@ -278,6 +280,11 @@ int board_ends(const struct board *b)
 bool board_speak(struct board *b)
 {
     return atomic_exchange(&b->shared->speaker, 1) == 0;
+}
+
+bool board_bury(struct board *b)
+{
+    return atomic_exchange(&b->shared->undertaker, 1) == 0;
 }
 
 void board_forget(struct board *b)

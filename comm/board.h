@@ -58,6 +58,8 @@ int board_ends(const struct board *board);
 
 /* One rank of a host speaks of a loss: true for the first that asks. */
 bool board_speak(struct board *board);
+/* And one leaves an undertaker (undertaker.h), likewise. */
+bool board_bury(struct board *board);
 void board_forget(struct board *board);         /* for tests */
 
 /* A supervisor reads the board that ranks have left, or keep, in this folder; NULL: none. */

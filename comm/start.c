@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "comm/group.h"
+#include "comm/undertaker.h"
 
 #define FIRST_DEADLINE 600.0    /* seconds */
 #define LISTEN 0.7
@@ -239,8 +240,10 @@ void comm_abort(struct comm *world, int exit_code)
     status_print();
     if (world && world->world->mpi)
         rollcall_farewell(world->world);
-    if (world && world->world->watch)
+    if (world && world->world->watch) {
+        undertaker_leave(watch_board(world->world->watch));
         board_end(watch_board(world->world->watch), exit_code);
+    }
     if (world && world->world->mpi)
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     exit(exit_code);

@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/stop.h"
 #include "comm/comm.h"
+#include "comm/undertaker.h"
 
 #define EVERY 0.1               /* seconds between two looks */
 #define PAUSED 1.0              /* a longer gap: this process was stopped itself */
@@ -299,6 +300,7 @@ static void end_it_here(struct watch *w)
 {
     if (atomic_load(&w->state) != STATE_TAKEN)
         say_in_time(w);
+    undertaker_leave(w->board);
     board_end(w->board, status_exit_code(RL_ELOST));
     _exit(status_exit_code(RL_ELOST));
 }
