@@ -17,8 +17,9 @@
 #include "base/status.h"
 
 /* File systems without locks are taken at their word. */
-int folder_lock(const char *path, const char *name, int *fd)
+int folder_lock(const char *path, const char *name, double patience, int *fd)
 {
+    double end = clock_now() + patience;
     char file[4200];
     int rc = RL_OK;
 
@@ -26,7 +27,7 @@ int folder_lock(const char *path, const char *name, int *fd)
     *fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (*fd < 0)
         return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
-    for (int tenths = 0; tenths < 50 && flock(*fd, LOCK_EX | LOCK_NB) != 0; tenths++) {
+    while (flock(*fd, LOCK_EX | LOCK_NB) != 0 && clock_now() < end) {
         if (errno != EWOULDBLOCK)
             return RL_OK;
         clock_sleep(0.1);               /* a run that was killed may still be going */
@@ -38,7 +39,7 @@ done:
     return rc;
 }
 
-int folder_create(struct folder *f, const char *path)
+int folder_create(struct folder *f, const char *path, double deadline)
 {
     int rc = RL_OK;
 
@@ -50,7 +51,8 @@ int folder_create(struct folder *f, const char *path)
     TRY(folder_make(f->checkpoints));
     if (access(path, W_OK) != 0 || access(f->checkpoints, W_OK) != 0)
         return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
-    rc = folder_lock(path, ".lock", &f->lock);
+    rc = folder_lock(path, ".lock", deadline / 2 < LOCK_SECONDS ? deadline / 2 : LOCK_SECONDS,
+                     &f->lock);
 done:
     return rc;
 }

@@ -195,20 +195,21 @@ static void end_the_rest(void)
 
 /* ---- the child */
 
-static void become(char *const *argv, int messages, pid_t parent)
+static void become(char *const *argv, int output, int messages, pid_t parent)
 {
     setpgid(0, 0);                      /* a Ctrl-C is for us, who pass it on */
     prctl(PR_SET_PDEATHSIG, SIGTERM);   /* mpirun then ends its ranks, and srun its step */
     if (getppid() != parent)
         _exit(127);
     dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);    /* a terminal would stop a reader */
+    dup2(output, STDOUT_FILENO);
     dup2(messages, STDERR_FILENO);
     execvp(argv[0], argv);
     fprintf(stderr, "rankwise: cannot start %s: %s\n", argv[0], strerror(errno));
     _exit(127);
 }
 
-int job_start(struct job *j, char *const *argv)
+int job_start(struct job *j, char *const *argv, int output)
 {
     pid_t self = getpid();
     int ends[2];
@@ -223,7 +224,7 @@ int job_start(struct job *j, char *const *argv)
     fflush(NULL);
     j->pid = fork();
     if (j->pid == 0)
-        become(argv, ends[1], self);
+        become(argv, output, ends[1], self);
     close(ends[1]);
     if (j->pid < 0) {
         close(ends[0]);

@@ -21,8 +21,8 @@ struct job {
     int status;                 /* of waitpid, once it has ended */
 };
 
-/* argv ends with NULL.  RL_EIO: one line. */
-int job_start(struct job *j, char *const *argv);
+/* argv ends with NULL; output: descriptor for its standard output.  RL_EIO: one line. */
+int job_start(struct job *j, char *const *argv, int output);
 /* Pass on what it says, for `seconds` at most, or until a signal comes: messages that tell who died
  * are kept instead.  True: the job has ended, and nothing of it is left on this machine. */
 bool job_watch(struct job *j, double seconds);

@@ -180,7 +180,7 @@ static int open_alone(struct run *r)
     TRY(open_feed(r));
     TRY(open_roles(r));
     if (comm_rank(r->world) == r->recorder)
-        TRY(folder_create(&r->folder, r->config->output));
+        TRY(folder_create(&r->folder, r->config->output, r->config->deadline));
     else
         TRY(path_join(r->folder.checkpoints, sizeof r->folder.checkpoints, r->config->output,
                       "checkpoints"));

@@ -24,6 +24,7 @@
 #include "launch/launcher.h"
 #include "launch/losses.h"
 #include "launch/placement.h"
+#include "launch/relay.h"
 #include "learner/learner.h"
 
 #define LOOK_EVERY 0.2          /* seconds */
@@ -39,11 +40,13 @@ struct supervisor {
     int ranks;                          /* of the next start */
 
     char output[4096], program[PATH_MAX];
+    char frozen[4200];                  /* the configuration as it was read, for later starts */
     char scratch[64];                   /* folder on every host for mpirun's files, emptied */
     int lock;
     struct launcher launcher;
     struct hosts hosts, here;           /* here: where mpirun runs */
 
+    struct relay relay;
     struct job job;
     struct hung hung;
     struct losses losses;
@@ -115,20 +118,31 @@ done:
     return rc;
 }
 
-/* The configuration as it was given, with the words that scale it, if any.  Train says itself what
- * it leaves out. */
+/* The configuration and what is given over it: the first start has those of the command line, later
+ * ones what was read then, whatever has become of the file. */
+static char **config_words(const struct supervisor *s, char **words, int *n)
+{
+    bool again = s->losses.count > 0;
+
+    words[(*n)++] = (char *)(again ? s->frozen : s->path);
+    for (int i = 0; i < s->n_assignments && !again; i++)
+        words[(*n)++] = s->assignments[i];
+    if (s->scaled.size > 0)
+        words[(*n)++] = s->scaled.data;
+    return words;
+}
+
+/* Train says itself what it leaves out. */
 static int open_config(struct supervisor *s, struct config **c)
 {
-    char **words = calloc((size_t)s->n_assignments + 1, sizeof *words);
-    int n = s->n_assignments, rc = RL_OK;
+    char **words = calloc((size_t)s->n_assignments + 2, sizeof *words);
+    int n = 0, rc = RL_OK;
 
     if (!words)
         return rl_error(RL_ENOFIT, "no memory for the configuration");
-    memcpy(words, s->assignments, (size_t)n * sizeof *words);
-    if (s->scaled.size > 0)
-        words[n++] = s->scaled.data;
+    config_words(s, words, &n);
     log_quiet(true);
-    rc = config_open(c, s->path, words, n);
+    rc = config_open(c, words[0], words + 1, n - 1);
     if (rc == RL_OK)
         rc = algorithm_check(*c);
     log_quiet(false);
@@ -168,12 +182,15 @@ static int begin(struct supervisor *s)
     if (snprintf(s->output, sizeof s->output, "%s", s->config->output) > 4000)
         return rl_error(RL_EINVAL, "output: path too long: %.60s...", s->output);
     TRY(folder_make(s->output));
-    TRY(folder_lock(s->output, ".supervisor", &s->lock));
+    TRY(folder_lock(s->output, ".supervisor", LOCK_SECONDS, &s->lock));
+    TRY(path_join(s->frozen, sizeof s->frozen, s->output, "supervised.cfg"));
+    TRY(config_save(s->config, s->frozen));
     TRY(path_join(log, sizeof log, s->output, "log.txt"));
     TRY(log_open(log));
     name_scratch(s);
     TRY(launcher_find(&s->launcher, s->launcher.slurm, s->scratch));
     watch_signals();
+    TRY(relay_open(&s->relay));
     s->losses.furthest = -1;
     s->restart.reached = folder_last_step(s->output, &s->restart.count, &s->restart.lost_steps);
 done:
@@ -238,12 +255,7 @@ static char **command_line(struct supervisor *s, struct text *here, char number[
     n = launcher_words(&s->launcher, &s->hosts, s->ranks, argv, here, number);
     argv[n++] = s->program;
     argv[n++] = "train";
-    argv[n++] = (char *)s->path;
-    for (int i = 0; i < s->n_assignments; i++)
-        argv[n++] = s->assignments[i];
-    if (s->scaled.size > 0)
-        argv[n++] = s->scaled.data;
-    return argv;
+    return config_words(s, argv, &n);
 }
 
 static int start(struct supervisor *s)
@@ -258,7 +270,8 @@ static int start(struct supervisor *s)
     s->restart.start = (int64_t)(clock_of_day() * 1e6);
     TRY(restart_tell(&s->restart));
     argv = command_line(s, &here, number);
-    rc = argv ? job_start(&s->job, argv) : rl_error(RL_ENOFIT, "no memory for a command line");
+    rc = argv ? job_start(&s->job, argv, s->relay.out)
+              : rl_error(RL_ENOFIT, "no memory for a command line");
 done:
     free(argv);
     text_free(&here);
@@ -407,6 +420,7 @@ static void end(struct supervisor *s)
         hosts_ask(&s->here, command);
         hosts_ask(&s->hosts, command);
     }
+    relay_close(&s->relay);
     hosts_free(&s->here);
     hosts_free(&s->hosts);
     placement_free(&s->placement);

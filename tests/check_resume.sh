@@ -224,6 +224,16 @@ said=$(run 1 tests/bits.cfg output="$WORK/INT" $keys steps=1 2>&1) &&
     pass "fewer steps than there are: it says so" ||
     fail "fewer steps than there are: it says so" "$said"
 
+# ---- two runs in one folder
+
+mkdir "$WORK/taken"
+flock "$WORK/taken/.lock" sleep 5 &
+for ranks in 1 3; do
+    says 1 'another run is writing to .*taken' "$ranks ranks: the folder is taken" \
+        run $ranks tests/bits.cfg output="$WORK/taken" $keys deadline=2
+done
+wait $!
+
 # ---- a journal that was left, and a run that went on without it: nobody goes back to its records
 
 # journalled: a run with a journal, killed after nine steps or more

@@ -397,4 +397,21 @@ else
         ends "read-only, $later: writable again it ends"
     done
 fi
+
+# ---- what people do meanwhile: edit the configuration, stop to read the lines
+
+cp $config "$WORK/mine.cfg"
+config=$WORK/mine.cfg
+begin edited
+until_ at_least 1
+echo 'output = "elsewhere"; algorithm = "sf' > "$config"
+strike KILL 1
+ends "the configuration is edited before a restart"
+config=tests/bits.cfg
+
+out=$WORK/read
+"$RANKWISE" run -n 4 $config $keys output="$out" 2> "$out.said" | head -n 1 > "$out.line"
+[ "$(hashes "$out")" = "$undisturbed" ] && ! grep -q restart "$out.said" && [ -s "$out.line" ] &&
+    pass "the reader of standard output goes away" ||
+    fail "the reader of standard output goes away" "$(tail -n 3 "$out.said")"
 finish
