@@ -54,8 +54,8 @@ int checkpoint_begin(struct checkpoint_writer **w, struct comm *team, const char
 int checkpoint_poll(struct checkpoint_writer *w, bool *done);
 /* Size of the file; seconds from the first byte to the last fsync, of the slowest rank. */
 struct checkpoint_written { size_t bytes; double seconds; };
-/* Waits, makes the file visible under its name, frees w.  A disk that does not answer within the
- * deadline of the group: RL_ELOST. */
+/* Waits, makes the file visible under its name, frees w.  A disk that takes nothing for as long as
+ * the deadline of the group: RL_ELOST. */
 int checkpoint_end(struct checkpoint_writer *w, struct checkpoint_written *written);
 
 /* Reading: any rank by itself, no MPI needed.  Not collective. */

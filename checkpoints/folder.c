@@ -40,13 +40,15 @@ static int walk(const char *folder, const char *ending,
         return RL_OK;                           /* nothing was written yet */
     if (!dir)
         return rl_error(RL_EIO, "cannot read folder %s: %s", folder, strerror(errno));
-    while ((entry = readdir(dir)) != NULL) {
+    while (errno = 0, (entry = readdir(dir)) != NULL) {
         int64_t step = step_of(entry->d_name, ending);
         if (step < 0)
             continue;
         TRY(path_join(path, sizeof path, folder, entry->d_name));
         TRY(visit(path, step, data));
     }
+    if (errno != 0)
+        rc = rl_error(RL_EIO, "cannot read folder %s: %s", folder, strerror(errno));
 done:
     closedir(dir);
     return rc;

@@ -26,6 +26,7 @@
 #include "base/status.h"
 #include "checkpoints/internal.h"
 
+#define LOOK_EVERY 2e-3         /* seconds, from a look at the threads to the next */
 #define AT_ONCE ((size_t)16 * HASH_CHUNK)       /* elements hashed, then written */
 
 struct checkpoint_writer {
@@ -40,6 +41,7 @@ struct checkpoint_writer {
     pthread_t thread;
     bool started;
     atomic_bool finished;
+    atomic_size_t taken;                /* bytes that the disk has, or its cache */
     int error;                          /* errno of the thread's first failure */
     double seconds;                     /* that it took, the main thread's part added at the end */
     size_t bytes;
@@ -63,6 +65,7 @@ static int write_piece(struct checkpoint_writer *w, const struct checkpoint_piec
             *(*sums)++ = hash64(data + i * each, some * each);
         }
         error = outlet_write(&w->out, data, n * each, at + k * each);
+        atomic_fetch_add(&w->taken, n * each);
     }
     return error;
 }
@@ -98,22 +101,42 @@ static int start_thread(struct checkpoint_writer *w)
     return RL_OK;
 }
 
-/* For as long as others would wait for this rank; then the thread and what it reads are left. */
-static int join_thread(struct checkpoint_writer *w)
+static int look(struct checkpoint_writer *w, bool together, bool *done)
 {
-    double deadline = comm_deadline(w->team);
-    struct timespec end;
-
-    if (!w->started)
-        return RL_OK;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += (time_t)deadline + 1;
-    if (pthread_timedjoin_np(w->thread, NULL, &end) != 0)
-        return rl_error(RL_ELOST, "rank %d (host %s): the disk has not taken %s within %g s",
-                        comm_rank(w->team), comm_host(w->team, comm_rank(w->team)), w->part,
-                        deadline);
-    w->started = false;
+    if (together)
+        return checkpoint_poll(w, done);
+    *done = !w->started || atomic_load(&w->finished);
     return RL_OK;
+}
+
+/* Until all threads, or mine alone, are done.  A disk may be slow, so ranks meet while theirs work;
+ * where nothing moves for a deadline, the thread and what it reads are left. */
+static int join(struct checkpoint_writer *w, bool together)
+{
+    double deadline = comm_deadline(w->team), moved = clock_now();
+    size_t before = 0, taken;
+    bool done = false;
+    int rc = RL_OK;
+
+    for (;;) {
+        TRY(look(w, together, &done));
+        if (done)
+            break;
+        taken = atomic_load(&w->taken);
+        if (taken != before || atomic_load(&w->finished))
+            moved = clock_now();
+        before = taken;
+        if (clock_now() - moved > deadline)
+            return rl_error(RL_ELOST, "rank %d (host %s): the disk has taken nothing of %s for "
+                            "%g s", comm_rank(w->team), comm_host(w->team, comm_rank(w->team)),
+                            w->part, deadline);
+        clock_sleep(LOOK_EVERY);
+    }
+    if (w->started)
+        pthread_join(w->thread, NULL);
+    w->started = false;
+done:
+    return rc;
 }
 
 /* ---- begin */
@@ -196,7 +219,7 @@ int checkpoint_begin(struct checkpoint_writer **out, struct comm *team, const ch
     rc = begin(w, path);
     if (rc == RL_OK)
         *out = w;
-    else if (join_thread(w) == RL_OK)   /* else the thread still works on it */
+    else if (join(w, false) == RL_OK)   /* else the thread still works on it */
         release(w);
     return rc;
 done:
@@ -305,12 +328,13 @@ done:
 
 int checkpoint_end(struct checkpoint_writer *w, struct checkpoint_written *written)
 {
-    int rc = join_thread(w);
+    int rc = join(w, true);
 
     if (rc != RL_OK)
         return rc;
     rc = end(w);
-    *written = (struct checkpoint_written){ w->bytes, w->seconds };
+    if (rc == RL_OK)
+        *written = (struct checkpoint_written){ w->bytes, w->seconds };
     release(w);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* See board.h. */
 #include "comm/board.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <inttypes.h>
@@ -34,7 +35,8 @@ struct board {
 
 /* ---- what the system says of a process */
 
-/* The state's letter and, in ticks since boot, the start of a process; 0: there is none. */
+/* The state's letter and, in ticks since boot, the start of a process; 0: there is none; '?': this
+ * cannot be seen. */
 static char read_stat(int64_t pid, int64_t *born)
 {
     char path[64], text[1024], *end, state = 0;
@@ -44,7 +46,7 @@ static char read_stat(int64_t pid, int64_t *born)
     snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return 0;
+        return errno == ENOENT || errno == ESRCH ? 0 : '?';
     n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = 0;
@@ -70,6 +72,8 @@ enum health board_health(const struct place *p)
     if (p->pid == 0 || p->space == 0 || p->space != space_of_ids())
         return HEALTH_UNKNOWN;
     state = read_stat(p->pid, &born);
+    if (state == '?')
+        return HEALTH_UNKNOWN;
     if (state == 0 || born != p->born || strchr("ZXx", state))
         return HEALTH_ENDED;
     if (strchr("Tt", state))
@@ -124,7 +128,7 @@ static struct shared *map_file(const char *path, int flags)
 
     if (fd < 0)
         return NULL;
-    if ((!(flags & O_CREAT) || ftruncate(fd, sizeof(struct shared)) == 0) &&
+    if ((!(flags & O_CREAT) || posix_fallocate(fd, 0, sizeof(struct shared)) == 0) &&
         fstat(fd, &info) == 0 && (size_t)info.st_size == sizeof(struct shared))
         at = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);

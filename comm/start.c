@@ -238,12 +238,12 @@ void comm_stop(struct comm *world)
 void comm_abort(struct comm *world, int exit_code)
 {
     status_print();
-    if (world && world->world->mpi)
-        rollcall_farewell(world->world);
-    if (world && world->world->watch) {
+    if (world && world->world->watch) {         /* from here on it ends this process, too */
         undertaker_leave(watch_board(world->world->watch));
         board_end(watch_board(world->world->watch), exit_code);
     }
+    if (world && world->world->mpi)
+        rollcall_farewell(world->world);
     if (world && world->world->mpi)
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     exit(exit_code);

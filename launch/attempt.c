@@ -36,7 +36,8 @@ static bool lost_host(struct attempt *a)
     if (!launcher_is_srun(a->launcher) || clock_now() < a->knock_at)
         return false;
     name = hosts_silent(a->hosts);
-    a->silent = name ? a->silent + 1 : 0;
+    a->silent = !name ? 0 : name == a->silent_name ? a->silent + 1 : 1;
+    a->silent_name = name;
     a->knock_at = clock_now() + (name ? 0 : KNOCK_EVERY);
     if (a->silent < 2)
         return false;

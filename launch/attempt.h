@@ -27,7 +27,8 @@ struct attempt {
     bool said;                              /* there is an outcome: */
     struct outcome outcome;
     double knock_at;                        /* when to look at srun's hosts again */
-    int silent;                             /* times in a row that one was silent */
+    int silent;                             /* times in a row that one was silent: */
+    const char *silent_name;                /* borrowed from hosts */
 };
 
 /* Until the job has ended.  Returns why it was killed ("did not start"), or NULL. */

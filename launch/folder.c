@@ -19,7 +19,8 @@
 /* File systems without locks are taken at their word. */
 int folder_lock(const char *path, const char *name, double patience, int *fd)
 {
-    double end = clock_now() + patience;
+    double begun = clock_now();
+    bool said = patience <= LOCK_SECONDS;
     char file[4200];
     int rc = RL_OK;
 
@@ -27,10 +28,15 @@ int folder_lock(const char *path, const char *name, double patience, int *fd)
     *fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (*fd < 0)
         return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
-    while (flock(*fd, LOCK_EX | LOCK_NB) != 0 && clock_now() < end) {
+    while (flock(*fd, LOCK_EX | LOCK_NB) != 0 && clock_now() < begun + patience) {
         if (errno != EWOULDBLOCK)
             return RL_OK;
-        clock_sleep(0.1);               /* a run that was killed may still be going */
+        if (!said && clock_now() > begun + LOCK_SECONDS) {
+            log_info("%s is still locked, maybe by a host that is gone: waiting up to %g s", path,
+                     patience);
+            said = true;
+        }
+        clock_sleep(0.1);
     }
     if (flock(*fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         rc = rl_error(RL_EINVAL, "output: another run is writing to %s; choose another output or "
@@ -39,7 +45,7 @@ done:
     return rc;
 }
 
-int folder_create(struct folder *f, const char *path, double deadline)
+int folder_create(struct folder *f, const char *path, double patience)
 {
     int rc = RL_OK;
 
@@ -51,8 +57,7 @@ int folder_create(struct folder *f, const char *path, double deadline)
     TRY(folder_make(f->checkpoints));
     if (access(path, W_OK) != 0 || access(f->checkpoints, W_OK) != 0)
         return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
-    rc = folder_lock(path, ".lock", deadline / 2 < LOCK_SECONDS ? deadline / 2 : LOCK_SECONDS,
-                     &f->lock);
+    rc = folder_lock(path, ".lock", patience, &f->lock);
 done:
     return rc;
 }

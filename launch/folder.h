@@ -18,12 +18,13 @@ struct folder {
 };
 
 /* One at a time holds the lock `name` of a folder, and it goes with the process; *fd: what to
- * close.  It is waited for up to `patience` seconds.  RL_EINVAL: another run has it. */
-#define LOCK_SECONDS 5.0
+ * close.  It is waited for up to `patience` seconds, with a line when that is longer than usual.
+ * RL_EINVAL: another run has it. */
+#define LOCK_SECONDS 5.0                /* a run that was killed may still be going */
+#define LOCK_SECONDS_HOST 120.0         /* a file server keeps the lock of a host that is gone */
 int folder_lock(const char *path, const char *name, double patience, int *fd);
-/* Make the folder and its checkpoints/; RL_EIO, one line, when it cannot be written.  Waits for the
- * lock less than the deadline that others wait for us. */
-int folder_create(struct folder *f, const char *path, double deadline);
+/* Make the folder and its checkpoints/, and lock it; RL_EIO, one line, when it cannot be written. */
+int folder_create(struct folder *f, const char *path, double patience);
 /* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start
  * empty), write config.cfg, open the files for appending. */
 int folder_begin(struct folder *f, const struct config *c, int64_t step);

@@ -406,17 +406,17 @@ int run_end(struct run *r, int rc)
     bool save = rc == RL_OK || ((rc == RL_ESTOP || rc == RL_ENAN) && r->step > 0);
     int saved;
 
-    if (comm_rank(r->world) == r->recorder && (rc == RL_OK || rc == RL_ESTOP))
-        stop_answered();
     if (rc == RL_ELOST)
         return rc;
     comm_doing(r->world, PHASE_CHECKPOINT);
     saved = comm_agree(r->world, save_finish(r));
-    if (saved != RL_OK || !save || (rc == RL_ENAN && !state_is_sound(r)))
-        return saved != RL_OK ? saved : rc;
-    saved = comm_agree(r->world, save_now(r));
-    if (saved == RL_OK)                 /* older checkpoints made room */
-        saved = comm_agree(r->world, folder_flush(&r->folder));
-    journal_close(&r->journal, saved == RL_OK);
+    if (saved == RL_OK && save && (rc != RL_ENAN || state_is_sound(r))) {
+        saved = comm_agree(r->world, save_now(r));
+        if (saved == RL_OK)             /* older checkpoints made room */
+            saved = comm_agree(r->world, folder_flush(&r->folder));
+        journal_close(&r->journal, saved == RL_OK);
+    }
+    if (saved == RL_OK && comm_rank(r->world) == r->recorder && (rc == RL_OK || rc == RL_ESTOP))
+        stop_answered();                /* not before: who is started again is still to stop */
     return saved == RL_OK ? rc : saved;
 }

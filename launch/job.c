@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "base/status.h"
 
+#define FRAME "--------------------------------------------------------------------------"
+#define LONGEST_BLOCK 65536      /* bytes between two lines of dashes: more is none of mpirun's */
 #define REST_SECONDS 5.0         /* a process that writes to a disk may take its time to die */
 
 /* ---- who died? */
@@ -56,7 +58,7 @@ static bool host_was_lost(struct job *j, const char *message)
     return true;
 }
 
-/* "srun: error: h3: task 2: Killed", "srun: error: Node failure on h3" */
+/* "srun: error: h3: task 2: Killed", "...: tasks 2-3: Killed", "srun: error: Node failure on h3" */
 static bool task_of_srun_died(struct job *j, const char *message)
 {
     char host[256], what[160], text[200];
@@ -66,7 +68,9 @@ static bool task_of_srun_died(struct job *j, const char *message)
         died(j, -1, host, "was lost");
         return true;
     }
-    if (sscanf(message, "srun: error: %255[^:]: task %d: %159[^\n]", host, &rank, what) != 3)
+    if (sscanf(message, "srun: error: %255[^:]: task %d: %159[^\n]", host, &rank, what) != 3 &&
+        sscanf(message, "srun: error: %255[^:]: tasks %d%*[-,0-9]: %159[^\n]", host, &rank,
+               what) != 3)
         return false;
     snprintf(text, sizeof text, "ended: %s", what);
     died(j, rank, host, text);
@@ -131,10 +135,14 @@ static void end_block(struct job *j)
 
 static void take_line(struct job *j)
 {
-    bool is_frame = strncmp(j->line.data, "--------------------", 20) == 0;
+    bool is_frame = strcmp(j->line.data, FRAME "\n") == 0;
+    bool is_ours = strncmp(j->line.data, "rankwise: ", 10) == 0;
 
-    if (j->in_block && is_frame) {
+    if (j->in_block && (is_frame || j->block.size > LONGEST_BLOCK)) {
         end_block(j);
+    } else if (j->in_block && is_ours) {        /* a rank's, in between */
+        keep_said(j, j->line.data);
+        pass_on(&j->line);
     } else if (j->in_block || is_frame) {
         j->in_block = true;
         if (!is_frame)

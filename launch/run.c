@@ -161,6 +161,14 @@ static int threads_per_rank(int ranks)
     return cores > ranks ? (int)(cores / ranks) : 1;
 }
 
+/* Less than the others wait for the recorder. */
+static double lock_patience(const struct run *r)
+{
+    double wanted = r->restart.count > 0 ? LOCK_SECONDS_HOST : LOCK_SECONDS;
+
+    return r->config->deadline / 2 < wanted ? r->config->deadline / 2 : wanted;
+}
+
 /* All that a rank can fail at without the others knowing: files and memory.  Nothing in here waits
  * for another rank, so one agreement behind it is enough. */
 static int open_alone(struct run *r)
@@ -180,7 +188,7 @@ static int open_alone(struct run *r)
     TRY(open_feed(r));
     TRY(open_roles(r));
     if (comm_rank(r->world) == r->recorder)
-        TRY(folder_create(&r->folder, r->config->output, r->config->deadline));
+        TRY(folder_create(&r->folder, r->config->output, lock_patience(r)));
     else
         TRY(path_join(r->folder.checkpoints, sizeof r->folder.checkpoints, r->config->output,
                       "checkpoints"));

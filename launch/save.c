@@ -74,14 +74,15 @@ static int forgive(struct run *r, int rc, int64_t step)
 static int arrived(struct run *r, int64_t step)
 {
     struct saver *s = &r->save;
+    int rc = RL_OK;
 
     if (s->missing)
         log_info("the checkpoint of step %lld is written", (long long)step);
     s->saved = step;
     s->missing = false;
     if (comm_rank(r->team) == 0)
-        return keep_prune(&r->folder, r->config);
-    return RL_OK;
+        rc = keep_prune(&r->folder, r->config);
+    return rc == RL_EIO ? RL_OK : rc;   /* one that cannot be deleted is said, and no more */
 }
 
 /* ---- behind the steps */

@@ -359,6 +359,8 @@ static int find_newest(struct run *r, bool fresh)
 {
     int64_t step = checkpoint_newest(r->folder.checkpoints, NULL, 0);
 
+    if (step < -1)
+        return (int)step;
     r->step = step < 0 ? 0 : step;
     if (fresh && step >= 0)
         return rl_error(RL_EINVAL,

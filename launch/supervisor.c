@@ -182,7 +182,8 @@ static int begin(struct supervisor *s)
     if (snprintf(s->output, sizeof s->output, "%s", s->config->output) > 4000)
         return rl_error(RL_EINVAL, "output: path too long: %.60s...", s->output);
     TRY(folder_make(s->output));
-    TRY(folder_lock(s->output, ".supervisor", LOCK_SECONDS, &s->lock));
+    TRY(folder_lock(s->output, ".supervisor",
+                    getenv("SLURM_RESTART_COUNT") ? LOCK_SECONDS_HOST : LOCK_SECONDS, &s->lock));
     TRY(path_join(s->frozen, sizeof s->frozen, s->output, "supervised.cfg"));
     TRY(config_save(s->config, s->frozen));
     TRY(path_join(log, sizeof log, s->output, "log.txt"));
@@ -229,10 +230,10 @@ static int ask_hosts(struct supervisor *s)
 /* Hosts that do not answer have time to come back. */
 static int gather_hosts(struct supervisor *s)
 {
-    int slots, named = s->hosts.n ? hosts_slots(&s->hosts, false) : (int)s->asked.ranks;
     double end = clock_now() + s->asked.wait_hosts;
+    int slots;
 
-    while ((slots = ask_hosts(s)) >= 0 && slots < named && clock_now() < end && !asked)
+    while ((slots = ask_hosts(s)) >= 0 && slots < s->asked.ranks && clock_now() < end && !asked)
         clock_sleep(1);
     if (slots < 0)
         return slots;

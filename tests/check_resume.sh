@@ -224,6 +224,21 @@ said=$(run 1 tests/bits.cfg output="$WORK/INT" $keys steps=1 2>&1) &&
     pass "fewer steps than there are: it says so" ||
     fail "fewer steps than there are: it says so" "$said"
 
+# ---- a folder of checkpoints that cannot be listed is no empty one
+
+if [ "${SAN:-0}" = 1 ]; then skip "no preloading before the sanitizers"; else
+    out=$WORK/stale
+    run 1 tests/bits.cfg output="$out" $keys checkpoint_every=2 steps=4 >/dev/null 2>&1
+    for name in off memory; do
+        says 1 'cannot read folder .*/checkpoints: Stale' "stale, journal = $name: one line" env \
+            LD_PRELOAD="$PWD/${BUILD:-build}/tests/chaos/read_only.so" \
+            CHAOS_STALE="$out/checkpoints" "$RANKWISE" train tests/bits.cfg output="$out" $keys \
+            steps=5 journal=$name journal_path="$WORK/slots"
+    done
+    [ "$(hashes "$out" | wc -l)" -eq 4 ] && pass "stale: nothing is lost" ||
+        fail "stale: nothing is lost" "$(hashes "$out")"
+fi
+
 # ---- two runs in one folder
 
 mkdir "$WORK/taken"
@@ -274,7 +289,24 @@ said=$(run 1 tests/bits.cfg output="$out" $keys seed=99 $journal 2>&1)
 [ $? -eq 1 ] && printf '%s' "$said" | grep -q 'seed is 99' &&
     [ "$(hashes "$out" | wc -l)" -ge 9 ] && pass "another seed by mistake: nothing is lost" ||
     fail "another seed by mistake: nothing is lost" "$said"
+# Whoever has the records need not be who has the run folder: here the actor's host has.
+two='ranks=({count=1;roles=["actor","reward","refmodel"]},{count=1;roles=["learner"]})'
+said=$(run 2 tests/bits.cfg output="$out" $keys seed=99 $journal "$two" 2>&1)
+[ $? -eq 1 ] && printf '%s' "$said" | grep -q 'seed is 99' &&
+    [ "$(hashes "$out" | wc -l)" -ge 9 ] && pass "the same on two ranks: nothing is lost" ||
+    fail "the same on two ranks: nothing is lost" "$said"
+
+# The disk does not take what the journal has: it stays there.
 rm -rf "$out/checkpoints"
+journalled
+said=$( (ulimit -f 100; trap '' XFSZ; run 1 tests/bits.cfg output="$out" $keys steps=30 $journal) 2>&1)
+[ $? -eq 1 ] && printf '%s' "$said" | grep -q 'the journal keeps step' &&
+    pass "no room for what the journal has: it says so" ||
+    fail "no room for what the journal has: it says so" "$said"
+said=$(run 1 tests/bits.cfg output="$out" $keys steps=30 $journal 2>&1)
+[ $? -eq 0 ] && printf '%s' "$said" | grep -q 'the journal has step' &&
+    pass "with room again it is taken" || fail "with room again it is taken" "$said"
+rm -rf "$out"
 journalled
 rm -rf "$out/checkpoints" "$out/metrics.jsonl" "$out/samples.jsonl"
 run 1 tests/bits.cfg output="$out" $keys seed=99 steps=3 $journal >"$log" 2>&1 &&

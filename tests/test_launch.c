@@ -376,7 +376,7 @@ static size_t lines_after(const char *text, int64_t step)
                                     "text = [\"t\"]; output = \"o\";\n");
 
     assert_ok(config_open(&c, cfg, NULL, 0));
-    assert_ok(folder_create(&f, folder, 30));
+    assert_ok(folder_create(&f, folder, 1));
     support_write(folder, "metrics.jsonl", text);
     assert_ok(folder_begin(&f, c, step));
     folder_close(&f);

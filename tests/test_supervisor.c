@@ -2,10 +2,12 @@
  * mpirun's messages tell, the marker. */
 #include "tests/support.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "launch/folder.h"
@@ -56,6 +58,8 @@ static void test_the_same_loss_twice_is_the_last(void **state)
     assert_int_equal(decide(&l, 7, "rank 3", 9), NEXT_AGAIN);       /* another reason */
     assert_int_equal(decide(&l, 8, "rank 3", 9), NEXT_AGAIN);       /* another step */
     assert_int_equal(decide(&l, 8, "rank 3", 9), NEXT_SAME_TWICE);
+    assert_int_equal(decide(&l, 9, "rank 3 died; rank 1 waits", 9), NEXT_AGAIN);
+    assert_int_equal(decide(&l, 9, "rank 3 died; rank 0 waits", 9), NEXT_SAME_TWICE);
 }
 
 static void test_restarts_are_limited(void **state)
@@ -355,6 +359,41 @@ static void test_a_lost_host_has_a_name(void **state)
     assert_true(job_understands(&b, "srun: error: h2: task 1: Killed\n"));
     assert_int_equal(b.rank, 1);
     assert_string_equal(b.host, "h2");
+    b = (struct job){ .rank = -1 };
+    assert_true(job_understands(&b, "srun: error: h4: tasks 6-7: Killed\n"));
+    assert_int_equal(b.rank, 6);
+    assert_string_equal(b.what, "ended: Killed");
+    assert_true(b.sudden);
+}
+
+/* What mpirun frames with dashes is its own, but for lines of ours; other dashes are no frame. */
+static void test_a_ranks_line_is_heard_in_any_company(void **state)
+{
+    static const char script[] =
+        "exec >&2; echo -----------------------------; echo a; "
+        "echo --------------------------------------------------------------------------; "
+        "echo MPI_ABORT was invoked on rank 1; echo 'rankwise: rank 1 is stopped'; echo b; "
+        "echo --------------------------------------------------------------------------; "
+        "echo c";
+    char *argv[] = { "sh", "-c", (char *)script, NULL };
+    int saved = dup(STDERR_FILENO), out = open(support_path(support_folder(), "said"),
+                                               O_RDWR | O_CREAT, 0600);
+    char said[4096] = "";
+    struct job j;
+
+    (void)state;
+    fflush(stderr);
+    dup2(out, STDERR_FILENO);
+    assert_ok(job_start(&j, argv, STDOUT_FILENO));
+    while (!job_watch(&j, 0.1))
+        ;
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    assert_true(pread(out, said, sizeof said - 1, 0) > 0);
+    close(out);
+    assert_string_equal(j.said, "rank 1 is stopped");
+    assert_has(said, "-----------------------------\na\nrankwise: rank 1 is stopped\nc\n");
+    job_free(&j);
 }
 
 /* ---- what both sides tell each other */
@@ -465,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_a_host_that_is_nowhere_does_not_answer),
         cmocka_unit_test(test_mpirun_says_who_died),
         cmocka_unit_test(test_a_lost_host_has_a_name),
+        cmocka_unit_test(test_a_ranks_line_is_heard_in_any_company),
         cmocka_unit_test(test_the_marker_comes_back_or_is_no_marker),
         cmocka_unit_test(test_the_marker_has_its_room_before),
         cmocka_unit_test(test_the_environment_tells_of_a_restart),

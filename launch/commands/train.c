@@ -128,6 +128,8 @@ int command_train(int argc, char **argv)
         print_algorithms();
         goto done;
     }
+    run.config = config;                /* whoever could read it can say that others could not */
+    run.supervised = restart_told(&run.restart);
     TRY(comm_agree(world, read));
     rc = train(&run, config, world);
 done:

@@ -158,9 +158,10 @@ done:
 }
 
 /* Heads first: they say how long the images are. */
-static int exchange(struct run *r, int parity, struct slot_head *head)
+static int exchange(struct run *r, struct slot_head *head)
 {
     struct journal *j = &r->journal;
+    int turn = j->turn;
     size_t n = (size_t)j->n_kept;
     struct slot_head *heads = calloc(n + 1, sizeof *heads);
     struct parcel *in = calloc(n + 1, sizeof *in), out;
@@ -172,15 +173,15 @@ static int exchange(struct run *r, int parity, struct slot_head *head)
     for (int i = 0; i < j->n_kept; i++)
         in[i] = (struct parcel){ j->kept[i].from, &heads[i], sizeof *heads };
     TRY(comm_exchange(r->world, &out, n_out, in, j->n_kept, PHASE_CHECKPOINT));
-    out = (struct parcel){ j->to, n_out ? slot_image(&j->own[parity]) : NULL, head->bytes };
+    out = (struct parcel){ j->to, n_out ? slot_image(&j->own[turn]) : NULL, head->bytes };
     for (int i = 0; i < j->n_kept; i++) {
-        struct slot *slot = &j->kept[i].slot[parity];
+        struct slot *slot = &j->kept[i].slot[turn];
         TRY(slot_begin(slot, false));
         in[i] = (struct parcel){ j->kept[i].from, slot_image(slot), heads[i].bytes };
     }
     TRY(comm_exchange(r->world, &out, n_out, in, j->n_kept, PHASE_CHECKPOINT));
     for (int i = 0; i < j->n_kept; i++)
-        TRY(slot_commit(&j->kept[i].slot[parity], &heads[i], false));
+        TRY(slot_commit(&j->kept[i].slot[turn], &heads[i], false));
 done:
     free(heads);
     free(in);
@@ -190,7 +191,7 @@ done:
 int journal_step(struct run *r)
 {
     struct journal *j = &r->journal;
-    int parity = (int)(r->step % 2), rc = RL_OK;
+    int rc = RL_OK;
     struct slot_head head = { .run = j->run, .step = r->step };
     double t = clock_now();
 
@@ -199,11 +200,13 @@ int journal_step(struct run *r)
     if (r->team) {
         head.rank = comm_rank(r->team);
         head.ranks = comm_size(r->team);
-        rc = write_own(r, &j->own[parity], &head);
+        rc = write_own(r, &j->own[j->turn], &head);
     }
     rc = comm_agree(r->world, rc);
     if (rc == RL_OK && !j->to_disk)
-        rc = exchange(r, parity, &head);
+        rc = exchange(r, &head);
+    if (rc == RL_OK)
+        j->turn = !j->turn;
     if (rc == RL_EIO) {                 /* of the disk: no reason to stop, as with a checkpoint */
         log_info("the journal has no record of step %lld: training goes on", (long long)r->step);
         rc = RL_OK;

@@ -30,14 +30,16 @@ struct journal {
     uint64_t run;                       /* the number of the run */
     char folder[4200];                  /* on each host */
     struct slot own[2];                 /* learners only */
+    int turn;                           /* which of two slots is next; the other one is whole */
     int to;                             /* world rank that keeps a copy of mine, -1: none */
     struct kept *kept;
     int n_kept;
 };
 
-/* Before the newest checkpoint is looked for: write out what the journal has beyond it.  What
- * cannot be written out is said, and the run resumes from the checkpoint.  fresh: an earlier run's
- * records are forgotten.  Collective over world, like the next two. */
+/* Before the newest checkpoint is looked for: write out what the journal has beyond it.  RL_EIO:
+ * the disk does not take it, and it stays in the journal.  What cannot be read is said, and the run
+ * resumes from the checkpoint.  fresh: an earlier run's records are forgotten.
+ * Collective over world, like the next two. */
 int journal_recover(struct run *r, bool fresh);
 /* Makes the slots.  RL_EIO when there is no room for them; after a restart by the supervisor the
  * run goes on without, and says so. */

@@ -29,7 +29,8 @@ struct record { int64_t step; int32_t rank, ranks, holder, unused; };
 
 struct recovery {
     struct run *run;
-    int64_t newest;                     /* step of the newest checkpoint */
+    int64_t newest;                     /* step of the newest checkpoint, */
+    int64_t steps;                      /* and of the last line of metrics.jsonl */
     struct slot *slots;                 /* of this host, mapped */
     struct record *records;             /* what is in them; (n) */
     int n;
@@ -299,9 +300,8 @@ static bool is_foreign(const struct recovery *v, const struct checkpoint_content
 {
     struct text config = { 0 };
     bool held = status_hold(true), foreign;
-    int64_t count, lost, steps = folder_last_step(v->run->folder.path, &count, &lost);
 
-    for (int i = 0; i < content->n_texts && v->newest == 0 && steps == 0; i++)
+    for (int i = 0; i < content->n_texts && v->newest == 0 && v->steps == 0; i++)
         if (strcmp(content->texts[i].name, "config") == 0)
             text_add(&config, content->texts[i].data, content->texts[i].bytes);
     log_quiet(true);
@@ -363,13 +363,31 @@ static int recover(struct recovery *v)
     else if (rc == RL_OK)
         log_info("the journal has step %lld, %lld after the newest checkpoint",
                  (long long)v->chosen[0], (long long)(v->chosen[0] - v->newest));
-    else if (rc != RL_ELOST)
-        log_info("what the journal has of step %lld could not be written out",
+    else if (rc == RL_EINVAL)
+        log_info("what the journal has of step %lld could not be read", (long long)v->chosen[0]);
+    else if (rc == RL_EIO)
+        log_info("the journal keeps step %lld, which is not lost: make room and start again",
                  (long long)v->chosen[0]);
-    rc = rc == RL_ELOST ? rc : RL_OK;
+    rc = rc == RL_EINVAL ? RL_OK : rc;
     comm_free(team);
 done:
     return rc;
+}
+
+/* Recorder: what the run folder has. */
+static int find_newest(struct recovery *v)
+{
+    struct run *r = v->run;
+    int64_t count, lost, newest;
+
+    if (comm_rank(r->world) != r->recorder)
+        return RL_OK;
+    newest = checkpoint_newest(r->folder.checkpoints, NULL, 0);
+    if (newest < -1)
+        return (int)newest;
+    v->newest = newest > 0 ? newest : 0;
+    v->steps = folder_last_step(r->folder.path, &count, &lost);
+    return RL_OK;
 }
 
 int journal_recover(struct run *r, bool fresh)
@@ -382,10 +400,9 @@ int journal_recover(struct run *r, bool fresh)
     TRY(name_journal(r, fresh));
     if (fresh)
         return RL_OK;
-    if (comm_rank(r->world) == r->recorder)
-        v.newest = checkpoint_newest(r->folder.checkpoints, NULL, 0);
+    TRY(comm_agree(r->world, find_newest(&v)));
     TRY(comm_broadcast(r->world, &v.newest, sizeof v.newest, r->recorder, PHASE_START));
-    v.newest = v.newest > 0 ? v.newest : 0;
+    TRY(comm_broadcast(r->world, &v.steps, sizeof v.steps, r->recorder, PHASE_START));
     rc = recover(&v);
 done:
     for (int i = 0; i < v.n; i++)

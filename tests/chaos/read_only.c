@@ -1,5 +1,7 @@
 /* Loaded before a program with LD_PRELOAD: while the file CHAOS_TOKEN is there, nothing under the
- * folder CHAOS_FOLDER can be written, as on a file system that the kernel has made read-only. */
+ * folder CHAOS_FOLDER can be written, as on a file system that the kernel has made read-only; and
+ * the folder CHAOS_STALE cannot be listed, as on a file server that has forgotten it. */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +51,17 @@ int open(const char *path, int flags, ...)
     if (flags & (O_WRONLY | O_RDWR | O_CREAT) && refused(path))
         return -1;
     REAL(open, path, flags, mode);
+}
+
+DIR *opendir(const char *path)
+{
+    const char *stale = getenv("CHAOS_STALE");
+
+    if (stale && strcmp(path, stale) == 0) {
+        errno = ESTALE;
+        return NULL;
+    }
+    REAL(opendir, path);
 }
 
 ssize_t write(int fd, const void *data, size_t n)
