@@ -23,7 +23,7 @@ struct folder {
 #define LOCK_SECONDS 5.0                /* a run that was killed may still be going */
 #define LOCK_SECONDS_HOST 120.0         /* a file server keeps the lock of a host that is gone */
 int folder_lock(const char *path, const char *name, double patience, int *fd);
-/* Make the folder and its checkpoints/, and lock it; RL_EIO, one line, when it cannot be written. */
+/* Make the folder and its checkpoints/, and lock it.  RL_EIO, one line: it cannot be written. */
 int folder_create(struct folder *f, const char *path, double patience);
 /* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start
  * empty), write config.cfg, open the files for appending. */

@@ -289,6 +289,15 @@ said=$(run 1 tests/bits.cfg output="$out" $keys seed=99 $journal 2>&1)
 [ $? -eq 1 ] && printf '%s' "$said" | grep -q 'seed is 99' &&
     [ "$(hashes "$out" | wc -l)" -ge 9 ] && pass "another seed by mistake: nothing is lost" ||
     fail "another seed by mistake: nothing is lost" "$said"
+# Damaged records are said, and the run begins from what there is.
+for record in "$WORK"/slots/rankwise-journal-*/0.[01]; do flip "$record" 5000; done
+said=$(run 1 tests/bits.cfg output="$out" $keys steps=3 $journal 2>&1)
+[ "$(printf '%s' "$said" | grep -c 'is damaged: not used')" -eq 2 ] &&
+    pass "damaged records are said" || fail "damaged records are said" "$said"
+rm -rf "$out"
+journalled
+rm -rf "$out/checkpoints"
+
 # Whoever has the records need not be who has the run folder: here the actor's host has.
 two='ranks=({count=1;roles=["actor","reward","refmodel"]},{count=1;roles=["learner"]})'
 said=$(run 2 tests/bits.cfg output="$out" $keys seed=99 $journal "$two" 2>&1)
@@ -299,10 +308,15 @@ said=$(run 2 tests/bits.cfg output="$out" $keys seed=99 $journal "$two" 2>&1)
 # The disk does not take what the journal has: it stays there.
 rm -rf "$out/checkpoints"
 journalled
-said=$( (ulimit -f 100; trap '' XFSZ; run 1 tests/bits.cfg output="$out" $keys steps=30 $journal) 2>&1)
+said=$( (ulimit -f 100; trap '' XFSZ
+    run 1 tests/bits.cfg output="$out" $keys steps=30 $journal) 2>&1)
 [ $? -eq 1 ] && printf '%s' "$said" | grep -q 'the journal keeps step' &&
     pass "no room for what the journal has: it says so" ||
     fail "no room for what the journal has: it says so" "$said"
+for record in "$WORK"/slots/rankwise-journal-*/0.[01]; do       # one more of each, and a pipe
+    cp "$record" "${record%.*}7.${record##*.}"
+done
+mkfifo "${record%/*}/9.0"
 said=$(run 1 tests/bits.cfg output="$out" $keys steps=30 $journal 2>&1)
 [ $? -eq 0 ] && printf '%s' "$said" | grep -q 'the journal has step' &&
     pass "with room again it is taken" || fail "with room again it is taken" "$said"

@@ -61,6 +61,8 @@ static int read_number(const struct run *r, bool fresh, uint64_t *number)
         TRY(file_read(path, &old));
         if (old.size > 0)
             *number = strtoull(old.data, NULL, 16);
+        if (*number == 0)
+            log_info("%s is damaged: what the journal has is not used", path);
     }
     if (*number == 0) {
         if (getrandom(number, sizeof *number, 0) != sizeof *number || *number == 0)
@@ -256,10 +258,15 @@ done:
 /* The images of the records that this rank is to bring, and their pieces as one content. */
 struct brought { struct image *images; struct checkpoint_piece *pieces; int n; };
 
+/* A record that is there twice is brought once. */
 static bool brings(const struct recovery *v, int i)
 {
     const struct record *x = &v->records[i];
 
+    for (int j = 0; j < i; j++)
+        if (v->records[j].step == x->step && v->records[j].ranks == x->ranks &&
+            v->records[j].rank == x->rank)
+            return false;
     return x->step == v->chosen[0] && x->ranks == v->chosen[1] &&
            v->holders[x->rank] == x->holder;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/status.h"
 
 #define SLOT_HEAD ((size_t)4096)
@@ -105,9 +106,18 @@ static bool is_valid(const struct slot *s, uint64_t run, struct slot_head *head)
            head->bytes <= s->room && hash64(slot_image(s), head->bytes) == head->hash;
 }
 
+/* Not valid, nor under way when its rank was killed, nor of another run. */
+static bool is_damaged(const struct slot_head *head, uint64_t run)
+{
+    static const char under_way[sizeof head->mark];
+
+    return memcmp(head->mark, under_way, sizeof under_way) != 0 &&
+           (head->run == run || memcmp(head->mark, mark, sizeof mark) != 0);
+}
+
 bool slot_find(struct slot *s, const char *path, uint64_t run, struct slot_head *head)
 {
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     struct stat info;
 
     memset(s, 0, sizeof *s);
@@ -124,6 +134,8 @@ bool slot_find(struct slot *s, const char *path, uint64_t run, struct slot_head 
     snprintf(s->path, sizeof s->path, "%s", path);
     if (s->file && is_valid(s, run, head))
         return true;
+    if (s->file && is_damaged(head, run))
+        log_info("journal: %s is damaged: not used", path);
     slot_close(s);
     return false;
 }

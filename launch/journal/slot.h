@@ -35,7 +35,8 @@ char *slot_image(const struct slot *s);                 /* aligned to a page */
 int slot_begin(struct slot *s, bool to_disk);
 int slot_commit(struct slot *s, const struct slot_head *head, bool to_disk);
 
-/* Map a file that an earlier start left; false: none, or not a valid record of `run`. */
+/* Map a file that an earlier start left; false: none, or not a valid record of `run`.  Says so when
+ * it is a damaged one. */
 bool slot_find(struct slot *s, const char *path, uint64_t run, struct slot_head *head);
 
 /* Delete the slots in the folder, and the folder if nothing else is in it.  What is not there is no
