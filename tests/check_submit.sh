@@ -4,6 +4,7 @@
 . tests/lib.sh
 cfg=$WORK/it\'s.cfg out=$WORK/run bin=$WORK/bin
 mkdir "$bin"
+case $RANKWISE in /*) program=$RANKWISE ;; *) program=$PWD/$RANKWISE ;; esac
 cp launch/configs/dpo.cfg "$cfg"
 submit() { "$RANKWISE" submit "$cfg" output="$out" "$@"; }
 has() { printf '%s\n' "$text" | grep -Fq -- "$2" && pass "$1" || fail "$1" "$text"; }
@@ -27,6 +28,12 @@ has "% and blanks in a folder's name" "--output=\"$WORK/50%% of it/slurm-%j.txt\
 says 1 'not below 0' "restarts below 0" submit -N 1 --restarts -1 --dry-run
 says 1 'takes no "' "a quote in a folder's name" "$RANKWISE" submit "$cfg" output='a"b' -N 1 \
     --dry-run
+
+says 1 'learner ranks but reduction_leaves' "more ranks than can learn" submit -N 2 --tasks 16 \
+    reduction_leaves=8 --dry-run
+(cd "$WORK" && cp it\'s.cfg ./-w.cfg && text=$("$program" submit -N 1 --dry-run -- -w.cfg \
+    output="$out") && printf '%s' "$text" | grep -q "run -- '-w.cfg'") &&
+    pass "a name that looks like an option" || fail "a name that looks like an option"
 
 says 1 '-N NODES' "no nodes" submit --dry-run
 says 1 'partition.*one word' "a partition of two words" submit -N 1 --partition 'a b' --dry-run

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
+#include "launch/placement.h"
 #include "launch/supervisor.h"
 #include "learner/learner.h"
 
@@ -95,7 +96,7 @@ static int check_options(void)
 
     if (nodes < 1 || nodes > 1 << 20)
         return rl_error(RL_EINVAL, "submit needs a number of nodes: -N NODES");
-    if (tasks < 1 || tasks > 1 << 20)
+    if (tasks < 1 || tasks > (1 << 20) / nodes)
         return rl_error(RL_EINVAL, "--tasks: want a number of ranks a node");
     if (before_limit < 1 || before_limit > 65535)
         return rl_error(RL_EINVAL, "--before-limit: want 1 to 65535 seconds");
@@ -159,6 +160,7 @@ static void write_script(struct text *t, const char *output, const char *program
         text_addf(t, " --backoff %g", asked.backoff);
     if (asked.wait_hosts != as_run.wait_hosts)
         text_addf(t, " --wait-hosts %g", asked.wait_hosts);
+    text_adds(t, argv[0][0] == '-' ? " --" : "");
     for (int i = 0; i < argc; i++) {
         text_adds(t, " ");
         add_word(t, argv[i]);
@@ -193,6 +195,7 @@ int command_submit(int argc, char **argv)
     char program[PATH_MAX] = "", path[4200];
     struct config *c = NULL;
     struct text script = { 0 }, log = { 0 };
+    struct placement placement = { 0 };
     int rc = RL_OK;
 
     TRY(options_parse(options, &argc, argv));
@@ -205,6 +208,7 @@ int command_submit(int argc, char **argv)
             return rl_error(RL_EINVAL, "'%.40s...': want words of one line", argv[i]);
     TRY(config_open(&c, argv[0], argv + 1, argc - 1));
     TRY(algorithm_check(c));
+    TRY(placement_make(&placement, c, (int)(nodes * tasks)));
     if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
         rc = rl_error(RL_EIO, "cannot find this program in /proc");
     TRY(rc);
@@ -221,6 +225,7 @@ int command_submit(int argc, char **argv)
 done:
     text_free(&script);
     text_free(&log);
+    placement_free(&placement);
     config_close(c);
     return rc;
 }
