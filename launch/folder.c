@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,6 +16,25 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/status.h"
+
+int folder_check(const char *path)
+{
+    static const char *const names[] = {
+        "config.cfg", "supervised.cfg", "metrics.jsonl", "samples.jsonl", "scores.jsonl",
+        "log.txt", "outcome.json", "journal.id",
+    };
+    char file[4200];
+    struct stat info;
+    int rc = RL_OK;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && rc == RL_OK; i++) {
+        TRY(path_join(file, sizeof file, path, names[i]));
+        if (stat(file, &info) == 0 && !S_ISREG(info.st_mode))
+            rc = rl_error(RL_EINVAL, "output: %s is no plain file: move it away", file);
+    }
+done:
+    return rc;
+}
 
 /* File systems without locks are taken at their word. */
 int folder_lock(const char *path, const char *name, double patience, int *fd)
@@ -57,16 +77,18 @@ int folder_create(struct folder *f, const char *path, double patience)
     TRY(folder_make(f->checkpoints));
     if (access(path, W_OK) != 0 || access(f->checkpoints, W_OK) != 0)
         return rl_error(RL_EIO, "output: cannot write to %s: %s", path, strerror(errno));
+    TRY(folder_check(path));
     rc = folder_lock(path, ".lock", patience, &f->lock);
 done:
     return rc;
 }
 
-/* Bytes of the leading lines whose `key` is at most `last`; a torn or damaged line ends them.  A
- * record that ends too early is said, not mended. */
+/* Bytes up to the last line whose `key` is at most `last`.  Damaged lines in between stay as they
+ * are; that, and a record that ends too early, is said, not mended. */
 static int keep_lines(const char *path, const char *key, int64_t last, size_t *bytes)
 {
-    int64_t newest = -1;
+    int64_t newest = -1, damaged = 0, kept = 0;
+    size_t read = 0;
     char *line = NULL;
     size_t room = 0;
     FILE *file = fopen(path, "r");
@@ -74,17 +96,25 @@ static int keep_lines(const char *path, const char *key, int64_t last, size_t *b
     *bytes = 0;
     if (!file)
         return rl_error(RL_EIO, "cannot read %s: %s", path, strerror(errno));
-    for (ssize_t n; (n = getline(&line, &room, file)) > 0; *bytes += (size_t)n) {
-        struct json *row = line[n - 1] == '\n' ? json_parse(line, (size_t)n, path) : NULL;
+    for (ssize_t n; (n = getline(&line, &room, file)) > 0;) {
+        struct json *row = line[n - 1] == '\n' ? json_try(line, (size_t)n) : NULL;
         int64_t step = json_int(json_get(row, key), -1);
         json_free(row);
-        if (step < 0 || step > last)
+        read += (size_t)n;
+        if (step > last)
             break;
+        damaged += step < 0;
+        if (step < 0)
+            continue;
         newest = step;
+        kept = damaged;
+        *bytes = read;
     }
+    if (kept > 0)
+        log_info("%s: %lld damaged lines stay as they are", path, (long long)kept);
     if (newest < last && strcmp(key, "train/step") == 0)
-        log_info("%s ends at step %lld, the checkpoint is of step %lld: lines between are lost",
-                 path, (long long)newest, (long long)last);
+        log_info("%s ends before step %lld, the checkpoint is of step %lld: lines between are "
+                 "lost", path, (long long)newest + 1, (long long)last);
     free(line);
     fclose(file);
     return RL_OK;
@@ -216,7 +246,7 @@ int64_t folder_last_step(const char *path, int64_t *restarts, int64_t *lost_step
     for (ssize_t n; file && (n = getline(&line, &room, file)) > 0;) {
         struct json *row = line[n - 1] == '\n' ? json_try(line, (size_t)n) : NULL;
         if (!row)
-            break;
+            continue;                   /* damaged, or torn */
         json_free(last);
         last = row;
     }

@@ -23,6 +23,8 @@ struct folder {
 #define LOCK_SECONDS 5.0                /* a run that was killed may still be going */
 #define LOCK_SECONDS_HOST 120.0         /* a file server keeps the lock of a host that is gone */
 int folder_lock(const char *path, const char *name, double patience, int *fd);
+/* RL_EINVAL: something in there has the name of a file of ours and is none (a pipe, a folder). */
+int folder_check(const char *path);
 /* Make the folder and its checkpoints/, and lock it.  RL_EIO, one line: it cannot be written. */
 int folder_create(struct folder *f, const char *path, double patience);
 /* Cut metrics.jsonl and samples.jsonl back to `step` updates done (0: a fresh run, both start

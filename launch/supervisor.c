@@ -182,6 +182,7 @@ static int begin(struct supervisor *s)
     if (snprintf(s->output, sizeof s->output, "%s", s->config->output) > 4000)
         return rl_error(RL_EINVAL, "output: path too long: %.60s...", s->output);
     TRY(folder_make(s->output));
+    TRY(folder_check(s->output));
     TRY(folder_lock(s->output, ".supervisor",
                     getenv("SLURM_RESTART_COUNT") ? LOCK_SECONDS_HOST : LOCK_SECONDS, &s->lock));
     TRY(path_join(s->frozen, sizeof s->frozen, s->output, "supervised.cfg"));

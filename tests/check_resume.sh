@@ -239,6 +239,14 @@ if [ "${SAN:-0}" = 1 ]; then skip "no preloading before the sanitizers"; else
         fail "stale: nothing is lost" "$(hashes "$out")"
 fi
 
+# ---- what is no plain file
+
+mkdir "$WORK/odd"
+mkfifo "$WORK/odd/log.txt"
+says 1 'odd/log.txt is no plain file' "a pipe as log.txt" run 1 tests/bits.cfg output="$WORK/odd"
+says 1 'odd/log.txt is no plain file' "the same under the supervisor" "$RANKWISE" run -n 2 \
+    tests/bits.cfg output="$WORK/odd"
+
 # ---- two runs in one folder
 
 mkdir "$WORK/taken"

@@ -398,6 +398,9 @@ static void test_metrics_are_cut_back(void **state)
     assert_int_equal(lines_after(text, 1), 2);
     assert_int_equal(lines_after(text, 0), 0);      /* a fresh run starts empty */
     assert_int_equal(lines_after("", 5), 0);
+    assert_int_equal(lines_after("{\"train/step\": 1}\nx}\n{\"train/step\": 2}\n", 2), 3);
+    assert_int_equal(lines_after("{\"train/step\": 1}\nx}\n{\"train/step\": 2}\n", 1), 1);
+    assert_int_equal(lines_after("{\"train/step\": 1}\nx}\n", 2), 1);      /* nothing behind it */
 }
 
 int main(void)
