@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "checkpoints/checkpoint.h"
@@ -25,6 +24,7 @@
 #include "launch/losses.h"
 #include "launch/placement.h"
 #include "launch/relay.h"
+#include "launch/scratch.h"
 #include "learner/learner.h"
 
 #define LOOK_EVERY 0.2          /* seconds */
@@ -41,7 +41,7 @@ struct supervisor {
 
     char output[4096], program[PATH_MAX];
     char frozen[4200];                  /* the configuration as it was read, for later starts */
-    char scratch[64];                   /* folder on every host for mpirun's files, emptied */
+    char scratch[SCRATCH_ROOM];         /* folder on every host for mpirun's files, emptied */
     int lock;
     struct launcher launcher;
     struct hosts hosts, here;           /* here: where mpirun runs */
@@ -76,15 +76,6 @@ static void watch_signals(void)
 }
 
 /* ---- before the first start */
-
-/* The same name whenever this run is started, so that what one supervisor left the next removes. */
-static void name_scratch(struct supervisor *s)
-{
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-
-    snprintf(s->scratch, sizeof s->scratch, "%s/rankwise-%u-%016" PRIx64, base,
-             (unsigned)geteuid(), folder_hash(s->output));
-}
 
 static int find_program(struct supervisor *s)
 {
@@ -189,7 +180,7 @@ static int begin(struct supervisor *s)
     TRY(config_save(s->config, s->frozen));
     TRY(path_join(log, sizeof log, s->output, "log.txt"));
     TRY(log_open(log));
-    name_scratch(s);
+    scratch_name(s->scratch, s->output, &s->hosts, s->asked.ranks);
     TRY(launcher_find(&s->launcher, s->launcher.slurm, s->scratch));
     watch_signals();
     TRY(relay_open(&s->relay));

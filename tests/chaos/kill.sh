@@ -356,6 +356,10 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=32m tmpfs "$WORK/small" 2>/dev/n
         complete "filled, $room: every line is there"
         ends "filled, $room: with room again it ends"
     done
+    said=$(unshare -m sh -c 'mount -t tmpfs -o size=6m tmpfs /dev/shm && exec "$@"' sh "$RANKWISE" \
+        run -n 3 $config $keys output="$WORK/shm" steps=3 2>&1)
+    [ $? -eq 0 ] && printf '%s' "$said" | grep -q '/dev/shm has [0-9]* MB free, too little' &&
+        pass "a small /dev/shm" || fail "a small /dev/shm" "$(printf '%s' "$said" | tail -n 3)"
 else
     skip "full disk: needs root and tmpfs"
 fi
