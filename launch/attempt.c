@@ -55,6 +55,12 @@ static const char *why_kill(struct attempt *a)
     a->said |= outcome_read(a->output, a->start, &a->outcome);
     if (a->ended == 0 && (a->said || a->job->sudden))
         a->ended = now;
+    if (!job_is_hollow(a->job))
+        a->hollow = 0;
+    else if (a->hollow == 0)
+        a->hollow = now;
+    if (a->hollow > 0 && now - a->hollow > GRACE)
+        return "did not end";
     grace = a->said && a->outcome.exit_code != 3 ? GRACE : GRACE_LOST;
     if (a->ended > 0 && now - a->ended > grace)
         return "did not end";

@@ -22,6 +22,7 @@ struct attempt {
     int64_t start;                          /* whose outcome counts */
     const volatile sig_atomic_t *asked;     /* how often to stop; passed on as SIGUSR1, SIGTERM */
 
+    double hollow;                          /* since when the job has no rank any more; 0 */
     double started, ended;                  /* ended: there is an outcome, or a rank was lost */
     int64_t config_at;                      /* when config.cfg was written, before */
     bool said;                              /* there is an outcome: */

@@ -191,6 +191,39 @@ static void kill_children(void)
         fclose(file);
 }
 
+static bool is_zombie(int pid)
+{
+    char path[64], text[512] = "", *end;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return true;                    /* it has ended since */
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    end = strrchr(text, ')');
+    return end && end[1] && end[2] == 'Z';
+}
+
+bool job_is_hollow(struct job *j)
+{
+    char path[64];
+    FILE *file;
+    bool alive = false;
+    int pid;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)j->pid, (int)j->pid);
+    file = fopen(path, "re");
+    while (file && fscanf(file, "%d", &pid) == 1) {
+        j->had_children = true;
+        alive |= !is_zombie(pid);
+    }
+    if (file)
+        fclose(file);
+    return file && j->had_children && !alive;
+}
+
 static void end_the_rest(void)
 {
     double until = clock_now() + REST_SECONDS;

@@ -202,12 +202,15 @@ static void say_missing(struct supervisor *s)
     text_free(&names);
 }
 
-/* How many ranks the hosts that answer take, with clean scratch folders on them. */
+/* How many ranks the hosts that answer take, with clean scratch folders on them.  What still runs
+ * there is of an earlier start: stopped, or an mpirun that hangs. */
 static int ask_hosts(struct supervisor *s)
 {
-    char command[160];
+    char command[400];
 
-    snprintf(command, sizeof command, "rm -rf %s; mkdir -m 700 %s", s->scratch, s->scratch);
+    snprintf(command, sizeof command, "for p in $(pgrep -x \"mpirun|rankwise\"); do "
+             "grep -qszF OMPI_MCA_orte_tmpdir_base=%s /proc/$p/environ && kill -9 $p; done; "
+             "rm -rf %s; mkdir -m 700 %s", s->scratch, s->scratch, s->scratch);
     if (s->launcher.slurm) {
         launcher_end_steps(&s->launcher);
         hosts_ask_slurm(&s->hosts, s->losses.count == 0);

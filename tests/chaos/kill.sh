@@ -402,6 +402,21 @@ else
     done
 fi
 
+# ---- what an earlier supervisor left, stopped
+
+begin left
+until_ at_least 1
+strike STOP 4
+kill -STOP "$(mpirun_now)"
+left="$(mpirun_now) $victims"
+kill -9 $supervisor
+wait $supervisor 2>/dev/null
+again
+ends "everything is stopped, the supervisor killed: another one goes on"
+stay=
+for pid in $left; do ! alive $pid || stay="$stay $pid"; done
+[ -z "$stay" ] && pass "and what was stopped is gone" || fail "and what was stopped is gone" "$stay"
+
 # ---- what people do meanwhile: edit the configuration, stop to read the lines
 
 cp $config "$WORK/mine.cfg"
