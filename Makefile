@@ -55,6 +55,7 @@ FOLDERS_test_config     = base
 FOLDERS_test_config_mistakes = base
 FOLDERS_test_compute    = compute base
 FOLDERS_test_pool       = compute base
+FOLDERS_test_compute_bf16 = compute base
 FOLDERS_test_compute_math = compute base
 FOLDERS_test_compute_slope = compute base
 FOLDERS_test_data       = data base

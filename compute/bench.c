@@ -39,7 +39,7 @@ static void backward_input(struct bench *b)
 
 static void backward_weight(struct bench *b)
 {
-    b->k->matmul_backward_weight(b->k, b->w, b->y, b->x, b->M, b->N, b->K, true);
+    b->k->matmul_backward_weight(b->k, b->w, b->y, b->x, NULL, b->M, b->N, b->K, true);
 }
 
 /* Seconds of one call: the best of several. */

@@ -10,6 +10,8 @@
  * Rules behind all of it (docs/numerics.md):
  * - Every output of a matrix product is one chain of fused multiply-adds over k ascending, starting
  *   from +0 or, where the line says +=, from what is there.  No split of k; threads divide outputs.
+ * - With COMPUTE_BF16 the operands of these products are rounded to bf16 first, and the chain goes by
+ *   pairs of steps 2i and 2i + 1, the odd one first: compute/bf16.h.  What a pair lacks is +0.
  * - A sum over channels or vocabulary puts element i into lane i mod 16, ascending, then folds
  *   lanes 8, 4, 2, 1 (lane i += lane i + 8, then + 4, ...).  `fold16` in math.h.
  * - exp, log, sin, cos are those of compute/math.h, never libm's.
@@ -58,8 +60,12 @@ struct adamw {
     float scale;                       /* factor on the gradient (clipping) */
 };
 
+/* Of the operands of matrix products; everything else is fp32. */
+enum compute_dtype { COMPUTE_FP32, COMPUTE_BF16 };
+
 struct compute {
-    const char *name;              /* "ref", "cpu-plain", "cpu-avx2", "cpu-avx512" */
+    const char *name;              /* "ref", "cpu-plain", "cpu-avx2", "cpu-avx512", ... */
+    enum compute_dtype dtype;
     int threads;
     int error;                     /* first failure since the last compute_sync */
     void *impl;
@@ -75,9 +81,12 @@ struct compute {
     /* dx(M,K) += dy(M,N) w: chain over n ascending */
     void (*matmul_backward_input)(struct compute *k, float *dx, const float *dy, const float *w,
                                   int M, int N, int K);
-    /* dw(N,K) = dy^T x, or += (add): chain over the M tokens ascending, from 0 or from dw */
+    /* dw(N,K) = dy^T x, or += (add): chain over the M tokens ascending, from 0 or from dw.
+     * slot(M), ascending, bf16: tokens of slots 2i and 2i + 1 are a pair, a token without its
+     * neighbour meets a zero.  NULL: slots 0 .. M.  A row's slots begin at an even number, so that
+     * pairs do not depend on what else is in the batch. */
     void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const float *x,
-                                   int M, int N, int K, bool add);
+                                   const int *slot, int M, int N, int K, bool add);
 
     /* ---- embedding: y(T,C) = w[token].  Backward adds tokens in order. */
     void (*embedding_forward)(struct compute *k, float *y, const float *w, const int *tokens,
@@ -160,8 +169,8 @@ struct compute {
 };
 
 /* name: "auto" or "cpu" (the best this machine runs), "ref", or a forced "cpu-plain", "cpu-avx2",
- * "cpu-avx512".  threads >= 1.  RL_EINVAL for an unknown name or one this processor cannot run. */
-int compute_open(struct compute **k, const char *name, int threads);
+ * "cpu-avx512", "cpu-avx512-bf16".  threads >= 1.  RL_EINVAL for an unknown name or one this processor cannot run. */
+int compute_open(struct compute **k, const char *name, enum compute_dtype dtype, int threads);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */
 

@@ -64,19 +64,21 @@ static inline uint64_t bits_of_f64(double x)
     return u;
 }
 
-/* a b + c rounded once, for processors without the instruction: the product is exact in double; the
- * sum is rounded to odd, so that rounding it again to fp32 is harmless. */
-static inline float rw_fmaf(float a, float b, float c)
+/* a + b rounded to odd, so that rounding it again to fp32 is harmless. */
+static inline double rw_sum_to_odd(double a, double b)
 {
-    double p = (double)a * (double)b, s = p + (double)c, back = s - p;
-    double lost = (p - (s - back)) + ((double)c - back);
-    uint64_t u;
+    double s = a + b, back = s - a, lost = (a - (s - back)) + (b - back);
+    uint64_t u = bits_of_f64(s);
 
-    memcpy(&u, &s, sizeof u);
     if ((lost > 0 || lost < 0) && !(u & 1))
         u += (lost > 0) == (s > 0) ? 1u : UINT64_MAX;
-    memcpy(&s, &u, sizeof s);
-    return (float)s;
+    return f64_of_bits(u);
+}
+
+/* a b + c rounded once, for processors without the instruction: the product is exact in double. */
+static inline float rw_fmaf(float a, float b, float c)
+{
+    return (float)rw_sum_to_odd((double)a * (double)b, (double)c);
 }
 
 /* exp in fp32: at most 1 ulp off, exp(0) = 1 and exp(-inf) = +0 exactly, one NaN for every NaN.

@@ -20,6 +20,7 @@ static const struct backend {
     bool (*can)(void);
     void (*fill)(struct compute *k);         /* over ref; NULL: ref itself */
 } backends[] = {
+    { "cpu-avx512-bf16", cpu_can_avx512_bf16, cpu_fill_avx512_bf16 },
     { "cpu-avx512", cpu_can_avx512, cpu_fill_avx512 },
     { "cpu-avx2",   cpu_can_avx2,   cpu_fill_avx2 },
     { "cpu-plain",  always,         cpu_fill_plain },
@@ -41,10 +42,10 @@ static int find_backend(const struct backend **found, const char *name)
                               "\"auto\"", name);
     }
     return rl_error(RL_EINVAL, "device = \"%s\" is unknown; use \"auto\", \"ref\", \"cpu-plain\", "
-                    "\"cpu-avx2\" or \"cpu-avx512\"", name);
+                    "\"cpu-avx2\", \"cpu-avx512\" or \"cpu-avx512-bf16\"", name);
 }
 
-int compute_open(struct compute **k, const char *name, int threads)
+int compute_open(struct compute **k, const char *name, enum compute_dtype dtype, int threads)
 {
     const struct backend *backend;
     struct compute *made = NULL;
@@ -61,7 +62,10 @@ int compute_open(struct compute **k, const char *name, int threads)
     }
     made->name = backend->name;
     made->threads = threads;
+    made->dtype = dtype;
     ref_fill(made);
+    if (dtype == COMPUTE_BF16)
+        ref_fill_matmul_bf16(made);
     if (backend->fill)
         backend->fill(made);
     cpu_default_control_word();
@@ -83,6 +87,7 @@ void compute_close(struct compute *k)
 
         pool_close(cpu->pool);
         free(cpu->scratch);
+        free(cpu->places);
         free(cpu);
     }
     free(k);

@@ -47,6 +47,7 @@ void head_layout_scratch(struct head *h, struct memory *memory, const struct mod
     h->dhidden = memory_take(memory, (size_t)T * s->C * sizeof(float));
     h->drows = memory_take(memory, rows);
     h->pick = memory_take(memory, R * sizeof(int));
+    h->pick_slot = memory_take(memory, R * sizeof(int));
     h->dscore = memory_take(memory, R * s->scores * sizeof(float));
     if (!s->lm)
         return;
@@ -140,8 +141,15 @@ void head_forward(struct head *h, const struct pass *p, float temperature, float
     }
 }
 
+/* Would token t be the last that is picked, and cut off from the other one of its pair? */
+static bool cuts_pair(const struct pass *p, int R, int t)
+{
+    return R == HEAD_ROWS - 1 && p->slot[t] % 2 == 0;
+}
+
 /* The next positions with a gradient, at most HEAD_ROWS, and what they need; *next moves on. */
-static int pick(struct head *h, const float *dlogp, const float *dentropy, int *next)
+static int pick(struct head *h, const struct pass *p, const float *dlogp, const float *dentropy,
+                int *next)
 {
     int R = 0;
 
@@ -151,6 +159,8 @@ static int pick(struct head *h, const float *dlogp, const float *dentropy, int *
 
         if (of_logp == 0.0f && of_entropy == 0.0f)
             continue;
+        if (cuts_pair(p, R, h->from[i]))
+            break;
         h->pick[R] = h->from[i];
         h->pick_targets[R] = h->targets[i];
         h->pick_state[R] = h->state[i];
@@ -173,6 +183,14 @@ static bool leaf_picks(const struct head *h, const struct pass *p, int i, int R,
     return wanted && *b > *a;
 }
 
+/* The slots of the picked rows [a, b). */
+static const int *slots(struct head *h, const struct pass *p, int a, int b)
+{
+    for (int i = a; i < b; i++)
+        h->pick_slot[i] = p->slot[h->pick[i]];
+    return h->pick_slot + a;
+}
+
 /* dlogits(R, n) of ids v .. v + n into the head's weight. */
 static void tile_weight(struct head *h, const struct pass *p, int R, size_t at, int n,
                         const bool *begun)
@@ -183,7 +201,7 @@ static void tile_weight(struct head *h, const struct pass *p, int R, size_t at, 
     for (int i = 0, a, b; i < p->n_leaves; i++)
         if (leaf_picks(h, p, i, R, &a, &b))
             k->matmul_backward_weight(k, p->leaves[i].grads + at, h->logits + (size_t)a * n,
-                                      h->rows + (size_t)a * C, b - a, n, C,
+                                      h->rows + (size_t)a * C, slots(h, p, a, b), b - a, n, C,
                                       begun[i] || !p->leaves[i].fresh);
 }
 
@@ -219,7 +237,7 @@ void head_backward(struct head *h, const struct pass *p, struct ids_part ids, co
     int C = p->model->shape.C, next = 0, R, a, b;
     bool begun[LEAF_ROWS_MOST] = {false};
 
-    while ((R = pick(h, dlogp, dentropy, &next)) > 0) {
+    while ((R = pick(h, p, dlogp, dentropy, &next)) > 0) {
         k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
         memset(h->drows, 0, (size_t)R * C * sizeof(float));
         tiles_backward(h, p, ids, R, dentropy != NULL, dhidden, offset, begun);
@@ -254,6 +272,8 @@ static int pick_scored(struct head *h, const struct pass *p, const float *dscore
             any |= d[i] != 0.0f;
         if (!any)
             continue;
+        if (cuts_pair(p, R, *next))
+            break;
         memcpy(h->dscore + (size_t)R * S, d, (size_t)S * sizeof *d);
         h->pick[R++] = *next;
     }
@@ -273,7 +293,7 @@ void score_backward(struct head *h, const struct pass *p, const float *dscore, b
             if (leaf_picks(h, p, i, R, &a, &b))
                 k->matmul_backward_weight(k, p->leaves[i].grads + offset,
                                           h->dscore + (size_t)a * S, h->rows + (size_t)a * C,
-                                          b - a, S, C, true);
+                                          slots(h, p, a, b), b - a, S, C, true);
         if (!dhidden)
             continue;
         memset(h->drows, 0, (size_t)R * C * sizeof(float));

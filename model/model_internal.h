@@ -56,6 +56,7 @@ struct pass {
     struct model *model;
     int N, T;
     const int *tokens, *start, *position;    /* (T), (N+1) from 0, (T) */
+    const int *slot;                         /* (T) backward: see matmul_backward_weight */
     const struct extend *rows;               /* NULL: the rows' keys are all in this pass */
     const struct pages *pages;               /* (L), with rows */
     const struct leaf_rows *leaves;          /* (n_leaves) backward: where sums over tokens go */
@@ -143,7 +144,7 @@ struct head {
     /* scratch of the backward pass: positions that have a gradient, gathered */
     float *dhidden;              /* (T,C) */
     float *drows;                /* (HEAD_ROWS, C) */
-    int *pick, *pick_targets;    /* (HEAD_ROWS), and so the rest */
+    int *pick, *pick_slot, *pick_targets;    /* (HEAD_ROWS), and so the rest */
     struct lse *pick_state, *no_state;
     float *dlogp, *dentropy;
     float *dscore;               /* (HEAD_ROWS, scores) */
@@ -184,6 +185,7 @@ struct trainer {
     struct memory memory;        /* everything below lies in it */
 
     int *tokens, *start, *position;      /* copies: (T), (N+1) from 0, (T) */
+    int *slot;                           /* (T) as if every row began at an even place */
     float *x;                    /* (L+1,T,C) layer inputs, or (2,T,C) */
     struct activations *inside;  /* (L) or one */
     struct head head;

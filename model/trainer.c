@@ -40,6 +40,7 @@ static void layout(struct trainer *t, struct memory *m)
     t->tokens = memory_take(m, T * sizeof(int));
     t->start = memory_take(m, ((size_t)t->max_rows + 1) * sizeof(int));
     t->position = memory_take(m, T * sizeof(int));
+    t->slot = memory_take(m, T * sizeof(int));
     t->x = memory_take(m, slots * T * s->C * sizeof(float));
     head_layout(&t->head, m, s, t->max_tokens);
     if (backward)
@@ -169,19 +170,22 @@ void trainer_destroy(struct trainer *t)
 /* Copy the rows, so that the caller's arrays may move before the backward pass. */
 static void begin(struct trainer *t, const int *tokens, const int *start, int N)
 {
-    int first = start[0], T = start[N] - first;
+    int first = start[0], T = start[N] - first, even = 0;
 
     memcpy(t->tokens, tokens + first, (size_t)T * sizeof *tokens);
     t->start[0] = 0;
     for (int n = 0; n < N; n++) {
         t->start[n + 1] = start[n + 1] - first;
-        for (int i = t->start[n]; i < t->start[n + 1]; i++)
+        for (int i = t->start[n]; i < t->start[n + 1]; i++) {
             t->position[i] = i - t->start[n];
+            t->slot[i] = even + t->position[i];
+        }
+        even += (t->start[n + 1] - t->start[n] + 1) / 2 * 2;
     }
     t->first = first;
     t->version = t->model->version;
     t->pass = (struct pass){.model = t->model, .N = N, .T = T, .tokens = t->tokens,
-                            .start = t->start, .position = t->position};
+                            .start = t->start, .position = t->position, .slot = t->slot};
 }
 
 static int outputs_check(const struct trainer *t, const struct model_outputs *out)

@@ -71,7 +71,7 @@ static void test_matrix_products_are_refs(void **state)
 
         ref->matmul_forward(ref, y, x, w, NULL, M, N, K);
         ref->matmul_backward_input(ref, dx, dy, w, M, N, K);
-        ref->matmul_backward_weight(ref, dw, dy, x, M, N, K, true);
+        ref->matmul_backward_weight(ref, dw, dy, x, NULL, M, N, K, true);
         EACH_BACKEND(k) {
             float *packed = noise(k->packed_size(k, N, K), 1);
             float *y1 = noise(mn, 1), *y2 = noise(mn, 1);
@@ -81,7 +81,7 @@ static void test_matrix_products_are_refs(void **state)
             k->matmul_forward(k, y1, x, w, packed, M, N, K);
             k->matmul_forward(k, y2, x, w, NULL, M, N, K);
             k->matmul_backward_input(k, dx1, dy, w, M, N, K);
-            k->matmul_backward_weight(k, dw1, dy, x, M, N, K, true);
+            k->matmul_backward_weight(k, dw1, dy, x, NULL, M, N, K, true);
             same(k, "y of packed w", y1, y, mn);
             same(k, "y", y2, y, mn);
             same(k, "dx", dx1, dx, mk);
@@ -101,7 +101,7 @@ static void test_packed_slices_and_cut_batches(void **state)
 
     (void)state;
     ref->matmul_forward(ref, y, x, w + 64 * K, NULL, M, 32, K);
-    ref->matmul_backward_weight(ref, dw, dy, x, M, N, K, true);
+    ref->matmul_backward_weight(ref, dw, dy, x, NULL, M, N, K, true);
     EACH_BACKEND(k) {
         float *packed = noise(k->packed_size(k, N, K), 1), *y1 = noise(M * 32, 1);
         float *dw1 = noise(N * K, 1);                /* written over */
@@ -109,8 +109,8 @@ static void test_packed_slices_and_cut_batches(void **state)
         k->pack(k, packed, w, N, K);
         k->matmul_forward(k, y1, x, w + 64 * K, packed + k->packed_size(k, 64, K), M, 32, K);
         same(k, "y of a packed slice", y1, y, M * 32);
-        k->matmul_backward_weight(k, dw1, dy, x, CUT, N, K, false);
-        k->matmul_backward_weight(k, dw1, dy + CUT * N, x + CUT * K, M - CUT, N, K,
+        k->matmul_backward_weight(k, dw1, dy, x, NULL, CUT, N, K, false);
+        k->matmul_backward_weight(k, dw1, dy + CUT * N, x + CUT * K, NULL, M - CUT, N, K,
                                   true);
         same(k, "dw of a cut batch", dw1, dw, N * K);
         free(packed);
@@ -457,10 +457,10 @@ static void test_open_refuses_what_it_cannot_run(void **state)
     struct compute *k;
 
     (void)state;
-    assert_int_equal(compute_open(&k, "gpu9", 1), RL_EINVAL);
+    assert_int_equal(compute_open(&k, "gpu9", COMPUTE_FP32, 1), RL_EINVAL);
     assert_null(k);
-    assert_int_equal(compute_open(&k, "auto", 0), RL_EINVAL);
-    assert_ok(compute_open(&k, "auto", 1));
+    assert_int_equal(compute_open(&k, "auto", COMPUTE_FP32, 0), RL_EINVAL);
+    assert_ok(compute_open(&k, "auto", COMPUTE_FP32, 1));
     assert_ok(compute_sync(k));
     k->error = RL_ENOFIT;
     assert_int_equal(compute_sync(k), RL_ENOFIT);
@@ -474,10 +474,10 @@ static int open_all(void **state)
     static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512" };
 
     (void)state;
-    if (compute_open(&ref, "ref", 1) != RL_OK)
+    if (compute_open(&ref, "ref", COMPUTE_FP32, 1) != RL_OK)
         return -1;
     for (int i = 0; i < BACKENDS; i++)
-        if (compute_open(&backend[i], names[i / 3], i % 3 + 1) != RL_OK)
+        if (compute_open(&backend[i], names[i / 3], COMPUTE_FP32, i % 3 + 1) != RL_OK)
             fprintf(stderr, "not tried here: %s\n", names[i / 3]);
     return 0;
 }

@@ -96,7 +96,7 @@ static void test_matrix_product(void **state)
     k->matmul_forward(k, f_out, f_in, f_in + M * K, NULL, M, N, K);
     near("y", f_out, out, M * N, K * EPS * K);              /* K roundings of sums below K */
     k->matmul_backward_input(k, grad, dy, f_in + M * K, M, N, K);
-    k->matmul_backward_weight(k, grad + M * K, dy, f_in, M, N, K, true);
+    k->matmul_backward_weight(k, grad + M * K, dy, f_in, NULL, M, N, K, true);
     is_slope("matmul", product, M * K + N * K, M * N, N, N);
 }
 
@@ -352,7 +352,7 @@ static void test_dot(void **state)
 static int open_one(void **state)
 {
     (void)state;
-    return compute_open(&k, "auto", 1);
+    return compute_open(&k, "auto", COMPUTE_FP32, 1);
 }
 
 static int close_one(void **state)

@@ -33,6 +33,15 @@ bool cpu_can_avx512(void)
 #endif
 }
 
+bool cpu_can_avx512_bf16(void)
+{
+#if defined(__x86_64__)
+    return cpu_can_avx512() && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
 const struct cpu_peak *cpu_best_peak(void)
 {
     return cpu_can_avx512() ? cpu_peak_avx512() : cpu_can_avx2() ? cpu_peak_avx2()
@@ -67,6 +76,41 @@ float *cpu_scratch_of(struct compute *k, int thread)
     struct cpu *cpu = k->impl;
 
     return cpu->scratch + (size_t)thread * cpu->scratch_size;
+}
+
+static bool places_room(struct compute *k, size_t n)
+{
+    struct cpu *cpu = k->impl;
+    int *more;
+
+    if (n <= cpu->places_size)
+        return true;
+    more = realloc(cpu->places, n * sizeof *more);
+    if (!more) {
+        int code = rl_error(RL_ENOFIT, "no memory for the places of %zu tokens", n / 2);
+        if (k->error == RL_OK)
+            k->error = code;
+        return false;
+    }
+    cpu->places = more;
+    cpu->places_size = n;
+    return true;
+}
+
+bool cpu_places(struct compute *k, const int *slot, int M, int **places, int *steps)
+{
+    int n = 0;
+
+    if (!places_room(k, 2 * (size_t)M))
+        return false;
+    *places = ((struct cpu *)k->impl)->places;
+    for (int m = 0; m < M; n += 2) {
+        bool odd = slot[m] % 2 != 0;
+        (*places)[n] = odd ? -1 : m++;
+        (*places)[n + 1] = odd || (m < M && slot[m] == slot[m - 1] + 1) ? m++ : -1;
+    }
+    *steps = n;
+    return true;
 }
 
 /* A job cut into parts of whole grains. */

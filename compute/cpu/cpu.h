@@ -5,6 +5,7 @@
  *   matmul.h  attention.h  rows.h  flat.h           every operation once, in terms of lanes
  *        |              |             |
  *   plain.c         avx2.c        avx512.c          the operations compiled for one instruction set
+ *                                 avx512_bf16.c     products with the instruction for pairs of bf16
  *
  * This page is what the variants share: threads and scratch memory.
  */
@@ -21,16 +22,20 @@ struct cpu {                         /* k->impl */
     struct pool *pool;               /* NULL: one thread */
     float *scratch;                  /* threads * scratch_size floats, 64-byte aligned */
     size_t scratch_size;             /* floats of one thread, a multiple of 16 */
+    int *places;                     /* of cpu_places */
+    size_t places_size;
 };
 
 /* Can this processor run it? */
 bool cpu_can_avx2(void);
 bool cpu_can_avx512(void);
+bool cpu_can_avx512_bf16(void);
 
 /* Put a variant's operations over ref's. */
 void cpu_fill_plain(struct compute *k);
 void cpu_fill_avx2(struct compute *k);
 void cpu_fill_avx512(struct compute *k);
+void cpu_fill_avx512_bf16(struct compute *k);       /* with the instruction for pairs */
 
 /* y(n) = exp(x): the vector forms of rw_expf alone, for tests. */
 void cpu_exp_plain(float *y, const float *x, size_t n);
@@ -52,6 +57,10 @@ const struct cpu_peak *cpu_best_peak(void);
  * memory, k->error is set and the operation is to return. */
 bool cpu_scratch(struct compute *k, size_t floats);
 float *cpu_scratch_of(struct compute *k, int thread);
+
+/* The steps of a chain over M tokens in pairs by their slots (compute.h): places[2 i], [2 i + 1] are
+ * the tokens of pair i, -1: there is none.  Kept until the next call; false: as cpu_scratch. */
+bool cpu_places(struct compute *k, const int *slot, int M, int **places, int *steps);
 
 /* Call body(job, begin, end, thread) so that the calls cover 0 .. items, cut at multiples of grain.
  * `work` is the whole cost in multiply-adds: small jobs stay on the calling thread, others are cut

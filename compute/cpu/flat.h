@@ -3,6 +3,8 @@
 #ifndef COMPUTE_CPU_FLAT_H
 #define COMPUTE_CPU_FLAT_H
 
+#include "compute/cpu/part.h"
+
 /* The operands of an elementwise operation; 16 elements at a time, the last ones in part. */
 struct flat {
     float *out0, *out1, *out2;
@@ -26,19 +28,6 @@ static inline size_t flat_end(const struct flat *f, int piece)
     size_t end = (size_t)piece * FLAT_GRAIN;
 
     return end < f->n ? end : f->n;
-}
-
-INLINE struct lanes take(const float *p, size_t i, int part)
-{
-    return part == 16 ? lanes_load(p + i) : lanes_load_part(p + i, part);
-}
-
-INLINE void put(float *p, size_t i, struct lanes a, int part)
-{
-    if (part == 16)
-        lanes_store(p + i, a);
-    else
-        lanes_store_part(p + i, a, part);
 }
 
 /* at(f, i, n) for 16 elements at a time, then for the n that are left. */

@@ -150,4 +150,112 @@ static inline struct lanes lanes_exp(struct lanes x)
     return (struct lanes){ exp_half(x.a), exp_half(x.b) };
 }
 
+static inline void transpose8(__m256 t[8])
+{
+    __m256 u[8];
+
+    for (int i = 0; i < 8; i += 4) {
+        __m256 a = _mm256_unpacklo_ps(t[i], t[i + 1]), b = _mm256_unpackhi_ps(t[i], t[i + 1]);
+        __m256 c = _mm256_unpacklo_ps(t[i + 2], t[i + 3]);
+        __m256 d = _mm256_unpackhi_ps(t[i + 2], t[i + 3]);
+
+        u[i] = _mm256_shuffle_ps(a, c, 0x44);
+        u[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        u[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        u[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+
+static inline void lanes_transpose(struct lanes t[16])
+{
+    __m256 u[4][8];                  /* quarters: above left, right, below left, right */
+
+    for (int i = 0; i < 8; i++) {
+        u[0][i] = t[i].a;
+        u[1][i] = t[i].b;
+        u[2][i] = t[i + 8].a;
+        u[3][i] = t[i + 8].b;
+    }
+    for (int q = 0; q < 4; q++)
+        transpose8(u[q]);
+    for (int i = 0; i < 8; i++) {
+        t[i] = (struct lanes){ u[0][i], u[2][i] };
+        t[i + 8] = (struct lanes){ u[1][i], u[3][i] };
+    }
+}
+
+/* ---- pairs of bf16 */
+
+/* In the lower half of each lane. */
+static inline __m256i bf16_of(__m256 x)
+{
+    __m256i u = _mm256_castps_si256(x), upper = _mm256_srli_epi32(u, 16);
+    __m256i even = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    __m256i r = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), even);
+    __m256i exponent = _mm256_and_si256(u, _mm256_set1_epi32(0x7f800000));
+    __m256i denormal = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
+    __m256i unordered = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+
+    r = _mm256_srli_epi32(r, 16);
+    r = _mm256_blendv_epi8(r, _mm256_and_si256(upper, _mm256_set1_epi32(0x8000)), denormal);
+    return _mm256_blendv_epi8(r, _mm256_or_si256(upper, _mm256_set1_epi32(0x40)), unordered);
+}
+
+static inline __m256 pairs_half(__m256 even, __m256 odd)
+{
+    return _mm256_castsi256_ps(
+        _mm256_or_si256(bf16_of(even), _mm256_slli_epi32(bf16_of(odd), 16)));
+}
+
+static inline struct lanes lanes_pairs(struct lanes even, struct lanes odd)
+{
+    return (struct lanes){ pairs_half(even.a, odd.a), pairs_half(even.b, odd.b) };
+}
+
+static inline __m256 neighbours(struct lanes x)
+{
+    __m256i mixed = _mm256_packus_epi32(bf16_of(x.a), bf16_of(x.b));
+
+    return _mm256_castsi256_ps(_mm256_permute4x64_epi64(mixed, 0xd8));
+}
+
+static inline struct lanes lanes_pairs_part(const float *p, int n)
+{
+    return (struct lanes){ neighbours(lanes_load_part(p, n < 16 ? n : 16)),
+                           neighbours(n > 16 ? lanes_load_part(p + 16, n - 16)
+                                             : lanes_set(0.0f)) };
+}
+
+static inline __m256 odd_of(__m256 x)
+{
+    return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u)));
+}
+
+static inline __m256 even_of(__m256 x)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16));
+}
+
+static inline struct lanes lanes_dot2(struct lanes x, struct lanes y, struct lanes z)
+{
+    z.a = _mm256_fmadd_ps(odd_of(x.a), odd_of(y.a), z.a);
+    z.b = _mm256_fmadd_ps(odd_of(x.b), odd_of(y.b), z.b);
+    return (struct lanes){ _mm256_fmadd_ps(even_of(x.a), even_of(y.a), z.a),
+                           _mm256_fmadd_ps(even_of(x.b), even_of(y.b), z.b) };
+}
+
+static inline void flush_begin(void)
+{
+    _mm_setcsr(0x1f80 | 0x8040);     /* FTZ, DAZ */
+}
+
+static inline void flush_end(void)
+{
+    _mm_setcsr(0x1f80);
+}
+
 #endif

@@ -122,4 +122,132 @@ static inline struct lanes lanes_exp(struct lanes a)
     return (struct lanes){ _mm512_mask_mov_ps(p, unordered, _mm512_castsi512_ps(not_a_number)) };
 }
 
+/* Lane q of 128 bits of fours[4 g + j] gets rows 4 g .. 4 g + 3 of column 4 q + j, and then meets
+ * the others of its column. */
+static inline void lanes_transpose(struct lanes t[16])
+{
+    __m512 fours[16];
+
+    for (int g = 0; g < 16; g += 4) {
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(t[g].v, t[g + 1].v));
+        __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(t[g].v, t[g + 1].v));
+        __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(t[g + 2].v, t[g + 3].v));
+        __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(t[g + 2].v, t[g + 3].v));
+
+        fours[g] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        fours[g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        fours[g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        fours[g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    for (int j = 0; j < 4; j++) {
+        __m512 even_above = _mm512_shuffle_f32x4(fours[j], fours[4 + j], 0x88);
+        __m512 even_below = _mm512_shuffle_f32x4(fours[8 + j], fours[12 + j], 0x88);
+        __m512 odd_above = _mm512_shuffle_f32x4(fours[j], fours[4 + j], 0xdd);
+        __m512 odd_below = _mm512_shuffle_f32x4(fours[8 + j], fours[12 + j], 0xdd);
+
+        t[j].v = _mm512_shuffle_f32x4(even_above, even_below, 0x88);
+        t[4 + j].v = _mm512_shuffle_f32x4(odd_above, odd_below, 0x88);
+        t[8 + j].v = _mm512_shuffle_f32x4(even_above, even_below, 0xdd);
+        t[12 + j].v = _mm512_shuffle_f32x4(odd_above, odd_below, 0xdd);
+    }
+}
+
+/* ---- pairs of bf16.  With the instruction for them where BF16_INSTRUCTION says so. */
+
+#if defined(BF16_INSTRUCTION)
+
+static inline struct lanes lanes_pairs(struct lanes even, struct lanes odd)
+{
+    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even.v));
+    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd.v));
+
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_or_si512(low,
+                                                               _mm512_slli_epi32(high, 16))) };
+}
+
+static inline struct lanes lanes_pairs_part(const float *p, int n)
+{
+    struct lanes low = lanes_load_part(p, n < 16 ? n : 16);
+    struct lanes high = lanes_load_part(p + 16, n > 16 ? n - 16 : 0);
+
+    return (struct lanes){ _mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(high.v, low.v)) };
+}
+
+static inline struct lanes lanes_dot2(struct lanes a, struct lanes b, struct lanes c)
+{
+    return (struct lanes){ _mm512_dpbf16_ps(c.v, (__m512bh)_mm512_castps_si512(a.v),
+                                            (__m512bh)_mm512_castps_si512(b.v)) };
+}
+
+static inline void flush_begin(void)
+{
+}
+
+static inline void flush_end(void)
+{
+}
+
+#else
+
+/* In the lower half of each lane. */
+static inline __m512i bf16_of(__m512 x)
+{
+    __m512i u = _mm512_castps_si512(x), upper = _mm512_srli_epi32(u, 16);
+    __m512i even = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    __m512i r = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), even);
+    __mmask16 denormal = _mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000));
+    __mmask16 unordered = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+
+    r = _mm512_srli_epi32(r, 16);
+    r = _mm512_mask_and_epi32(r, denormal, upper, _mm512_set1_epi32(0x8000));
+    return _mm512_mask_or_epi32(r, unordered, upper, _mm512_set1_epi32(0x40));
+}
+
+static inline struct lanes lanes_pairs(struct lanes even, struct lanes odd)
+{
+    __m512i high = _mm512_slli_epi32(bf16_of(odd.v), 16);
+
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_or_si512(bf16_of(even.v), high)) };
+}
+
+static inline struct lanes lanes_pairs_part(const float *p, int n)
+{
+    struct lanes low = lanes_load_part(p, n < 16 ? n : 16);
+    struct lanes high = lanes_load_part(p + 16, n > 16 ? n - 16 : 0);
+    __m512i r = _mm512_castsi256_si512(_mm512_cvtepi32_epi16(bf16_of(low.v)));
+
+    r = _mm512_inserti64x4(r, _mm512_cvtepi32_epi16(bf16_of(high.v)), 1);
+    return (struct lanes){ _mm512_castsi512_ps(r) };
+}
+
+static inline __m512 odd_of(__m512 x)
+{
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x),
+                                                _mm512_set1_epi32((int)0xffff0000u)));
+}
+
+static inline __m512 even_of(__m512 x)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 16));
+}
+
+static inline struct lanes lanes_dot2(struct lanes a, struct lanes b, struct lanes c)
+{
+    __m512 sum = _mm512_fmadd_ps(odd_of(a.v), odd_of(b.v), c.v);
+
+    return (struct lanes){ _mm512_fmadd_ps(even_of(a.v), even_of(b.v), sum) };
+}
+
+static inline void flush_begin(void)
+{
+    _mm_setcsr(0x1f80 | 0x8040);     /* FTZ, DAZ */
+}
+
+static inline void flush_end(void)
+{
+    _mm_setcsr(0x1f80);
+}
+
+#endif
+
 #endif

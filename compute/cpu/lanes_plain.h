@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "compute/bf16.h"
 #include "compute/math.h"
 
 #define TILE_M 4               /* rows and registers of a tile of a matrix product */
@@ -128,6 +129,50 @@ static inline struct lanes lanes_exp(struct lanes a)
 {
     EACH(i) a.v[i] = rw_expf(a.v[i]);
     return a;
+}
+
+/* t[i] lane j becomes t[j] lane i. */
+static inline void lanes_transpose(struct lanes t[16])
+{
+    EACH(i) for (int j = 0; j < i; j++) {
+        float other = t[i].v[j];
+
+        t[i].v[j] = t[j].v[i];
+        t[j].v[i] = other;
+    }
+}
+
+/* ---- a lane holds a pair of bf16 (compute/bf16.h), as bits; dots are taken between flush_begin
+ * and flush_end */
+
+static inline struct lanes lanes_pairs(struct lanes even, struct lanes odd)
+{
+    EACH(i) even.v[i] = f32_of_bits(bf16_pair(even.v[i], odd.v[i]));
+    return even;
+}
+
+/* Pairs of neighbours, of the first n of 32 floats in memory; 0 behind them. */
+static inline struct lanes lanes_pairs_part(const float *p, int n)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = f32_of_bits(bf16_pair(2 * i < n ? p[2 * i] : 0.0f,
+                                           2 * i + 1 < n ? p[2 * i + 1] : 0.0f));
+    return r;
+}
+
+static inline struct lanes lanes_dot2(struct lanes a, struct lanes b, struct lanes c)
+{
+    EACH(i) c.v[i] = bf16_dot2(bits_of_f32(a.v[i]), bits_of_f32(b.v[i]), c.v[i]);
+    return c;
+}
+
+static inline void flush_begin(void)
+{
+}
+
+static inline void flush_end(void)
+{
 }
 
 #undef EACH

@@ -54,9 +54,9 @@ static void backward_input(struct compute *k, float *dx, const float *dy, const 
 }
 
 static void backward_weight(struct compute *k, float *dw, const float *dy, const float *x,
-                            int M, int N, int K, bool add)
+                            const int *slot, int M, int N, int K, bool add)
 {
-    (void)k;
+    (void)k, (void)slot;
     if (!add)
         memset(dw, 0, (size_t)N * K * sizeof *dw);
     for (int m = 0; m < M; m++) {

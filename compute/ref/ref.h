@@ -10,6 +10,7 @@
 void ref_fill(struct compute *k);            /* every entry of k */
 
 void ref_fill_matmul(struct compute *k);     /* a chapter each */
+void ref_fill_matmul_bf16(struct compute *k);
 void ref_fill_norm(struct compute *k);
 void ref_fill_attention(struct compute *k);
 void ref_fill_pages(struct compute *k);

@@ -318,7 +318,7 @@ int command_bench(int argc, char **argv)
     TRY(check_options(argc, argv));
     if (strcmp(argv[0], "checkpoint") == 0)
         return bench_checkpoint(folder, mb, repeats);
-    TRY(compute_open(&b.compute, device, (int)threads));
+    TRY(compute_open(&b.compute, device, COMPUTE_FP32, (int)threads));
     if (strcmp(argv[0], "kernels") == 0)
         rc = compute_bench(b.compute, stdout);
     else

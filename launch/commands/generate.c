@@ -177,7 +177,7 @@ static int open_all(struct generation *g, int n_words, char **words)
     if (max_new > context - longest)
         max_new = context - longest;
     TRY(groups_at_once(g, longest + (int)max_new));
-    TRY(compute_open(&g->compute, device, (int)threads));
+    TRY(compute_open(&g->compute, device, COMPUTE_FP32, (int)threads));
     TRY(source_model(&g->model, &g->source, g->compute));
     settings = (struct actor_settings){
         .temperature = (float)temperature, .loss_temperature = 1.0f, .top_k = (int)top_k,

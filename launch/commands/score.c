@@ -52,7 +52,7 @@ static int open_all(struct scoring *s, const char *model)
 
     TRY(source_open(&s->source, model));
     TRY(source_check_text(&s->source));
-    TRY(compute_open(&s->compute, device, (int)threads));
+    TRY(compute_open(&s->compute, device, COMPUTE_FP32, (int)threads));
     TRY(source_model(&s->model, &s->source, s->compute));
     TRY(trainer_create_scoring(&s->trainer, s->model, 1, shape->context));
     s->logp = malloc((size_t)shape->context * sizeof(float));

@@ -1,0 +1,38 @@
+/* AVX-512 with the instruction for pairs of bf16: the products of avx512.c compiled once more, the
+ * rest is avx512.c's.  See cpu.h for how the pages fit together. */
+#include "compute/cpu/variant.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(                                                                     \
+    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma"))),            \
+    apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")
+#endif
+
+#define BF16_INSTRUCTION
+#include "compute/cpu/lanes_avx512.h"
+
+#include "compute/cpu/matmul.h"
+
+void cpu_fill_avx512_bf16(struct compute *k)
+{
+    cpu_fill_avx512(k);
+    fill_matmul(k);
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#else
+void cpu_fill_avx512_bf16(struct compute *k)
+{
+    (void)k;                         /* never chosen: cpu_can_avx512_bf16 says no */
+}
+#endif

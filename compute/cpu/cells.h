@@ -1,0 +1,112 @@
+/* Packing for a matrix product: the operands as cells (tile.h) in the order the tile reads them.
+ *
+ *   A: [cell][rows], at most TILE_M rows      B: [cell][PANEL], zeros to the right
+ *
+ * Where the chain runs along memory, 16 rows of 16 cells are turned at once; where it runs across,
+ * two rows of memory make a row of pairs.  Included by matmul.h.
+ */
+#ifndef COMPUTE_CPU_CELLS_H
+#define COMPUTE_CPU_CELLS_H
+
+#include "compute/cpu/part.h"
+
+/* An operand: element `row`, `step` of the chain is data[row * row_stride + step * step_stride];
+ * one of the strides is 1.  steps: of the chain; places: which of them they are (-1: a zero), or
+ * NULL where step i is i. */
+struct operand {
+    const float *data;
+    size_t row_stride, step_stride;
+    const int *places;
+    int steps;
+    bool pairs;
+};
+
+static int cells_of(bool pairs, int steps)
+{
+    return pairs ? (steps + 1) / 2 : steps;
+}
+
+/* 16 cells from cell `first` of row `row`, along memory; zeros behind the last step. */
+static struct lanes cells_along(const struct operand *o, int row, int first)
+{
+    int at = o->pairs ? 2 * first : first, left = o->steps - at;
+    const float *p = o->data + (size_t)row * o->row_stride + at;
+
+    if (o->pairs)
+        return lanes_pairs_part(p, left < 32 ? left : 32);
+    return left < 16 ? lanes_load_part(p, left) : lanes_load(p);
+}
+
+/* `n` (at most 16) rows from row `row` on of one step, across memory. */
+static struct lanes step_across(const struct operand *o, int row, int step, int n)
+{
+    int place = step >= o->steps ? -1 : o->places ? o->places[step] : step;
+
+    if (place < 0)
+        return lanes_set(0.0f);
+    return take(o->data + (size_t)place * o->step_stride, (size_t)row, n);
+}
+
+static struct lanes cells_across(const struct operand *o, int row, int cell, int n)
+{
+    if (!o->pairs)
+        return step_across(o, row, cell, n);
+    return lanes_pairs(step_across(o, row, 2 * cell, n), step_across(o, row, 2 * cell + 1, n));
+}
+
+/* to[cell][stride] from `rows` (at most 16) rows, cells first .. first + cells.  16 lanes are
+ * stored at a time, the next over what was too much: behind the last there is room for 15. */
+static void pack_sixteen(float *to, size_t stride, const struct operand *o, int row, int rows,
+                         int first, int cells)
+{
+    if (o->row_stride == 1) {
+        for (int i = 0; i < cells; i++)
+            lanes_store(to + (size_t)i * stride, cells_across(o, row, first + i, rows));
+        return;
+    }
+    for (int i = 0; i < cells; i += 16) {
+        int n = cells - i < 16 ? cells - i : 16;
+        struct lanes t[16];
+
+        for (int m = 0; m < 16; m++)
+            t[m] = m < rows ? cells_along(o, row + m, first + i) : lanes_set(0.0f);
+        lanes_transpose(t);
+        for (int m = 0; m < n; m++)
+            lanes_store(to + (size_t)(i + m) * stride, t[m]);
+    }
+}
+
+/* A panel of B: to[cell][PANEL] from `width` rows of the operand. */
+static void pack_panel(float *to, const struct operand *o, int row, int width, int first,
+                       int cells)
+{
+    for (int h = 0; h < PANEL; h += 16) {
+        int n = width - h < 0 ? 0 : width - h < 16 ? width - h : 16;
+
+        pack_sixteen(to + h, PANEL, o, row + h, n, first, cells);
+    }
+}
+
+/* `columns` rows of the operand, panel after panel.  Across memory several panels at a time, so
+ * that it is read in long runs. */
+static void pack_panels(float *to, const struct operand *o, int row, int columns, int first,
+                        int cells)
+{
+    size_t panel = (size_t)cells * PANEL;
+
+    if (o->row_stride != 1) {
+        for (int c = 0; c < columns; c += PANEL, to += panel)
+            pack_panel(to, o, row + c, columns - c < PANEL ? columns - c : PANEL, first, cells);
+        return;
+    }
+    for (int i = 0; i < cells; i++)
+        for (int c = 0; c < columns; c += PANEL)
+            for (int h = 0; h < PANEL; h += 16) {
+                int left = columns - c - h, n = left < 0 ? 0 : left < 16 ? left : 16;
+
+                lanes_store(to + (size_t)(c / PANEL) * panel + (size_t)i * PANEL + h,
+                            cells_across(o, row + c + h, first + i, n));
+            }
+}
+
+#endif

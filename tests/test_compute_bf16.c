@@ -1,0 +1,277 @@
+/* Products of bf16: the number format, every backend against ref to the bit (where denormals are
+ * flushed, too), pairs of tokens, and the error against long double. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compute/bf16.h"
+#include "compute/compute.h"
+#include "tests/support.h"
+
+#define BACKENDS 12
+static struct compute *ref, *backend[BACKENDS];      /* NULL: this processor cannot run it */
+static uint64_t seed = 1;
+
+#define EACH_BACKEND(k)                                                                           \
+    for (int b_ = 0; b_ < BACKENDS; b_++)                                                         \
+        for (struct compute *k = backend[b_]; k; k = NULL)
+
+static uint32_t word(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 32);
+}
+
+/* n floats in (-size, size); the caller frees */
+static float *noise(size_t n, float size)
+{
+    float *x = malloc((n + 1) * sizeof *x);
+
+    for (size_t i = 0; i < n; i++)
+        x[i] = size * ((float)(word() >> 8) * 0x1p-23f - 1.0f);
+    return x;
+}
+
+static float *copy_of(const float *x, size_t n)
+{
+    float *y = malloc((n + 1) * sizeof *y);
+
+    memcpy(y, x, n * sizeof *y);
+    return y;
+}
+
+/* Exactly equal, or say where not; then free what was made.  A NaN is a NaN. */
+static void same(const struct compute *k, const char *what, float *got, const float *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&got[i], &want[i], sizeof *got) != 0 && !(isnan(got[i]) && isnan(want[i])))
+            fail_msg("%s, %d threads: %s[%zu of %zu] = %a, ref has %a", k->name, k->threads, what,
+                     i, n, (double)got[i], (double)want[i]);
+    free(got);
+}
+
+/* ---- the format */
+
+static void test_numbers_become_the_nearest(void **state)
+{
+    static const struct { float x, want; } cases[] = {
+        { 1.0f, 1.0f }, { 0x1.01p0f, 0x1p0f }, { 0x1.010002p0f, 0x1.02p0f },
+        { 0x1.03p0f, 0x1.04p0f }, { -0x1.fffffep127f, -INFINITY }, { INFINITY, INFINITY },
+        { 0x1.fep-127f, 0.0f }, { -0x1p-149f, -0.0f }, { 0x1p-126f, 0x1p-126f },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float got = bf16_round(cases[i].x);
+        assert_memory_equal(&got, &cases[i].want, sizeof got);
+    }
+    assert_true(isnan(bf16_round(f32_of_bits(0x7f800001u))));
+    for (int i = 0; i < 1000000; i++) {                 /* never further than half of the last bit */
+        float x = f32_of_bits(word()), got = bf16_round(x);
+        if (fabsf(x) >= 0x1p-126f && fabsf(x) < 0x1p127f && isfinite(x))
+            assert_true(fabs((double)got - (double)x) <= 0x1p-8 * fabs((double)got));
+    }
+}
+
+/* x * 1 is x as a bf16: what every backend makes of all kinds of numbers, along memory and across */
+static void test_backends_round_alike(void **state)
+{
+    enum { N = 100000 };
+    float *x = malloc(N * sizeof *x), *want = malloc(N * sizeof *want), one = 1.0f;
+
+    (void)state;
+    for (int i = 0; i < N; i++)
+        x[i] = f32_of_bits(i % 4 ? word() : word() & 0x80ffffffu);
+    for (int i = 0; i < N; i++)
+        want[i] = bf16_round(x[i]) + 0.0f;
+    EACH_BACKEND(k) {
+        float *y = noise(N, 1), *z = calloc(N, sizeof *z);
+        k->matmul_forward(k, y, x, &one, NULL, N, 1, 1);
+        k->matmul_backward_input(k, z, &one, x, 1, 1, N);
+        same(k, "x * 1", y, want, N);
+        same(k, "1 * x", z, want, N);
+    }
+    free(x), free(want);
+}
+
+/* ---- the products */
+
+static const int shapes[][3] = {                     /* M, N, K */
+    { 0, 5, 5 }, { 1, 1, 1 }, { 1, 32, 1 }, { 3, 33, 5 }, { 5, 31, 7 }, { 2, 5, 0 },
+    { 12, 32, 16 }, { 13, 64, 17 }, { 11, 96, 300 }, { 25, 100, 257 }, { 241, 36, 20 },
+    { 7, 16, 520 }, { 6, 48, 3 }, { 64, 70, 96 }, { 40, 300, 33 }, { 1, 90, 700 }, { 8, 512, 64 },
+    { 33, 40, 31 },
+};
+
+/* Tokens of rows of odd and even lengths; of some rows only a part is there. */
+static void make_slots(int *slot, int M)
+{
+    int at = 0;
+
+    for (int m = 0; m < M; m++) {
+        slot[m] = at;
+        at += word() % 4 == 0 ? 1 + (int)(word() % 3) : 1;
+        if (word() % 8 == 0)
+            at += at % 2;
+    }
+}
+
+/* size: of dy and x and w; at 2^-63 products are near 2^-126 */
+static void products_are_refs(int M, int N, int K, float size)
+{
+    size_t mk = (size_t)(M * K), nk = (size_t)(N * K), mn = (size_t)(M * N);
+    float *x = noise(mk, size), *w = noise(nk, size), *dy = noise(mn, size), *y = noise(mn, 1);
+    float *dx0 = noise(mk, size * size), *dw0 = noise(nk, size * size);
+    float *dx = copy_of(dx0, mk), *dw = copy_of(dw0, nk);
+    int *slot = malloc(((size_t)M + 1) * sizeof *slot);
+
+    make_slots(slot, M);
+    ref->matmul_forward(ref, y, x, w, NULL, M, N, K);
+    ref->matmul_backward_input(ref, dx, dy, w, M, N, K);
+    ref->matmul_backward_weight(ref, dw, dy, x, slot, M, N, K, true);
+    EACH_BACKEND(k) {
+        float *packed = noise(k->packed_size(k, N, K), 1), *y1 = noise(mn, 1), *y2 = noise(mn, 1);
+        float *dx1 = copy_of(dx0, mk), *dw1 = copy_of(dw0, nk);
+
+        k->pack(k, packed, w, N, K);
+        k->matmul_forward(k, y1, x, w, packed, M, N, K);
+        k->matmul_forward(k, y2, x, w, NULL, M, N, K);
+        k->matmul_backward_input(k, dx1, dy, w, M, N, K);
+        k->matmul_backward_weight(k, dw1, dy, x, slot, M, N, K, true);
+        same(k, "y of packed w", y1, y, mn);
+        same(k, "y", y2, y, mn);
+        same(k, "dx", dx1, dx, mk);
+        same(k, "dw", dw1, dw, nk);
+        free(packed);
+    }
+    free(x), free(w), free(dy), free(y), free(dx0), free(dw0), free(dx), free(dw), free(slot);
+}
+
+static void test_products_are_refs(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        products_are_refs(shapes[s][0], shapes[s][1], shapes[s][2], 1);
+        products_are_refs(shapes[s][0], shapes[s][1], shapes[s][2], 0x1p-63f);
+        products_are_refs(shapes[s][0], shapes[s][1], shapes[s][2], 0x1p64f);
+    }
+}
+
+/* A slice of packed rows is the packed slice; rows of tokens cut in two calls continue dw's chain,
+ * wherever the first row ends. */
+static void test_slices_and_cut_batches(void **state)
+{
+    enum { M = 29, N = 96, K = 35 };
+    float *x = noise(M * K, 1), *w = noise(N * K, 1), *dy = noise(M * N, 1), y[M * 32];
+
+    (void)state;
+    ref->matmul_forward(ref, y, x, w + 64 * K, NULL, M, 32, K);
+    EACH_BACKEND(k) {
+        float *packed = noise(k->packed_size(k, N, K), 1), *y1 = noise(M * 32, 1);
+
+        k->pack(k, packed, w, N, K);
+        k->matmul_forward(k, y1, x, w + 64 * K, packed + k->packed_size(k, 64, K), M, 32, K);
+        same(k, "y of a packed slice", y1, y, M * 32);
+        free(packed);
+        for (int cut = 9; cut <= 10; cut++) {
+            float *whole = noise(N * K, 1), *halves = noise(N * K, 1);
+            int slot[M];
+
+            for (int m = 0; m < M; m++)
+                slot[m] = m < cut ? m : m + cut % 2;
+            k->matmul_backward_weight(k, whole, dy, x, slot, M, N, K, false);
+            k->matmul_backward_weight(k, halves, dy, x, slot, cut, N, K, false);
+            k->matmul_backward_weight(k, halves, dy + cut * N, x + cut * K, slot + cut, M - cut,
+                                      N, K, true);
+            same(k, "dw of a cut batch", halves, whole, N * K);
+            free(whole);
+        }
+    }
+    free(x), free(w), free(dy);
+}
+
+/* A row of x gives the same y in any company. */
+static void test_rows_do_not_see_each_other(void **state)
+{
+    enum { M = 40, N = 70, K = 51 };
+    float *x = noise(M * K, 1), *w = noise(N * K, 1);
+
+    (void)state;
+    EACH_BACKEND(k) {
+        float *y = noise(M * N, 1);
+
+        k->matmul_forward(k, y, x, w, NULL, M, N, K);
+        for (int m = 0; m < M; m++) {
+            float *one = noise(N, 1);
+            k->matmul_forward(k, one, x + m * K, w, NULL, 1, N, K);
+            same(k, "one row", one, y + m * N, N);
+        }
+        free(y);
+    }
+    free(x), free(w);
+}
+
+/* A chain of K fused steps over rounded operands is off by at most K 2^-24 of the sum of sizes. */
+static void test_error_of_a_product(void **state)
+{
+    enum { M = 9, N = 33, K = 1000 };
+    float *x = noise(M * K, 1), *w = noise(N * K, 1), y[M * N];
+
+    (void)state;
+    EACH_BACKEND(k) {
+        k->matmul_forward(k, y, x, w, NULL, M, N, K);
+        for (int m = 0; m < M; m++)
+            for (int n = 0; n < N; n++) {
+                long double sum = 0, size = 0;
+                for (int i = 0; i < K; i++) {
+                    long double p = (long double)bf16_round(x[m * K + i]) *
+                                    bf16_round(w[n * K + i]);
+                    sum += p;
+                    size += fabsl(p);
+                }
+                assert_true(fabsl(y[m * N + n] - sum) <= K * 0x1p-24L * size);
+            }
+    }
+    free(x), free(w);
+}
+
+static int open_all(void **state)
+{
+    static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512", "cpu-avx512-bf16" };
+
+    (void)state;
+    if (compute_open(&ref, "ref", COMPUTE_BF16, 1) != RL_OK)
+        return -1;
+    for (int i = 0; i < BACKENDS; i++)
+        if (compute_open(&backend[i], names[i / 3], COMPUTE_BF16, i % 3 + 1) != RL_OK)
+            fprintf(stderr, "not tried here: %s\n", names[i / 3]);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    int rc = compute_sync(ref);
+
+    (void)state;
+    compute_close(ref);
+    for (int i = 0; i < BACKENDS; i++) {
+        rc = backend[i] && rc == RL_OK ? compute_sync(backend[i]) : rc;
+        compute_close(backend[i]);
+    }
+    return rc;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers_become_the_nearest),
+        cmocka_unit_test(test_backends_round_alike),
+        cmocka_unit_test(test_products_are_refs),
+        cmocka_unit_test(test_slices_and_cut_batches),
+        cmocka_unit_test(test_rows_do_not_see_each_other),
+        cmocka_unit_test(test_error_of_a_product),
+    };
+
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
