@@ -190,6 +190,7 @@ struct config {
     char *reduction;            /* "reproducible" | "fast" */
     int64_t reduction_leaves;   /* a power of two */
     bool recompute;             /* activation checkpointing */
+    char *dtype;                /* "fp32" | "bf16" */
     char *device;               /* "auto" | "cpu" | "ref" (and the forced forms) */
     int64_t threads;            /* per rank; 0: cores of the host / ranks on it */
     double deadline;            /* seconds any wait may take before the late rank is named */

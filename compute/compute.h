@@ -10,8 +10,8 @@
  * Rules behind all of it (docs/numerics.md):
  * - Every output of a matrix product is one chain of fused multiply-adds over k ascending, starting
  *   from +0 or, where the line says +=, from what is there.  No split of k; threads divide outputs.
- * - With COMPUTE_BF16 the operands of these products are rounded to bf16 first, and the chain goes by
- *   pairs of steps 2i and 2i + 1, the odd one first: compute/bf16.h.  What a pair lacks is +0.
+ * - With COMPUTE_BF16 the operands of these products are rounded to bf16 first, and the chain goes
+ *   by pairs of steps 2i and 2i + 1, the odd one first: compute/bf16.h.  What a pair lacks is +0.
  * - A sum over channels or vocabulary puts element i into lane i mod 16, ascending, then folds
  *   lanes 8, 4, 2, 1 (lane i += lane i + 8, then + 4, ...).  `fold16` in math.h.
  * - exp, log, sin, cos are those of compute/math.h, never libm's.
@@ -169,8 +169,9 @@ struct compute {
 };
 
 /* name: "auto" or "cpu" (the best this machine runs), "ref", or a forced "cpu-plain", "cpu-avx2",
- * "cpu-avx512", "cpu-avx512-bf16".  threads >= 1.  RL_EINVAL for an unknown name or one this processor cannot run. */
-int compute_open(struct compute **k, const char *name, enum compute_dtype dtype, int threads);
+ * "cpu-avx512", "cpu-avx512-bf16".  dtype: "fp32" or "bf16".  threads >= 1.  RL_EINVAL for an
+ * unknown word or a name that this processor cannot run. */
+int compute_open(struct compute **k, const char *name, const char *dtype, int threads);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */
 

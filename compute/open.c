@@ -45,15 +45,25 @@ static int find_backend(const struct backend **found, const char *name)
                     "\"cpu-avx2\", \"cpu-avx512\" or \"cpu-avx512-bf16\"", name);
 }
 
-int compute_open(struct compute **k, const char *name, enum compute_dtype dtype, int threads)
+static int find_dtype(enum compute_dtype *dtype, const char *word)
+{
+    *dtype = strcmp(word, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_FP32;
+    if (*dtype == COMPUTE_FP32 && strcmp(word, "fp32") != 0)
+        return rl_error(RL_EINVAL, "dtype = \"%s\" is unknown; use \"fp32\" or \"bf16\"", word);
+    return RL_OK;
+}
+
+int compute_open(struct compute **k, const char *name, const char *dtype, int threads)
 {
     const struct backend *backend;
+    enum compute_dtype found;
     struct compute *made = NULL;
     int rc = RL_OK;
 
     *k = NULL;
     if (threads < 1)
         return rl_error(RL_EINVAL, "threads = %d: at least one is needed", threads);
+    TRY(find_dtype(&found, dtype));
     TRY(find_backend(&backend, name));
     made = calloc(1, sizeof *made);
     if (!made || !(made->impl = calloc(1, sizeof(struct cpu)))) {
@@ -62,9 +72,9 @@ int compute_open(struct compute **k, const char *name, enum compute_dtype dtype,
     }
     made->name = backend->name;
     made->threads = threads;
-    made->dtype = dtype;
+    made->dtype = found;
     ref_fill(made);
-    if (dtype == COMPUTE_BF16)
+    if (found == COMPUTE_BF16)
         ref_fill_matmul_bf16(made);
     if (backend->fill)
         backend->fill(made);

@@ -122,7 +122,7 @@ static int with_model(struct golden *g, const struct schema *schema, const struc
 
     if (rc != RL_OK)
         return skipped ? RL_OK : rc;
-    TRY(compute_open(&g->compute, device ? device : "auto", COMPUTE_FP32, 1));
+    TRY(compute_open(&g->compute, device ? device : "auto", "fp32", 1));
     TRY(source_model(&g->model, &g->source, g->compute));
     TRY(schema->check(g, file));
 done:

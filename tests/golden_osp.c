@@ -116,7 +116,7 @@ static void check_judge_sft(struct one *c)
     struct lse state;
 
     golden_true(&c->g, z && V > 0 && target >= 0 && target < V, "an answer of the vocabulary");
-    if (!c->g.wrong && compute_open(&k, "ref", COMPUTE_FP32, 1) == RL_OK) {
+    if (!c->g.wrong && compute_open(&k, "ref", "fp32", 1) == RL_OK) {
         for (int v = 0; v < V; v++)
             z[v] = (float)item(logits, (size_t)v);
         k->lse_forward(k, &state, &at, z, &target, 1, 0, V, 1);

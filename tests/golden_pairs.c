@@ -159,7 +159,7 @@ static bool logits_open(struct one *c, struct logits *l, const struct json *rows
 
     memset(l, 0, sizeof *l);
     golden_true(&c->g, T > 0 && T < 1 << 16 && V > 0 && V < 1 << 20, "rows of logits");
-    if (c->g.wrong || compute_open(&l->k, "ref", COMPUTE_FP32, 1) != RL_OK)
+    if (c->g.wrong || compute_open(&l->k, "ref", "fp32", 1) != RL_OK)
         return false;
     l->T = (int)T, l->V = (int)V;
     l->z = calloc(T * V, sizeof *l->z);

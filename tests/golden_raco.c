@@ -216,7 +216,7 @@ static void check_gram(struct one *c)
 
     golden_true(&c->g, K >= 1 && K <= COMBINE_MAX && n >= 1 && n <= ROOM && json_size(ranks) <= 64,
                 "%zu gradients of %zu", K, n);
-    if (c->g.wrong || compute_open(&k, "auto", COMPUTE_FP32, 1) != RL_OK)
+    if (c->g.wrong || compute_open(&k, "auto", "fp32", 1) != RL_OK)
         return;
     for (size_t i = 0; i < K; i++) {
         golden_true(&c->g, mean_gradient(ranks, i, mean[i], n) == RL_OK, "no mean");
@@ -320,7 +320,7 @@ static void check_end_to_end(struct one *c)
     golden_true(&c->g, net.K >= 1 && net.K <= COMBINE_MAX && net.D <= ROOM, "%d objectives",
                 net.K);
     if (!read_problem(c, json_get(c->want, "gram"), &p) || c->g.wrong ||
-        compute_open(&k, "auto", COMPUTE_FP32, 1) != RL_OK)
+        compute_open(&k, "auto", "fp32", 1) != RL_OK)
         return;
     linear_gradients(c, &net);
     for (int i = 0; i < net.K; i++)

@@ -28,7 +28,8 @@ static int setup(void **state)
     };
 
     (void)state;
-    if (compute_open(&k, "auto", COMPUTE_FP32, 1) != RL_OK || model_create(&model, &shape, k) != RL_OK)
+    if (compute_open(&k, "auto", "fp32", 1) != RL_OK ||
+        model_create(&model, &shape, k) != RL_OK)
         return -1;
     model_randomize(model, 3, 0.4);
     model_changed(model);

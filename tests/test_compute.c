@@ -457,10 +457,10 @@ static void test_open_refuses_what_it_cannot_run(void **state)
     struct compute *k;
 
     (void)state;
-    assert_int_equal(compute_open(&k, "gpu9", COMPUTE_FP32, 1), RL_EINVAL);
+    assert_int_equal(compute_open(&k, "gpu9", "fp32", 1), RL_EINVAL);
     assert_null(k);
-    assert_int_equal(compute_open(&k, "auto", COMPUTE_FP32, 0), RL_EINVAL);
-    assert_ok(compute_open(&k, "auto", COMPUTE_FP32, 1));
+    assert_int_equal(compute_open(&k, "auto", "fp32", 0), RL_EINVAL);
+    assert_ok(compute_open(&k, "auto", "fp32", 1));
     assert_ok(compute_sync(k));
     k->error = RL_ENOFIT;
     assert_int_equal(compute_sync(k), RL_ENOFIT);
@@ -474,10 +474,10 @@ static int open_all(void **state)
     static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512" };
 
     (void)state;
-    if (compute_open(&ref, "ref", COMPUTE_FP32, 1) != RL_OK)
+    if (compute_open(&ref, "ref", "fp32", 1) != RL_OK)
         return -1;
     for (int i = 0; i < BACKENDS; i++)
-        if (compute_open(&backend[i], names[i / 3], COMPUTE_FP32, i % 3 + 1) != RL_OK)
+        if (compute_open(&backend[i], names[i / 3], "fp32", i % 3 + 1) != RL_OK)
             fprintf(stderr, "not tried here: %s\n", names[i / 3]);
     return 0;
 }

@@ -67,14 +67,15 @@ static void test_numbers_become_the_nearest(void **state)
         assert_memory_equal(&got, &cases[i].want, sizeof got);
     }
     assert_true(isnan(bf16_round(f32_of_bits(0x7f800001u))));
-    for (int i = 0; i < 1000000; i++) {                 /* never further than half of the last bit */
+    for (int i = 0; i < 1000000; i++) {             /* never further than half of the last bit */
         float x = f32_of_bits(word()), got = bf16_round(x);
         if (fabsf(x) >= 0x1p-126f && fabsf(x) < 0x1p127f && isfinite(x))
             assert_true(fabs((double)got - (double)x) <= 0x1p-8 * fabs((double)got));
     }
 }
 
-/* x * 1 is x as a bf16: what every backend makes of all kinds of numbers, along memory and across */
+/* x * 1 is x as a bf16: what every backend makes of all kinds of numbers, along memory and across
+ * it. */
 static void test_backends_round_alike(void **state)
 {
     enum { N = 100000 };
@@ -241,10 +242,10 @@ static int open_all(void **state)
     static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512", "cpu-avx512-bf16" };
 
     (void)state;
-    if (compute_open(&ref, "ref", COMPUTE_BF16, 1) != RL_OK)
+    if (compute_open(&ref, "ref", "bf16", 1) != RL_OK)
         return -1;
     for (int i = 0; i < BACKENDS; i++)
-        if (compute_open(&backend[i], names[i / 3], COMPUTE_BF16, i % 3 + 1) != RL_OK)
+        if (compute_open(&backend[i], names[i / 3], "bf16", i % 3 + 1) != RL_OK)
             fprintf(stderr, "not tried here: %s\n", names[i / 3]);
     return 0;
 }

@@ -352,7 +352,7 @@ static void test_dot(void **state)
 static int open_one(void **state)
 {
     (void)state;
-    return compute_open(&k, "auto", COMPUTE_FP32, 1);
+    return compute_open(&k, "auto", "fp32", 1);
 }
 
 static int close_one(void **state)

@@ -53,7 +53,7 @@ static void test_gram_of_shards_has_the_same_bits(void **state)
     struct compute *k;
 
     (void)state;
-    assert_ok(compute_open(&k, "auto", COMPUTE_FP32, 1));
+    assert_ok(compute_open(&k, "auto", "fp32", 1));
     gram_in_pieces(k, g, whole, one);
     gram_in_pieces(k, g, shards, three);
     gram_in_pieces(k, g, uneven, loose);

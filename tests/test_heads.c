@@ -85,7 +85,7 @@ static void test_a_value_head_starts_at_zero_on_the_same_trunk(void **state)
             struct source src;
             int n;
 
-            assert_ok(compute_open(&k, "ref", COMPUTE_FP32, 1));
+            assert_ok(compute_open(&k, "ref", "fp32", 1));
             assert_ok(source_open(&src, folder_of(s, "")));
             assert_ok(source_model(&plain, &src, k));
             critic = with_heads(&src, &value, k);
@@ -111,7 +111,7 @@ static void test_a_reward_model_is_written_and_read_again(void **state)
     double squares = 0;
 
     (void)state;
-    assert_ok(compute_open(&k, "ref", COMPUTE_FP32, 1));
+    assert_ok(compute_open(&k, "ref", "fp32", 1));
     assert_ok(source_open(&src, folder_of(1, ", \"architectures\": [\"LlamaForCausalLM\"]")));
     assert_ok(source_set_heads(&src, &reward));
     assert_non_null(strstr(src.files[0].text.data, "\"LlamaForSequenceClassification\""));
@@ -154,7 +154,7 @@ static void test_both_heads_are_described_by_our_own_key(void **state)
     struct model *m, *plain;
 
     (void)state;
-    assert_ok(compute_open(&k, "ref", COMPUTE_FP32, 1));
+    assert_ok(compute_open(&k, "ref", "fp32", 1));
     assert_ok(source_open(&src, folder_of(0, "")));
     assert_ok(source_set_heads(&src, &both));
     assert_non_null(strstr(src.files[0].text.data, "\"" MODEL_SCORES_KEY "\": 1"));
@@ -213,7 +213,7 @@ static void test_a_checkpoint_gives_its_trunk_to_a_critic(void **state)
     struct model *m, *again, *critic;
 
     (void)state;
-    assert_ok(compute_open(&k, "ref", COMPUTE_FP32, 1));
+    assert_ok(compute_open(&k, "ref", "fp32", 1));
     assert_ok(source_open(&folder, folder_of(1, "")));
     assert_ok(source_set_heads(&folder, &reward));
     assert_ok(source_model(&m, &folder, k));

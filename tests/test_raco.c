@@ -365,7 +365,7 @@ static int64_t bytes_of(const char *mode, int K)
     struct compute *k;
     int64_t bytes;
 
-    assert_ok(compute_open(&k, "cpu", COMPUTE_FP32, 1));
+    assert_ok(compute_open(&k, "cpu", "fp32", 1));
     bytes = learner_bytes(&(struct learner_size){ .config = &c, .policy = &tiny_shapes[0],
                           .compute = k, .ranks = 1, .P = TINY_P, .k = TINY_K,
                           .max_row_tokens = TINY_ROW });

@@ -17,7 +17,7 @@ static struct memory memory;
 static int setup(void **state)
 {
     (void)state;
-    if (compute_open(&k, "ref", COMPUTE_FP32, 1) != RL_OK)
+    if (compute_open(&k, "ref", "fp32", 1) != RL_OK)
         return -1;
     memory_count(&memory);
     sampler_layout(&sampler, &memory, V_MOST);

@@ -108,7 +108,7 @@ static void check_model(const char *name)
 
     assert_non_null(dpo);
     assert_ok(source_open(&source, folder));
-    assert_ok(compute_open(&compute, "cpu", COMPUTE_FP32, 1));
+    assert_ok(compute_open(&compute, "cpu", "fp32", 1));
     assert_ok(source_model(&model, &source, compute));
     memset(&b, 0, sizeof b);
     memory_count(&memory);

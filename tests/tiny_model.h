@@ -33,7 +33,7 @@ static inline struct tiny tiny_open_shape(const struct model_shape *shape, const
 {
     struct tiny t = { .shape = shape, .size = model_size(shape) };
 
-    assert_ok(compute_open(&t.compute, compute, COMPUTE_FP32, 1));
+    assert_ok(compute_open(&t.compute, compute, "fp32", 1));
     assert_ok(model_create(&t.model, t.shape, t.compute));
     model_randomize(t.model, 7, 0.4);
     return t;

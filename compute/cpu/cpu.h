@@ -58,8 +58,8 @@ const struct cpu_peak *cpu_best_peak(void);
 bool cpu_scratch(struct compute *k, size_t floats);
 float *cpu_scratch_of(struct compute *k, int thread);
 
-/* The steps of a chain over M tokens in pairs by their slots (compute.h): places[2 i], [2 i + 1] are
- * the tokens of pair i, -1: there is none.  Kept until the next call; false: as cpu_scratch. */
+/* The steps of a chain over M tokens in pairs by their slots (compute.h): places[2 i], [2 i + 1]
+ * are the tokens of pair i, -1: there is none.  Kept until the next call; false: as cpu_scratch. */
 bool cpu_places(struct compute *k, const int *slot, int M, int **places, int *steps);
 
 /* Call body(job, begin, end, thread) so that the calls cover 0 .. items, cut at multiples of grain.

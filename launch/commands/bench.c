@@ -19,7 +19,7 @@
 #include "launch/options.h"
 #include "learner/optimizer.h"
 
-static const char *model_name = "15m", *device = "auto", *folder = ".";
+static const char *model_name = "15m", *device = "auto", *dtype = "fp32", *folder = ".";
 static int64_t rows = 32, prompt_tokens = 32, new_tokens = 64, repeats = 3, threads = 1,
                mb = 1024;
 
@@ -31,6 +31,7 @@ static const struct option_row options[] = {
     { "new", OPTION_INT, &new_tokens, "N", "new tokens of a row (default 64)" },
     { "repeats", OPTION_INT, &repeats, "N", "runs after a warm-up; the median counts (default 3)" },
     { "threads", OPTION_INT, &threads, "N", "threads (default 1)" },
+    { "dtype", OPTION_TEXT, &dtype, "NAME", "fp32 or bf16 (default fp32)" },
     { "device", OPTION_TEXT, &device, "NAME",
       "auto, ref, cpu-plain, cpu-avx2, cpu-avx512 (default auto)" },
     { "mb", OPTION_INT, &mb, "N", "checkpoint: size of the state in MiB (default 1024)" },
@@ -318,7 +319,7 @@ int command_bench(int argc, char **argv)
     TRY(check_options(argc, argv));
     if (strcmp(argv[0], "checkpoint") == 0)
         return bench_checkpoint(folder, mb, repeats);
-    TRY(compute_open(&b.compute, device, COMPUTE_FP32, (int)threads));
+    TRY(compute_open(&b.compute, device, dtype, (int)threads));
     if (strcmp(argv[0], "kernels") == 0)
         rc = compute_bench(b.compute, stdout);
     else

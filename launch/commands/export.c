@@ -60,7 +60,7 @@ static int export_model(const struct source *s, enum dtype type)
     const struct array *arrays;
     int n, rc = RL_OK;
 
-    TRY(compute_open(&k, "ref", COMPUTE_FP32, 1));
+    TRY(compute_open(&k, "ref", "fp32", 1));
     TRY(source_model(&m, s, k));
     arrays = model_arrays(m, &n);
     TRY(folder_make(hf));

@@ -19,7 +19,8 @@
 #define NOT_GIVEN INT64_MIN
 #define DEGREE 0.017453292519943295     /* in radians */
 
-static const char *prompt, *prompts_file, *device = "auto", *rps_config, *target, *prefix;
+static const char *prompt, *prompts_file, *device = "auto", *dtype = "fp32";
+static const char *rps_config, *target, *prefix;
 static int64_t n_samples = NOT_GIVEN, max_new = 64, seed = 0, top_k = 0, threads = 1;
 static double temperature = 1.0, top_p = 1.0, min_p = 0.0, angle = 30;
 static bool json;
@@ -47,6 +48,7 @@ static const struct option_row options[] = {
     { "angle", OPTION_REAL, &angle, "DEGREES",
       "between target and directions, at most (default 30); 0: every direction is the target" },
     { "threads", OPTION_INT, &threads, "N", "threads of the products (default 1)" },
+    { "dtype", OPTION_TEXT, &dtype, "NAME", "fp32 or bf16 (default fp32)" },
     { "device", OPTION_TEXT, &device, "NAME", "auto, cpu, ref (default auto)" },
     { 0 },
 };
@@ -177,7 +179,7 @@ static int open_all(struct generation *g, int n_words, char **words)
     if (max_new > context - longest)
         max_new = context - longest;
     TRY(groups_at_once(g, longest + (int)max_new));
-    TRY(compute_open(&g->compute, device, COMPUTE_FP32, (int)threads));
+    TRY(compute_open(&g->compute, device, dtype, (int)threads));
     TRY(source_model(&g->model, &g->source, g->compute));
     settings = (struct actor_settings){
         .temperature = (float)temperature, .loss_temperature = 1.0f, .top_k = (int)top_k,

@@ -306,7 +306,7 @@ static int open_all(struct labelling *l, int argc, char **argv)
     if (c->n_rewards == 0)
         return config_missing(c, "rewards");
     TRY(take_names(l));
-    TRY(compute_open(&l->compute, c->device, COMPUTE_FP32, (int)threads));
+    TRY(compute_open(&l->compute, c->device, c->dtype, (int)threads));
     TRY(source_open(&l->source, c->model));
     TRY(measure(&longest));
     TRY(rewards_open(&l->rewards, c, &l->source, NULL, l->compute, longest));

@@ -40,7 +40,7 @@ static int plan_open(struct plan *p, const struct config *c)
 
     p->config = c;
     TRY(placement_make(&p->placement, c, (int)n_ranks));
-    TRY(compute_open(&p->compute, c->device, COMPUTE_FP32, 1));
+    TRY(compute_open(&p->compute, c->device, c->dtype, 1));
     TRY(inputs_open(&p->inputs, c));
     inputs_tell(&p->inputs, c);
 done:

@@ -15,7 +15,7 @@
 #include "launch/models.h"
 #include "launch/options.h"
 
-static const char *data, *device = "auto";
+static const char *data, *device = "auto", *dtype = "fp32";
 static int64_t top = 0, threads = 1;
 
 static const struct option_row options[] = {
@@ -24,6 +24,7 @@ static const struct option_row options[] = {
       "- is standard input" },
     { "top", OPTION_INT, &top, "K", "also the K largest logits after the last token" },
     { "threads", OPTION_INT, &threads, "N", "threads of the products (default 1)" },
+    { "dtype", OPTION_TEXT, &dtype, "NAME", "fp32 or bf16 (default fp32)" },
     { "device", OPTION_TEXT, &device, "NAME", "auto, cpu, ref (default auto)" },
     { 0 },
 };
@@ -52,7 +53,7 @@ static int open_all(struct scoring *s, const char *model)
 
     TRY(source_open(&s->source, model));
     TRY(source_check_text(&s->source));
-    TRY(compute_open(&s->compute, device, COMPUTE_FP32, (int)threads));
+    TRY(compute_open(&s->compute, device, dtype, (int)threads));
     TRY(source_model(&s->model, &s->source, s->compute));
     TRY(trainer_create_scoring(&s->trainer, s->model, 1, shape->context));
     s->logp = malloc((size_t)shape->context * sizeof(float));

@@ -13,7 +13,7 @@ void doctor_processor(struct exam *e)
     struct compute *k = NULL;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-    if (compute_open(&k, "auto", COMPUTE_FP32, 1) != RL_OK) {
+    if (compute_open(&k, "auto", "fp32", 1) != RL_OK) {
         doctor_says(e, true, "cpu", "no backend opens: %.200s", status_message());
         return;
     }

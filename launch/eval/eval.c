@@ -117,7 +117,7 @@ int eval_open(struct eval *e, const struct config *config, struct comm *world, c
     e->world = world;
     if (threads == 0)
         threads = (int)(sysconf(_SC_NPROCESSORS_ONLN) / comm_ranks_on_host(world));
-    TRY(compute_open(&e->compute, config->device, COMPUTE_FP32, threads > 0 ? threads : 1));
+    TRY(compute_open(&e->compute, config->device, config->dtype, threads > 0 ? threads : 1));
     TRY(open_models(e, model));
     TRY(open_judge(e));
     TRY(open_rewards(e));
