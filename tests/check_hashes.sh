@@ -7,11 +7,14 @@ golden=tests/golden_hashes.txt
 
 # The configurations that run as they are; models and judges of the others are elsewhere.
 names=$(ls launch/configs | sed -n '/^stories-/d; /^judge[.]/d; s/[.]cfg$//p')
+names="$names dpo.bf16 ppo.bf16 raco.bf16"
 
 # hash NAME: of the weights after two steps
 hash() {
-    "$RANKWISE" train "launch/configs/$1.cfg" output="$WORK/$1" steps=2 eval_every=0 \
-        checkpoint_every=0 >"$WORK/$1.log" 2>&1
+    dtype=fp32
+    [ "$1" = "${1%.bf16}" ] || dtype=bf16
+    "$RANKWISE" train "launch/configs/${1%.bf16}.cfg" output="$WORK/$1" steps=2 eval_every=0 \
+        checkpoint_every=0 dtype=$dtype >"$WORK/$1.log" 2>&1
     hashes "$WORK/$1" | sed -n 's/^2 //p'
 }
 
