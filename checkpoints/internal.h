@@ -67,6 +67,7 @@ int layout_create(const char *path, const struct checkpoint_content *content,
 struct outlet {
     int fd, past;                   /* through the page cache; past it, -1: it cannot */
     char *block;                    /* a page-aligned piece of what goes past */
+    uint64_t begun, end;            /* what the disk may still be busy with, through the cache */
 };
 
 int outlet_open(struct outlet *o, const char *path, bool past);     /* past: if it can */

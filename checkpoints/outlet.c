@@ -12,6 +12,7 @@
 
 #include "checkpoints/internal.h"
 
+#define PENDING ((uint64_t)64 << 20)             /* bytes that the disk may be behind, twice */
 #define PAGE ((size_t)4096)
 #define BLOCK ((size_t)4 << 20)                 /* copied to where a page begins, then written */
 
@@ -42,12 +43,19 @@ int pwrite_all(int fd, const char *data, size_t n, uint64_t at)
     return 0;
 }
 
-/* Through the page cache; the disk starts on it now, not at the fsync, where that can be asked. */
-static int write_through(const struct outlet *o, const char *data, size_t n, uint64_t at)
+/* Through the page cache; the disk starts on it now, not at the fsync, where that can be asked, and
+ * not more than it does in a moment waits there: who looks on sees how far it is. */
+static int write_through(struct outlet *o, const char *data, size_t n, uint64_t at)
 {
     int error = pwrite_all(o->fd, data, n, at);
 
     sync_file_range(o->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
+    if (at != o->end)
+        o->begun = at;
+    o->end = at + n;
+    for (; o->end - o->begun > 2 * PENDING; o->begun += PENDING)
+        sync_file_range(o->fd, (off_t)o->begun, (off_t)PENDING, SYNC_FILE_RANGE_WAIT_BEFORE |
+                        SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
     return error;
 }
 

@@ -119,6 +119,18 @@ static void name_file(struct board *b)
         b->path[0] = 0;
 }
 
+/* Pages that are there: a mapped file without them would end the program when it is touched.  Not
+ * posix_fallocate, which writes where the file system cannot: others may have signed already. */
+static bool make_room(int fd)
+{
+    int error;
+
+    do
+        error = fallocate(fd, 0, 0, sizeof(struct shared)) == 0 ? 0 : errno;
+    while (error == EINTR);
+    return error == 0 || (error == EOPNOTSUPP && ftruncate(fd, sizeof(struct shared)) == 0);
+}
+
 /* NULL: this is no file that can be shared. */
 static struct shared *map_file(const char *path, int flags)
 {
@@ -128,7 +140,7 @@ static struct shared *map_file(const char *path, int flags)
 
     if (fd < 0)
         return NULL;
-    if ((!(flags & O_CREAT) || posix_fallocate(fd, 0, sizeof(struct shared)) == 0) &&
+    if ((!(flags & O_CREAT) || make_room(fd)) &&
         fstat(fd, &info) == 0 && (size_t)info.st_size == sizeof(struct shared))
         at = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);

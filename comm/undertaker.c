@@ -26,7 +26,8 @@ static bool is_mpirun(int pid)
         return false;
     n = read(fd, name, sizeof name - 1);
     close(fd);
-    return n > 0 && (strcmp(name, "mpirun\n") == 0 || strcmp(name, "orterun\n") == 0);
+    return n > 0 && (strcmp(name, "mpirun\n") == 0 || strcmp(name, "mpiexec\n") == 0 ||
+                     strcmp(name, "orterun\n") == 0);
 }
 
 static bool all_ended(const struct board *board)
@@ -70,9 +71,9 @@ void undertaker_leave(struct board *board)
     if (mpirun >= 0 && parent == (int)getppid() && _Fork() == 0) {
         setsid();                       /* mpirun kills its ranks' groups, waits for their files */
         mpirun = fcntl(mpirun, F_DUPFD, 8);
-        dup2(out, ITS_STDERR);
+        dup2(out >= 0 ? out : STDERR_FILENO, ITS_STDERR);
         dup2(mpirun, MPIRUN);
-        close_range(ITS_STDERR + 1, ~0u, 0);
+        closefrom(ITS_STDERR + 1);
         wait_and_bury(board, parent);
         _exit(0);
     }

@@ -270,6 +270,7 @@ const char *hosts_silent(const struct hosts *h)
     return name;
 }
 
+/* There, sh reads the command: the login shell may be another kind. */
 static pid_t start_agent(const char *name, const char *command)
 {
     const char *agent = getenv("OMPI_MCA_plm_rsh_agent");
@@ -280,7 +281,8 @@ static pid_t start_agent(const char *name, const char *command)
     if (is_this_machine(name))
         text_addf(&line, "%s", command);
     else
-        text_addf(&line, "exec %s %s '%s'", agent ? agent : "ssh -o BatchMode=yes", name, command);
+        text_addf(&line, "exec %s %s sh <<'END_OF_COMMAND'\n%s\nEND_OF_COMMAND\n",
+                  agent ? agent : "ssh -o BatchMode=yes", name, command);
     pid = fork();
     if (pid == 0) {
         null = open("/dev/null", O_RDWR);
@@ -294,23 +296,42 @@ static pid_t start_agent(const char *name, const char *command)
     return pid;
 }
 
+/* Whose agent has ended well answers.  Returns how many are still under way. */
+static int collect(struct hosts *h, pid_t *agents)
+{
+    int left = 0;
+
+    for (int i = 0; i < h->n; i++) {
+        int status = -1;
+        if (agents[i] <= 0)
+            continue;
+        if (waitpid(agents[i], &status, WNOHANG) == 0) {
+            left++;
+            continue;
+        }
+        h->list[i].answers = status == 0;
+        agents[i] = 0;
+    }
+    return left;
+}
+
 static void ask_agents(struct hosts *h, pid_t *agents, const char *command)
 {
     double end = clock_now() + AGENT_SECONDS;
 
     for (int i = 0; i < h->n; i++)
-        agents[i] = h->list[i].answers ? start_agent(h->list[i].name, command) : 0;
-    for (int i = 0; i < h->n; i++) {
-        int status = -1;
-        if (agents[i] <= 0)
-            continue;
-        while (waitpid(agents[i], &status, WNOHANG) == 0 && clock_now() < end + KILL_SECONDS) {
-            if (clock_now() > end)
-                kill(agents[i], SIGKILL);
-            clock_sleep(0.01);
+        if (h->list[i].answers) {
+            agents[i] = start_agent(h->list[i].name, command);
+            h->list[i].answers = false;
         }
-        h->list[i].answers = status == 0;
-    }
+    while (collect(h, agents) > 0 && clock_now() < end)
+        clock_sleep(0.01);
+    for (int i = 0; i < h->n; i++)
+        if (agents[i] > 0)
+            kill(agents[i], SIGKILL);
+    end = clock_now() + KILL_SECONDS;
+    while (collect(h, agents) > 0 && clock_now() < end)
+        clock_sleep(0.01);
 }
 
 int hosts_ask(struct hosts *h, const char *command)

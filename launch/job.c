@@ -1,6 +1,7 @@
 /* mpirun or srun as a child; see job.h. */
 #include "launch/job.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +19,7 @@
 
 #define FRAME "--------------------------------------------------------------------------"
 #define LONGEST_BLOCK 65536      /* bytes between two lines of dashes: more is none of mpirun's */
+#define RANK_NAME "rankwise"
 #define REST_SECONDS 5.0         /* a process that writes to a disk may take its time to die */
 
 /* ---- who died? */
@@ -138,7 +140,9 @@ static void take_line(struct job *j)
     bool is_frame = strcmp(j->line.data, FRAME "\n") == 0;
     bool is_ours = strncmp(j->line.data, "rankwise: ", 10) == 0;
 
-    if (j->in_block && (is_frame || j->block.size > LONGEST_BLOCK)) {
+    if (j->in_block && j->block.size > LONGEST_BLOCK)
+        end_block(j);
+    if (j->in_block && is_frame) {
         end_block(j);
     } else if (j->in_block && is_ours) {        /* a rank's, in between */
         keep_said(j, j->line.data);
@@ -191,37 +195,60 @@ static void kill_children(void)
         fclose(file);
 }
 
-static bool is_zombie(int pid)
+/* Is this process a rank, dead or alive?  *alive: it is no zombie. */
+static bool is_rank(int pid, bool *alive)
 {
-    char path[64], text[512] = "", *end;
+    char path[64], text[512] = "", *name, *end;
     FILE *file;
 
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     file = fopen(path, "re");
     if (!file)
-        return true;                    /* it has ended since */
+        return false;                   /* it has ended since */
     text[fread(text, 1, sizeof text - 1, file)] = 0;
     fclose(file);
+    name = strchr(text, '(');
     end = strrchr(text, ')');
-    return end && end[1] && end[2] == 'Z';
+    *alive = end && end[1] && end[2] != 'Z';
+    return name && end && (size_t)(end - name - 1) == strlen(RANK_NAME) &&
+           strncmp(name + 1, RANK_NAME, strlen(RANK_NAME)) == 0;
+}
+
+/* Ranks among the children of one thread of mpirun; true if one is alive. */
+static bool thread_has_ranks(struct job *j, const char *thread)
+{
+    bool any = false, alive = false;
+    char path[300];
+    FILE *file;
+    int pid;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%s/children", (int)j->pid, thread);
+    file = fopen(path, "re");
+    while (file && fscanf(file, "%d", &pid) == 1)
+        if (is_rank(pid, &alive)) {
+            j->had_ranks = true;
+            any |= alive;
+        }
+    if (file)
+        fclose(file);
+    return any;
 }
 
 bool job_is_hollow(struct job *j)
 {
+    struct dirent *entry;
+    bool any = false;
     char path[64];
-    FILE *file;
-    bool alive = false;
-    int pid;
+    DIR *dir;
 
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)j->pid, (int)j->pid);
-    file = fopen(path, "re");
-    while (file && fscanf(file, "%d", &pid) == 1) {
-        j->had_children = true;
-        alive |= !is_zombie(pid);
-    }
-    if (file)
-        fclose(file);
-    return file && j->had_children && !alive;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)j->pid);
+    dir = opendir(path);
+    while (dir && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.')
+            any |= thread_has_ranks(j, entry->d_name);
+    if (dir)
+        closedir(dir);
+    return dir && j->had_ranks && !any;
 }
 
 static void end_the_rest(void)

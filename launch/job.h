@@ -17,12 +17,12 @@ struct job {
     char host[256];             /* "" : unknown */
     char what[256];             /* "was killed by signal 9 (Killed)"; "": nothing was said */
     bool sudden;                /* it did not end by itself: those that are left wait for it */
-    bool had_children;
+    bool had_ranks;
     char said[1024];            /* of a loss, by a rank that could leave no outcome; "": nothing */
     int status;                 /* of waitpid, once it has ended */
 };
 
-/* Had it children, and are all that are left dead?  It should see that and end. */
+/* Had mpirun ranks on this host, and is none alive any more?  It should see that and end. */
 bool job_is_hollow(struct job *j);
 /* argv ends with NULL; output: descriptor for its standard output.  RL_EIO: one line. */
 int job_start(struct job *j, char *const *argv, int output);

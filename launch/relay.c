@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +11,21 @@
 #include "base/status.h"
 
 #define REST_SECONDS 1
+
+/* False: there is no reader any more.  A disk that takes nothing costs this piece. */
+static bool write_all(const char *bytes, ssize_t n)
+{
+    struct pollfd room = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+    for (ssize_t done = 0, some; done < n; done += some > 0 ? some : 0) {
+        some = write(STDOUT_FILENO, bytes + done, (size_t)(n - done));
+        if (some < 0 && errno == EAGAIN)
+            poll(&room, 1, -1);
+        else if (some < 0 && errno != EINTR)
+            return errno != EPIPE;
+    }
+    return true;
+}
 
 static void *pass_on(void *data)
 {
@@ -19,12 +35,7 @@ static void *pass_on(void *data)
     ssize_t n;
 
     while ((n = read(in, bytes, sizeof bytes)) > 0 || (n < 0 && errno == EINTR))
-        for (ssize_t done = 0, some; done < n && reader; done += some) {
-            some = write(STDOUT_FILENO, bytes + done, (size_t)(n - done));
-            if (some < 0 && errno == EINTR)
-                some = 0;
-            reader = some >= 0;
-        }
+        reader = reader && write_all(bytes, n);
     return NULL;
 }
 

@@ -40,7 +40,8 @@ struct supervisor {
     int ranks;                          /* of the next start */
 
     char output[4096], program[PATH_MAX];
-    char frozen[4200];                  /* the configuration as it was read, for later starts */
+    char frozen[4200];                  /* the configuration as it was read, */
+    bool edited;                        /* for later starts if the file has changed since */
     char scratch[SCRATCH_ROOM];         /* folder on every host for mpirun's files, emptied */
     int lock;
     struct launcher launcher;
@@ -109,14 +110,12 @@ done:
     return rc;
 }
 
-/* The configuration and what is given over it: the first start has those of the command line, later
- * ones what was read then, whatever has become of the file. */
+/* The configuration and what is given over it: those of the command line, or what was read at first
+ * when they say something else by now. */
 static char **config_words(const struct supervisor *s, char **words, int *n)
 {
-    bool again = s->losses.count > 0;
-
-    words[(*n)++] = (char *)(again ? s->frozen : s->path);
-    for (int i = 0; i < s->n_assignments && !again; i++)
+    words[(*n)++] = (char *)(s->edited ? s->frozen : s->path);
+    for (int i = 0; i < s->n_assignments && !s->edited; i++)
         words[(*n)++] = s->assignments[i];
     if (s->scaled.size > 0)
         words[(*n)++] = s->scaled.data;
@@ -139,6 +138,28 @@ static int open_config(struct supervisor *s, struct config **c)
     log_quiet(false);
     free(words);
     return rc;
+}
+
+/* Do the words of the command line still say what they said? */
+static void look_for_edits(struct supervisor *s)
+{
+    struct text then = { 0 }, now = { 0 };
+    struct config *c = NULL;
+    bool held = status_hold(true);
+
+    text_clear(&s->scaled);
+    s->edited = false;
+    if (open_config(s, &c) == RL_OK)
+        config_text(c, &now);
+    config_text(s->config, &then);
+    s->edited = !now.data || strcmp(now.data, then.data) != 0;
+    status_drop();
+    status_hold(held);
+    if (s->edited)
+        log_info("%s has changed: the run goes on with what was read at first", s->path);
+    config_close(c);
+    text_free(&then);
+    text_free(&now);
 }
 
 /* Who does what on s->ranks ranks; fewer than were asked for hold the same roles. */
@@ -206,11 +227,13 @@ static void say_missing(struct supervisor *s)
  * there is of an earlier start: stopped, or an mpirun that hangs. */
 static int ask_hosts(struct supervisor *s)
 {
+    const char *name = strrchr(s->scratch, '/') + 1;
     char command[400];
 
-    snprintf(command, sizeof command, "for p in $(pgrep -x \"mpirun|rankwise\"); do "
-             "grep -qszF OMPI_MCA_orte_tmpdir_base=%s /proc/$p/environ && kill -9 $p; done; "
-             "rm -rf %s; mkdir -m 700 %s", s->scratch, s->scratch, s->scratch);
+    snprintf(command, sizeof command, "for p in $(pgrep -x 'mpirun|rankwise'); do "
+             "grep -qszE '^OMPI_MCA_orte_tmpdir_base=/(dev/shm|tmp)/%s$' /proc/$p/environ && "
+             "kill -9 $p; done; rm -rf /dev/shm/%s /tmp/%s; mkdir -m 700 %s", name, name, name,
+             s->scratch);
     if (s->launcher.slurm) {
         launcher_end_steps(&s->launcher);
         hosts_ask_slurm(&s->hosts, s->losses.count == 0);
@@ -261,6 +284,8 @@ static int start(struct supervisor *s)
     int rc = RL_OK;
 
     TRY(gather_hosts(s));
+    if (s->losses.count > 0)
+        look_for_edits(s);
     TRY(place(s));
     TRY(outcome_prepare(s->output));
     s->restart.start = (int64_t)(clock_of_day() * 1e6);
@@ -406,7 +431,7 @@ done:
 
 static void end(struct supervisor *s)
 {
-    char command[96];
+    char command[160];
 
     snprintf(command, sizeof command, "rm -rf %s", s->scratch);
     if (s->scratch[0] && s->launcher.slurm) {

@@ -417,6 +417,29 @@ stay=
 for pid in $left; do ! alive $pid || stay="$stay $pid"; done
 [ -z "$stay" ] && pass "and what was stopped is gone" || fail "and what was stopped is gone" "$stay"
 
+# ---- mpirun has no rank on its own host, and its agents have ended: it is no mpirun that hangs
+
+cat > "$WORK/agent" <<'END'
+#!/bin/sh
+sleep 0.6
+shift
+exec sh -c "$*"
+END
+chmod +x "$WORK/agent"
+out=$WORK/away
+OMPI_MCA_plm_rsh_agent=$WORK/agent OMPI_MCA_plm_rsh_no_tree_spawn=1 "$RANKWISE" run \
+    --hosts 127.0.0.2:1 $config output="$out" steps=100000 eval_every=0 checkpoint_every=0 \
+    > "$out.said" 2>&1 &
+supervisor=$!
+until [ -s "$out/metrics.jsonl" ] || ! alive $supervisor; do sleep 0.1; done
+sleep 13
+kill -TERM $supervisor
+wait $supervisor
+code=$?
+[ $code -eq 5 ] && ! grep -q restart "$out.said" && pass "ranks on another host only: it goes on" ||
+    fail "ranks on another host only: it goes on" "exit $code: $(grep -v '^step' "$out.said")"
+rm -rf "$out"
+
 # ---- what people do meanwhile: edit the configuration, stop to read the lines
 
 cp $config "$WORK/mine.cfg"
