@@ -66,8 +66,8 @@ done:
 
 /* ---- draws */
 
-/* One token from the logits z(V), by the counter of (step, group, sample, position). */
-static int draw(struct actor *a, int row, const float *z)
+/* The random word of a row's next token, by the counter of (step, group, sample, position). */
+static uint32_t word_of(const struct actor *a, int row)
 {
     const struct batch *b = a->batch;
     int group = row / b->k;
@@ -82,8 +82,16 @@ static int draw(struct actor *a, int row, const float *z)
     uint32_t words[4];
 
     random_words(&c, words);
-    return sample_token(a->k, &a->sampler, z, a->V, a->set.temperature, a->set.top_k, a->set.top_p,
-                        a->set.min_p, words[0]);
+    return words[0];
+}
+
+/* Targets of n rows, by their words. */
+static void draw(struct actor *a, const float *z, bool same, int n)
+{
+    const struct actor_settings *s = &a->set;
+    const struct sampling set = { s->temperature, s->top_k, s->top_p, s->min_p };
+
+    a->k->sample(a->k, a->target, z, same, &set, a->word, n, a->V);
 }
 
 static bool is_eos(const struct actor *a, int id)
@@ -124,7 +132,8 @@ static int draw_first(struct actor *a, int first)
     int rows = a->batch->k, rc = RL_OK;
 
     for (int i = 0; i < rows; i++)
-        a->target[i] = draw(a, first + i, z);
+        a->word[i] = word_of(a, first + i);
+    draw(a, z, true, rows);
     k->lse_forward(k, a->state, a->target_logit, z, a->target, a->set.loss_temperature, 0, a->V, 1);
     for (int i = 1; i < rows; i++) {
         a->state[i] = a->state[0];
@@ -255,7 +264,8 @@ static int rows_decode(struct actor *a)
     a->decoded += a->active;
 
     for (int i = 0; i < a->active; i++)
-        a->target[i] = draw(a, a->place[i].row, a->logits + (size_t)i * (size_t)a->V);
+        a->word[i] = word_of(a, a->place[i].row);
+    draw(a, a->logits, false, a->active);
     k->lse_forward(k, a->state, a->target_logit, a->logits, a->target, a->set.loss_temperature, 0,
                    a->V, a->active);
     k->lse_finish(k, a->target_logp, NULL, a->state, a->target_logit, a->active);

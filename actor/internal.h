@@ -12,7 +12,6 @@
 #define ACTOR_INTERNAL_H
 
 #include "actor/actor.h"
-#include "actor/sample.h"
 
 #define PREFILL_CHUNK 128        /* prompt tokens in one forward pass, at most */
 
@@ -61,7 +60,7 @@ struct actor {
     struct lse *state;           /* (max_rows) */
     float *target_logit;         /* (max_rows) */
     float *target_logp;          /* (max_rows) */
-    struct sampler sampler;
+    uint32_t *word;              /* (max_rows) */
     int *eos;                    /* (n_eos) */
 
     /* Figures of the last fill. */

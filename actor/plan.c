@@ -93,7 +93,7 @@ static void layout(struct actor *a, struct memory *m)
     a->state = memory_take(m, rows * sizeof *a->state);
     a->target_logit = memory_take(m, rows * sizeof *a->target_logit);
     a->target_logp = memory_take(m, rows * sizeof *a->target_logp);
-    sampler_layout(&a->sampler, m, a->V);
+    a->word = memory_take(m, rows * sizeof *a->word);
     a->eos = memory_take(m, (size_t)a->set.n_eos * sizeof *a->eos);
 }
 

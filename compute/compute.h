@@ -60,6 +60,14 @@ struct adamw {
     float scale;                       /* factor on the gradient (clipping) */
 };
 
+/* temperature 0: greedy.  top_k 0, top_p 1, min_p 0 are off.  Filters apply in the order of the
+ * Hugging Face library: temperature, top_k, top_p, min_p. */
+struct sampling { float temperature; int top_k; float top_p, min_p; };
+static inline bool sampling_filters(const struct sampling *s)
+{
+    return s->top_k > 0 || s->top_p < 1.0f || s->min_p > 0.0f;
+}
+
 /* Of the operands of matrix products; everything else is fp32. */
 enum compute_dtype { COMPUTE_FP32, COMPUTE_BF16 };
 
@@ -160,6 +168,18 @@ struct compute {
                          int n, int T);
     /* p(V) = exp(z / temperature - max) / sum of one whole row, blocks as above; z is kept. */
     void (*softmax)(struct compute *k, float *p, const float *z, float temperature, int V);
+    /* token(R) from rows of logits z(R,V), kept, or all from one row z(V) (same); word(R): a random
+     * word each.  Probabilities become integer masses, so that the token does not depend on any
+     * order of summation:
+     *   mass(v)   = floor(softmax(z / temperature)[v] * 2^40)
+     *   order     = logit descending, id ascending on equality
+     *   top_k     keeps the first top_k of the order
+     *   top_p     keeps the smallest prefix whose mass reaches floor(top_p * mass kept so far)
+     *   min_p     keeps mass >= floor(min_p * largest mass)
+     *   token     = the first id at which the running mass exceeds (kept mass * word) >> 32
+     * Always an id below V, also for logits that are not numbers: the caller checks those. */
+    void (*sample)(struct compute *k, int *token, const float *z, bool same,
+                   const struct sampling *set, const uint32_t *word, int R, int V);
 
     /* ---- flat buffers */
     void (*adamw)(struct compute *k, float *w, float *m, float *v, const float *g, size_t n,

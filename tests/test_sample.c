@@ -1,37 +1,38 @@
-/* Sampling: the fast selection gives the token of the definition in actor/sample.h. */
+/* Sampling: every backend gives the token of the definition in compute/compute.h. */
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "actor/sample.h"
 #include "base/random.h"
+#include "compute/compute.h"
 #include "tests/support.h"
 
 #define V_MOST 1500
 
-static struct compute *k;
-static struct sampler sampler;
-static struct memory memory;
+#define BACKENDS 6
+static struct compute *k, *backend[BACKENDS];        /* ref; NULL: this processor cannot run it */
 
 static int setup(void **state)
 {
+    static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512" };
+
     (void)state;
     if (compute_open(&k, "ref", "fp32", 1) != RL_OK)
         return -1;
-    memory_count(&memory);
-    sampler_layout(&sampler, &memory, V_MOST);
-    if (memory_open(&memory) != RL_OK)
-        return -1;
-    sampler_layout(&sampler, &memory, V_MOST);
+    for (int i = 0; i < BACKENDS; i++)
+        if (compute_open(&backend[i], names[i / 2], "fp32", i % 2 + 1) != RL_OK)
+            fprintf(stderr, "not tried here: %s\n", names[i / 2]);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    memory_close(&memory);
     compute_close(k);
+    for (int i = 0; i < BACKENDS; i++)
+        compute_close(backend[i]);
     return 0;
 }
 
@@ -58,10 +59,54 @@ static void logits(float *z, int V, uint32_t salt, float steps)
     }
 }
 
+/* By ref, and by all others alike. */
 static int draw(const float *z, int V, float temperature, int top_k, float top_p, float min_p,
                 uint32_t word)
 {
-    return sample_token(k, &sampler, z, V, temperature, top_k, top_p, min_p, word);
+    const struct sampling set = { temperature, top_k, top_p, min_p };
+    int token, other;
+
+    k->sample(k, &token, z, false, &set, &word, 1, V);
+    for (int i = 0; i < BACKENDS; i++) {
+        if (!backend[i])
+            continue;
+        backend[i]->sample(backend[i], &other, z, false, &set, &word, 1, V);
+        if (other != token)
+            fail_msg("%s draws %d, ref %d", backend[i]->name, other, token);
+    }
+    return token;
+}
+
+/* Rows together, and many draws from one row, are rows alone. */
+static void test_rows_are_drawn_alike_in_any_company(void **state)
+{
+    enum { R = 37, V = 1100 };
+    static float z[R * V];
+    const struct sampling sets[] = { { 1, 0, 1, 0 }, { 0.8f, 40, 0.9f, 0.01f }, { 0, 0, 1, 0 } };
+    uint32_t word[R];
+    int alone[R], together[R], same[R];
+
+    (void)state;
+    for (int r = 0; r < R; r++) {
+        logits(z + r * V, V, (uint32_t)r, 0);
+        word[r] = word_of((uint32_t)r + 100);
+    }
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        for (int b = 0; b < BACKENDS; b++) {
+            struct compute *c = backend[b];
+            if (!c)
+                continue;
+            for (int r = 0; r < R; r++)
+                k->sample(k, &alone[r], z + r * V, false, &sets[i], &word[r], 1, V);
+            c->sample(c, together, z, false, &sets[i], word, R, V);
+            assert_memory_equal(together, alone, sizeof alone);
+            for (int r = 0; r < R; r++)
+                k->sample(k, &alone[r], z, false, &sets[i], &word[r], 1, V);
+            c->sample(c, same, z, true, &sets[i], word, R, V);
+            assert_memory_equal(same, alone, sizeof alone);
+            k->sample(k, same, z, true, &sets[i], word, R, V);
+            assert_memory_equal(same, alone, sizeof alone);
+        }
 }
 
 /* ---- the definition, by a full sort */
@@ -218,6 +263,7 @@ static void test_a_prefix_that_reaches_top_p_exactly_is_enough(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_are_drawn_alike_in_any_company),
         cmocka_unit_test(test_every_filter_gives_the_token_of_the_definition),
         cmocka_unit_test(test_greedy_is_the_highest_logit_and_the_lowest_id),
         cmocka_unit_test(test_a_token_comes_as_often_as_its_probability),

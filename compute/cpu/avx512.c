@@ -16,6 +16,7 @@
 #include "compute/cpu/flat.h"
 #include "compute/cpu/rows.h"
 #include "compute/cpu/lse.h"
+#include "compute/cpu/sample.h"
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/attention.h"
 #include "compute/cpu/attention_backward.h"
@@ -36,6 +37,7 @@ void cpu_fill_avx512(struct compute *k)
     fill_flat(k);
     fill_rows(k);
     fill_lse(k);
+    fill_sample(k);
     fill_matmul(k);
     fill_attention(k);
 }

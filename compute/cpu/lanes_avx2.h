@@ -188,6 +188,30 @@ static inline void lanes_transpose(struct lanes t[16])
     }
 }
 
+/* Eight of [0, 2^41), cut off: 20 bits at a time, which the subtraction leaves exact. */
+static inline void store_u64_half(uint64_t *p, __m256 x)
+{
+    __m256i high = _mm256_cvttps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(0x1p-20f)));
+    __m256i low = _mm256_cvttps_epi32(_mm256_fnmadd_ps(_mm256_cvtepi32_ps(high),
+                                                       _mm256_set1_ps(0x1p20f), x));
+
+    for (int i = 0; i < 2; i++) {
+        __m256i h = _mm256_cvtepu32_epi64(i ? _mm256_extracti128_si256(high, 1)
+                                            : _mm256_castsi256_si128(high));
+        __m256i l = _mm256_cvtepu32_epi64(i ? _mm256_extracti128_si256(low, 1)
+                                            : _mm256_castsi256_si128(low));
+
+        _mm256_storeu_si256((__m256i *)(void *)(p + 4 * i),
+                            _mm256_add_epi64(_mm256_slli_epi64(h, 20), l));
+    }
+}
+
+static inline void lanes_store_u64(uint64_t *p, struct lanes x)
+{
+    store_u64_half(p, x.a);
+    store_u64_half(p + 8, x.b);
+}
+
 /* ---- pairs of bf16 */
 
 /* In the lower half of each lane. */

@@ -152,6 +152,12 @@ static inline void lanes_transpose(struct lanes t[16])
     }
 }
 
+static inline void lanes_store_u64(uint64_t *p, struct lanes a)
+{
+    _mm512_storeu_si512(p, _mm512_cvttps_epu64(_mm512_castps512_ps256(a.v)));
+    _mm512_storeu_si512(p + 8, _mm512_cvttps_epu64(_mm512_extractf32x8_ps(a.v, 1)));
+}
+
 /* ---- pairs of bf16.  With the instruction for them where BF16_INSTRUCTION says so. */
 
 #if defined(BF16_INSTRUCTION)

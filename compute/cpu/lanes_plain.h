@@ -142,6 +142,12 @@ static inline void lanes_transpose(struct lanes t[16])
     }
 }
 
+/* As integers, cut off; all of [0, 2^41). */
+static inline void lanes_store_u64(uint64_t *p, struct lanes a)
+{
+    EACH(i) p[i] = (uint64_t)(int64_t)a.v[i];
+}
+
 /* ---- a lane holds a pair of bf16 (compute/bf16.h), as bits; dots are taken between flush_begin
  * and flush_end */
 

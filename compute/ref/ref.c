@@ -9,4 +9,5 @@ void ref_fill(struct compute *k)
     ref_fill_pages(k);
     ref_fill_lse(k);
     ref_fill_flat(k);
+    ref_fill_sample(k);
 }

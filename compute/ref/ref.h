@@ -16,6 +16,7 @@ void ref_fill_attention(struct compute *k);
 void ref_fill_pages(struct compute *k);
 void ref_fill_lse(struct compute *k);
 void ref_fill_flat(struct compute *k);
+void ref_fill_sample(struct compute *k);
 
 /* One query of attention: o(D) and stats (max, sum; NULL: not wanted) over `visible` keys, given a
  * way to find key and value j.  Shared by rows and pages, so that they cannot differ. */

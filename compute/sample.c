@@ -4,17 +4,29 @@
  *   mass:   40  30  15  10 | 3   1  ...        the vocabulary is never sorted
  *                      cut ^
  */
-#include "actor/sample.h"
+#include "compute/sample.h"
 
 #include <stdbool.h>
 
-#define MASS_ONE 0x1p40f
-
-void sampler_layout(struct sampler *s, struct memory *m, int V)
+static int blocks(int V)
 {
-    s->p = memory_take(m, (size_t)V * sizeof *s->p);
-    s->mass = memory_take(m, (size_t)V * sizeof *s->mass);
-    s->order = memory_take(m, (size_t)V * sizeof *s->order);
+    return (V + SAMPLE_BLOCK - 1) / SAMPLE_BLOCK;
+}
+
+size_t sampler_size(int V)
+{
+    return 3 * (size_t)V + 2 * (size_t)blocks(V) + 2;
+}
+
+void sampler_place(struct sampler *s, float *scratch, int V)
+{
+    size_t wide = ((size_t)V + 1) / 2 * 2;
+
+    s->V = V;
+    s->p = scratch;
+    s->order = (int *)(void *)scratch;
+    s->mass = (uint64_t *)(void *)(scratch + wide);
+    s->sums = s->mass + V;
 }
 
 /* Does token a come before token b? */
@@ -23,7 +35,7 @@ static bool before(const float *z, int a, int b)
     return (z[a] > z[b]) | ((z[a] == z[b]) & (a < b));       /* no branch */
 }
 
-static int greedy(const float *z, int V)
+int sample_greedy(const float *z, int V)
 {
     int best = 0;
 
@@ -31,18 +43,6 @@ static int greedy(const float *z, int V)
         if (before(z, v, best))
             best = v;
     return best;
-}
-
-/* Masses of all tokens; returns their sum.  A probability that is no number weighs nothing. */
-static uint64_t masses(uint64_t *mass, const float *p, int V)
-{
-    uint64_t total = 0;
-
-    for (int v = 0; v < V; v++) {
-        mass[v] = p[v] > 0.0f ? (uint64_t)(int64_t)(p[v] * MASS_ONE) : 0;
-        total += mass[v];
-    }
-    return total;
 }
 
 static void swap(int *a, int *b)
@@ -98,65 +98,61 @@ static int reach(int *ids, int n, const float *z, const uint64_t *mass, uint64_t
     return *ids;
 }
 
-/* The last token that top_k and top_p keep; `total` is the mass of all. */
-static int last_kept(struct sampler *s, const float *z, int V, int top_k, float top_p,
-                     uint64_t total)
+/* The last token that top_k and top_p keep. */
+static int last_kept(struct sampler *s, const float *z, const struct sampling *set)
 {
-    int *ids = s->order, kept = V, last = -1;
+    int *ids = s->order, kept = s->V, last = -1;
+    uint64_t total = s->total;
 
-    for (int v = 0; v < V; v++)
+    for (int v = 0; v < s->V; v++)
         ids[v] = v;
-    if (top_k > 0 && top_k < V) {
-        last = reach(ids, V, z, NULL, (uint64_t)top_k);
-        kept = top_k;
+    if (set->top_k > 0 && set->top_k < s->V) {
+        last = reach(ids, s->V, z, NULL, (uint64_t)set->top_k);
+        kept = set->top_k;
         total = 0;
         for (int i = 0; i < kept; i++)
             total += s->mass[ids[i]];
     }
-    if (top_p < 1.0f)
-        last = reach(ids, kept, z, s->mass, (uint64_t)((double)top_p * (double)total));
+    if (set->top_p < 1.0f)
+        last = reach(ids, kept, z, s->mass, (uint64_t)((double)set->top_p * (double)total));
     return last;
 }
 
-/* Clear the masses that the filters drop; returns the sum of the others. */
-static uint64_t filter(struct sampler *s, const float *z, int V, int top_k, float top_p,
-                       float min_p, uint64_t total)
+void sampler_filter(struct sampler *s, const float *z, const struct sampling *set)
 {
     int last = -1;
-    uint64_t most = 0, least, sum = 0;
+    uint64_t most = 0, least;
 
-    if ((top_k > 0 && top_k < V) || top_p < 1.0f)
-        last = last_kept(s, z, V, top_k, top_p, total);
-    for (int v = 0; v < V; v++) {
+    if ((set->top_k > 0 && set->top_k < s->V) || set->top_p < 1.0f)
+        last = last_kept(s, z, set);
+    for (int v = 0; v < s->V; v++) {
         if (last >= 0 && before(z, last, v))
             s->mass[v] = 0;
         most = s->mass[v] > most ? s->mass[v] : most;
     }
-    least = (uint64_t)((double)min_p * (double)most);
-    for (int v = 0; v < V; v++) {
-        if (s->mass[v] < least)
-            s->mass[v] = 0;
-        sum += s->mass[v];
+    least = (uint64_t)((double)set->min_p * (double)most);
+    s->total = 0;
+    for (int first = 0, b = 0; first < s->V; first += SAMPLE_BLOCK, b++) {
+        s->sums[b] = 0;
+        for (int v = first; v < s->V && v < first + SAMPLE_BLOCK; v++) {
+            s->mass[v] = s->mass[v] < least ? 0 : s->mass[v];
+            s->sums[b] += s->mass[v];
+        }
+        s->total += s->sums[b];
     }
-    return sum;
 }
 
-int sample_token(struct compute *k, struct sampler *s, const float *z, int V, float temperature,
-                 int top_k, float top_p, float min_p, uint32_t word)
+int sampler_draw(const struct sampler *s, const float *z, uint32_t word)
 {
-    uint64_t total, target, sum = 0;
+    uint64_t target = (uint64_t)(((unsigned __int128)s->total * word) >> 32), sum = 0;
+    int b = 0;
 
-    if (temperature == 0.0f)
-        return greedy(z, V);
-    k->softmax(k, s->p, z, temperature, V);
-    total = masses(s->mass, s->p, V);
-    if (top_k > 0 || top_p < 1.0f || min_p > 0.0f)
-        total = filter(s, z, V, top_k, top_p, min_p, total);
-    target = (uint64_t)(((unsigned __int128)total * word) >> 32);
-    for (int v = 0; v < V; v++) {
+    while (b < blocks(s->V) && sum + s->sums[b] <= target)
+        sum += s->sums[b++];
+    for (int v = b * SAMPLE_BLOCK; v < s->V; v++) {
         sum += s->mass[v];
         if (sum > target)
             return v;
     }
-    return greedy(z, V);         /* no mass at all: the temperature is too small for the floats */
+    return sample_greedy(z, s->V);      /* no mass: the temperature is too small for the floats */
 }
