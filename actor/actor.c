@@ -85,13 +85,44 @@ static uint32_t word_of(const struct actor *a, int row)
     return words[0];
 }
 
-/* Targets of n rows, by their words. */
-static void draw(struct actor *a, const float *z, bool same, int n)
+/* Lower the logits z(V) of the row's tokens, each id once, and keep what they were. */
+static void penalise(struct actor *a, int row, float *z, float *kept)
+{
+    const int *tokens = row_tokens(a, row);
+    float penalty = a->set.repetition_penalty;
+
+    a->calls++;
+    for (int i = 0; i < a->length[row]; i++) {
+        int id = tokens[i];
+        kept[i] = z[id];
+        if (a->seen[id] == a->calls)
+            continue;
+        a->seen[id] = a->calls;
+        z[id] = z[id] > 0.0f ? z[id] / penalty : z[id] * penalty;
+    }
+}
+
+static void restore(const struct actor *a, int row, float *z, const float *kept)
+{
+    const int *tokens = row_tokens(a, row);
+
+    for (int i = a->length[row] - 1; i >= 0; i--)
+        z[tokens[i]] = kept[i];
+}
+
+/* Targets of n rows by their words, from logits z(rows, V): row i's of rows[i], or all of one row's
+ * (rows[0], same).  The logits are those of the model again. */
+static void draw(struct actor *a, const int *rows, float *z, bool same, int n)
 {
     const struct actor_settings *s = &a->set;
     const struct sampling set = { s->temperature, s->top_k, s->top_p, s->min_p };
+    int different = !actor_penalises(a) ? 0 : same ? 1 : n;
 
+    for (int i = 0; i < different; i++)
+        penalise(a, rows[i], z + (size_t)i * (size_t)a->V, a->kept + (size_t)i * (size_t)a->room);
     a->k->sample(a->k, a->target, z, same, &set, a->word, n, a->V);
+    for (int i = 0; i < different; i++)
+        restore(a, rows[i], z + (size_t)i * (size_t)a->V, a->kept + (size_t)i * (size_t)a->room);
 }
 
 static bool is_eos(const struct actor *a, int id)
@@ -133,7 +164,7 @@ static int draw_first(struct actor *a, int first)
 
     for (int i = 0; i < rows; i++)
         a->word[i] = word_of(a, first + i);
-    draw(a, z, true, rows);
+    draw(a, &first, z, true, rows);
     k->lse_forward(k, a->state, a->target_logit, z, a->target, a->set.loss_temperature, 0, a->V, 1);
     for (int i = 1; i < rows; i++) {
         a->state[i] = a->state[0];
@@ -263,9 +294,11 @@ static int rows_decode(struct actor *a)
     a->passes++;
     a->decoded += a->active;
 
-    for (int i = 0; i < a->active; i++)
-        a->word[i] = word_of(a, a->place[i].row);
-    draw(a, a->logits, false, a->active);
+    for (int i = 0; i < a->active; i++) {
+        a->drawn[i] = a->place[i].row;
+        a->word[i] = word_of(a, a->drawn[i]);
+    }
+    draw(a, a->drawn, a->logits, false, a->active);
     k->lse_forward(k, a->state, a->target_logit, a->logits, a->target, a->set.loss_temperature, 0,
                    a->V, a->active);
     k->lse_finish(k, a->target_logp, NULL, a->state, a->target_logit, a->active);

@@ -24,6 +24,9 @@ struct actor_settings {
     float loss_temperature;     /* actor_logp is log p over the whole vocabulary at this one */
     int top_k;                  /* 0: off */
     float top_p, min_p;         /* 1 and 0: off */
+    float repetition_penalty;   /* of tokens in the row, prompt included, before the filters: logits
+                                 * above 0 are divided, others multiplied by it (CTRL, Keskar et
+                                 * al. 2019, 1909.05858; as Hugging Face's); 1 or 0: off */
     int max_new;
     const int *eos; int n_eos;  /* ids that end a row; copied */
     uint64_t seed;

@@ -56,15 +56,24 @@ struct actor {
 
     /* Draws: from (rows_at_once, V) logits, or k times from the last logits of a prompt. */
     float *logits;
+    int *drawn;                  /* (rows_at_once) the rows whose tokens are drawn */
     int *target;                 /* (max_rows) */
     struct lse *state;           /* (max_rows) */
     float *target_logit;         /* (max_rows) */
     float *target_logp;          /* (max_rows) */
     uint32_t *word;              /* (max_rows) */
+    float *kept;                 /* (rows_at_once, room) logits before a repetition penalty */
+    int64_t *seen;               /* (V) the last call of penalise that met this id */
+    int64_t calls;               /* of penalise */
     int *eos;                    /* (n_eos) */
 
     /* Figures of the last fill. */
     int64_t made, decoded, passes;
 };
+
+static inline bool actor_penalises(const struct actor *a)
+{
+    return a->set.repetition_penalty != 0.0f && a->set.repetition_penalty != 1.0f;
+}
 
 #endif

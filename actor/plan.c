@@ -32,6 +32,8 @@ static int settings_check(const struct actor_settings *s)
         wrong = "top_p: must be above 0 and at most 1 (off)";
     else if (!(s->min_p >= 0 && s->min_p <= 1))
         wrong = "min_p: must be from 0 (off) to 1";
+    else if (!isfinite(s->repetition_penalty) || s->repetition_penalty < 0)
+        wrong = "repetition penalty: must be above 0; 1 is off";
     else if (s->max_new < 0 || s->max_new > INT_MAX / 2)
         wrong = "max_new: out of range";
     else if (s->n_eos < 0 || (s->n_eos > 0 && !s->eos))
@@ -89,11 +91,16 @@ static void layout(struct actor *a, struct memory *m)
     a->prompt_table = memory_take(m, stride * sizeof *a->prompt_table);
 
     a->logits = memory_take(m, places * (size_t)a->V * sizeof *a->logits);
+    a->drawn = memory_take(m, places * sizeof *a->drawn);
     a->target = memory_take(m, rows * sizeof *a->target);
     a->state = memory_take(m, rows * sizeof *a->state);
     a->target_logit = memory_take(m, rows * sizeof *a->target_logit);
     a->target_logp = memory_take(m, rows * sizeof *a->target_logp);
     a->word = memory_take(m, rows * sizeof *a->word);
+    if (actor_penalises(a)) {
+        a->kept = memory_take(m, places * room * sizeof *a->kept);
+        a->seen = memory_take(m, (size_t)a->V * sizeof *a->seen);
+    }
     a->eos = memory_take(m, (size_t)a->set.n_eos * sizeof *a->eos);
 }
 

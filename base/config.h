@@ -90,7 +90,7 @@ struct config {
     char *target_text;          /* before augmented prompts; {score} in it */
 
     /* sampling */
-    double temperature, top_p, min_p; int64_t top_k;
+    double temperature, top_p, min_p, repetition_penalty; int64_t top_k;
 
     /* learning */
     double beta, lr, lr_min;

@@ -77,6 +77,8 @@ const struct row config_rows[] = {
          "sample from the likeliest tokens that hold this share of the probability"),
     REAL("min_p", min_p, "0", 0, 1, ROW_FIXED,
          "sample from tokens at least this share as likely as the likeliest"),
+    REAL("repetition_penalty", repetition_penalty, "1", 1e-3, 1000, ROW_FIXED,
+         "divides logits above 0, multiplies those below, of tokens that a row has; 1: off"),
 
     HEADING("Learning"),
     { "beta", ROW_REAL, AT(beta), "0.1", 1e-6, 1000, NULL, ROW_FIXED,

@@ -289,6 +289,53 @@ static void test_seed_step_purpose_and_sample_give_other_tokens(void **state)
         drop(&other[i]);
 }
 
+/* Greedy with a penalty, by its definition; the log-probabilities are those of the model. */
+static void test_a_repetition_penalty_lowers_what_is_there(void **state)
+{
+    enum { MADE = 24 };
+    static float logits[V];
+    struct actor_settings set = settings();
+    struct actor *actor;
+    struct cache *cache;
+    struct held h;
+
+    (void)state;
+    set.n_eos = 0;
+    set.max_new = MADE;
+    set.repetition_penalty = 1.5f;
+    assert_ok(actor_create(&actor, model, &set));
+    actor_set_temperature(actor, 0);
+    prompts_make(&h, 3, 1, 2);
+    int prompt = h.b.start[1];
+    assert_ok(actor_fill(actor, &h.b, PURPOSE_EVAL, 0));
+    assert_ok(cache_create(&cache, model, 8, 1, 256));
+    int table[8], zero = 0;
+    for (int i = 0; i < 8; i++)
+        table[i] = cache_page(cache);
+    for (int n = prompt; n < prompt + MADE; n++) {      /* every prefix from nothing */
+        int start[2] = {0, n}, best = 0;
+        bool there[V] = {false};
+        struct extend rows = {1, start, &zero, table, 8};
+        double sum = 0;
+        assert_ok(model_extend(cache, h.b.tokens, &rows, logits));
+        for (int v = 0; v < V; v++)
+            sum += exp(logits[v]);
+        assert_true(fabs(h.b.actor_logp[n] - (logits[h.b.tokens[n]] - log(sum))) < 1e-4);
+        for (int i = 0; i < n; i++)
+            there[h.b.tokens[i]] = true;
+        for (int v = 0; v < V; v++)
+            if (there[v])
+                logits[v] = logits[v] > 0 ? logits[v] / 1.5f : logits[v] * 1.5f;
+        for (int v = 1; v < V; v++)
+            best = logits[v] > logits[best] ? v : best;
+        assert_int_equal(h.b.tokens[n], best);
+        assert_int_equal(h.b.tokens[h.b.start[1] + n], best);
+    }
+    cache_destroy(cache);
+    memory_close(&h.memory);
+    actor_destroy(actor);
+}
+
 static void test_greedy_takes_the_most_likely_token(void **state)
 {
     enum { PROMPT = 33, MADE = 6 };
@@ -522,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_chosen_groups_are_those_of_the_whole),
         cmocka_unit_test(test_seed_step_purpose_and_sample_give_other_tokens),
         cmocka_unit_test(test_greedy_takes_the_most_likely_token),
+        cmocka_unit_test(test_a_repetition_penalty_lowers_what_is_there),
         cmocka_unit_test(test_a_row_ends_with_the_context),
         cmocka_unit_test(test_a_failed_batch_passes_untouched),
         cmocka_unit_test(test_bad_numbers_are_named_and_the_actor_goes_on),

@@ -22,7 +22,7 @@
 static const char *prompt, *prompts_file, *device = "auto", *dtype = "fp32";
 static const char *rps_config, *target, *prefix;
 static int64_t n_samples = NOT_GIVEN, max_new = 64, seed = 0, top_k = 0, threads = 1;
-static double temperature = 1.0, top_p = 1.0, min_p = 0.0, angle = 30;
+static double temperature = 1.0, top_p = 1.0, min_p = 0.0, penalty = 1.0, angle = 30;
 static bool json;
 
 static const struct option_row options[] = {
@@ -37,6 +37,8 @@ static const struct option_row options[] = {
     { "top-p", OPTION_REAL, &top_p, "P", "only the smallest set with mass P (default 1: all)" },
     { "min-p", OPTION_REAL, &min_p, "P",
       "only tokens at least P times as likely as the first (default 0)" },
+    { "repetition-penalty", OPTION_REAL, &penalty, "R",
+      "divides logits above 0, multiplies those below, of tokens that are there (default 1: off)" },
     { "seed", OPTION_INT, &seed, "S", "the same seed, the same text (default 0)" },
     { "json", OPTION_FLAG, &json, NULL, "one line a sample: prompt, ids, text, logprobs, finish" },
     { "rps", OPTION_TEXT, &rps_config, "CONFIG",
@@ -100,6 +102,8 @@ static int check_options(int argc)
         return rl_error(RL_EINVAL, "--temperature: from 0 to 100");
     if (top_k < 0 || top_k > INT32_MAX || !(top_p > 0 && top_p <= 1) || !(min_p >= 0 && min_p < 1))
         return rl_error(RL_EINVAL, "--top-k from 0, --top-p above 0 to 1, --min-p from 0 below 1");
+    if (!(penalty >= 1e-3 && penalty <= 1000))
+        return rl_error(RL_EINVAL, "--repetition-penalty: from 0.001 to 1000");
     if (threads < 1 || threads > 1024)
         return rl_error(RL_EINVAL, "--threads: from 1 to 1024");
     return check_rps();
@@ -183,7 +187,8 @@ static int open_all(struct generation *g, int n_words, char **words)
     TRY(source_model(&g->model, &g->source, g->compute));
     settings = (struct actor_settings){
         .temperature = (float)temperature, .loss_temperature = 1.0f, .top_k = (int)top_k,
-        .top_p = (float)top_p, .min_p = (float)min_p, .max_new = (int)max_new, .eos = g->source.eos,
+        .top_p = (float)top_p, .min_p = (float)min_p, .repetition_penalty = (float)penalty,
+        .max_new = (int)max_new, .eos = g->source.eos,
         .n_eos = g->source.n_eos, .seed = (uint64_t)seed, .max_prompt = longest,
         .rows_at_once = ROWS_AT_ONCE, .max_rows = g->groups * k,
     };

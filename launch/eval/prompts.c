@@ -50,6 +50,7 @@ static int open_side(struct session *s, struct side *side, const struct seat *se
     struct actor_settings settings = {
         .temperature = (float)c->temperature, .loss_temperature = (float)loss_temperature(c),
         .top_k = (int)c->top_k, .top_p = (float)c->top_p, .min_p = (float)c->min_p,
+        .repetition_penalty = (float)c->repetition_penalty,
         .max_new = s->max_new, .eos = seat->source.eos, .n_eos = seat->source.n_eos,
         .seed = (uint64_t)c->seed, .max_prompt = prompts_longest(s->prompts),
         .rows_at_once = rows < ACTOR_ROWS ? rows : ACTOR_ROWS, .max_rows = rows,
