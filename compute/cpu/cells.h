@@ -37,21 +37,32 @@ static struct lanes cells_along(const struct operand *o, int row, int first)
     return left < 16 ? lanes_load_part(p, left) : lanes_load(p);
 }
 
-/* `n` (at most 16) rows from row `row` on of one step, across memory. */
-static struct lanes step_across(const struct operand *o, int row, int step, int n)
+/* One cell of all rows, across memory: where row `row` of its step, or of both, lies. */
+struct across { const float *even, *odd; };      /* NULL: zeros */
+
+static inline const float *step_at(const struct operand *o, int row, int step)
 {
     int place = step >= o->steps ? -1 : o->places ? o->places[step] : step;
 
-    if (place < 0)
-        return lanes_set(0.0f);
-    return take(o->data + (size_t)place * o->step_stride, (size_t)row, n);
+    return place < 0 ? NULL : o->data + (size_t)place * o->step_stride + row;
 }
 
-static struct lanes cells_across(const struct operand *o, int row, int cell, int n)
+static inline struct across across_at(const struct operand *o, int row, int cell)
 {
     if (!o->pairs)
-        return step_across(o, row, cell, n);
-    return lanes_pairs(step_across(o, row, 2 * cell, n), step_across(o, row, 2 * cell + 1, n));
+        return (struct across){ step_at(o, row, cell), NULL };
+    return (struct across){ step_at(o, row, 2 * cell), step_at(o, row, 2 * cell + 1) };
+}
+
+/* `n` (at most 16) rows from there + `row` on. */
+INLINE struct lanes cells_across(bool pairs, struct across at, int row, int n)
+{
+    struct lanes zero = lanes_set(0.0f);
+
+    if (!pairs)
+        return take(at.even, (size_t)row, n);
+    return lanes_pairs(at.even ? take(at.even, (size_t)row, n) : zero,
+                       at.odd ? take(at.odd, (size_t)row, n) : zero);
 }
 
 /* to[cell][stride] from `rows` (at most 16) rows, cells first .. first + cells.  16 lanes are
@@ -59,9 +70,17 @@ static struct lanes cells_across(const struct operand *o, int row, int cell, int
 static void pack_sixteen(float *to, size_t stride, const struct operand *o, int row, int rows,
                          int first, int cells)
 {
+    if (o->row_stride == 1 && !o->pairs && rows == TILE_M) {        /* no part of a load */
+        const float *from = step_at(o, row, first);
+
+        for (int i = 0; i < cells; i++, from += o->step_stride)
+            memcpy(to + (size_t)i * stride, from, TILE_M * sizeof *to);
+        return;
+    }
     if (o->row_stride == 1) {
         for (int i = 0; i < cells; i++)
-            lanes_store(to + (size_t)i * stride, cells_across(o, row, first + i, rows));
+            lanes_store(to + (size_t)i * stride,
+                        cells_across(o->pairs, across_at(o, row, first + i), 0, rows));
         return;
     }
     for (int i = 0; i < cells; i += 16) {
@@ -70,7 +89,7 @@ static void pack_sixteen(float *to, size_t stride, const struct operand *o, int 
 
         for (int m = 0; m < 16; m++)
             t[m] = m < rows ? cells_along(o, row + m, first + i) : lanes_set(0.0f);
-        lanes_transpose(t);
+        lanes_transpose(t, rows);
         for (int m = 0; m < n; m++)
             lanes_store(to + (size_t)(i + m) * stride, t[m]);
     }
@@ -87,6 +106,17 @@ static void pack_panel(float *to, const struct operand *o, int row, int width, i
     }
 }
 
+/* One cell of `columns` rows: a line in each panel. */
+static void pack_cell(float *to, size_t panel, bool pairs, struct across at, int columns)
+{
+    for (int c = 0; c < columns; c += PANEL, to += panel)
+        for (int h = 0; h < PANEL; h += 16) {
+            int left = columns - c - h, n = left < 0 ? 0 : left < 16 ? left : 16;
+
+            lanes_store(to + h, cells_across(pairs, at, c + h, n));
+        }
+}
+
 /* `columns` rows of the operand, panel after panel.  Across memory several panels at a time, so
  * that it is read in long runs. */
 static void pack_panels(float *to, const struct operand *o, int row, int columns, int first,
@@ -99,14 +129,8 @@ static void pack_panels(float *to, const struct operand *o, int row, int columns
             pack_panel(to, o, row + c, columns - c < PANEL ? columns - c : PANEL, first, cells);
         return;
     }
-    for (int i = 0; i < cells; i++)
-        for (int c = 0; c < columns; c += PANEL)
-            for (int h = 0; h < PANEL; h += 16) {
-                int left = columns - c - h, n = left < 0 ? 0 : left < 16 ? left : 16;
-
-                lanes_store(to + (size_t)(c / PANEL) * panel + (size_t)i * PANEL + h,
-                            cells_across(o, row + c + h, first + i, n));
-            }
+    for (int i = 0; i < cells; i++, to += PANEL)
+        pack_cell(to, panel, o->pairs, across_at(o, row, first + i), columns);
 }
 
 #endif

@@ -170,7 +170,7 @@ static inline void transpose8(__m256 t[8])
     }
 }
 
-static inline void lanes_transpose(struct lanes t[16])
+static inline void lanes_transpose(struct lanes t[16], int rows)
 {
     __m256 u[4][8];                  /* quarters: above left, right, below left, right */
 
@@ -180,7 +180,7 @@ static inline void lanes_transpose(struct lanes t[16])
         u[2][i] = t[i + 8].a;
         u[3][i] = t[i + 8].b;
     }
-    for (int q = 0; q < 4; q++)
+    for (int q = 0; q < (rows > 8 ? 4 : 2); q++)
         transpose8(u[q]);
     for (int i = 0; i < 8; i++) {
         t[i] = (struct lanes){ u[0][i], u[2][i] };

@@ -124,10 +124,11 @@ static inline struct lanes lanes_exp(struct lanes a)
 
 /* Lane q of 128 bits of fours[4 g + j] gets rows 4 g .. 4 g + 3 of column 4 q + j, and then meets
  * the others of its column. */
-static inline void lanes_transpose(struct lanes t[16])
+static inline void lanes_transpose(struct lanes t[16], int rows)
 {
     __m512 fours[16];
 
+    (void)rows;
     for (int g = 0; g < 16; g += 4) {
         __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(t[g].v, t[g + 1].v));
         __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(t[g].v, t[g + 1].v));
