@@ -1,55 +1,7 @@
 /* Products of bf16: the number format, every backend against ref to the bit (where denormals are
  * flushed, too), pairs of tokens, and the error against long double. */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "compute/bf16.h"
-#include "compute/compute.h"
-#include "tests/support.h"
-
-#define BACKENDS 12
-static struct compute *ref, *backend[BACKENDS];      /* NULL: this processor cannot run it */
-static uint64_t seed = 1;
-
-#define EACH_BACKEND(k)                                                                           \
-    for (int b_ = 0; b_ < BACKENDS; b_++)                                                         \
-        for (struct compute *k = backend[b_]; k; k = NULL)
-
-static uint32_t word(void)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(seed >> 32);
-}
-
-/* n floats in (-size, size); the caller frees */
-static float *noise(size_t n, float size)
-{
-    float *x = malloc((n + 1) * sizeof *x);
-
-    for (size_t i = 0; i < n; i++)
-        x[i] = size * ((float)(word() >> 8) * 0x1p-23f - 1.0f);
-    return x;
-}
-
-static float *copy_of(const float *x, size_t n)
-{
-    float *y = malloc((n + 1) * sizeof *y);
-
-    memcpy(y, x, n * sizeof *y);
-    return y;
-}
-
-/* Exactly equal, or say where not; then free what was made.  A NaN is a NaN. */
-static void same(const struct compute *k, const char *what, float *got, const float *want, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(&got[i], &want[i], sizeof *got) != 0 && !(isnan(got[i]) && isnan(want[i])))
-            fail_msg("%s, %d threads: %s[%zu of %zu] = %a, ref has %a", k->name, k->threads, what,
-                     i, n, (double)got[i], (double)want[i]);
-    free(got);
-}
+#include "tests/backends.h"
 
 /* ---- the format */
 
@@ -239,28 +191,8 @@ static void test_error_of_a_product(void **state)
 
 static int open_all(void **state)
 {
-    static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512", "cpu-avx512-bf16" };
-
     (void)state;
-    if (compute_open(&ref, "ref", "bf16", 1) != RL_OK)
-        return -1;
-    for (int i = 0; i < BACKENDS; i++)
-        if (compute_open(&backend[i], names[i / 3], "bf16", i % 3 + 1) != RL_OK)
-            fprintf(stderr, "not tried here: %s\n", names[i / 3]);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    int rc = compute_sync(ref);
-
-    (void)state;
-    compute_close(ref);
-    for (int i = 0; i < BACKENDS; i++) {
-        rc = backend[i] && rc == RL_OK ? compute_sync(backend[i]) : rc;
-        compute_close(backend[i]);
-    }
-    return rc;
+    return backends_open("bf16");
 }
 
 int main(void)
@@ -274,5 +206,5 @@ int main(void)
         cmocka_unit_test(test_error_of_a_product),
     };
 
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, backends_close);
 }
