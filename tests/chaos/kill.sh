@@ -36,7 +36,8 @@ again()
     supervisor=$!
 }
 
-alive() { kill -0 "$1" 2>/dev/null; }
+# A process that has ended stays a zombie where nobody collects orphans: it is not alive.
+alive() { case $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) in ''|Z*|X*) false ;; esac; }
 mpirun_now() { pgrep -P "$supervisor" -x mpirun; }
 ranks_now() { mpirun=$(mpirun_now) && pgrep -P "$mpirun" -x rankwise; }
 checkpoints() { ls "$out/checkpoints" 2>/dev/null | grep -c '^step-[0-9]*[.]h5$'; }
