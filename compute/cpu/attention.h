@@ -1,11 +1,13 @@
 /* Causal attention in lanes; ref/attention.c is the definition.
  *
- * Up to QUERIES queries with the same keys walk the key blocks together, each with a maximum of its
- * own.  Lanes lie over keys for scores (keys of a block are transposed, [D][KEY_BLOCK], as pages
+ * Up to BAND queries with the same keys walk the key blocks together, each with a maximum of its
+ * own; QUERIES of them share a tile of sums.  Lanes lie over keys for scores (keys of a block are transposed, [D][KEY_BLOCK], as pages
  * hold them) and over d for what is summed over keys.
  * Included by plain.c, avx2.c, avx512.c. */
 #ifndef COMPUTE_CPU_ATTENTION_H
 #define COMPUTE_CPU_ATTENTION_H
+
+#define BAND 16                      /* a lane for each query's maximum */
 
 /* Keys of one head: block b is page table[b], or b itself without a table. */
 struct key_blocks {
@@ -16,15 +18,15 @@ struct key_blocks {
     int D;
 };
 
-/* Queries that walk together; query i sees `visible + i * more` keys. */
-struct query_tile {
+/* At most BAND queries that walk together; query i sees `visible + i * more` keys. */
+struct band {
     const float *q;
     float *o, *stats;                /* stats may be NULL */
     size_t q_row, stats_row;         /* from one query to the next; o is like q */
     int n, visible, more;
 };
 
-INLINE int visible_in(const struct query_tile *t, int query, int first)
+INLINE int visible_in(const struct band *t, int query, int first)
 {
     int n = t->visible + query * t->more - first;
 
@@ -57,18 +59,20 @@ INLINE void dots(const int n, const int halves, float *s, const float *q, size_t
             lanes_store(s + i * KEY_BLOCK + 16 * h, sum[i][h]);
 }
 
-/* The same for any number of queries: all together, or one by one. */
+/* The same for any number of queries: tile by tile, and what is left one by one. */
 static void dots_of(int n, int halves, float *s, const float *q, size_t q_row, const float *keys,
                     int D)
 {
-    if (n == QUERIES && halves == 2) {
-        dots(QUERIES, 2, s, q, q_row, keys, D);
-    } else if (n == QUERIES) {
-        dots(QUERIES, 1, s, q, q_row, keys, D);
-    } else {
-        for (int i = 0; i < n; i++)
-            dots(1, 2, s + i * KEY_BLOCK, q + (size_t)i * q_row, q_row, keys, D);
-    }
+    int i = 0;
+
+    for (; i + QUERIES <= n; i += QUERIES, s += QUERIES * KEY_BLOCK, q += QUERIES * q_row)
+        if (TILE_V == 2 && halves == 2)
+            dots(QUERIES, 2, s, q, q_row, keys, D);
+        else
+            for (int h = 0; h < halves; h++)
+                dots(QUERIES, 1, s + 16 * h, q, q_row, keys + 16 * h, D);
+    for (; i < n; i++, s += KEY_BLOCK, q += q_row)
+        dots(1, 2, s, q, q_row, keys, D);
 }
 
 /* out[i][c ..] = out[i][c ..] * a[i] + sum over keys of p[i][j] * v[j][c ..] for n queries and
@@ -103,32 +107,31 @@ INLINE void weigh(const int n, const int wide, float *out, size_t row, const flo
             put(out + (size_t)i * row, (size_t)w * 16, sum[i][w], w + 1 < wide ? 16 : part);
 }
 
-/* All D of it: pairs of registers, then what is left. */
+/* All D of it: `wide` registers at a time, then what is left. */
+INLINE void weigh_tile(const int n, const int wide, float *out, size_t row, const float *a,
+                       const float *p, const float *v, size_t v_row, const int *counts, int D)
+{
+    int c = 0;
+
+    for (; c + 16 * wide <= D; c += 16 * wide)
+        weigh(n, wide, out + c, row, a, p, v + c, v_row, counts, 16);
+    for (; c + 16 <= D; c += 16)
+        weigh(n, 1, out + c, row, a, p, v + c, v_row, counts, 16);
+    if (c < D)
+        weigh(n, 1, out + c, row, a, p, v + c, v_row, counts, D - c);
+}
+
 static void weigh_all(int n, float *out, size_t row, const float *a, const float *p,
                       const float *v, size_t v_row, const int *counts, int D)
 {
-    int step = n == QUERIES ? n : 1;
+    int i = 0;
 
-    for (int i = 0; i < n; i += step, a += step, p += step * KEY_BLOCK, counts += step) {
-        float *o = out + (size_t)i * row;
-        int c = 0;
-
-        for (; c + 32 <= D; c += 32)
-            if (step == QUERIES)
-                weigh(QUERIES, 2, o + c, row, a, p, v + c, v_row, counts, 16);
-            else
-                weigh(1, 2, o + c, row, a, p, v + c, v_row, counts, 16);
-        for (; c < D; c += 16) {
-            int part = D - c < 16 ? D - c : 16;
-
-            if (step == QUERIES && part == 16)
-                weigh(QUERIES, 1, o + c, row, a, p, v + c, v_row, counts, 16);
-            else if (step == QUERIES)
-                weigh(QUERIES, 1, o + c, row, a, p, v + c, v_row, counts, part);
-            else
-                weigh(1, 1, o + c, row, a, p, v + c, v_row, counts, part);
-        }
-    }
+    for (; i + QUERIES <= n; i += QUERIES)
+        weigh_tile(QUERIES, TILE_V, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v, v_row,
+                   counts + i, D);
+    for (; i < n; i++)
+        weigh_tile(1, 2, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v, v_row,
+                   counts + i, D);
 }
 
 /* Scores of one query become weights: p = exp(s - max), added to l.  Lanes from n on are masked. */
@@ -162,14 +165,15 @@ INLINE float scale_scores(float *s, struct lanes scale, float max, int n, int ha
     return lanes_largest(largest) + 0.0f;
 }
 
-/* A tile of queries over all its keys. */
-static void attend(const struct query_tile *t, const struct key_blocks *keys)
+/* A band of queries over all its keys. */
+static void attend(const struct band *t, const struct key_blocks *keys)
 {
-    float p[QUERIES * KEY_BLOCK] ALIGNED, m[16] ALIGNED, next[16] ALIGNED = {0}, a[16] ALIGNED;
-    struct lanes l[QUERIES], scale = lanes_set(1.0f / sqrtf((float)keys->D));
-    int D = keys->D, counts[QUERIES], last = t->visible + (t->n - 1) * t->more;
+    float p[BAND * KEY_BLOCK] ALIGNED, m[BAND] ALIGNED, next[BAND] ALIGNED = {0};
+    float a[BAND] ALIGNED;
+    struct lanes l[BAND], scale = lanes_set(1.0f / sqrtf((float)keys->D));
+    int D = keys->D, counts[BAND], last = t->visible + (t->n - 1) * t->more;
 
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < BAND; i++)
         m[i] = i < t->n ? -INFINITY : 0.0f;
     for (int i = 0; i < t->n; i++) {
         l[i] = lanes_set(0.0f);
@@ -224,18 +228,21 @@ struct attention {
 /* x(length) with stride `row` -> blocks of [D][KEY_BLOCK], zeros behind the end */
 static void transpose_keys(float *to, const float *x, size_t row, int length, int D)
 {
-    for (int first = 0; first < length; first += KEY_BLOCK, to += (size_t)D * KEY_BLOCK) {
-        for (int j = 0; j < KEY_BLOCK; j++) {
-            const float *from = x + (size_t)(first + j) * row;
+    struct operand keys = { x, row, 1, NULL, D, false };
 
-            if (first + j < length)
-                for (int d = 0; d < D; d++)
-                    to[(size_t)d * KEY_BLOCK + (size_t)j] = from[d];
-            else
-                for (int d = 0; d < D; d++)
-                    to[(size_t)d * KEY_BLOCK + (size_t)j] = 0.0f;
+    for (int first = 0; first < length; first += KEY_BLOCK, to += (size_t)D * KEY_BLOCK)
+        for (int h = 0; h < KEY_BLOCK; h += 16) {
+            int left = length - first - h, n = left < 0 ? 0 : left < 16 ? left : 16;
+
+            turn(16, to + h, KEY_BLOCK, &keys, first + h, n, 0, D);
         }
-    }
+}
+
+/* x(length) with stride `row` -> to(length, D): a stride of a power of two is poison to a cache */
+static void gather(float *to, const float *x, size_t row, int length, int D)
+{
+    for (int j = 0; j < length; j++)
+        memcpy(to + (size_t)j * (size_t)D, x + (size_t)j * row, (size_t)D * sizeof *to);
 }
 
 static size_t transposed_size(const int *start, int N, int D)
@@ -268,21 +275,23 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
         size_t row = (size_t)a->G * (size_t)a->D, q_row = (size_t)a->H * (size_t)a->D;
         size_t at = (size_t)first * row + (size_t)(item % a->G) * (size_t)a->D;
         float *turned = cpu_scratch_of(a->k, thread);
-        struct key_blocks keys = { .keys = turned, .values = a->value + at, .value_row = row,
+        float *values = turned + transposed_size(a->start + item / a->G, 1, a->D);
+        struct key_blocks keys = { .keys = turned, .values = values, .value_row = (size_t)a->D,
                                    .keys_size = (size_t)a->D * KEY_BLOCK,
-                                   .values_size = row * KEY_BLOCK, .D = a->D };
+                                   .values_size = (size_t)a->D * KEY_BLOCK, .D = a->D };
 
         transpose_keys(turned, a->key + at, row, length, a->D);
+        gather(values, a->value + at, row, length, a->D);
         for (int h = item % a->G * group; h < (item % a->G + 1) * group; h++) {
-            for (int i = 0; i < length; i += QUERIES) {
+            for (int i = 0; i < length; i += BAND) {
                 size_t head = (size_t)(first + i) * (size_t)a->H + (size_t)h;
-                struct query_tile tile = {
+                struct band band = {
                     .q = a->q + head * (size_t)a->D, .o = a->o + head * (size_t)a->D,
                     .stats = a->stats + 2 * head, .q_row = q_row, .stats_row = 2 * (size_t)a->H,
-                    .n = length - i < QUERIES ? length - i : QUERIES, .visible = i + 1, .more = 1,
+                    .n = length - i < BAND ? length - i : BAND, .visible = i + 1, .more = 1,
                 };
 
-                attend(&tile, &keys);
+                attend(&band, &keys);
             }
         }
     }
@@ -295,7 +304,7 @@ static void attention_forward(struct compute *k, float *o, float *stats, const f
     struct attention a = { .o = o, .stats = stats, .q = q, .key = key, .value = value,
                            .start = start, .N = N, .H = H, .G = G, .D = D, .k = k };
 
-    if (cpu_scratch(k, transposed_size(start, N, D)))
+    if (cpu_scratch(k, 2 * transposed_size(start, N, D)))
         cpu_split(k, 3 * triangle_work(start, N, H, D), N * G, 1, &a, attention_forward_part);
 }
 
@@ -320,12 +329,11 @@ static void attend_pages(const struct paged *a, int row, int first, int n, int h
                                .table = rows->table + (size_t)row * (size_t)rows->table_stride,
                                .keys_size = (size_t)a->G * block, .value_row = D,
                                .values_size = (size_t)a->G * block, .D = a->D };
-    struct query_tile tile = { .q = a->q + at, .o = a->o + at,
-                               .q_row = heads > 1 ? D : (size_t)a->H * D,
-                               .n = heads > 1 ? heads : n, .more = heads > 1 ? 0 : 1,
-                               .visible = rows->position[row] + first - rows->start[row] + 1 };
+    struct band band = { .q = a->q + at, .o = a->o + at, .q_row = heads > 1 ? D : (size_t)a->H * D,
+                         .n = heads > 1 ? heads : n, .more = heads > 1 ? 0 : 1,
+                         .visible = rows->position[row] + first - rows->start[row] + 1 };
 
-    attend(&tile, &keys);
+    attend(&band, &keys);
 }
 
 /* Items are (row, key/value head). */
@@ -340,13 +348,13 @@ static void pages_attend_part(void *job, int begin, int end, int thread)
         int first = a->rows->start[row], last = a->rows->start[row + 1];
 
         if (last - first == 1) {
-            for (int h = 0; h < group; h += QUERIES)
-                attend_pages(a, row, first, 1, head + h, group - h < QUERIES ? group - h : QUERIES);
+            for (int h = 0; h < group; h += BAND)
+                attend_pages(a, row, first, 1, head + h, group - h < BAND ? group - h : BAND);
             continue;
         }
         for (int h = head; h < head + group; h++)
-            for (int t = first; t < last; t += QUERIES)
-                attend_pages(a, row, t, last - t < QUERIES ? last - t : QUERIES, h, 1);
+            for (int t = first; t < last; t += BAND)
+                attend_pages(a, row, t, last - t < BAND ? last - t : BAND, h, 1);
     }
 }
 

@@ -3,18 +3,25 @@
  *   p = exp(s - max) / sum     ds = p (dp - delta) scale     delta = do . o     dp_j = do . v_j
  *   dq += ds k (over keys)     dk += ds q, dv += p do (over queries, heads of a group in order)
  *
- * A tile of queries meets a block of keys; tiles and blocks ascend, so every chain does.
+ * Blocks of keys ascend, and each meets all tiles of queries, which ascend: so does every chain.
  * Included after attention.h by plain.c, avx2.c, avx512.c. */
 #ifndef COMPUTE_CPU_ATTENTION_BACKWARD_H
 #define COMPUTE_CPU_ATTENTION_BACKWARD_H
 
 /* One (row, query head) of the backward pass; pointers are at the row's first token. */
 struct backward {
-    const float *q, *d_o, *o, *stats, *key, *value;
-    const float *keys, *values;      /* transposed, [D][KEY_BLOCK] a block */
-    float *dq, *dkey, *dvalue;
-    size_t q_row, row, stats_row;
+    const float *q, *d_o, *o, *stats;
+    float *dq, *delta;               /* delta(length) */
+    size_t q_row, stats_row;
     int length, D;
+};
+
+/* The block of keys that it meets, from key `first` of the row on: gathered, so that it stays in
+ * the cache. */
+struct key_block {
+    float *keys, *values;            /* transposed, [D][KEY_BLOCK] */
+    float *key, *dkey, *dvalue;      /* [KEY_BLOCK][D] */
+    int first, n;
 };
 
 static float dot_heads(const float *a, const float *b, int D)
@@ -83,42 +90,83 @@ static void spread_all(float *out, size_t row, const float *p, const float *x, s
     }
 }
 
-/* A tile of n queries from i0 on and the block of keys from `first` on. */
-static void tile_backward(const struct backward *b, int i0, int n, int first, const float *delta)
+/* A tile of n queries from i0 on and a block of keys. */
+static void tile_backward(const struct backward *b, int i0, int n, const struct key_block *block)
 {
     float p[QUERIES * KEY_BLOCK] ALIGNED, ds[QUERIES * KEY_BLOCK] ALIGNED, one[QUERIES];
     struct lanes scale = lanes_set(1.0f / sqrtf((float)b->D));
-    size_t turned = (size_t)first * (size_t)b->D, query = (size_t)i0 * b->q_row;
-    size_t key = (size_t)first * b->row;
-    int counts[QUERIES], last = i0 + n - first, keys = last < KEY_BLOCK ? last : KEY_BLOCK;
-    int halves = keys > 16 ? 2 : 1;
+    size_t query = (size_t)i0 * b->q_row, D = (size_t)b->D;
+    int counts[QUERIES], lead = i0 - block->first, last = lead + n;
+    int keys = last < KEY_BLOCK ? last : KEY_BLOCK, halves = keys > 16 ? 2 : 1;
 
-    dots_of(n, halves, p, b->q + query, b->q_row, b->keys + turned, b->D);
-    dots_of(n, halves, ds, b->d_o + query, b->q_row, b->values + turned, b->D);
+    dots_of(n, halves, p, b->q + query, b->q_row, block->keys, b->D);
+    dots_of(n, halves, ds, b->d_o + query, b->q_row, block->values, b->D);
     for (int i = 0; i < n; i++) {
-        int seen = i0 + i + 1 - first;
+        int seen = lead + i + 1;
 
         weights_backward(p + i * KEY_BLOCK, ds + i * KEY_BLOCK,
-                         b->stats + (size_t)(i0 + i) * b->stats_row, delta[i], scale, halves);
+                         b->stats + (size_t)(i0 + i) * b->stats_row, b->delta[i0 + i], scale,
+                         halves);
         counts[i] = seen < 0 ? 0 : seen < KEY_BLOCK ? seen : KEY_BLOCK;
         one[i] = 1.0f;
     }
-    weigh_all(n, b->dq + query, b->q_row, one, ds, b->key + key, b->row, counts, b->D);
-    spread_all(b->dkey + key, b->row, ds, b->q + query, b->q_row, n, keys, i0 - first, b->D);
-    spread_all(b->dvalue + key, b->row, p, b->d_o + query, b->q_row, n, keys, i0 - first, b->D);
+    weigh_all(n, b->dq + query, b->q_row, one, ds, block->key, D, counts, b->D);
+    spread_all(block->dkey, D, ds, b->q + query, b->q_row, n, keys, lead, b->D);
+    spread_all(block->dvalue, D, p, b->d_o + query, b->q_row, n, keys, lead, b->D);
 }
 
-static void head_backward(const struct backward *b)
+/* The queries that see a block of keys. */
+static void head_backward(const struct backward *b, const struct key_block *block)
 {
-    for (int i = 0; i < b->length; i += QUERIES) {
-        int n = b->length - i < QUERIES ? b->length - i : QUERIES;
-        float delta[QUERIES];
+    for (int i = block->first / QUERIES * QUERIES; i < b->length; i += QUERIES)
+        tile_backward(b, i, b->length - i < QUERIES ? b->length - i : QUERIES, block);
+}
 
-        for (int j = 0; j < n; j++)
-            delta[j] = dot_heads(b->d_o + (size_t)(i + j) * b->q_row,
-                                 b->o + (size_t)(i + j) * b->q_row, b->D);
-        for (int first = 0; first < i + n; first += KEY_BLOCK)
-            tile_backward(b, i, n, first, delta);
+static void find_delta(const struct backward *b)
+{
+    for (int i = 0; i < b->length; i++)
+        b->delta[i] = dot_heads(b->d_o + (size_t)i * b->q_row, b->o + (size_t)i * b->q_row, b->D);
+}
+
+/* Query head h of row n. */
+static struct backward backward_of(const struct attention *a, int n, int h, float *delta)
+{
+    size_t D = (size_t)a->D, head = (size_t)a->start[n] * (size_t)a->H + (size_t)h;
+
+    return (struct backward){
+        .q = a->q + head * D, .d_o = a->d_o + head * D, .o = a->known_o + head * D,
+        .stats = a->known_stats + 2 * head, .dq = a->dq + head * D, .delta = delta,
+        .q_row = (size_t)a->H * D, .stats_row = 2 * (size_t)a->H,
+        .length = a->start[n + 1] - a->start[n], .D = a->D,
+    };
+}
+
+/* Five arrays of a block, then delta. */
+static struct key_block block_in(float *room, int D)
+{
+    size_t size = (size_t)D * KEY_BLOCK;
+
+    return (struct key_block){ .keys = room, .values = room + size, .key = room + 2 * size,
+                               .dkey = room + 3 * size, .dvalue = room + 4 * size };
+}
+
+/* The block from key `first` on of the keys that begin `at` floats on. */
+static void block_load(struct key_block *b, const struct attention *a, size_t at, size_t row)
+{
+    transpose_keys(b->keys, a->key + at, row, b->n, a->D);
+    transpose_keys(b->values, a->value + at, row, b->n, a->D);
+    gather(b->key, a->key + at, row, b->n, a->D);
+    gather(b->dkey, a->dkey + at, row, b->n, a->D);
+    gather(b->dvalue, a->dvalue + at, row, b->n, a->D);
+}
+
+static void block_store(const struct key_block *b, const struct attention *a, size_t at, size_t row)
+{
+    size_t D = (size_t)a->D;
+
+    for (int j = 0; j < b->n; j++) {
+        memcpy(a->dkey + at + (size_t)j * row, b->dkey + (size_t)j * D, D * sizeof *b->dkey);
+        memcpy(a->dvalue + at + (size_t)j * row, b->dvalue + (size_t)j * D, D * sizeof *b->dvalue);
     }
 }
 
@@ -127,29 +175,35 @@ static void attention_backward_part(void *job, int begin, int end, int thread)
 {
     const struct attention *a = job;
     int group = a->H / a->G;
-    size_t D = (size_t)a->D, row = (size_t)a->G * D;
+    size_t row = (size_t)a->G * (size_t)a->D;
+    struct key_block block = block_in(cpu_scratch_of(a->k, thread), a->D);
+    float *delta = block.dvalue + (size_t)a->D * KEY_BLOCK;
 
     for (int item = begin; item < end; item++) {
         int n = item / a->G, g = item % a->G, length = a->start[n + 1] - a->start[n];
-        size_t at = (size_t)a->start[n] * row + (size_t)g * D;
-        float *keys = cpu_scratch_of(a->k, thread);
-        float *values = keys + transposed_size(a->start + n, 1, a->D);
 
-        transpose_keys(keys, a->key + at, row, length, a->D);
-        transpose_keys(values, a->value + at, row, length, a->D);
-        for (int h = g * group; h < (g + 1) * group; h++) {
-            size_t head = (size_t)a->start[n] * (size_t)a->H + (size_t)h;
-            struct backward b = {
-                .q = a->q + head * D, .d_o = a->d_o + head * D, .o = a->known_o + head * D,
-                .stats = a->known_stats + 2 * head, .key = a->key + at, .value = a->value + at,
-                .keys = keys, .values = values, .dq = a->dq + head * D, .dkey = a->dkey + at,
-                .dvalue = a->dvalue + at, .q_row = (size_t)a->H * D, .row = row,
-                .stats_row = 2 * (size_t)a->H, .length = length, .D = a->D,
-            };
+        for (int h = 0; h < group; h++) {
+            struct backward b = backward_of(a, n, g * group + h, delta + (size_t)h * length);
+            find_delta(&b);
+        }
+        for (block.first = 0; block.first < length; block.first += KEY_BLOCK) {
+            size_t at = (size_t)(a->start[n] + block.first) * row + (size_t)g * (size_t)a->D;
 
-            head_backward(&b);
+            block.n = length - block.first < KEY_BLOCK ? length - block.first : KEY_BLOCK;
+            block_load(&block, a, at, row);
+            for (int h = 0; h < group; h++) {
+                struct backward b = backward_of(a, n, g * group + h, delta + (size_t)h * length);
+                head_backward(&b, &block);
+            }
+            block_store(&block, a, at, row);
         }
     }
+}
+
+/* Floats of a thread. */
+static size_t backward_room(const int *start, int N, int group, int D)
+{
+    return 5 * (size_t)D * KEY_BLOCK + transposed_size(start, N, 1) * (size_t)group;
 }
 
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
@@ -161,7 +215,7 @@ static void attention_backward(struct compute *k, float *dq, float *dkey, float 
                            .G = G, .D = D, .k = k, .dq = dq, .dkey = dkey, .dvalue = dvalue,
                            .d_o = d_o, .known_o = o, .known_stats = stats };
 
-    if (cpu_scratch(k, 2 * transposed_size(start, N, D)))
+    if (cpu_scratch(k, backward_room(start, N, H / G, D)))
         cpu_split(k, 7 * triangle_work(start, N, H, D), N * G, 1, &a, attention_backward_part);
 }
 

@@ -2,7 +2,7 @@
  *
  *   A: [cell][rows], at most TILE_M rows      B: [cell][PANEL], zeros to the right
  *
- * Where the chain runs along memory, 16 rows of 16 cells are turned at once; where it runs across,
+ * Where the chain runs along memory, 16 cells of several rows are turned at once; where it runs across,
  * two rows of memory make a row of pairs.  Included by matmul.h.
  */
 #ifndef COMPUTE_CPU_CELLS_H
@@ -65,6 +65,24 @@ INLINE struct lanes cells_across(bool pairs, struct across at, int row, int n)
                        at.odd ? take(at.odd, (size_t)row, n) : zero);
 }
 
+/* Where the chain runs along memory: to[cell][stride] from `rows` rows.  `most` of them are known
+ * when this is compiled, so that what is turned stays in registers. */
+INLINE void turn(const int most, float *to, size_t stride, const struct operand *o, int row,
+                 int rows, int first, int cells)
+{
+    for (int i = 0; i < cells; i += 16) {
+        int n = cells - i < 16 ? cells - i : 16;
+        struct lanes t[16];
+
+        UNROLL for (int m = 0; m < 16; m++)
+            t[m] = m < most && m < rows ? cells_along(o, row + m, first + i) : lanes_set(0.0f);
+        lanes_transpose(t, most);
+        UNROLL for (int m = 0; m < 16; m++)
+            if (m < n)
+                lanes_store(to + (size_t)(i + m) * stride, t[m]);
+    }
+}
+
 /* to[cell][stride] from `rows` (at most 16) rows, cells first .. first + cells.  16 lanes are
  * stored at a time, the next over what was too much: behind the last there is room for 15. */
 static void pack_sixteen(float *to, size_t stride, const struct operand *o, int row, int rows,
@@ -75,23 +93,14 @@ static void pack_sixteen(float *to, size_t stride, const struct operand *o, int 
 
         for (int i = 0; i < cells; i++, from += o->step_stride)
             memcpy(to + (size_t)i * stride, from, TILE_M * sizeof *to);
-        return;
-    }
-    if (o->row_stride == 1) {
+    } else if (o->row_stride == 1) {
         for (int i = 0; i < cells; i++)
             lanes_store(to + (size_t)i * stride,
                         cells_across(o->pairs, across_at(o, row, first + i), 0, rows));
-        return;
-    }
-    for (int i = 0; i < cells; i += 16) {
-        int n = cells - i < 16 ? cells - i : 16;
-        struct lanes t[16];
-
-        for (int m = 0; m < 16; m++)
-            t[m] = m < rows ? cells_along(o, row + m, first + i) : lanes_set(0.0f);
-        lanes_transpose(t, rows);
-        for (int m = 0; m < n; m++)
-            lanes_store(to + (size_t)(i + m) * stride, t[m]);
+    } else if (rows <= TILE_M) {
+        turn(TILE_M, to, stride, o, row, rows, first, cells);
+    } else {
+        turn(16, to, stride, o, row, rows, first, cells);
     }
 }
 

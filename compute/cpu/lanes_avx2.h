@@ -8,7 +8,7 @@
 
 #define TILE_M 6               /* a tile of a matrix product: 6 rows, 2 registers: 12 sums */
 #define TILE_V 1
-#define QUERIES 2
+#define QUERIES 4
 
 struct lanes { __m256 a, b; };
 
@@ -150,11 +150,11 @@ static inline struct lanes lanes_exp(struct lanes x)
     return (struct lanes){ exp_half(x.a), exp_half(x.b) };
 }
 
-static inline void transpose8(__m256 t[8])
+INLINE void transpose8(__m256 t[8])
 {
     __m256 u[8];
 
-    for (int i = 0; i < 8; i += 4) {
+    UNROLL for (int i = 0; i < 8; i += 4) {
         __m256 a = _mm256_unpacklo_ps(t[i], t[i + 1]), b = _mm256_unpackhi_ps(t[i], t[i + 1]);
         __m256 c = _mm256_unpacklo_ps(t[i + 2], t[i + 3]);
         __m256 d = _mm256_unpackhi_ps(t[i + 2], t[i + 3]);
@@ -164,25 +164,26 @@ static inline void transpose8(__m256 t[8])
         u[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
         u[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
     }
-    for (int i = 0; i < 4; i++) {
+    UNROLL for (int i = 0; i < 4; i++) {
         t[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
         t[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
     }
 }
 
-static inline void lanes_transpose(struct lanes t[16], int rows)
+INLINE void lanes_transpose(struct lanes t[16], const int rows)
 {
     __m256 u[4][8];                  /* quarters: above left, right, below left, right */
 
-    for (int i = 0; i < 8; i++) {
+    UNROLL for (int i = 0; i < 8; i++) {
         u[0][i] = t[i].a;
         u[1][i] = t[i].b;
         u[2][i] = t[i + 8].a;
         u[3][i] = t[i + 8].b;
     }
-    for (int q = 0; q < (rows > 8 ? 4 : 2); q++)
-        transpose8(u[q]);
-    for (int i = 0; i < 8; i++) {
+    UNROLL for (int q = 0; q < 4; q++)
+        if (q < 2 || rows > 8)
+            transpose8(u[q]);
+    UNROLL for (int i = 0; i < 8; i++) {
         t[i] = (struct lanes){ u[0][i], u[2][i] };
         t[i + 8] = (struct lanes){ u[1][i], u[3][i] };
     }

@@ -124,12 +124,12 @@ static inline struct lanes lanes_exp(struct lanes a)
 
 /* Lane q of 128 bits of fours[4 g + j] gets rows 4 g .. 4 g + 3 of column 4 q + j, and then meets
  * the others of its column. */
-static inline void lanes_transpose(struct lanes t[16], int rows)
+INLINE void lanes_transpose(struct lanes t[16], const int rows)
 {
     __m512 fours[16];
 
     (void)rows;
-    for (int g = 0; g < 16; g += 4) {
+    UNROLL for (int g = 0; g < 16; g += 4) {
         __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(t[g].v, t[g + 1].v));
         __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(t[g].v, t[g + 1].v));
         __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(t[g + 2].v, t[g + 3].v));
@@ -140,7 +140,7 @@ static inline void lanes_transpose(struct lanes t[16], int rows)
         fours[g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
         fours[g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
     }
-    for (int j = 0; j < 4; j++) {
+    UNROLL for (int j = 0; j < 4; j++) {
         __m512 even_above = _mm512_shuffle_f32x4(fours[j], fours[4 + j], 0x88);
         __m512 even_below = _mm512_shuffle_f32x4(fours[8 + j], fours[12 + j], 0x88);
         __m512 odd_above = _mm512_shuffle_f32x4(fours[j], fours[4 + j], 0xdd);

@@ -132,7 +132,7 @@ static inline struct lanes lanes_exp(struct lanes a)
 }
 
 /* t[i] lane j becomes t[j] lane i; the first `rows` of t hold something, the others zeros. */
-static inline void lanes_transpose(struct lanes t[16], int rows)
+static inline void lanes_transpose(struct lanes t[16], const int rows)
 {
     (void)rows;
     EACH(i) for (int j = 0; j < i; j++) {

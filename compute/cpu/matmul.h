@@ -1,6 +1,6 @@
 /* Matrix products by tiles of outer products (tile.h) of packed operands (cells.h).  All three are
  * C(M,N) = A(M,K) B(K,N), chain over K, with other strides; forward's B is w packed in panels of
- * PACK_ROWS rows, [cell][32] each.  Long chains are cut into blocks of CHAIN cells that store and
+ * PANEL rows, [cell][PANEL] each.  Long chains are cut into blocks of CHAIN cells that store and
  * reload the fp32 sums, which changes nothing.  Included by plain.c, avx2.c, avx512.c.
  */
 #ifndef COMPUTE_CPU_MATMUL_H
@@ -9,8 +9,8 @@
 #include "compute/cpu/tile.h"
 #include "compute/cpu/cells.h"
 
-#define CHAIN 256                    /* cells: a block of a B panel is 32 KB */
-#define GROUP (4 * PANEL)            /* columns of B packed together, where B is not packed */
+#define CHAIN 256                    /* cells: a block of a B panel is 16 or 32 KB */
+#define GROUP 128                    /* columns of B packed together, where B is not packed */
 #define ROWS_BLOCK 240               /* rows of A packed together: 240 KB, half an L2 */
 
 /* c(M,N) = or += a(M,K) b(K,N) */
@@ -130,7 +130,7 @@ static void product_run(struct compute *k, struct product *p)
 
 static size_t packed_size(struct compute *k, int N, int K)
 {
-    return ((size_t)N + PANEL - 1) / PANEL * PANEL * (size_t)cells_of(k->dtype == COMPUTE_BF16, K);
+    return ((size_t)N + PACK_ROWS - 1) / PACK_ROWS * PACK_ROWS * (size_t)cells_of(k->dtype == COMPUTE_BF16, K);
 }
 
 struct packing { float *packed; struct operand w; };

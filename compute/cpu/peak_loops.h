@@ -4,13 +4,17 @@
 
 #define CHAINS (TILE_M * TILE_V)         /* as many as a tile has: enough to hide the latency */
 
-/* `steps` steps of CHAINS independent chains of 16 lanes. */
+/* `steps` steps of CHAINS independent chains of 16 lanes.  No two lanes hold the same number:
+ * registers that did would be one to the compiler. */
 static float peak_multiply_add(int steps)
 {
     struct lanes sum[CHAINS], x = lanes_set(0.999f), y = lanes_set(1e-3f);
+    float begin[16 * CHAINS];
 
+    for (int i = 0; i < 16 * CHAINS; i++)
+        begin[i] = (float)i;
     UNROLL for (int i = 0; i < CHAINS; i++)
-        sum[i] = lanes_set((float)i);
+        sum[i] = lanes_load(begin + 16 * i);
     for (int s = 0; s < steps; s++)
         UNROLL for (int i = 0; i < CHAINS; i++)
             sum[i] = lanes_fma(sum[i], x, y);

@@ -1,8 +1,8 @@
-/* The heart of a matrix product: a tile of TILE_M x 16 TILE_V sums that stays in registers while
- * the chain runs.  A step of the chain is a column of A times a row of B:
+/* The heart of a matrix product: a tile of TILE_M x PANEL sums that stays in registers while the
+ * chain runs.  A step of the chain is a column of A times a row of B:
  *
- *            chain i ->          B: [chain][32]            C
- *   A  m0 |  a a a a ...      b b b b ... b (lanes)     sums[TILE_M][32]
+ *            chain i ->          B: [chain][PANEL]         C
+ *   A  m0 |  a a a a ...      b b b b ... b (lanes)     sums[TILE_M][PANEL]
  *      m1 |  a a a a ...      b b b b ... b
  *
  * What a and b hold for one step is a cell: a float, or (pairs) two bf16 and thus two steps of the
@@ -11,14 +11,14 @@
 #ifndef COMPUTE_CPU_TILE_H
 #define COMPUTE_CPU_TILE_H
 
-#define PANEL PACK_ROWS
+#define PANEL (16 * TILE_V)          /* columns of a tile; divides PACK_ROWS */
 
 INLINE struct lanes step(const bool pairs, struct lanes a, struct lanes b, struct lanes sum)
 {
     return pairs ? lanes_dot2(a, b, sum) : lanes_fma(a, b, sum);
 }
 
-/* rows x 16 TILE_V sums; a is packed [cell][rows], b is [cell] with stride ldb. */
+/* rows x PANEL sums; a is packed [cell][rows], b is [cell] with stride ldb. */
 INLINE void tile(const bool pairs, const int rows, const float *a, const float *b, size_t ldb,
                  float *c, size_t ldc, int cells, bool load)
 {
@@ -91,15 +91,13 @@ static void tile_panel(bool pairs, int rows, const float *a, const float *b, siz
     float edge[TILE_M * PANEL] ALIGNED;
 
     if (width == PANEL) {
-        for (int n = 0; n < PANEL; n += 16 * TILE_V)
-            run(rows, a, b + n, ldb, c + n, ldc, cells, load);
+        run(rows, a, b, ldb, c, ldc, cells, load);
         return;
     }
     memset(edge, 0, sizeof edge);
     for (int m = 0; m < rows && load; m++)
         memcpy(edge + m * PANEL, c + (size_t)m * ldc, (size_t)width * sizeof *c);
-    for (int n = 0; n < width; n += 16 * TILE_V)
-        run(rows, a, b + n, ldb, edge + n, PANEL, cells, load);
+    run(rows, a, b, ldb, edge, PANEL, cells, load);
     for (int m = 0; m < rows; m++)
         memcpy(c + (size_t)m * ldc, edge + m * PANEL, (size_t)width * sizeof *c);
 }
