@@ -34,7 +34,7 @@ struct head {
     _Atomic uint64_t count;             /* events ever */
     int32_t rank;
     char host[TRACE_TEXT], roles[TRACE_TEXT];
-    double offset, error, day;
+    double offset, error, day, seen;    /* seen: when the process last said that it is there */
     struct thread thread[TRACE_THREADS];
 };
 
@@ -43,7 +43,7 @@ static struct head *head;
 static struct trace_event *ring;
 static int64_t step_now;
 static atomic_bool keeps;
-static pthread_mutex_t naming = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;     /* of other threads that come */
 static _Thread_local int mine = -1;     /* index of the calling thread */
 
 static void copy(char *to, const char *from, size_t room)
@@ -91,7 +91,7 @@ int trace_open(const char *path, size_t events)
         return rl_error(RL_EIO, "trace: cannot make %s: %s", path, strerror(error));
     head = at;
     ring = (struct trace_event *)(head + 1);
-    memset(head, 0, bytes_of(events));
+    memset(head, 0, bytes_of(events));              /* no page comes in later */
     head->event_bytes = sizeof *ring;
     head->room = events;
     head->day = clock_of_day() - clock_now();
@@ -107,9 +107,19 @@ void trace_close(void)
         return;
     atomic_store(&keeps, false);
     msync(head, bytes_of(head->room), MS_SYNC);     /* for a reader on another host */
+    pthread_mutex_lock(&lock);
     munmap(head, bytes_of(head->room));
     head = NULL;
+    pthread_mutex_unlock(&lock);
     mine = -1;
+}
+
+void trace_seen(void)
+{
+    pthread_mutex_lock(&lock);
+    if (head)
+        head->seen = clock_now();
+    pthread_mutex_unlock(&lock);
 }
 
 void trace_tell(int rank, const char *host, const char *roles, double offset, double error)
@@ -134,7 +144,7 @@ void trace_thread(const char *name)
 {
     if (!head)
         return;
-    pthread_mutex_lock(&naming);
+    pthread_mutex_lock(&lock);
     for (mine = 0; mine < TRACE_THREADS; mine++)
         if (!head->thread[mine].name[0] || strcmp(head->thread[mine].name, name) == 0)
             break;
@@ -144,7 +154,7 @@ void trace_thread(const char *name)
     } else {
         mine = -1;
     }
-    pthread_mutex_unlock(&naming);
+    pthread_mutex_unlock(&lock);
 }
 
 /* ---- spans */
@@ -280,6 +290,7 @@ int trace_read(const char *path, struct trace_log *log)
     log->offset = h->offset;
     log->error = h->error;
     log->day = h->day;
+    log->seen = h->seen;
     copy(log->host, h->host, sizeof log->host);
     copy(log->roles, h->roles, sizeof log->roles);
     take_events(log, h);

@@ -56,6 +56,9 @@ void trace_close(void);
 void trace_tell(int rank, const char *host, const char *roles, double offset, double error);
 /* The step of spans that begin from here on; keep: are they recorded? */
 void trace_step(int64_t step, bool keep);
+/* From any thread, now and then: the process is there.  Spans that a killed one was in the middle
+ * of end at its last. */
+void trace_seen(void);
 /* The calling thread records under this name; it need not be undone. */
 void trace_thread(const char *name);
 
@@ -71,7 +74,7 @@ double trace_end(struct trace t, enum trace_unit unit, int64_t amount);
 struct trace_log {
     int rank;
     char host[TRACE_TEXT], roles[TRACE_TEXT];
-    double offset, error, day;          /* day: clock_of_day() - clock_now() at the start */
+    double offset, error, day, seen;    /* day: clock_of_day() - clock_now() at the start */
     char thread[TRACE_THREADS][TRACE_NAME];
     struct trace_event *events;         /* (n) whole ones by begin, outer before inner, then those
                                          * that were not over */

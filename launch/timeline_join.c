@@ -221,7 +221,7 @@ static void add_process(struct text *out, const struct trace_log *log)
 
 static void add_rank(struct text *out, const struct join *j, const struct trace_log *log)
 {
-    double last = 0;
+    double last = log->seen;
 
     for (size_t e = 0; e < log->n; e++) {
         last = log->events[e].begin > last ? log->events[e].begin : last;

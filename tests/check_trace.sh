@@ -93,6 +93,26 @@ cmp -s "$out/trace-1.json" "$WORK/first.json" && [ -s "$out/trace.json" ] &&
     pass "killed: that of the first start is still there" ||
     fail "killed: that of the first start is still there" "$(ls "$out")"
 
+# ---- clocks of two hosts: a name space of time has one of its own
+if unshare -T --monotonic 1000 true 2>/dev/null; then
+    set -- train tests/bits.cfg $keys trace=true output="$WORK/clocks"
+    ok "another clock" mpirun -np 1 "$RANKWISE" "$@" : \
+        -np 1 unshare -T --monotonic 1000 "$RANKWISE" "$@"
+    ok "another clock: spans nest" sh -c '"$0" trace "$1" > "$1.report"' "$RANKWISE" "$WORK/clocks"
+    grep -Eq 'clock -(999[.]99|1000[.]00)' "$WORK/clocks/trace.json" &&
+        pass "another clock: it is known to 10 ms" || fail "another clock: it is known to 10 ms" \
+        "$(grep -o 'clock [^;]*' "$WORK/clocks/trace.json")"
+    # a step ends on both ranks when they have agreed: 1000 s apart, or together
+    spread=$(grep '"name":"step","args":{"step":6}' "$WORK/clocks/trace.json" |
+        sed 's/.*"ts":\([0-9.]*\),"dur":\([0-9.]*\),.*/\1 \2/' |
+        awk '{ e[NR] = $1 + $2 } END { d = e[1] - e[2]; print NR != 2 ? -1 : d < 0 ? -d : d }')
+    awk -v d="$spread" 'BEGIN { exit !(d >= 0 && d < 1e6) }' &&
+        pass "another clock: the last step ends on both together" ||
+        fail "another clock: the last step ends on both together" "$spread us apart"
+else
+    skip "another clock"
+fi
+
 # ---- what the disk does not take is no reason to end
 mkdir -p "$WORK/blocked"; echo > "$WORK/blocked/trace"
 ok "a file in its way" run 2 tests/bits.cfg $keys trace=true output="$WORK/blocked"

@@ -229,6 +229,8 @@ static void test_what_a_killed_process_did_can_be_read(void **state)
         span("done", 1);
         trace_begin("update");
         trace_begin_at(TRACE_MEET, "agreement", "world", 12, -1);
+        clock_sleep(1e-3);
+        trace_seen();
         raise(SIGKILL);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -239,6 +241,7 @@ static void test_what_a_killed_process_did_can_be_read(void **state)
     assert_string_equal(log.events[1].name, "update");
     assert_string_equal(log.events[2].name, "agreement");
     assert_int_equal(log.events[2].number, 12);
+    assert_true(log.seen >= log.events[2].begin + 1e-3);
     assert_true(log.events[0].end > 0 && log.events[1].end == 0 && log.events[2].end == 0);
     trace_log_free(&log);
 }
