@@ -5,6 +5,8 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +179,17 @@ static void add_args(struct text *out, const struct trace_event *e, int peer)
     text_adds(out, e->end == 0 ? ",\"unfinished\":true}" : "}");
 }
 
+/* Whole nanoseconds since the first event: what nests still does when it is rounded. */
+static int64_t since_origin(const struct join *j, const struct trace_log *log, double time)
+{
+    return llround((time + log->offset - j->origin) * 1e9);
+}
+
+static void add_microseconds(struct text *out, const char *key, int64_t ns)
+{
+    text_addf(out, "\"%s\":%" PRId64 ".%03" PRId64 ",", key, ns / 1000, ns % 1000);
+}
+
 /* One that was not over lasts until the last moment of its rank that is known. */
 static void add_event(struct text *out, const struct join *j, const struct trace_log *log,
                       const struct trace_event *e, double last)
@@ -184,12 +197,14 @@ static void add_event(struct text *out, const struct join *j, const struct trace
     static const char *const kinds[] = { "", "work", "send", "wait", "wait" };
     bool waits = e->kind == TRACE_WAIT || e->kind == TRACE_MEET;
     int peer = waits ? waits_for(j, log, e) : -1;
-    double begin = (e->begin + log->offset - j->origin) * 1e6,
-           end = ((e->end > 0 ? e->end : last) + log->offset - j->origin) * 1e6;
+    int64_t begin = since_origin(j, log, e->begin),
+            end = since_origin(j, log, e->end > 0 ? e->end : last);
 
-    text_addf(out, ",\n{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f,"
-              "\"cat\":\"%s\",%s\"name\":", log->rank, e->thread, begin, end - begin,
-              kinds[e->kind], waits ? "\"cname\":\"terrible\"," : "");
+    text_addf(out, ",\n{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,", log->rank, e->thread);
+    add_microseconds(out, "ts", begin);
+    add_microseconds(out, "dur", end - begin);
+    text_addf(out, "\"cat\":\"%s\",%s\"name\":", kinds[e->kind],
+              waits ? "\"cname\":\"terrible\"," : "");
     add_name(out, e, peer);
     text_adds(out, ",");
     add_args(out, e, peer);
@@ -238,12 +253,11 @@ static int write_events(const struct join *j, FILE *file)
 {
     struct text out = { 0 };
     struct trace_log log;
-    bool good;
+    bool good = fprintf(file, "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"software\":"
+                        "\"rankwise\",\"ranks\":%d,\"began\":%.6f},\n\"traceEvents\":[", j->ranks,
+                        j->origin + j->day) > 0;
+    size_t comma = 1;                   /* that nothing is in front of */
 
-    text_addf(&out, "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"software\":\"rankwise\","
-              "\"began\":%.6f},\n\"traceEvents\":[\n{\"ph\":\"M\",\"pid\":0,\"name\":"
-              "\"trace_began\",\"args\":{\"ranks\":%d}}", j->origin + j->day, j->ranks);
-    good = fwrite(out.data, 1, out.size, file) == out.size;
     for (size_t i = 0; i < j->n && good; i++) {
         if (trace_read(j->path[i], &log) != RL_OK) {
             status_drop();              /* said before */
@@ -251,7 +265,8 @@ static int write_events(const struct join *j, FILE *file)
         }
         text_clear(&out);
         add_rank(&out, j, &log);
-        good = fwrite(out.data, 1, out.size, file) == out.size;
+        good = fwrite(out.data + comma, 1, out.size - comma, file) == out.size - comma;
+        comma = 0;
         trace_log_free(&log);
     }
     text_free(&out);

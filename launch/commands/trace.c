@@ -16,7 +16,7 @@
 #include "launch/commands/commands.h"
 #include "launch/timeline.h"
 
-#define ROUNDING 0.002                  /* microseconds: what two numbers of three decimals lose */
+#define ROUNDING 5e-4                   /* microseconds; times are whole nanoseconds */
 #define DEPTH 64
 #define SHOWN 0.05                      /* percent */
 
