@@ -51,6 +51,7 @@ $(BUILD)/%.o: %.c
 FOLDERS_test_base       = base
 FOLDERS_test_numbers    = base
 FOLDERS_test_json       = base
+FOLDERS_test_trace      = base
 FOLDERS_test_config     = base
 FOLDERS_test_config_mistakes = base
 FOLDERS_test_compute    = compute base

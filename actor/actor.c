@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "base/trace.h"
 
 static int *row_tokens(const struct actor *a, int row)
 {
@@ -196,9 +197,11 @@ static void prompt_close(struct actor *a)
 static int prompt_open(struct actor *a, int first)
 {
     int n = a->length[first], rc = RL_OK;
+    struct trace t;
 
     if (a->finish[first] != FINISH_NONE)            /* no room for a single token */
         return RL_OK;
+    t = trace_begin("prefill");
     while (a->prompt_pages * KEY_BLOCK < n) {
         TRY(page_take(a, &a->prompt_table[a->prompt_pages]));
         a->prompt_pages++;
@@ -211,6 +214,7 @@ static int prompt_open(struct actor *a, int first)
     }
     TRY(draw_first(a, first));
 done:
+    trace_end(t, TRACE_TOKENS, n);
     return rc;
 }
 
@@ -276,10 +280,12 @@ static int rows_decode(struct actor *a)
 {
     struct compute *k = a->k;
     struct extend rows = {a->active, a->start, a->position, a->table, a->stride};
+    struct trace t;
     int rc = RL_OK;
 
     if (a->active == 0)                             /* every row ended with its first token */
         return RL_OK;
+    t = trace_begin("decode");
     for (int i = 0; i < a->active; i++) {
         struct place *place = &a->place[i];
         int at = a->length[place->row] - 1;
@@ -308,6 +314,7 @@ static int rows_decode(struct actor *a)
         if (a->finish[a->place[i].row] != FINISH_NONE)
             place_give(a, i);
 done:
+    trace_end(t, TRACE_ROWS, rows.N);
     return rc;
 }
 

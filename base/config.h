@@ -219,6 +219,8 @@ struct config {
     char *journal;              /* "off", "memory" or "disk" */
     char *journal_path;         /* NULL: /dev/shm or /var/tmp */
     int64_t log_samples;        /* rows of every step written to samples.jsonl; 0: none */
+    bool trace;                 /* a timeline of the ranks */
+    int64_t trace_first, trace_last;        /* steps in it; last 0: to the end */
 
     char *path;                 /* the file it came from */
     void *impl;                 /* config.c's own: where each key was set */

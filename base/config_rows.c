@@ -406,6 +406,10 @@ const struct row config_rows[] = {
          "folder of each host for it; \"\": /dev/shm (memory), /var/tmp (disk)"),
     INT("log_samples", log_samples, "8", 0, STEPS, 0,
         "rows of every step written to samples.jsonl; 0: none"),
+    BOOL("trace", trace, "false", 0,
+         "a timeline of all ranks, trace.json in the run folder, for ui.perfetto.dev"),
+    INT("trace_first", trace_first, "0", 0, STEPS, 0, "the first step traced; 0: from the start"),
+    INT("trace_last", trace_last, "0", 0, STEPS, 0, "the last step traced; 0: to the end"),
     { 0 },
 };
 _Static_assert(sizeof config_rows / sizeof config_rows[0] <= CONFIG_ROWS, "raise CONFIG_ROWS");

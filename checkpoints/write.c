@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "checkpoints/internal.h"
 
 #define LOOK_EVERY 2e-3         /* seconds, from a look at the threads to the next */
@@ -74,13 +75,15 @@ static void *write_pieces(void *data)
 {
     struct checkpoint_writer *w = data;
     uint64_t *sums = w->sums;
-    double start = clock_now();
+    struct trace t;
 
+    trace_thread("checkpoint writer");
+    t = trace_begin("write checkpoint");
     for (int i = 0; i < w->content.n_pieces && w->error == 0; i++)
         w->error = write_piece(w, &w->content.pieces[i], &sums);
     if (w->error == 0)
         w->error = outlet_sync(&w->out);
-    w->seconds = clock_now() - start;
+    w->seconds = trace_end(t, TRACE_BYTES, (int64_t)atomic_load(&w->taken));
     atomic_store(&w->finished, true);
     return NULL;
 }

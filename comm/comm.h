@@ -102,6 +102,10 @@ int comm_exchange(struct comm *g, const struct parcel *out, int n_out, const str
 int comm_sum_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 int comm_max_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 
+/* What to add to clock_now() here for rank 0's, and half of the shortest round trip: the offset is
+ * right to that, and it is 0 when the clocks may be the same.  Collective over the world. */
+int comm_clock_offset(struct comm *world, double *offset, double *error);
+
 /* Seconds this rank has waited in comm verbs since the last call, by phase (sums into
  * seconds[PHASES], then zeroes). */
 void comm_waited(struct comm *world, double seconds[PHASES]);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "base/trace.h"
 #include "comm/group.h"
 #include "comm/link.h"
 #include "comm/tree.h"
@@ -120,6 +121,7 @@ void feed_close(struct feed *feed)
 int weights_publish(struct feed *feed, const float *weights, int64_t version)
 {
     struct announcement *mine = &feed->announced[0];
+    struct trace t = trace_begin_at(TRACE_SEND, "publish weights", feed->name, version, -1);
     size_t begin, count, piece;
     int rc = RL_OK;
 
@@ -129,17 +131,18 @@ int weights_publish(struct feed *feed, const float *weights, int64_t version)
     piece = piece_of(count);
     *mine = (struct announcement){ version, (int64_t)feed->n };
     feed->requests.sequence = version;
-    for (int t = 0; t < feed->n_to; t++)
-        TRY(requests_send(&feed->requests, feed->world, mine, sizeof *mine, feed->to[t],
+    for (int i = 0; i < feed->n_to; i++)
+        TRY(requests_send(&feed->requests, feed->world, mine, sizeof *mine, feed->to[i],
                           feed->tag));
     for (size_t at = 0; at < count; at += piece) {
         size_t m = count - at < piece ? count - at : piece;
-        for (int t = 0; t < feed->n_to; t++)
+        for (int i = 0; i < feed->n_to; i++)
             TRY(requests_send(&feed->requests, feed->world, weights + begin + at, m * sizeof(float),
-                              feed->to[t], feed->tag));
+                              feed->to[i], feed->tag));
     }
     TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
 done:
+    trace_end(t, TRACE_BYTES, (int64_t)(feed->n * sizeof(float)));
     return rc;
 }
 
@@ -166,10 +169,12 @@ static int check_size(const struct feed *feed)
 
 int weights_receive(struct feed *feed, float *weights, int64_t version)
 {
+    struct trace t;
     int rc = RL_OK;
 
     if (!feed->receives)
         return RL_OK;                     /* shares the model with a publisher */
+    t = trace_begin("receive weights");
     feed->requests.sequence = version;
     for (int f = 0; f < feed->n_from; f++)
         TRY(requests_recv(&feed->requests, feed->world, &feed->announced[f],
@@ -187,6 +192,7 @@ int weights_receive(struct feed *feed, float *weights, int64_t version)
     }
     TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
     rc = check_version(feed, version);
+    trace_end(t, TRACE_BYTES, (int64_t)(feed->n * sizeof(float)));
 done:
     return rc;
 }

@@ -20,6 +20,7 @@ enum tag {
     TAG_GATHER,
     TAG_TREE,
     TAG_PARCEL,
+    TAG_CLOCK,
     TAG_FEED = 1000,                      /* + number of the feed */
     TAG_LINK = 10000,                     /* + number of the link * LINK_TAGS */
 };
@@ -47,6 +48,7 @@ struct requests {
     MPI_Request *request;
     int *peer;                            /* world rank each depends on, -1: the whole group */
     int n, room;
+    size_t bytes;                         /* of messages between pairs of ranks */
 };
 
 /* What all groups of a process have in common. */

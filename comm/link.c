@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "base/trace.h"
 #include "comm/link_plan.h"
 #include "comm/tree.h"
 
@@ -231,28 +232,31 @@ done:
 int link_send(struct link *link, const struct batch *b, unsigned columns, enum phase phase)
 {
     struct slot *slot = &link->slots[link->sent % link->depth];
+    struct trace t;
     int own = RL_OK, rc = RL_OK;
 
     if (link->sender < 0)
         return rl_error(RL_EBUG, "link \"%s\": rank %d does not send", link->name,
                         link->world->rank);
     TRY(link_ready(link));
+    t = trace_begin_at(TRACE_SEND, "send", link->name, link->sent, -1);
     slot->batch = b;
     slot->columns = columns;
     slot->sequence = slot->requests.sequence = link->sent++;
     slot->phase = phase;
     slot->status = check_batch(link, b, columns);
     own = b->status == RL_OK ? slot->status : RL_OK;          /* an upstream failure is not ours */
-    for (int t = 0; t < link->n_to; t++) {
-        struct header *h = &slot->headers[t];
-        if (link->to[t] == link->world->rank)
+    for (int i = 0; i < link->n_to; i++) {
+        struct header *h = &slot->headers[i];
+        if (link->to[i] == link->world->rank)
             continue;                                         /* link_recv looks into the slot */
-        *h = link_header(link, slot, t);
-        TRY(requests_send(&slot->requests, link->world, h, sizeof *h, link->to[t],
+        *h = link_header(link, slot, i);
+        TRY(requests_send(&slot->requests, link->world, h, sizeof *h, link->to[i],
                           link_tag(link, slot->sequence, MESSAGE_HEADER)));
         if (h->rows > 0)
-            TRY(send_columns(link, slot, h, link->to[t]));
+            TRY(send_columns(link, slot, h, link->to[i]));
     }
+    trace_end(t, TRACE_BYTES, (int64_t)slot->requests.bytes);
 done:
     return rc != RL_OK ? rc : own;
 }

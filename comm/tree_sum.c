@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "base/trace.h"
 #include "comm/tree_plan.h"
 
 #define BLOCK ((size_t)4096)     /* floats folded at a time, so that a block stays in the cache */
@@ -111,6 +112,7 @@ static void fill_zeros(struct tree *t)
 
 int comm_tree_sum(struct tree *t, float *grads)
 {
+    struct trace at;
     size_t begin, end, rounds;
     int rc = RL_OK;
 
@@ -122,6 +124,7 @@ int comm_tree_sum(struct tree *t, float *grads)
     tree_slice(t->n, t->ranks, 0, &begin, &end);         /* the first slice is the longest */
     rounds = t->n > 0 ? (end - begin + t->piece - 1) / t->piece : 0;
     t->team->sequence++;
+    at = trace_begin("sum gradients");
     fill_zeros(t);
     for (size_t round = 0; round < rounds; round++) {
         TRY(start_round(t, round));
@@ -132,6 +135,7 @@ int comm_tree_sum(struct tree *t, float *grads)
         TRY(finish_round(t, rounds - 1, grads));
     TRY(share_slices(t, grads));
     tree_clear(t);
+    trace_end(at, TRACE_BYTES, (int64_t)(t->n * sizeof(float)));
 done:
     return rc;
 }

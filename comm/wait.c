@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "comm/group.h"
 
 #define SPIN 50e-6
@@ -106,6 +107,7 @@ int requests_send(struct requests *q, struct comm *g, const void *data, size_t b
         piece = smaller(bytes - at, g->world->piece);
         if (!request)
             return RL_ENOFIT;
+        q->bytes += piece;
         TRY(mpi_status(MPI_Isend((const char *)data + at, (int)piece, MPI_BYTE, to, tag, g->mpi,
                                  request)));
     }
@@ -123,6 +125,7 @@ int requests_recv(struct requests *q, struct comm *g, void *data, size_t bytes, 
         piece = smaller(bytes - at, g->world->piece);
         if (!request)
             return RL_ENOFIT;
+        q->bytes += piece;
         TRY(mpi_status(MPI_Irecv((char *)data + at, (int)piece, MPI_BYTE, from, tag, g->mpi,
                                  request)));
     }
@@ -164,16 +167,35 @@ int world_look(struct world *w)
     return line ? rl_error(RL_ELOST, "%s", line) : RL_OK;
 }
 
+/* Whom all of them depend on, -1: several ranks, or the whole group. */
+static int peer_of(const struct requests *q)
+{
+    for (int i = 1; i < q->n; i++)
+        if (q->peer[i] != q->peer[0])
+            return -1;
+    return q->n > 0 ? q->peer[0] : -1;
+}
+
+/* Verbs of a group begin when all have come. */
+static struct trace begin_wait(const struct comm *g, const struct requests *q, enum phase phase)
+{
+    return trace_begin_at(q->name == g->name ? TRACE_MEET : TRACE_WAIT, phase_name(phase), q->name,
+                          q->sequence, peer_of(q));
+}
+
 int comm_wait(struct comm *g, struct requests *q, enum phase phase)
 {
-    double start = clock_now(), now = start, idle_since = start, answered = start, seen = start,
-           waited = start;
-    int done = q->n == 0, slow = 0, rc = RL_OK;
+    struct trace waited;
+    double start, now, idle_since, answered, seen;
+    int done = 0, slow = 0, rc = RL_OK;
 
     if (g->world->lost)
         return RL_ELOST;
-    if (!done)
-        show(g->world, phase, true, start);
+    if (q->n == 0)
+        return RL_OK;
+    waited = begin_wait(g, q, phase);
+    start = now = idle_since = answered = seen = waited.begin;
+    show(g->world, phase, true, start);
     while (!done) {
         double before = now;
         TRY(mpi_status(MPI_Testall(q->n, q->request, &done, MPI_STATUSES_IGNORE)));
@@ -206,10 +228,10 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
         now = clock_now();
     }
 done:
+    g->world->waited[phase] += trace_end(waited, TRACE_BYTES, (int64_t)q->bytes);
     if (rc == RL_OK)
-        q->n = 0;
+        q->n = 0, q->bytes = 0;
     g->world->lost |= rc == RL_ELOST;
     show(g->world, phase, false, clock_now());
-    g->world->waited[phase] += clock_now() - waited;
     return rc;
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "base/stop.h"
 #include "comm/comm.h"
 #include "comm/undertaker.h"
@@ -350,6 +351,7 @@ static void *watch_all(void *data)
     pthread_mutex_lock(&w->mutex);
     while (pause_for(w, EVERY)) {
         now = clock_now();
+        trace_seen();
         if (board_ends(w->board) && pause_for(w, GOODBYE))
             _exit(board_ends(w->board));
         if (now - last > w->deadline)

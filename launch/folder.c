@@ -21,7 +21,7 @@ int folder_check(const char *path)
 {
     static const char *const names[] = {
         "config.cfg", "supervised.cfg", "metrics.jsonl", "samples.jsonl", "scores.jsonl",
-        "log.txt", "outcome.json", "journal.id",
+        "log.txt", "outcome.json", "journal.id", "trace.json",
     };
     char file[4200];
     struct stat info;

@@ -11,10 +11,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/stop.h"
+#include "base/trace.h"
 #include "launch/run.h"
 
 /* What the rank is at, for messages. */
@@ -40,7 +40,8 @@ static int send_rollouts(struct ring *ring, const struct batch *b)
 /* Prompts -> completions, actor_logp. */
 static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum purpose purpose)
 {
-    double t = clock_now(), rows;
+    struct trace t = trace_begin("generate");
+    double rows;
     int64_t made;
     int rc;
 
@@ -51,7 +52,7 @@ static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum pu
     actor_stats(r->actor, &made, &rows);
     r->made += made;
     rc = send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
-    r->spans[SPAN_GENERATE] += clock_now() - t;
+    r->spans[SPAN_GENERATE] += trace_end(t, TRACE_TOKENS, made);
     return rc;
 }
 
@@ -59,31 +60,31 @@ static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum pu
 static int reward_part(struct run *r, struct ring *ring, struct batch *b, enum purpose purpose)
 {
     int rc = link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
-    double t = clock_now();
+    struct trace t = trace_begin("reward");
 
     at(r, ring, PHASE_REWARD);
     if (b->status == RL_OK && rc == RL_OK)
         b->status = reward_fill(r->reward, b, ring->size.prompts, purpose);
-    r->spans[SPAN_REWARD] += clock_now() - t;
+    r->spans[SPAN_REWARD] += trace_end(t, TRACE_ROWS, b->N);
     return rc;
 }
 
 /* Tokens, an actor's or those of a file, -> ref_logp. */
 static int refmodel_part(struct run *r, struct ring *ring, struct batch *b)
 {
-    double t;
+    struct trace t;
     int rc = RL_OK;
 
     if (ring->prompts_to_refmodel)
         rc = link_recv(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT);
     else
         b->status = ring_draw(ring, r->config, b->step, b);
-    t = clock_now();
+    t = trace_begin("ref_logp");
     at(r, ring, PHASE_REF_LOGP);
     if (b->status == RL_OK && rc == RL_OK)
         b->status = refmodel_fill(r->refmodel, b);
     rc = status_worse(rc, send(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
-    r->spans[SPAN_REF_LOGP] += clock_now() - t;
+    r->spans[SPAN_REF_LOGP] += trace_end(t, TRACE_TOKENS, b->T);
     return rc;
 }
 
@@ -158,7 +159,7 @@ static int skip_or_stop(struct run *r, int rc)
 static int learn(struct run *r)
 {
     struct batch *b = ring_batch(&r->train, ROLE_LEARNER, r->step);
-    double t;
+    struct trace t;
     int rc = ring_collect(r, &r->train, r->step);
 
     rc = comm_agree(r->team, status_worse(rc, collect_text(r)));
@@ -166,13 +167,15 @@ static int learn(struct run *r)
         TRY(rc);
         TRY(scores_record(r, b));
     }
-    t = clock_now();
+    t = trace_begin("update");
     comm_doing(r->world, PHASE_UPDATE);
     TRY(learner_update(r->learner, b, r->metrics));
-    r->spans[SPAN_UPDATE] += clock_now() - t;
+    r->spans[SPAN_UPDATE] += trace_end(t, TRACE_TOKENS, b->T);
+    t = trace_begin("measure");
     if (r->inputs.source != SOURCE_TEXT)
         TRY(learner_measure(r->learner, b, r->metrics, ""));
     TRY(record_samples(r, b));
+    trace_end(t, TRACE_ROWS, b->N);
 done:
     return rc;
 }
@@ -199,17 +202,18 @@ done:
 static int exchange_weights(struct run *r)
 {
     bool trained = r->step < r->config->steps, evaluated = evaluation_due(r);
-    double t = clock_now();
+    struct trace t;
     int rank = comm_rank(r->world), rc = RL_OK;
 
     if (!trained && !evaluated)
         return RL_OK;
+    t = trace_begin("weight_sync");
     comm_doing(r->world, PHASE_WEIGHTS);
     if (run_rolls(r) || evaluated)
         TRY(exchange_policy(r));
     TRY(follower_exchange(&r->judge_mean, &r->placement, rank, r->step));
     TRY(follower_exchange(&r->reference_copy, &r->placement, rank, r->step));
-    r->spans[SPAN_WEIGHT_SYNC] += clock_now() - t;
+    r->spans[SPAN_WEIGHT_SYNC] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }
@@ -221,25 +225,30 @@ int run_stop(struct comm *group)
 
 static int evaluate_if_due(struct run *r)
 {
-    double t = clock_now();
+    struct trace t;
     int rc = RL_OK;
 
     if (!evaluation_due(r))
         return RL_OK;
+    t = trace_begin("eval");
     comm_doing(r->world, PHASE_EVAL);
     rc = missing_tell(r, -1, evaluate(r));
-    r->spans[SPAN_EVAL] += clock_now() - t;
+    r->spans[SPAN_EVAL] += trace_end(t, TRACE_NOTHING, 0);
     return rc;
 }
 
 /* The clock of a step starts, the first is 1; what was waited for before belongs to no step. */
-static void begin_step(struct run *r, int64_t step)
+static struct trace begin_step(struct run *r, int64_t step)
 {
     double seconds[PHASES];
+    struct trace t;
 
-    r->step_started = clock_now();
     comm_waited(r->world, seconds);
     comm_set_step(r->world, step);
+    timeline_step(r, step);
+    t = trace_begin(step > r->first_step ? "step" : "begin");
+    r->step_started = t.begin;
+    return t;
 }
 
 /* The q-th batch of responses that no step trains on: the learners look at its scores. */
@@ -327,12 +336,12 @@ done:
 int run_begin(struct run *r)
 {
     int64_t ahead = run_lag(r);
+    struct trace t = begin_step(r, r->step);
     int rc = RL_OK;
 
-    begin_step(r, r->step);
     TRY(comm_agree(r->world, exchange_weights(r)));
     if (r->step > 0)
-        return RL_OK;                   /* the queue came with the checkpoint */
+        goto done;                      /* the queue came with the checkpoint */
     TRY(observe(r));
     TRY(judge_gate(r));
     TRY(comm_agree(r->world, preview(r)));
@@ -344,6 +353,7 @@ int run_begin(struct run *r)
         rc = status_worse(rc, ring_roll(r, &r->train, q, PURPOSE_SAMPLE));
     TRY(comm_agree(r->world, rc));
 done:
+    trace_end(t, TRACE_NOTHING, 0);
     return rc;
 }
 
@@ -351,11 +361,14 @@ done:
 static int close_step(struct run *r)
 {
     int evaluated = comm_agree(r->world, evaluate_if_due(r)), rc = RL_OK;
+    struct trace t;
 
     if (evaluated != RL_ESTOP)
         TRY(evaluated);
     comm_doing(r->world, PHASE_STATS);
+    t = trace_begin("record");
     TRY(record_step(r));
+    trace_end(t, TRACE_NOTHING, 0);
     rc = evaluated;
 done:
     return rc;
@@ -363,9 +376,9 @@ done:
 
 int iteration(struct run *r)
 {
+    struct trace t = begin_step(r, r->step + 1);
     int rc = RL_OK;
 
-    begin_step(r, r->step + 1);
     rc = ring_roll(r, &r->train, r->step + run_lag(r), PURPOSE_SAMPLE);
     if (run_holds(r, ROLE_LEARNER))
         rc = status_worse(rc, learn(r));
@@ -383,6 +396,7 @@ int iteration(struct run *r)
     TRY(comm_agree(r->world, journal_step(r)));
     TRY(comm_agree(r->world, save_step(r)));
 done:
+    trace_end(t, TRACE_NOTHING, 0);
     return rc;
 }
 

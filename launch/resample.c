@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "launch/run.h"
 
 /* ---- room */
@@ -132,7 +132,7 @@ static void merge(struct resample *s, struct batch *b)
 
 static int sample_again(struct run *r, struct ring *ring, struct batch *b, int round)
 {
-    double t = clock_now();
+    struct trace t = trace_begin("generate again");
     int rc = RL_OK;
 
     TRY(link_flush(ring->prompts_to_reward));
@@ -141,7 +141,7 @@ static int sample_again(struct run *r, struct ring *ring, struct batch *b, int r
     if (b->status == RL_OK)
         merge(&r->resample, b);
     rc = link_send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
-    r->spans[SPAN_GENERATE] += clock_now() - t;
+    r->spans[SPAN_GENERATE] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }
@@ -183,10 +183,10 @@ int resample_rounds(struct run *r, struct ring *ring, int64_t step)
             continue;
         rc = status_worse(rc, link_recv(ring->prompts_to_reward, reward, COL_TOKENS,
                                         PHASE_ROLLOUT));
-        double t = clock_now();
+        struct trace t = trace_begin("reward again");
         if (reward->status == RL_OK && rc == RL_OK)
             score_again(r, reward, round);
-        r->spans[SPAN_REWARD] += clock_now() - t;
+        r->spans[SPAN_REWARD] += trace_end(t, TRACE_NOTHING, 0);
     }
 done:
     return rc;

@@ -226,6 +226,7 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     TRY(comm_split(world, run_holds(r, ROLE_LEARNER) ? 0 : -1, "learners", &r->team));
     TRY(comm_agree(world, open_alone(r)));
     TRY(comm_agree(world, save_open(r)));
+    TRY(timeline_open(r));
     log_quiet(comm_rank(world) != r->recorder);
     inputs_tell(&r->inputs, config);
 done:

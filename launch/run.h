@@ -21,6 +21,7 @@
 #include "launch/ring.h"
 #include "launch/save.h"
 #include "launch/sizes.h"
+#include "launch/timeline.h"
 #include "learner/learner.h"
 #include "refmodel/refmodel.h"
 #include "reward/reward.h"
@@ -74,6 +75,7 @@ struct run {
     int64_t tokens_before;              /* trained on before this step */
     struct journal journal;             /* the state after every step */
     struct saver save;                  /* checkpoints: when, and what became of them */
+    struct timeline timeline;           /* of this start, if it is wanted */
     double spans[SPANS];
     int64_t made;                       /* tokens generated in this step, on this rank */
     double started, step_started;

@@ -5,9 +5,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "launch/keep.h"
 #include "launch/run.h"
 #include "launch/state.h"
@@ -124,6 +124,7 @@ static int begin(struct run *r, const char *path)
 {
     struct saver *s = &r->save;
     struct state state;
+    struct trace t;
     int rc = RL_OK;
 
     TRY(state_gather(r, &state));
@@ -131,7 +132,9 @@ static int begin(struct run *r, const char *path)
         rc = rl_error(RL_EBUG, "the state takes %zu bytes, %zu were planned",
                       image_bytes(&state.content), s->room);
     TRY(comm_agree(r->team, rc));
+    t = trace_begin("snapshot");
     image_pack(&state.content, s->copy, NULL);
+    trace_end(t, TRACE_BYTES, (int64_t)image_bytes(&state.content));
     TRY(comm_agree(r->team, image_open(&s->image, s->copy, s->room)));
     rc = checkpoint_begin(&s->writer, r->team, path, &s->image.content, true);
 done:
@@ -173,11 +176,12 @@ int save_step(struct run *r)
     const struct config *c = r->config;
     struct saver *s = &r->save;
     char path[4400];
-    double t = clock_now();
+    struct trace t;
     int rc = RL_OK;
 
     if (!run_holds(r, ROLE_LEARNER))
         return RL_OK;
+    t = trace_begin("checkpoint");
     TRY(settle_if_done(r));
     if (r->step >= c->steps || c->checkpoint_every == 0 ||
         (r->step % c->checkpoint_every != 0 && !s->missing))
@@ -188,31 +192,32 @@ int save_step(struct run *r)
     s->writing = r->step;
     rc = forgive(r, s->behind ? begin(r, path) : write_now(r, path), r->step);
 done:
-    r->spans[SPAN_CHECKPOINT] += clock_now() - t;
+    r->spans[SPAN_CHECKPOINT] += trace_end(t, TRACE_NOTHING, 0);
     return rc;
 }
 
 int save_finish(struct run *r)
 {
-    double t = clock_now();
+    struct trace t = trace_begin("checkpoint");
     int rc = RL_OK;
 
     if (r->save.writer)
         rc = settle(r);
-    r->spans[SPAN_CHECKPOINT] += clock_now() - t;
+    r->spans[SPAN_CHECKPOINT] += trace_end(t, TRACE_NOTHING, 0);
     return rc;
 }
 
 int save_now(struct run *r)
 {
     char path[4400];
-    double t = clock_now();
+    struct trace t;
     int rc;
 
     if (!run_holds(r, ROLE_LEARNER) || r->save.saved == r->step)
         return RL_OK;
+    t = trace_begin("checkpoint");
     find_place(r, path);
     rc = write_now(r, path);
-    r->spans[SPAN_CHECKPOINT] += clock_now() - t;
+    r->spans[SPAN_CHECKPOINT] += trace_end(t, TRACE_NOTHING, 0);
     return rc;
 }

@@ -25,6 +25,7 @@
 #include "launch/placement.h"
 #include "launch/relay.h"
 #include "launch/scratch.h"
+#include "launch/timeline.h"
 #include "learner/learner.h"
 
 #define LOOK_EVERY 0.2          /* seconds */
@@ -468,6 +469,7 @@ int supervise(const struct supervision *asked_for, const char *config, char *con
 
     TRY(begin(&s));
     rc = run_to_the_end(&s);
+    timeline_rescue(s.output);          /* what the last start left, if it was killed */
 done:
     end(&s);
     return rc;

@@ -10,8 +10,8 @@
  * leaf. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "learner/internal.h"
 
 /* The outputs or their gradients, those that `trainee` has and the method wants. */
@@ -186,20 +186,20 @@ static int take_for_loss(struct learner *ln, struct span *s)
 /* Forward -> loss -> gradients of the packed rows, added to their leaves. */
 static int pass(struct learner *ln, const struct batch *b, struct span *s)
 {
-    double t = clock_now();
+    struct trace t = trace_begin("forward");
     int rc = RL_OK;
 
     TRY(micro_forward(ln, !ln->parameters_only));
     clear_gradients(ln);
     TRY(take_for_loss(ln, s));
     TRY(ln->method->loss(ln, b));
-    ln->seconds[SECONDS_FORWARD] += clock_now() - t;
-    t = clock_now();
+    ln->seconds[SECONDS_FORWARD] += trace_end(t, TRACE_TOKENS, ln->micro.T);
+    t = trace_begin("backward");
     if (!ln->parameters_only)
         TRY(backward_one(ln, b, &ln->policy, s));
     if (ln->critic.model)
         TRY(backward_one(ln, b, &ln->critic, s));
-    ln->seconds[SECONDS_BACKWARD] += clock_now() - t;
+    ln->seconds[SECONDS_BACKWARD] += trace_end(t, TRACE_TOKENS, ln->micro.T);
 done:
     return rc;
 }
@@ -291,6 +291,7 @@ done:
 
 int gradients_look(struct learner *ln, const struct batch *b)
 {
+    struct trace t;
     int rc = RL_OK;
 
     for (int group = 0; group < b->groups;) {
@@ -298,8 +299,10 @@ int gradients_look(struct learner *ln, const struct batch *b)
         if (ln->micro.N == 0)
             continue;
         ln->looked = true;
+        t = trace_begin("forward");
         TRY(micro_forward(ln, false));
         TRY(ln->method->look(ln, b));
+        trace_end(t, TRACE_TOKENS, ln->micro.T);
     }
 done:
     return rc;

@@ -199,6 +199,7 @@ static const struct selector {
 /* keys, selector and words: with one space between.  "x.*" are all keys of x.  said: what to write
  * for it, where "selector = words" is nothing that can be written. */
 static const struct reads { const char *keys, *selector, *words, *said; } reads[] = {
+    { "trace_first trace_last", "trace", "true", NULL },
     { "prompts samples_per_prompt max_lag", "source", "prompts", NULL },
     { "pairs mix", "source", "pairs", NULL },
     { "text rows_per_step", "text", "lm ppo.ptx_coef", "algorithm = lm or ppo.ptx_coef above 0" },

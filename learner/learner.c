@@ -2,8 +2,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "learner/internal.h"
 
 /* Is the batch what this learner was made for?  Not collective. */
@@ -34,12 +34,12 @@ static int check(const struct learner *ln, const struct batch *b)
  * whole step. */
 static int prepare(struct learner *ln, const struct batch *b)
 {
-    double t = clock_now();
+    struct trace t = trace_begin("look");
     int rc = RL_OK;
 
     if (ln->method->look)
         TRY(comm_agree(ln->team, gradients_look(ln, b)));
-    ln->seconds[SECONDS_LOOK] += clock_now() - t;
+    ln->seconds[SECONDS_LOOK] += trace_end(t, TRACE_NOTHING, 0);
     if (ln->method->prepare)
         TRY(ln->method->prepare(ln, b));
 done:
@@ -56,20 +56,21 @@ static int reduce(const struct learner *ln, struct trainee *t)
 /* The sum over all ranks, then new weights. */
 static int step(struct learner *ln, double *norm, double *lr)
 {
-    double t = clock_now(), critic_norm, critic_lr;
+    struct trace t = trace_begin("reduce");
+    double critic_norm, critic_lr;
     int rc = RL_OK;
 
     TRY(reduce(ln, &ln->policy));
     TRY(reduce(ln, &ln->critic));
-    ln->seconds[SECONDS_REDUCE] += clock_now() - t;
-    t = clock_now();
+    ln->seconds[SECONDS_REDUCE] += trace_end(t, TRACE_NOTHING, 0);
+    t = trace_begin("optimizer");
     if (ln->critic.model)           /* before the policy's weights change */
         TRY(optimizer_norm(ln->critic.model, ln->critic.grads, &critic_norm));
     TRY(optimizer_step(ln->policy.optimizer, ln->policy.grads, ln->version, norm, lr));
     if (ln->critic.model)
         TRY(optimizer_step(ln->critic.optimizer, ln->critic.grads, ln->version, &critic_norm,
                            &critic_lr));
-    ln->seconds[SECONDS_OPTIMIZER] += clock_now() - t;
+    ln->seconds[SECONDS_OPTIMIZER] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }

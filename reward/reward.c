@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "comm/comm.h"
 #include "reward/kinds/kinds.h"
 #include "reward/mix.h"
@@ -435,6 +436,7 @@ static int ask_outside(struct reward *reward, struct source *s, int asked)
 static int fill_column(struct reward *reward, struct batch *b, int i, enum purpose purpose)
 {
     struct source *s = &reward->sources[i];
+    struct trace t = trace_begin(name_of(s->config));
     int asked = replay(reward, b, i, purpose), rc = RL_OK;
 
     text_clear(&reward->trouble);
@@ -446,6 +448,7 @@ static int fill_column(struct reward *reward, struct batch *b, int i, enum purpo
         *score_at(b, reward->row_of[a], i) = reward->scores[a];
     rc = check(reward, s, b, i, purpose);
 done:
+    trace_end(t, TRACE_ROWS, s->kind->fill ? b->N : asked);
     return rc;
 }
 

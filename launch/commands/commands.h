@@ -25,6 +25,7 @@ int command_tokenize(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_diff(int argc, char **argv);
+int command_trace(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 
@@ -38,6 +39,7 @@ void help_score(FILE *out);
 void help_label(FILE *out);
 void help_tokenize(FILE *out);
 void help_export(FILE *out);
+void help_trace(FILE *out);
 void help_bench(FILE *out);
 void help_doctor(FILE *out);
 

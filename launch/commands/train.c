@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/stop.h"
+#include "base/trace.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
 #include "launch/outcome.h"
@@ -43,6 +44,7 @@ static void tell_loss(void *data, const char *line)
 
 static int train(struct run *r, const struct config *config, struct comm *world)
 {
+    struct trace t;
     int rc = RL_OK;
 
     stop_folder(config->output);
@@ -50,8 +52,10 @@ static int train(struct run *r, const struct config *config, struct comm *world)
     comm_on_loss(world, tell_loss, r);
     stop_cuts_waits(run_lag(r) == 0);   /* a batch that waits in the queue must be whole */
     log_quiet(comm_rank(world) != r->recorder);
+    t = trace_begin("resume");
     TRY(state_resume(r, fresh));
     TRY(scores_resume(r, fresh));
+    trace_end(t, TRACE_NOTHING, 0);
     rc = run_begin(r);
     if (r->restart.since > 0)
         r->recovered = clock_of_day() - r->restart.since;
@@ -67,7 +71,7 @@ static int train(struct run *r, const struct config *config, struct comm *world)
                      (long long)r->step, config->output);
     }
 done:
-    return rc;
+    return timeline_close(r, rc);
 }
 
 static void print_algorithms(void)

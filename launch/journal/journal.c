@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "launch/run.h"
 #include "launch/state.h"
 
@@ -193,10 +193,11 @@ int journal_step(struct run *r)
     struct journal *j = &r->journal;
     int rc = RL_OK;
     struct slot_head head = { .run = j->run, .step = r->step };
-    double t = clock_now();
+    struct trace t;
 
     if (!j->on)
         return RL_OK;
+    t = trace_begin("journal");
     if (r->team) {
         head.rank = comm_rank(r->team);
         head.ranks = comm_size(r->team);
@@ -211,7 +212,7 @@ int journal_step(struct run *r)
         log_info("the journal has no record of step %lld: training goes on", (long long)r->step);
         rc = RL_OK;
     }
-    r->spans[SPAN_JOURNAL] += clock_now() - t;
+    r->spans[SPAN_JOURNAL] += trace_end(t, TRACE_BYTES, (int64_t)head.bytes);
     return rc;
 }
 

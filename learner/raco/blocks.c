@@ -16,8 +16,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "learner/raco/raco.h"
 
 int blocks_rows(const struct learner *ln)
@@ -186,15 +186,15 @@ static int sum_part(struct learner *ln, const struct batch *b, int block, int pa
                     float *out)
 {
     struct raco *r = ln->state;
-    double t = clock_now();
+    struct trace t = trace_begin("backward");
     int rc = RL_OK;
 
     tree_clear(r->block_tree);
     TRY(comm_agree(ln->team, push_leaves(ln, b, block, part, j)));
-    ln->seconds[SECONDS_BACKWARD] += clock_now() - t;
-    t = clock_now();
+    ln->seconds[SECONDS_BACKWARD] += trace_end(t, TRACE_NOTHING, 0);
+    t = trace_begin("reduce");
     TRY(comm_tree_sum(r->block_tree, out));
-    ln->seconds[SECONDS_REDUCE] += clock_now() - t;
+    ln->seconds[SECONDS_REDUCE] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }
@@ -322,11 +322,11 @@ done:
 int blocks_gradients(struct learner *ln, const struct batch *b)
 {
     struct raco *r = ln->state;
-    double t = clock_now();
+    struct trace t = trace_begin("forward");
     int rc = RL_OK;
 
     TRY(comm_agree(ln->team, begin(ln, b)));
-    ln->seconds[SECONDS_FORWARD] += clock_now() - t;
+    ln->seconds[SECONDS_FORWARD] += trace_end(t, TRACE_NOTHING, 0);
     if (r->mode == MODE_SKETCH)
         memset(r->sketch, 0, (size_t)leaves_held(ln) * (size_t)(1 + r->K) * r->buckets *
                sizeof *r->sketch);

@@ -9,8 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "learner/raco/raco.h"
 
 /* What a leaf's solve found, in doubles; then a (K), p (K), the mixture (K), H (K,K). */
@@ -164,16 +164,16 @@ done:
 int leaves_gradient(struct learner *ln, const struct batch *b)
 {
     struct raco *r = ln->state;
-    double t;
+    struct trace t;
     int rc = RL_OK;
 
     r->set.seed = (uint64_t)ln->config->seed;
     r->set.step = (uint32_t)ln->version;
     TRY(comm_agree(ln->team, solve_leaves(ln, b)));
-    t = clock_now();
+    t = trace_begin("reduce");
     TRY(comm_tree_sum(ln->policy.tree, ln->policy.grads));
     rc = gather(ln);
-    ln->seconds[SECONDS_REDUCE] += clock_now() - t;
+    ln->seconds[SECONDS_REDUCE] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }

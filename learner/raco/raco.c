@@ -10,8 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "learner/preference/pairs.h"
 
 /* ---- settings */
@@ -270,14 +270,14 @@ done:
 static int weighed_gradient(struct learner *ln, const struct batch *b)
 {
     struct raco *r = ln->state;
-    double t;
+    struct trace t;
     int rc = RL_OK;
 
     memcpy(r->coef, r->a, sizeof r->coef);
     TRY(comm_agree(ln->team, gradients_add(ln, b)));
-    t = clock_now();
+    t = trace_begin("reduce");
     TRY(comm_tree_sum(ln->policy.tree, ln->policy.grads));
-    ln->seconds[SECONDS_REDUCE] += clock_now() - t;
+    ln->seconds[SECONDS_REDUCE] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }

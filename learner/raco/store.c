@@ -8,8 +8,8 @@
  * at once. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "base/trace.h"
 #include "learner/raco/raco.h"
 
 int store_open(struct learner *ln)
@@ -45,10 +45,10 @@ static void only(struct raco *r, int i)
 
 static int forward(struct learner *ln)
 {
-    double t = clock_now();
+    struct trace t = trace_begin("forward");
     int rc = ln->micro.N > 0 ? micro_forward(ln, true) : RL_OK;
 
-    ln->seconds[SECONDS_FORWARD] += clock_now() - t;
+    ln->seconds[SECONDS_FORWARD] += trace_end(t, TRACE_NOTHING, 0);
     return rc;
 }
 
@@ -63,7 +63,7 @@ int leaf_objective(struct learner *ln, const struct batch *b, int leaf, int i, b
     struct raco *r = ln->state;
     float *slot = NULL;
     int first, end, rc = RL_OK;
-    double t;
+    struct trace t;
 
     only(r, i);
     leaf_groups(ln, b, leaf, &first, &end);
@@ -79,9 +79,9 @@ int leaf_objective(struct learner *ln, const struct batch *b, int leaf, int i, b
         slot = slot_of(r, i, leaf);
         if (!slot)
             return rl_error(RL_EBUG, "leaf %d of objective %d has no buffer", leaf, i);
-        t = clock_now();
+        t = trace_begin("backward");
         TRY(micro_backward(ln, b, slot));
-        ln->seconds[SECONDS_BACKWARD] += clock_now() - t;
+        ln->seconds[SECONDS_BACKWARD] += trace_end(t, TRACE_NOTHING, 0);
     }
     if (slot)
         TRY(model_backward_finish(ln->policy.trainer, slot));
@@ -110,15 +110,15 @@ done:
 
 static int common_gradient(struct learner *ln, const struct batch *b)
 {
-    double t;
+    struct trace t;
     int rc = RL_OK;
 
     only(ln->state, 0);
     raco_mark(ln, b, KIND_COMMON);
     TRY(comm_agree(ln->team, gradients_add(ln, b)));
-    t = clock_now();
+    t = trace_begin("reduce");
     TRY(comm_tree_sum(ln->policy.tree, ln->policy.grads));
-    ln->seconds[SECONDS_REDUCE] += clock_now() - t;
+    ln->seconds[SECONDS_REDUCE] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }
@@ -126,15 +126,15 @@ done:
 static int own_gradients(struct learner *ln, const struct batch *b)
 {
     struct raco *r = ln->state;
-    double t;
+    struct trace t;
     int rc = RL_OK;
 
     raco_mark(ln, b, KIND_OWN);
     TRY(comm_agree(ln->team, own_leaves(ln, b)));
-    t = clock_now();
+    t = trace_begin("reduce");
     for (int i = 0; i < r->K; i++)
         TRY(comm_tree_sum(r->own[i], r->g[i]));
-    ln->seconds[SECONDS_REDUCE] += clock_now() - t;
+    ln->seconds[SECONDS_REDUCE] += trace_end(t, TRACE_NOTHING, 0);
 done:
     return rc;
 }
