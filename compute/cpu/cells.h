@@ -2,8 +2,8 @@
  *
  *   A: [cell][rows], at most TILE_M rows      B: [cell][PANEL], zeros to the right
  *
- * Where the chain runs along memory, 16 cells of several rows are turned at once; where it runs across,
- * two rows of memory make a row of pairs.  Included by matmul.h.
+ * Where the chain runs along memory, 16 cells of several rows are turned at once; where it runs
+ * across, two rows of memory make a row of pairs.  Included by matmul.h.
  */
 #ifndef COMPUTE_CPU_CELLS_H
 #define COMPUTE_CPU_CELLS_H

@@ -130,7 +130,9 @@ static void product_run(struct compute *k, struct product *p)
 
 static size_t packed_size(struct compute *k, int N, int K)
 {
-    return ((size_t)N + PACK_ROWS - 1) / PACK_ROWS * PACK_ROWS * (size_t)cells_of(k->dtype == COMPUTE_BF16, K);
+    size_t rows = ((size_t)N + PACK_ROWS - 1) / PACK_ROWS * PACK_ROWS;
+
+    return rows * (size_t)cells_of(k->dtype == COMPUTE_BF16, K);
 }
 
 struct packing { float *packed; struct operand w; };
