@@ -1,8 +1,8 @@
 /* Causal attention in lanes; ref/attention.c is the definition.
  *
  * Up to BAND queries with the same keys walk the key blocks together, each with a maximum of its
- * own; QUERIES of them share a tile of sums.  Lanes lie over keys for scores (keys of a block are transposed, [D][KEY_BLOCK], as pages
- * hold them) and over d for what is summed over keys.
+ * own; QUERIES of them share a tile of sums.  Lanes lie over keys for scores (keys of a block are
+ * transposed, [D][KEY_BLOCK], as pages hold them) and over d for what is summed over keys.
  * Included by plain.c, avx2.c, avx512.c. */
 #ifndef COMPUTE_CPU_ATTENTION_H
 #define COMPUTE_CPU_ATTENTION_H
