@@ -10,6 +10,8 @@
 
 #include "compute/cpu/part.h"
 
+#define RUN 128                      /* columns packed together across memory */
+
 /* An operand: element `row`, `step` of the chain is data[row * row_stride + step * step_stride];
  * one of the strides is 1.  steps: of the chain; places: which of them they are (-1: a zero), or
  * NULL where step i is i. */
@@ -126,20 +128,24 @@ static void pack_cell(float *to, size_t panel, bool pairs, struct across at, int
         }
 }
 
-/* `columns` rows of the operand, panel after panel.  Across memory several panels at a time, so
- * that it is read in long runs. */
+/* `columns` rows of the operand, panel after panel.  Across memory a few panels at a time: it is
+ * read in runs, and the lines that are written stay in the cache. */
 static void pack_panels(float *to, const struct operand *o, int row, int columns, int first,
                         int cells)
 {
     size_t panel = (size_t)cells * PANEL;
+    int step = o->row_stride == 1 ? RUN : PANEL;
 
-    if (o->row_stride != 1) {
-        for (int c = 0; c < columns; c += PANEL, to += panel)
-            pack_panel(to, o, row + c, columns - c < PANEL ? columns - c : PANEL, first, cells);
-        return;
+    for (int c = 0; c < columns; c += step, to += panel * (size_t)(step / PANEL)) {
+        int width = columns - c < step ? columns - c : step;
+
+        if (o->row_stride != 1)
+            pack_panel(to, o, row + c, width, first, cells);
+        else
+            for (int i = 0; i < cells; i++)
+                pack_cell(to + (size_t)i * PANEL, panel, o->pairs,
+                          across_at(o, row + c, first + i), width);
     }
-    for (int i = 0; i < cells; i++, to += PANEL)
-        pack_cell(to, panel, o->pairs, across_at(o, row, first + i), columns);
 }
 
 #endif

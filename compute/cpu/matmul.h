@@ -10,7 +10,7 @@
 #include "compute/cpu/cells.h"
 
 #define CHAIN 256                    /* cells: a block of a B panel is 16 or 32 KB */
-#define GROUP 128                    /* columns of B packed together, where B is not packed */
+#define GROUP 1024                   /* columns of B packed together, where B is not packed: 1 MB */
 #define ROWS_BLOCK 240               /* rows of A packed together: 240 KB, half an L2 */
 
 /* c(M,N) = or += a(M,K) b(K,N) */
@@ -24,52 +24,53 @@ struct product {
     struct compute *k;
 };
 
-/* The panels of B from column n on: where they lie, or packed into `room`.  A panel has the stride
- * *ldb from cell to cell and the next begins *next floats on. */
-static const float *find_panels(const struct product *p, int n, int columns, int first, int cells,
-                                int rows, float *room, size_t *ldb, size_t *next)
+/* A block of the chain of some of B's panels: where it lies, or packed into room. */
+struct panels {
+    const float *at;
+    size_t ldb, next;                /* floats from cell to cell, and to the next panel */
+    int n0, n1;                      /* columns */
+    int first, cells;                /* of the chain */
+};
+
+static struct panels find_panels(const struct product *p, int n0, int n1, int first, int cells,
+                                 int rows, float *room)
 {
-    *ldb = PANEL;
-    *next = (size_t)cells * PANEL;
+    struct panels b = { .ldb = PANEL, .next = (size_t)cells * PANEL, .n0 = n0, .n1 = n1,
+                        .first = first, .cells = cells };
+
     if (p->packed) {
-        *next = (size_t)p->cells * PANEL;
-        return p->packed + (size_t)n * (size_t)p->cells + (size_t)first * PANEL;
+        b.next = (size_t)p->cells * PANEL;
+        b.at = p->packed + (size_t)n0 * (size_t)p->cells + (size_t)first * PANEL;
+    } else if (!p->b.pairs && p->b.row_stride == 1 && rows <= TILE_M && (n1 - n0) % PANEL == 0) {
+        b.ldb = p->b.step_stride;    /* used once: not worth a copy */
+        b.next = PANEL;
+        b.at = p->b.data + (size_t)first * p->b.step_stride + n0;
+    } else {
+        pack_panels(room, &p->b, n0, n1 - n0, first, cells);
+        b.at = room;
     }
-    if (!p->b.pairs && p->b.row_stride == 1 && rows <= TILE_M && columns % PANEL == 0) {
-        *ldb = p->b.step_stride;     /* used once: not worth a copy */
-        *next = PANEL;
-        return p->b.data + (size_t)first * p->b.step_stride + n;
-    }
-    pack_panels(room, &p->b, n, columns, first, cells);
-    return room;
+    return b;
 }
 
-/* Rows row .. row + rows of C, columns n0 to n1, one block of the chain. */
-static void block(const struct product *p, int row, int rows, int n0, int n1, int first, int cells,
-                  float *room)
+/* Rows row .. row + rows of C meet them. */
+static void block(const struct product *p, int row, int rows, const struct panels *b, float *room)
 {
-    float *packed_a = room + (size_t)CHAIN * GROUP;
-    size_t ldb, next;
+    const float *panel = b->at;
 
     for (int m = 0; m < rows; m += TILE_M) {
         int height = rows - m < TILE_M ? rows - m : TILE_M;
 
-        pack_sixteen(packed_a + (size_t)m * cells, (size_t)height, &p->a, row + m, height, first,
-                     cells);
+        pack_sixteen(room + (size_t)m * b->cells, (size_t)height, &p->a, row + m, height, b->first,
+                     b->cells);
     }
-    for (int n = n0; n < n1; n += GROUP) {
-        int columns = n1 - n < GROUP ? n1 - n : GROUP;
-        const float *b = find_panels(p, n, columns, first, cells, rows, room, &ldb, &next);
+    for (int n = b->n0; n < b->n1; n += PANEL, panel += b->next) {
+        int width = b->n1 - n < PANEL ? b->n1 - n : PANEL;
 
-        for (int c = 0; c < columns; c += PANEL, b += next) {
-            int width = columns - c < PANEL ? columns - c : PANEL;
-
-            for (int m = 0; m < rows; m += TILE_M)
-                tile_panel(p->a.pairs, rows - m < TILE_M ? rows - m : TILE_M,
-                           packed_a + (size_t)m * cells, b, ldb,
-                           p->c + (size_t)(row + m) * (size_t)p->N + n + c, (size_t)p->N, width,
-                           cells, p->add || first > 0);
-        }
+        for (int m = 0; m < rows; m += TILE_M)
+            tile_panel(p->a.pairs, rows - m < TILE_M ? rows - m : TILE_M,
+                       room + (size_t)m * b->cells, panel, b->ldb,
+                       p->c + (size_t)(row + m) * (size_t)p->N + n, (size_t)p->N, width, b->cells,
+                       p->add || b->first > 0);
     }
 }
 
@@ -79,24 +80,36 @@ static int chain_block(const struct product *p)
     return p->M <= TILE_M && p->packed ? p->cells : CHAIN;
 }
 
+/* Columns of a group: all of them where none are to be packed. */
+static int group_of(const struct product *p)
+{
+    return p->packed || p->N < GROUP ? p->N : GROUP;
+}
+
+static size_t room_of_panels(const struct product *p)
+{
+    return p->packed ? 0 : ((size_t)group_of(p) + PANEL) * CHAIN;
+}
+
 static void product_part(void *job, int begin, int end, int thread)
 {
     const struct product *p = job;
-    float *room = cpu_scratch_of(p->k, thread);
+    float *room = cpu_scratch_of(p->k, thread), *room_a = room + room_of_panels(p);
     int m0 = p->over_rows ? begin : 0, m1 = p->over_rows ? end : p->M;
-    int n0 = p->over_rows ? 0 : begin, n1 = p->over_rows ? p->N : end, longest = chain_block(p);
+    int n0 = p->over_rows ? 0 : begin, n1 = p->over_rows ? p->N : end;
+    int longest = chain_block(p), group = group_of(p);
 
     if (p->a.pairs)
         flush_begin();
-    for (int row = m0; row < m1; row += ROWS_BLOCK) {
-        int rows = m1 - row < ROWS_BLOCK ? m1 - row : ROWS_BLOCK;
-
+    for (int n = n0; n < n1; n += group)
         for (int first = 0; first < p->cells; first += longest) {
             int cells = p->cells - first < longest ? p->cells - first : longest;
+            struct panels b = find_panels(p, n, n1 - n < group ? n1 : n + group, first, cells,
+                                          m1 - m0, room);
 
-            block(p, row, rows, n0, n1, first, cells, room);
+            for (int row = m0; row < m1; row += ROWS_BLOCK)
+                block(p, row, m1 - row < ROWS_BLOCK ? m1 - row : ROWS_BLOCK, &b, room_a);
         }
-    }
     if (p->a.pairs)
         flush_end();
 }
@@ -105,7 +118,7 @@ static size_t room_of(const struct product *p)
 {
     int height = p->M < ROWS_BLOCK ? p->M : ROWS_BLOCK;
 
-    return (size_t)CHAIN * GROUP + (size_t)height * (size_t)chain_block(p) + 16;
+    return room_of_panels(p) + (size_t)height * (size_t)chain_block(p) + 16;
 }
 
 static void product_run(struct compute *k, struct product *p)
