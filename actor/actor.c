@@ -35,6 +35,7 @@ static int rows_begin(struct actor *a, const struct batch *b, enum purpose purpo
     a->next = a->opened = 0;
     a->made = a->decoded = a->passes = 0;
     TRY(batch_check(a, b));
+    memset(a->matched, 0, (size_t)b->N * (size_t)stop_strings_count(a->set.stop) * sizeof(int));
     for (int row = 0; row < b->N; row++) {
         int n = b->start[row + 1] - b->start[row];
         if (n < 1 || n > a->set.max_prompt)

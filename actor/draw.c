@@ -75,6 +75,27 @@ static bool is_eos(const struct actor *a, int id)
     return false;
 }
 
+/* Does the row end with the token that came last? */
+static int set_finish(struct actor *a, int row, int id)
+{
+    int strings = stop_strings_count(a->set.stop), rc = RL_OK;
+    bool stopped = false;
+
+    if (is_eos(a, id)) {
+        a->finish[row] = FINISH_EOS;
+        return RL_OK;
+    }
+    if (strings > 0)
+        TRY(stop_strings_read(a->set.stop, a->matched + (size_t)row * (size_t)strings, id,
+                              &stopped));
+    if (stopped)
+        a->finish[row] = FINISH_STOP;
+    else if (a->length[row] == a->limit[row])
+        a->finish[row] = FINISH_LENGTH;
+done:
+    return rc;
+}
+
 /* Put the i-th drawn token at the end of its row. */
 static int append(struct actor *a, int row, int i)
 {
@@ -89,11 +110,7 @@ static int append(struct actor *a, int row, int i)
     actor_row_logp(a, row)[at] = a->target_logp[i];
     a->length[row] = at + 1;
     a->made++;
-    if (is_eos(a, id))
-        a->finish[row] = FINISH_EOS;
-    else if (at + 1 == a->limit[row])
-        a->finish[row] = FINISH_LENGTH;
-    return RL_OK;
+    return set_finish(a, row, id);
 }
 
 int draw_first(struct actor *a, int first, float *z)

@@ -32,7 +32,7 @@ struct actor {
     struct compute *k;
     struct cache *cache;
     struct memory memory;
-    struct actor_settings set;   /* eos is our copy, rows_at_once at most max_rows */
+    struct actor_settings set;   /* eos: our copy, stop tokens too; rows_at_once: at most max_rows */
     int V, context;
     int room;                    /* tokens in the longest row */
     int stride;                  /* pages in the longest row */
@@ -50,6 +50,7 @@ struct actor {
     int *length;                 /* (max_rows) tokens so far */
     int *limit;                  /* (max_rows) the row ends at this length */
     int *finish;                 /* (max_rows) */
+    int *matched;                /* (max_rows, stop strings) of each, bytes that the row ends with */
 
     /* Rows being decoded, and prompts being computed: that of group g is g % prompts. */
     int active;
@@ -75,7 +76,7 @@ struct actor {
     float *kept;                 /* (rows_at_once, room) logits before a repetition penalty */
     int64_t *seen;               /* (V) the last call of penalise that met this id */
     int64_t calls;               /* of penalise */
-    int *eos;                    /* (n_eos) */
+    int *eos;                    /* (set.n_eos) */
 
     /* Figures of the last fill. */
     int64_t made, decoded, passes;

@@ -40,6 +40,8 @@ static int settings_check(const struct actor_settings *s)
         wrong = "max_new: out of range";
     else if (s->n_eos < 0 || (s->n_eos > 0 && !s->eos))
         wrong = "eos: no list of ids";
+    else if (s->n_stop_tokens < 0 || (s->n_stop_tokens > 0 && !s->stop_tokens))
+        wrong = "stop tokens: no list of ids";
     else if (s->max_prompt < 1 || s->max_prompt > INT_MAX / 2)
         wrong = "longest prompt: out of range";
     else if (s->rows_at_once < 1 || s->max_rows < 1 || s->max_rows > INT_MAX / 2)
@@ -53,6 +55,7 @@ static void sizes(struct actor *a, const struct model_shape *shape, const struct
     a->set = *s;
     if (a->set.rows_at_once > s->max_rows)
         a->set.rows_at_once = s->max_rows;
+    a->set.n_eos += s->n_stop_tokens;
     a->V = shape->V;
     a->context = shape->context;
     a->room = s->max_prompt + s->max_new;
@@ -82,6 +85,7 @@ static void layout(struct actor *a, struct memory *m)
     a->length = memory_take(m, rows * sizeof *a->length);
     a->limit = memory_take(m, rows * sizeof *a->limit);
     a->finish = memory_take(m, rows * sizeof *a->finish);
+    a->matched = memory_take(m, rows * (size_t)stop_strings_count(a->set.stop) * sizeof(int));
 
     a->place = memory_take(m, places * sizeof *a->place);
     a->prompt = memory_take(m, lines * sizeof *a->prompt);
@@ -145,7 +149,8 @@ int actor_create(struct actor **out, struct model *model, const struct actor_set
     for (int i = 0; i < a->prompts; i++)
         a->prompt[i].table = a->prompt_table + (size_t)i * (size_t)a->stride;
     for (int i = 0; i < a->set.n_eos; i++)
-        a->eos[i] = settings->eos[i];
+        a->eos[i] = i < settings->n_eos ? settings->eos[i]
+                                        : settings->stop_tokens[i - settings->n_eos];
     a->set.eos = a->eos;
     *out = a;
     a = NULL;
