@@ -54,8 +54,8 @@ void actor_set_temperature(struct actor *a, float temperature);
  * Fills tokens, start, finish, version and actor_logp (0 on the prompt).  A row ends with an eos id
  * or a stop token, which is part of it (FINISH_EOS), or with the token in which its response's text
  * comes to the end of a stop string (FINISH_STOP), or after max_new tokens, or where the model's
- * context ends (FINISH_LENGTH).  A batch that failed upstream is left as it is.  On failure b keeps its prompts
- * and gets the code as its status.  RL_ENAN: the line names the row and the position.
+ * context ends (FINISH_LENGTH).  A batch that failed upstream is left as it is.  On failure b keeps
+ * its prompts and gets the code as its status.  RL_ENAN: the line names the row and the position.
  * Not collective. */
 int actor_fill(struct actor *a, struct batch *b, enum purpose purpose, int64_t version);
 /* The same for chosen groups of a step: number[g] stands for group g of b in the counter. */

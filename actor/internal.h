@@ -13,7 +13,7 @@
 
 #include "actor/actor.h"
 
-#define PREFILL_CHUNK 128        /* prompt tokens that a forward pass has room for beside its places */
+#define PREFILL_CHUNK 128        /* prompt tokens that a pass has room for beside its places */
 
 struct place {
     int row;                     /* of the batch */
@@ -32,7 +32,7 @@ struct actor {
     struct compute *k;
     struct cache *cache;
     struct memory memory;
-    struct actor_settings set;   /* eos: our copy, stop tokens too; rows_at_once: at most max_rows */
+    struct actor_settings set;   /* rows_at_once at most max_rows; eos is our copy */
     int V, context;
     int room;                    /* tokens in the longest row */
     int stride;                  /* pages in the longest row */
@@ -50,7 +50,7 @@ struct actor {
     int *length;                 /* (max_rows) tokens so far */
     int *limit;                  /* (max_rows) the row ends at this length */
     int *finish;                 /* (max_rows) */
-    int *matched;                /* (max_rows, stop strings) of each, bytes that the row ends with */
+    int *matched;                /* (max_rows, stop strings): see data/stop_strings.h */
 
     /* Rows being decoded, and prompts being computed: that of group g is g % prompts. */
     int active;
@@ -76,7 +76,7 @@ struct actor {
     float *kept;                 /* (rows_at_once, room) logits before a repetition penalty */
     int64_t *seen;               /* (V) the last call of penalise that met this id */
     int64_t calls;               /* of penalise */
-    int *eos;                    /* (set.n_eos) */
+    int *eos;                    /* (set.n_eos) eos ids and stop tokens */
 
     /* Figures of the last fill. */
     int64_t made, decoded, passes;

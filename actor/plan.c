@@ -2,7 +2,8 @@
  *
  *   pages of the cache = rows_at_once * pages(longest row) + pages(longest prompt)
  *
- * Every row in its worst case and one open prompt beside them: a row never waits for a page half-way.
+ * Every row in its worst case and one open prompt beside them: a row never waits for a page
+ * half-way (prefill.c).
  *
  *   tokens of a pass = rows_at_once + a chunk of prompts
  */

@@ -5,9 +5,10 @@
  *                    | | |
  *   pass     [ places | all that is left of 3 | all of 4 | the beginning of 5 ]
  *
- * A group is opened while every row of an open prompt, its own left out, can count on a place: their
- * prompts' pages are some of those planned for the places, and one prompt more has its own.  So the
- * next prompt is computed before a place falls free, and no page is ever waited for.
+ * A group is opened while the rows that wait for places, its own left out, can count on free ones:
+ * the pages of their prompts are some of those planned for these places, and the newest prompt has
+ * pages of its own.  So the next prompt is computed before a place falls free, and no page is ever
+ * waited for.
  */
 #include "actor/internal.h"
 
