@@ -29,7 +29,8 @@ static int read_int(const struct option_row *row, char *text, int64_t *out)
     errno = 0;
     *out = strtoll(text, &end, 10);
     if (*end || end == text || errno)
-        return rl_error(RL_EINVAL, "%s%s: '%s' is not a whole number", dashes(row), row->name, text);
+        return rl_error(RL_EINVAL, "%s%s: '%s' is not a whole number", dashes(row), row->name,
+                        text);
     return RL_OK;
 }
 

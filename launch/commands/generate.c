@@ -211,7 +211,8 @@ static int open_all(struct generation *g, int n_words, char **words)
         .top_p = (float)top_p, .min_p = (float)min_p, .repetition_penalty = (float)penalty,
         .max_new = (int)max_new, .eos = g->source.eos,
         .n_eos = g->source.n_eos, .stop_tokens = g->stop_tokens,
-        .n_stop_tokens = stop_tokens.count, .stop = g->stop, .seed = (uint64_t)seed, .max_prompt = longest,
+        .n_stop_tokens = stop_tokens.count, .stop = g->stop,
+        .seed = (uint64_t)seed, .max_prompt = longest,
         .rows_at_once = ROWS_AT_ONCE, .max_rows = g->groups * k,
     };
     TRY(actor_create(&g->actor, g->model, &settings));
@@ -262,19 +263,20 @@ static void add_json(const struct generation *g, int n, const struct text *befor
     text_adds(line, "}\n");
 }
 
-/* Text of a prompt and its completion, ids[from] .. ids[n], without the stop string that ended it or
- * the stop token. */
-static int decode_shown(struct generation *g, int row, const int *ids, int from, int n,
-                        struct text *out)
+/* The text of row n behind its first `from` tokens, without what ended it. */
+static int decode_row(struct generation *g, int n, int from, struct text *out)
 {
-    int prompt = g->batch.prompt_len[row], shown = n - prompt, rc = RL_OK;
+    const struct batch *b = &g->batch;
+    const int *ids = b->tokens + b->start[n], *response = ids + b->prompt_len[n];
+    int made = b->start[n + 1] - b->start[n] - b->prompt_len[n], rc = RL_OK;
     size_t extra = 0;
 
-    if (g->batch.finish[row] == FINISH_STOP)
-        TRY(stop_strings_before(g->stop, ids + prompt, shown, &shown, &extra));
-    if (g->batch.finish[row] == FINISH_EOS)
-        shown--;
-    TRY(tokenizer_decode(g->source.tokenizer, ids + from, prompt - from + shown, true, out));
+    if (b->finish[n] == FINISH_STOP)
+        TRY(stop_strings_before(g->stop, response, made, &made, &extra));
+    if (b->finish[n] == FINISH_EOS)
+        made--;
+    TRY(tokenizer_decode(g->source.tokenizer, ids + from, b->prompt_len[n] - from + made, true,
+                         out));
     out->size -= extra < out->size ? extra : out->size;
     if (extra > 0)
         out->data[out->size] = '\0';
@@ -292,8 +294,8 @@ static int print_row(struct generation *g, int n)
 
     if (t) {
         TRY(tokenizer_decode(t, ids, p, true, &before));
-        TRY(decode_shown(g, n, ids, p, length, &after));
-        TRY(decode_shown(g, n, ids, 0, length, &whole));
+        TRY(decode_row(g, n, p, &after));
+        TRY(decode_row(g, n, 0, &whole));
     }
     if (json)
         add_json(g, n, &before, &after, &line);
