@@ -75,7 +75,7 @@ static int rows_pass(struct actor *a)
     struct extend rows = { 0, a->start, a->position, a->table, a->stride };
     int decoded = a->active, ended, rc = RL_OK;
 
-    a->lines = a->fed = 0;
+    a->lines = a->fed = a->start[0] = 0;
     TRY(places_feed(a));
     ended = prefill_feed(a);
     if (a->lines == 0)                              /* every row ended with its first token */
