@@ -65,6 +65,7 @@ FOLDERS_test_records    = data base
 FOLDERS_test_records_refused = data base
 FOLDERS_test_tokenizer  = data base
 FOLDERS_test_tokenizer_files = data base
+FOLDERS_test_stop_strings = data base
 FOLDERS_test_comm       = comm data compute base
 FOLDERS_mpi_comm        = comm data compute base
 FOLDERS_mpi_tree        = comm data compute base

@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "data/batch.h"
+#include "data/stop_strings.h"
 #include "model/model.h"
 
 struct actor;                   /* defined in actor/internal.h */
@@ -29,6 +30,8 @@ struct actor_settings {
                                  * al. 2019, 1909.05858; as Hugging Face's); 1 or 0: off */
     int max_new;
     const int *eos; int n_eos;  /* ids that end a row; copied */
+    const int *stop_tokens; int n_stop_tokens;  /* more of them; copied */
+    struct stop_strings *stop;  /* NULL: none; the caller keeps it and closes it after the actor */
     uint64_t seed;
     int max_prompt;             /* tokens in the longest prompt */
     int rows_at_once;           /* decode batch; the cache holds this many rows at most */
@@ -48,10 +51,11 @@ size_t actor_bytes(const struct model_shape *shape, struct compute *k,
 void actor_set_temperature(struct actor *a, float temperature);
 
 /* Complete every row of b, which holds prompts only (COL_TOKENS; the k rows of a group are equal).
- * Fills tokens, start, finish, version and actor_logp (0 on the prompt).  A row ends with an eos
- * id, which is part of it (FINISH_EOS), or after max_new tokens, or where the model's context ends
- * (FINISH_LENGTH).  A batch that failed upstream is left as it is.  On failure b keeps its prompts
- * and gets the code as its status.  RL_ENAN: the line names the row and the position.
+ * Fills tokens, start, finish, version and actor_logp (0 on the prompt).  A row ends with an eos id
+ * or a stop token, which is part of it (FINISH_EOS), or with the token in which its response's text
+ * comes to the end of a stop string (FINISH_STOP), or after max_new tokens, or where the model's
+ * context ends (FINISH_LENGTH).  A batch that failed upstream is left as it is.  On failure b keeps
+ * its prompts and gets the code as its status.  RL_ENAN: the line names the row and the position.
  * Not collective. */
 int actor_fill(struct actor *a, struct batch *b, enum purpose purpose, int64_t version);
 /* The same for chosen groups of a step: number[g] stands for group g of b in the counter. */

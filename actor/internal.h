@@ -1,8 +1,8 @@
 /* What the actor's own files share: the rows of the batch being made, the places in the decode
- * batch, and the prompt that waits for places.
+ * batch, and the prompts that wait for places.
  *
- *   rows   0 1 2 3 | 4 5 6 7 | 8 ...      k to a group; rows before `next` have had their place
- *              \  \    |  \
+ *   rows   0 1 2 3 | 4 5 6 7 | 8 ...      k to a group; rows before `next` have had their place,
+ *              \  \    |  \                the prompts of those before `opened` have pages
  *   places   [ 2 | 3 | 4 | 5 ]            the first `active` of them are decoded together
  *
  *   pages    prompt p p p'                whole pages p are shared by the rows of the group,
@@ -13,11 +13,18 @@
 
 #include "actor/actor.h"
 
-#define PREFILL_CHUNK 128        /* prompt tokens in one forward pass, at most */
+#define PREFILL_CHUNK 128        /* prompt tokens that a pass has room for beside its places */
 
 struct place {
     int row;                     /* of the batch */
     int pages;                   /* held, in the place's line of the table */
+};
+
+struct prompt {                  /* of a group that is open */
+    int done;                    /* tokens computed */
+    int fed;                     /* tokens in the pass being made */
+    int pages;
+    int *table;                  /* (stride) */
 };
 
 struct actor {
@@ -25,36 +32,40 @@ struct actor {
     struct compute *k;
     struct cache *cache;
     struct memory memory;
-    struct actor_settings set;   /* eos is our copy, rows_at_once at most max_rows */
+    struct actor_settings set;   /* rows_at_once at most max_rows; eos is our copy */
     int V, context;
     int room;                    /* tokens in the longest row */
     int stride;                  /* pages in the longest row */
-    int chunk;                   /* prompt tokens in one forward pass */
+    int prompts;                 /* open at once */
+    int pass_tokens;             /* in one forward pass */
 
     /* The batch being made. */
     const struct batch *batch;
     enum purpose purpose;
     const int *number;           /* (groups) in the counter; NULL: where they are in the step */
     int next;                    /* the first row that has not had its place */
+    int opened;                  /* the first row whose prompt is not open yet */
     int *tokens;                 /* (max_rows, room) */
     float *logp;                 /* (max_rows, room) */
     int *length;                 /* (max_rows) tokens so far */
     int *limit;                  /* (max_rows) the row ends at this length */
     int *finish;                 /* (max_rows) */
+    int *matched;                /* (max_rows, stop strings): see data/stop_strings.h */
 
-    /* Rows being decoded. */
+    /* Rows being decoded, and prompts being computed: that of group g is g % prompts. */
     int active;
     struct place *place;         /* (rows_at_once) */
-    int *table;                  /* (rows_at_once, stride) */
-    int *start;                  /* (rows_at_once + 1): 0, 1, 2, ... */
-    int *position;               /* (rows_at_once) */
-    int *feed;                   /* (rows_at_once) the token fed at that position */
+    struct prompt *prompt;       /* (prompts) */
+    int *prompt_table;           /* (prompts, stride) */
 
-    /* The open prompt: the rows of its group share its pages until the last has its place. */
-    int prompt_pages;
-    int *prompt_table;           /* (stride) */
+    /* The pass being made: its first lines are the places. */
+    int lines, fed;              /* lines and tokens so far */
+    int *table;                  /* (rows_at_once + 1, stride) */
+    int *start;                  /* (rows_at_once + 2) */
+    int *position;               /* (rows_at_once + 1) */
+    int *feed;                   /* (pass_tokens) */
 
-    /* Draws: from (rows_at_once, V) logits, or k times from the last logits of a prompt. */
+    /* Draws: from (rows_at_once + 1, V) logits, or k times from the last logits of a prompt. */
     float *logits;
     int *drawn;                  /* (rows_at_once) the rows whose tokens are drawn */
     int *target;                 /* (max_rows) */
@@ -65,7 +76,7 @@ struct actor {
     float *kept;                 /* (rows_at_once, room) logits before a repetition penalty */
     int64_t *seen;               /* (V) the last call of penalise that met this id */
     int64_t calls;               /* of penalise */
-    int *eos;                    /* (n_eos) */
+    int *eos;                    /* (set.n_eos) eos ids and stop tokens */
 
     /* Figures of the last fill. */
     int64_t made, decoded, passes;
@@ -75,5 +86,50 @@ static inline bool actor_penalises(const struct actor *a)
 {
     return a->set.repetition_penalty != 0.0f && a->set.repetition_penalty != 1.0f;
 }
+
+static inline int *actor_row(const struct actor *a, int row)
+{
+    return a->tokens + (size_t)row * (size_t)a->room;
+}
+
+static inline float *actor_row_logp(const struct actor *a, int row)
+{
+    return a->logp + (size_t)row * (size_t)a->room;
+}
+
+static inline int prompt_length(const struct actor *a, int row)
+{
+    return a->batch->start[row + 1] - a->batch->start[row];
+}
+
+static inline struct prompt *prompt_of(const struct actor *a, int group)
+{
+    return &a->prompt[group % a->prompts];
+}
+
+/* actor.c: take a page of the cache (there is one); add n tokens of a row, the first of them at
+ * `position`, to the pass: its next line. */
+int actor_page(struct actor *a, int *page);
+void actor_feed(struct actor *a, const int *tokens, int n, int position);
+
+/* prefill.c: pages for the prompts of the next groups; chunks of open prompts into the pass, the
+ * oldest first, in the room behind the places: the number of prompts that end in it, and those come
+ * first; the first tokens of their rows, from logits z(ended, V); back with the pages. */
+int prefill_open(struct actor *a);
+int prefill_feed(struct actor *a);
+int prefill_draw(struct actor *a, float *z);
+void prompt_close(struct actor *a, int group);
+void prefill_close(struct actor *a);
+
+/* places.c: free places for the next rows whose prompts are computed; every place's last token into
+ * the pass; back with the places of rows that are done, or with all. */
+int places_take(struct actor *a);
+int places_feed(struct actor *a);
+void places_give(struct actor *a, bool all);
+
+/* draw.c: the first tokens of the rows of a group, all from the prompt's last logits z(V) (one
+ * log-sum-exp serves all of them); the next token of every place, from z(active, V). */
+int draw_first(struct actor *a, int first, float *z);
+int draw_next(struct actor *a, float *z);
 
 #endif

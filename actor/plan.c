@@ -2,7 +2,10 @@
  *
  *   pages of the cache = rows_at_once * pages(longest row) + pages(longest prompt)
  *
- * Every row in its worst case and one open prompt: a row never waits for a page half-way.
+ * Every row in its worst case and one open prompt beside them: a row never waits for a page
+ * half-way (prefill.c).
+ *
+ *   tokens of a pass = rows_at_once + a chunk of prompts
  */
 #include "actor/internal.h"
 
@@ -38,6 +41,8 @@ static int settings_check(const struct actor_settings *s)
         wrong = "max_new: out of range";
     else if (s->n_eos < 0 || (s->n_eos > 0 && !s->eos))
         wrong = "eos: no list of ids";
+    else if (s->n_stop_tokens < 0 || (s->n_stop_tokens > 0 && !s->stop_tokens))
+        wrong = "stop tokens: no list of ids";
     else if (s->max_prompt < 1 || s->max_prompt > INT_MAX / 2)
         wrong = "longest prompt: out of range";
     else if (s->rows_at_once < 1 || s->max_rows < 1 || s->max_rows > INT_MAX / 2)
@@ -51,6 +56,7 @@ static void sizes(struct actor *a, const struct model_shape *shape, const struct
     a->set = *s;
     if (a->set.rows_at_once > s->max_rows)
         a->set.rows_at_once = s->max_rows;
+    a->set.n_eos += s->n_stop_tokens;
     a->V = shape->V;
     a->context = shape->context;
     a->room = s->max_prompt + s->max_new;
@@ -59,7 +65,10 @@ static void sizes(struct actor *a, const struct model_shape *shape, const struct
     if (a->set.max_prompt > a->room)
         a->set.max_prompt = a->room;
     a->stride = pages_of(a->room);
-    a->chunk = a->set.max_prompt < PREFILL_CHUNK ? a->set.max_prompt : PREFILL_CHUNK;
+    a->prompts = a->set.rows_at_once + 1;
+    a->pass_tokens = a->set.rows_at_once + PREFILL_CHUNK;
+    if (a->set.max_prompt < PREFILL_CHUNK / a->prompts)
+        a->pass_tokens = a->set.rows_at_once + a->set.max_prompt * a->prompts;
 }
 
 static size_t cache_pages(const struct actor *a)
@@ -67,30 +76,28 @@ static size_t cache_pages(const struct actor *a)
     return (size_t)a->set.rows_at_once * (size_t)a->stride + (size_t)pages_of(a->set.max_prompt);
 }
 
-static int cache_tokens(const struct actor *a)
-{
-    return a->chunk > a->set.rows_at_once ? a->chunk : a->set.rows_at_once;
-}
-
 static void layout(struct actor *a, struct memory *m)
 {
     size_t rows = (size_t)a->set.max_rows, room = (size_t)a->room;
-    size_t places = (size_t)a->set.rows_at_once, stride = (size_t)a->stride;
+    size_t places = (size_t)a->set.rows_at_once, lines = places + 1, stride = (size_t)a->stride;
 
     a->tokens = memory_take(m, rows * room * sizeof *a->tokens);
     a->logp = memory_take(m, rows * room * sizeof *a->logp);
     a->length = memory_take(m, rows * sizeof *a->length);
     a->limit = memory_take(m, rows * sizeof *a->limit);
     a->finish = memory_take(m, rows * sizeof *a->finish);
+    a->matched = memory_take(m, rows * (size_t)stop_strings_count(a->set.stop) * sizeof(int));
 
     a->place = memory_take(m, places * sizeof *a->place);
-    a->table = memory_take(m, places * stride * sizeof *a->table);
-    a->start = memory_take(m, (places + 1) * sizeof *a->start);
-    a->position = memory_take(m, places * sizeof *a->position);
-    a->feed = memory_take(m, places * sizeof *a->feed);
-    a->prompt_table = memory_take(m, stride * sizeof *a->prompt_table);
+    a->prompt = memory_take(m, lines * sizeof *a->prompt);
+    a->prompt_table = memory_take(m, lines * stride * sizeof *a->prompt_table);
 
-    a->logits = memory_take(m, places * (size_t)a->V * sizeof *a->logits);
+    a->table = memory_take(m, lines * stride * sizeof *a->table);
+    a->start = memory_take(m, (lines + 1) * sizeof *a->start);
+    a->position = memory_take(m, lines * sizeof *a->position);
+    a->feed = memory_take(m, (size_t)a->pass_tokens * sizeof *a->feed);
+
+    a->logits = memory_take(m, lines * (size_t)a->V * sizeof *a->logits);
     a->drawn = memory_take(m, places * sizeof *a->drawn);
     a->target = memory_take(m, rows * sizeof *a->target);
     a->state = memory_take(m, rows * sizeof *a->state);
@@ -113,7 +120,7 @@ size_t actor_bytes(const struct model_shape *shape, struct compute *k,
     memory_count(&a.memory);
     layout(&a, &a.memory);
     return sizeof a + a.memory.peak
-         + cache_bytes(shape, k, (int)cache_pages(&a), a.set.rows_at_once, cache_tokens(&a));
+         + cache_bytes(shape, k, (int)cache_pages(&a), a.prompts, a.pass_tokens);
 }
 
 int actor_create(struct actor **out, struct model *model, const struct actor_settings *settings)
@@ -138,12 +145,13 @@ int actor_create(struct actor **out, struct model *model, const struct actor_set
     a->memory.lower = "samples_per_prompt or max_new";
     TRY(memory_open(&a->memory));
     layout(a, &a->memory);
-    TRY(cache_create(&a->cache, model, (int)cache_pages(a), a->set.rows_at_once, cache_tokens(a)));
+    TRY(cache_create(&a->cache, model, (int)cache_pages(a), a->prompts, a->pass_tokens));
 
-    for (int i = 0; i <= a->set.rows_at_once; i++)
-        a->start[i] = i;
+    for (int i = 0; i < a->prompts; i++)
+        a->prompt[i].table = a->prompt_table + (size_t)i * (size_t)a->stride;
     for (int i = 0; i < a->set.n_eos; i++)
-        a->eos[i] = settings->eos[i];
+        a->eos[i] = i < settings->n_eos ? settings->eos[i]
+                                        : settings->stop_tokens[i - settings->n_eos];
     a->set.eos = a->eos;
     *out = a;
     a = NULL;

@@ -22,6 +22,7 @@ const char *role_name(enum role role);              /* "actor", ... */
 
 struct strings { char **items; int count; };        /* a list of strings, owned by the config */
 struct reals { double *items; int count; };         /* a list of numbers, likewise */
+struct ints { int *items; int count; };             /* a list of integers, likewise */
 
 struct config_reward {          /* one group of `rewards` */
     char *kind;                 /* a row of reward_kinds[] */
@@ -91,6 +92,8 @@ struct config {
 
     /* sampling */
     double temperature, top_p, min_p, repetition_penalty; int64_t top_k;
+    struct ints stop_tokens;
+    struct strings stop;
 
     /* learning */
     double beta, lr, lr_min;

@@ -28,6 +28,10 @@ int config_set_standard(const struct row *row, void *base, const char *standard)
         free(((struct reals *)at)->items);
         *(struct reals *)at = (struct reals){ 0 };
         return RL_OK;
+    case ROW_INTS:
+        free(((struct ints *)at)->items);
+        *(struct ints *)at = (struct ints){ 0 };
+        return RL_OK;
     case ROW_REWARDS:
         config_free_rewards(((struct config *)base)->rewards, ((struct config *)base)->n_rewards);
         ((struct config *)base)->rewards = NULL;
@@ -67,6 +71,8 @@ void config_free_rows(const struct row *rows, void *base)
             config_free_strings(at);
         if (rows->key && rows->type == ROW_REALS)
             free(((struct reals *)at)->items);
+        if (rows->key && rows->type == ROW_INTS)
+            free(((struct ints *)at)->items);
     }
 }
 

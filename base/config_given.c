@@ -24,6 +24,8 @@ static bool is_standard(const struct row *row, const void *base, const char *sta
         return ((const struct strings *)at)->count == 0;
     case ROW_REALS:
         return ((const struct reals *)at)->count == 0;
+    case ROW_INTS:
+        return ((const struct ints *)at)->count == 0;
     case ROW_REWARDS:
         return ((const struct config *)base)->n_rewards == 0;
     default:

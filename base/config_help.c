@@ -16,6 +16,8 @@ static void add_range(const struct row *row, struct text *out)
         text_adds(out, "true, false");
     else if (row->type == ROW_STRINGS)
         text_adds(out, "strings");
+    else if (row->type == ROW_INTS)
+        text_adds(out, "integers");
     else if (row->type == ROW_REALS)
         text_adds(out, "numbers");
     else if (row->type == ROW_STRING && !row->choices)

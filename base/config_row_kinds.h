@@ -26,6 +26,7 @@
 
 #define MANY 1000000
 #define STEPS 2147483647           /* the step is a 32-bit part of a random number's counter */
+#define IDS 2147483647             /* of tokens; a model's vocabulary is smaller */
 #define SEEDS 9007199254740991.0   /* 2^53 - 1: any JSON reader keeps it */
 
 #endif

@@ -79,6 +79,10 @@ const struct row config_rows[] = {
          "sample from tokens at least this share as likely as the likeliest"),
     REAL("repetition_penalty", repetition_penalty, "1", 1e-3, 1000, ROW_FIXED,
          "divides logits above 0, multiplies those below, of tokens that a row has; 1: off"),
+    { "stop_tokens", ROW_INTS, AT(stop_tokens), "", 0, IDS, NULL, ROW_FIXED,
+      "ids that end a response, as the model's end of text does", NULL },
+    LIST("stop", ROW_STRINGS, stop, ROW_FIXED,
+         "strings that end a response, with the token in which one is complete", NULL),
 
     HEADING("Learning"),
     { "beta", ROW_REAL, AT(beta), "0.1", 1e-6, 1000, NULL, ROW_FIXED,

@@ -7,7 +7,7 @@
 #include "base/config.h"
 
 enum row_type {
-    ROW_INT, ROW_REAL, ROW_BOOL, ROW_STRING, ROW_STRINGS, ROW_REALS,
+    ROW_INT, ROW_REAL, ROW_BOOL, ROW_STRING, ROW_STRINGS, ROW_REALS, ROW_INTS,
     ROW_ROLES,                  /* an unsigned, the sum of enum role */
     ROW_REWARDS, ROW_RANKS,     /* lists of groups, with tables of their own */
 };

@@ -222,6 +222,28 @@ done:
     return rc;
 }
 
+static int set_ints(struct reader *r, const struct row *row, struct ints *out,
+                    const config_setting_t *s)
+{
+    int n = elements(s), *items = calloc((size_t)n + 1, sizeof *items), rc = RL_OK;
+
+    if (!items)
+        return config_no_memory();
+    for (int i = 0; i < n; i++) {
+        int64_t value = 0;
+        if (!is_integer(element(s, i)))
+            TRY(wrong_type(r, element(s, i), row->key, "a list of integers"));
+        TRY(set_integer(r, row, &value, element(s, i)));
+        items[i] = (int)value;
+    }
+    free(out->items);
+    *out = (struct ints){ items, n };
+    items = NULL;
+done:
+    free(items);
+    return rc;
+}
+
 static int set_roles(struct reader *r, const struct row *row, unsigned *out,
                      const config_setting_t *s)
 {
@@ -268,6 +290,8 @@ static int set_value(struct reader *r, const struct row *row, void *base, const 
         return set_strings(r, row, at, s);
     case ROW_REALS:
         return set_reals(r, row, at, s);
+    case ROW_INTS:
+        return set_ints(r, row, at, s);
     case ROW_ROLES:
         return set_roles(r, row, at, s);
     case ROW_REWARDS:

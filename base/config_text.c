@@ -94,6 +94,14 @@ static void add_reals(struct text *out, const struct reals *list)
     text_adds(out, "]");
 }
 
+static void add_ints(struct text *out, const struct ints *list)
+{
+    text_adds(out, "[");
+    for (int i = 0; i < list->count; i++)
+        text_addf(out, "%s%d", i ? ", " : "", list->items[i]);
+    text_adds(out, "]");
+}
+
 void config_row_value(const struct row *row, const void *base, struct text *out)
 {
     const void *at = (const char *)base + row->offset;
@@ -116,6 +124,9 @@ void config_row_value(const struct row *row, const void *base, struct text *out)
         break;
     case ROW_REALS:
         add_reals(out, at);
+        break;
+    case ROW_INTS:
+        add_ints(out, at);
         break;
     case ROW_ROLES:
         add_roles(out, *(const unsigned *)at);

@@ -12,6 +12,7 @@
 #ifndef DATA_BATCH_H
 #define DATA_BATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/array.h"
@@ -24,6 +25,7 @@ enum column {
     COL_ROLLOUT = 15,           /* what all rollouts have */
     COL_ALL = 63
 };
+/* by an eos id, by a stop string, or cut */
 enum finish { FINISH_NONE = 0, FINISH_EOS = 1, FINISH_STOP = 2, FINISH_LENGTH = 3 };
 
 struct batch {
@@ -53,6 +55,12 @@ struct batch {
     int *annotator;             /* (N) who labelled it, from 0                           }       */
     int *objective;             /* (N) the data set of its group; -1: all of them        }       */
 };
+
+/* Did the response end by itself, not where its room ended? */
+static inline bool row_ended(const struct batch *b, int n)
+{
+    return b->finish[n] == FINISH_EOS || b->finish[n] == FINISH_STOP;
+}
 
 /* One part of a column: where its elements are.  The table batch_parts[] ends with name NULL; links
  * and checkpoints walk it, so a new column is one row.  `start` is not in it: it travels as row

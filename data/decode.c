@@ -235,3 +235,46 @@ done:
     t->swap = next.text;
     return rc;
 }
+
+/* By the rules, but for what they do at the ends of a text. */
+int tokenizer_piece(struct tokenizer *t, int id, struct text *out)
+{
+    size_t ends[2], n = 0;
+    struct list in = { .text = t->whole, .ends = &ends[0] };
+    struct list next = { .text = t->swap, .ends = &ends[1] };
+    const char *name = vocabulary_name(t, id, &n);
+    bool fused = false;
+    int byte = -1, rc = RL_OK;
+
+    t->whole = t->swap = (struct text) {0};
+    text_clear(&in.text);
+    if (name && !t->tokens[id].special) {
+        text_adds(&in.text, t->decoder.count == 0 ? " " : "");
+        text_add(&in.text, name, n);
+    }
+    list_end(&in);
+    for (int i = 0; in.text.size > 0 && byte < 0 && i < t->decoder.count; i++) {
+        struct rule rule = t->decoder.items[i];
+        struct list done = in;
+        fused |= rule.kind == RULE_FUSE;
+        if (rule.kind == RULE_BYTE_FALLBACK)
+            byte = byte_of(in.text.data, in.text.size);
+        if (rule.kind == RULE_BYTE_FALLBACK || rule.kind == RULE_FUSE
+            || (rule.kind == RULE_STRIP && fused))
+            continue;
+        rule.keep_first = true;
+        text_clear(&next.text);
+        next.count = 0;
+        TRY(rule_run(&rule, &in, text_grown(n), &next));
+        in = next;
+        next = done;
+    }
+    if (byte >= 0)
+        text_add(out, &(char) { (char)byte }, 1);
+    else
+        text_add(out, in.text.size > 0 ? in.text.data : "", in.text.size);
+done:
+    t->whole = in.text;
+    t->swap = next.text;
+    return rc;
+}

@@ -43,5 +43,11 @@ int tokenizer_encode(struct tokenizer *t, const char *text, size_t bytes, bool a
  * ids that no token has (a model's padded vocabulary) have no text.  RL_EINVAL: an id below 0. */
 int tokenizer_decode(struct tokenizer *t, const int *ids, int count, bool skip_special,
                      struct text *out);
+/* Append the bytes that an id adds to a text behind other ids: a byte token's own byte, whatever
+ * the text around it makes of it; nothing for a special token. */
+int tokenizer_piece(struct tokenizer *t, int id, struct text *out);
+
+/* The id of a special token of this name; -1: there is none. */
+int tokenizer_special(const struct tokenizer *t, const char *name, size_t bytes);
 
 #endif

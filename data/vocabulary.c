@@ -124,3 +124,10 @@ int vocabulary_read(struct tokenizer *t, const struct json *vocab, const struct 
 done:
     return rc;
 }
+
+int tokenizer_special(const struct tokenizer *t, const char *name, size_t bytes)
+{
+    int id = vocabulary_id(t, name, bytes);
+
+    return id >= 0 && t->tokens[id].special ? id : -1;
+}

@@ -232,6 +232,8 @@ static int open_rollouts(struct inputs *in, const struct config *c)
     bool evaluated = in->eval_roles != 0, trained = in->source == SOURCE_PROMPTS;
     int rc = RL_OK;
 
+    if (trained || evaluated)
+        TRY(source_stop(&in->stop, &in->policy, c));
     if (trained)
         TRY(open_prompts(in, c, "prompts", c->prompts, &in->prompts));
     if (evaluated)
@@ -434,6 +436,7 @@ void inputs_close(struct inputs *in)
     corpus_close(in->corpus);
     prompts_close(in->eval_prompts);
     prompts_close(in->prompts);
+    stop_strings_close(in->stop);
     judge_close(in->judge);
     reward_sources_close(&in->rewards);
     source_close(&in->orchestrator);

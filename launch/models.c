@@ -390,3 +390,17 @@ done:
     }
     return rc;
 }
+
+int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c)
+{
+    char what[4200];
+
+    *stop = NULL;
+    for (int i = 0; i < c->stop_tokens.count; i++)
+        if (c->stop_tokens.items[i] >= s->shape.V)
+            return rl_error(RL_EINVAL, "%s: stop_tokens: there is no id %d; the model's are 0 to "
+                            "%d", config_where(c, "stop_tokens"), c->stop_tokens.items[i],
+                            s->shape.V - 1);
+    snprintf(what, sizeof what, "%s: stop", config_where(c, "stop"));
+    return stop_strings_open(stop, s->tokenizer, c->stop.items, c->stop.count, what);
+}

@@ -14,6 +14,7 @@
 #include "base/config.h"
 #include "base/json.h"
 #include "checkpoints/checkpoint.h"
+#include "data/stop_strings.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
 
@@ -67,6 +68,9 @@ int source_model(struct model **m, const struct source *s, struct compute *compu
 int source_set_heads(struct source *s, const struct heads *heads);
 /* RL_EINVAL unless the model has a vocabulary head: only such a model writes text. */
 int source_check_text(const struct source *s);
+/* The stop strings of a configuration for responses of this model, NULL without, and a check of its
+ * stop tokens.  RL_EINVAL names the key.  The caller closes them before the source. */
+int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c);
 
 /* Read "<folder>/<name>" of every array into flat + offset.  RL_EINVAL: missing or of another
  * shape, or more there than these and those named in `skip` (ends with NULL; or NULL: none);

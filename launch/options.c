@@ -22,35 +22,65 @@ static const char *dashes(const struct option_row *row)
     return row->name[1] ? "--" : "-";
 }
 
-static int set_value(const struct option_row *row, const char *text)
+static int read_int(const struct option_row *row, char *text, int64_t *out)
 {
     char *end;
 
     errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (*end || end == text || errno)
+        return rl_error(RL_EINVAL, "%s%s: '%s' is not a whole number", dashes(row), row->name,
+                        text);
+    return RL_OK;
+}
+
+static int read_real(const struct option_row *row, char *text, double *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtod(text, &end);
+    if (*end || end == text || errno)
+        return rl_error(RL_EINVAL, "%s%s: '%s' is not a number", dashes(row), row->name, text);
+    return RL_OK;
+}
+
+static int too_often(const struct option_row *row)
+{
+    return rl_error(RL_EINVAL, "%s%s: given more than %d times", dashes(row), row->name,
+                    OPTION_TIMES);
+}
+
+static int set_value(const struct option_row *row, char *text)
+{
+    struct option_ints *ints = row->place;
+    struct option_texts *texts = row->place;
+
     switch (row->kind) {
     case OPTION_INT:
-        *(int64_t *)row->place = strtoll(text, &end, 10);
-        if (*end || end == text || errno)
-            return rl_error(RL_EINVAL, "%s%s: '%s' is not a whole number", dashes(row), row->name,
-                            text);
-        break;
+        return read_int(row, text, row->place);
     case OPTION_REAL:
-        *(double *)row->place = strtod(text, &end);
-        if (*end || end == text || errno)
-            return rl_error(RL_EINVAL, "%s%s: '%s' is not a number", dashes(row), row->name, text);
-        break;
+        return read_real(row, text, row->place);
+    case OPTION_INTS:
+        return ints->count == OPTION_TIMES ? too_often(row)
+                                           : read_int(row, text, &ints->items[ints->count++]);
+    case OPTION_TEXTS:
+        if (texts->count == OPTION_TIMES)
+            return too_often(row);
+        texts->items[texts->count++] = text;
+        return RL_OK;
     default:
         *(const char **)row->place = text;
+        return RL_OK;
     }
-    return RL_OK;
 }
 
 /* argv[*i] is an option: "--name", "--name=value", "-n" or "-nVALUE" is not taken. */
 static int take(const struct option_row *rows, int argc, char **argv, int *i)
 {
     const char *word = argv[*i];
-    const char *name = word + (word[1] == '-' ? 2 : 1);
-    const char *equals = strchr(name, '=');
+    char *name = argv[*i] + (word[1] == '-' ? 2 : 1);
+    char *equals = strchr(name, '=');
     const struct option_row *row =
         find(rows, name, equals ? (size_t)(equals - name) : strlen(name));
 

@@ -10,14 +10,20 @@
 #ifndef LAUNCH_OPTIONS_H
 #define LAUNCH_OPTIONS_H
 
+#include <stdint.h>
 #include <stdio.h>
 
-enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_REAL, OPTION_TEXT };
+enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_REAL, OPTION_TEXT, OPTION_INTS, OPTION_TEXTS };
+
+/* Of an option that may be given again, as OPTION_INTS and OPTION_TEXTS may, in order. */
+#define OPTION_TIMES 64
+struct option_ints { int64_t items[OPTION_TIMES]; int count; };
+struct option_texts { char *items[OPTION_TIMES]; int count; };
 
 struct option_row {
     const char *name;           /* without the dashes; one letter: also -x */
     enum option_kind kind;
-    void *place;                /* bool, int64_t, double or const char * */
+    void *place;                /* bool, int64_t, double, const char * or one of the above */
     const char *value;          /* what --help calls the value, NULL for a flag */
     const char *help;
 };

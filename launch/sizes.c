@@ -36,6 +36,8 @@ struct actor_settings rank_actor(const struct inputs *in, const struct config *c
         .top_k = (int)c->top_k, .top_p = (float)c->top_p, .min_p = (float)c->min_p,
         .repetition_penalty = (float)c->repetition_penalty,
         .max_new = (int)c->max_new, .eos = in->policy.eos, .n_eos = in->policy.n_eos,
+        .stop_tokens = c->stop_tokens.items, .n_stop_tokens = c->stop_tokens.count,
+        .stop = in->stop,
         .seed = (uint64_t)c->seed, .max_prompt = in->longest_prompt,
         .rows_at_once = rows < ACTOR_ROWS ? rows : ACTOR_ROWS, .max_rows = rows,
     };

@@ -43,6 +43,7 @@ struct inputs {
     struct reward_sources rewards;      /* reward models that rewards name */
     struct source orchestrator;         /* when orchestrator.model names one */
     struct prompts *prompts, *eval_prompts;
+    struct stop_strings *stop;          /* of what is generated; NULL: none */
     struct records *records;            /* pairs: records to train on */
     struct corpus *corpus;              /* lm, ppo.ptx_coef: rows to train on */
     int n_eval_pairs;                   /* 0 without evaluations */

@@ -259,6 +259,6 @@ int rows_report(struct learner *ln, const struct batch *b, struct metrics *m, bo
 int keys_check(struct config *c, const struct algorithm *a);
 
 /* ---- measure.c */
-#define MEASURE_TERMS 7         /* of a row in learner_measure, besides its reward columns */
+#define MEASURE_TERMS 8         /* of a row in learner_measure, besides its reward columns */
 
 #endif

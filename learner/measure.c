@@ -7,7 +7,7 @@
 #include "learner/internal.h"
 
 enum { SCORE, REWARDS };        /* then the reward columns, then these: */
-enum { LEN_PROMPT, LEN, CLIPPED, EOS, KL, ENTROPY, COUNT };
+enum { LEN_PROMPT, LEN, CLIPPED, ENDED, STOPPED, KL, ENTROPY, COUNT };
 _Static_assert(REWARDS + COUNT == MEASURE_TERMS, "the learner plans room for the table of a step");
 
 static void measure_row(const struct learner *ln, const struct batch *b, unsigned columns, int n,
@@ -22,7 +22,8 @@ static void measure_row(const struct learner *ln, const struct batch *b, unsigne
     rest[LEN_PROMPT] = b->prompt_len[n];
     rest[LEN] = end - b->start[n] - b->prompt_len[n];
     rest[CLIPPED] = b->finish[n] == FINISH_LENGTH;
-    rest[EOS] = b->finish[n] == FINISH_EOS;
+    rest[ENDED] = row_ended(b, n);
+    rest[STOPPED] = b->finish[n] == FINISH_STOP;
     rest[KL] = rest[ENTROPY] = 0;
     if (columns & COL_ACTOR_LOGP)
         rest[ENTROPY] = -row_sum(b->actor_logp, from, end);
@@ -110,7 +111,8 @@ static void set_mix(const struct learner *ln, struct metrics *m)
         metrics_setf(m, ln->rewards.mix[r], "orchestrator/weight/%s", ln->config->rewards[r].name);
 }
 
-static void set_lengths(struct metrics *m, const double *all, int rows, int columns, int rest)
+static void set_lengths(const struct learner *ln, struct metrics *m, const double *all, int rows,
+                        int columns, int rest)
 {
     struct moments length = stats_moments(all, rows, columns, rest + LEN);
 
@@ -119,7 +121,10 @@ static void set_lengths(struct metrics *m, const double *all, int rows, int colu
     metrics_set(m, "len/response/min", length.min);
     metrics_set(m, "len/response/max", length.max);
     metrics_set(m, "len/clip_ratio", stats_moments(all, rows, columns, rest + CLIPPED).mean);
-    metrics_set(m, "rollout/eos_ratio", stats_moments(all, rows, columns, rest + EOS).mean);
+    metrics_set(m, "rollout/eos_ratio", stats_moments(all, rows, columns, rest + ENDED).mean);
+    if (ln->config->stop.count > 0)
+        metrics_set(m, "rollout/stop_ratio",
+                    stats_moments(all, rows, columns, rest + STOPPED).mean);
 }
 
 /* Lengths of the rows of records that count. */
@@ -192,7 +197,7 @@ int learner_measure(struct learner *ln, const struct batch *b, struct metrics *m
     }
     if (have & COL_ACTOR_LOGP)
         metrics_set(m, "policy/entropy", stats_moments(all, rows, columns, rest + ENTROPY).mean);
-    set_lengths(m, all, rows, columns, rest);
+    set_lengths(ln, m, all, rows, columns, rest);
 done:
     return rc;
 }

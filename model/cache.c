@@ -192,13 +192,21 @@ static void begin(struct cache *c, const struct extend *rows)
     }
 }
 
-int model_extend(struct cache *c, const int *tokens, const struct extend *given, float *logits)
+int model_extend(struct cache *c, const int *tokens, const struct extend *rows, float *logits)
+{
+    return model_extend_some(c, tokens, rows, logits ? rows->N : 0, logits);
+}
+
+int model_extend_some(struct cache *c, const int *tokens, const struct extend *given, int wanted,
+                      float *logits)
 {
     struct extend rows = *given;
     struct pass p;
     int rc = RL_OK;
 
-    if (logits && !c->shape.lm)
+    if (wanted < 0 || wanted > given->N)
+        return rl_error(RL_EBUG, "logits of %d rows of %d", wanted, given->N);
+    if (wanted > 0 && !c->shape.lm)
         return rl_error(RL_EBUG, "logits of a model without a vocabulary head");
     TRY(rows_check(c->model, tokens, given->start, given->position, given->N, c->max_rows,
                    c->max_tokens));
@@ -214,8 +222,8 @@ int model_extend(struct cache *c, const int *tokens, const struct extend *given,
         layer_inside(&p, l, &c->inside, c->x[l % 2]);
         layer_close(&p, l, &c->inside, c->x[(l + 1) % 2]);
     }
-    if (logits)
-        head_logits(c->model, logits, c->x[c->shape.L % 2], c->chosen, rows.N, c->last, c->hidden,
+    if (wanted > 0)
+        head_logits(c->model, logits, c->x[c->shape.L % 2], c->chosen, wanted, c->last, c->hidden,
                     c->rstd);
     TRY(compute_sync(c->model->compute));
 done:

@@ -226,5 +226,8 @@ void cache_copy(struct cache *c, int to, int from); /* contents of a page, all l
  * must be in the table.  Every row gets at least one token.  Fills logits (N,V) of each row's last
  * token (NULL: not wanted).  Bits equal model_logprobs' for any cut into calls. */
 int model_extend(struct cache *c, const int *tokens, const struct extend *rows, float *logits);
+/* The same with logits (wanted,V) of the first rows only. */
+int model_extend_some(struct cache *c, const int *tokens, const struct extend *rows, int wanted,
+                      float *logits);
 
 #endif

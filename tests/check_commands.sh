@@ -21,6 +21,9 @@ ids=$(printf '%s\n' "$text" | "$RANKWISE" tokenize $demo)
 says 1 'standard input:1' "tokenize --decode: an id that is none" sh -c \
     "echo 9999 | $RANKWISE tokenize $demo --decode"
 
+# field NAME LINE: a text of a line of JSON
+field() { printf '%s\n' "$2" | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\\1/"; }
+
 # generate: the seed decides; greedy needs none; files of prompts
 a=$("$RANKWISE" generate $demo --prompt "$text" --seed 3 --n 2)
 b=$("$RANKWISE" generate $demo --prompt "$text" --seed 3 --n 2)
@@ -34,6 +37,42 @@ c=$("$RANKWISE" generate $demo --prompt "$text" --seed 4 --n 2)
 [ "$("$RANKWISE" generate $demo --prompts launch/demo/held-out.jsonl --json --max-new 4 | wc -l)" \
     -eq 100 ] &&
     pass "generate: a line a prompt" || fail "generate: a line a prompt"
+
+# generate --stop: the text that is there without it, cut before the stop text that comes first
+whole=$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --json --max-new 40)
+for stop in ' the' 'e' 'as hu' 'k the b'; do
+    cut=$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --json --max-new 40 \
+        --stop 'never said' --stop "$stop")
+    [ "$(field text "$cut")" = "$(field text "$whole" | awk -v s="$stop" \
+        '{ print substr($0, 1, index($0, s) - 1) }')" ] && [ "$(field finish "$cut")" = stop ] &&
+        pass "generate --stop '$stop'" || fail "generate --stop '$stop'" "$cut"
+done
+[ "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --max-new 40 --stop 'took')" = \
+  "$text $(field text "$whole" | sed 's/took.*//')" ] &&
+    pass "generate --stop, as text" || fail "generate --stop, as text"
+[ "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --json --stop red | \
+    sed 's/.*"finish"/"finish"/')" = \
+  "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --json | \
+    sed 's/.*"finish"/"finish"/')" ] &&
+    pass "generate --stop: not the prompt's" || fail "generate --stop: not the prompt's"
+id=$(printf '%s\n' "$whole" | sed 's/.*"ids":\[[0-9]*,[0-9]*,\([0-9]*\),.*/\1/')
+cut=$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --json --stop-token "$id")
+[ "$(field finish "$cut")" = eos ] && echo "$cut" | grep -q "\"ids\":\[[0-9]*,[0-9]*,$id\]" &&
+    pass "generate --stop-token" || fail "generate --stop-token" "$cut"
+says 1 "stop: an empty string" "generate: an empty --stop" "$RANKWISE" generate $demo \
+    --prompt x --stop=
+says 1 "there is no id 640" "generate: no such --stop-token" "$RANKWISE" generate $demo \
+    --prompt x --stop-token 640
+stories=$SHARED/data/models/stories260K         # a stop text that spans tokens and ends inside one
+if [ -f "$stories/config.json" ]; then
+    cut=$("$RANKWISE" generate "$stories" --prompt 'Once upon' --temperature 0 --json \
+        --stop 'named Li')
+    [ "$(field text "$cut")" = 'a time, there was a little girl ' ] &&
+        [ "$(field finish "$cut")" = stop ] &&
+        pass "generate --stop with stories260K" || fail "generate --stop with stories260K" "$cut"
+else
+    skip "generate --stop with stories260K"
+fi
 
 # score agrees to the bit with what generate says of its own tokens
 row=$("$RANKWISE" generate $demo --prompt "$text" --json --max-new 12)
@@ -82,6 +121,23 @@ ok "bench checkpoint" "$RANKWISE" bench checkpoint --mb 2 --repeats 1 --folder "
 
 # train, inspect, export, and the exported folder trains and generates the same
 ok "train" run 2 tests/bits.cfg output="$out" steps=3 max_lag=1 checkpoint_every=2 eval_every=0
+says 1 "nothere.cfg:[0-9]*: stop_tokens: there is no id 640" "train: no such stop token" sh -c \
+    "{ cat tests/bits.cfg; echo 'stop_tokens = [2, 640];'; } > $WORK/nothere.cfg; \
+     $RANKWISE plan $WORK/nothere.cfg -n 1"
+says 1 "argument: stop: '</s>' is a special token" "train: a stop text that is none" \
+    "$RANKWISE" plan tests/bits.cfg -n 1 'stop=["</s>"]'
+for n in 1 3; do
+    ok "train with stop texts on $n" run $n tests/bits.cfg output="$WORK/stop$n" steps=2 \
+        'stop=[" the"]' log_samples=64
+done
+[ "$(hashes "$WORK/stop1")" = "$(hashes "$WORK/stop3")" ] &&
+    pass "the same weights on 1 and 3 ranks" || fail "the same weights on 1 and 3 ranks"
+grep '"finish":"stop"' "$WORK/stop3/samples.jsonl" > "$WORK/stopped"
+grep -v '"finish":"stop"' "$WORK/stop3/samples.jsonl" > "$WORK/others"
+[ -s "$WORK/stopped" ] && ! grep -qv '"completion":"[^"]* the' "$WORK/stopped" &&
+    ! grep -q '"completion":"[^"]* the' "$WORK/others" &&
+    grep -q '"rollout/stop_ratio":' "$WORK/stop3/metrics.jsonl" &&
+    pass "samples and metrics say what stopped" || fail "samples and metrics say what stopped"
 ok "inspect" "$RANKWISE" inspect "$out/checkpoints/step-00000002.h5"
 "$RANKWISE" inspect "$out" | grep -q 'every checksum holds' && pass "inspect a run" ||
     fail "inspect a run"

@@ -58,7 +58,7 @@ static inline void assert_one_line(const char *part)
 static const char everything[] =
     "steps = 20; seed = 9007199254740991; lr = 1e-3; lr_min = 3.3e-5; shuffle = false;\n"
     "eval_prompts = \"tab\\t quote\\\" back\\\\ line\\n bell\\x07 \xc3\xa9\";"
-    " text = [\"a\", \"b c\"];\n"
+    " text = [\"a\", \"b c\"]; stop_tokens = [2, 0]; stop = [\"\\n\\n\", \"\\\"\"];\n"
     "dpo = { loss = \"hinge\"; nll = 0.1; }; adam = { eps_mode = \"tf\"; };\n"
     "ranks = ( { count = 3; roles = [\"actor\", \"learner\"]; }, { roles = [\"reward\"]; } );\n";
 

@@ -57,6 +57,33 @@ static struct actor_settings settings(void)
     };
 }
 
+/* Token i says one of a few syllables. */
+static const char *syllable(int id)
+{
+    static const char *const said[] = { "a", "b", "ab", "ba", "c", "bca", "\\n" };
+
+    return said[id % 7];
+}
+
+static struct tokenizer *syllables(void)
+{
+    struct text text = { 0 };
+    struct tokenizer *t;
+
+    text_adds(&text, "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[");
+    for (int i = 0; i < 10; i++)        /* names need to differ: digits have no text */
+        text_addf(&text, "{\"type\":\"Replace\",\"pattern\":{\"String\":\"%d\"},"
+                  "\"content\":\"\"},", i);
+    text_adds(&text, "{\"type\":\"Fuse\"}]},\"model\":{\"type\":\"BPE\",\"merges\":[],"
+              "\"vocab\":{");
+    for (int i = 0; i < V; i++)
+        text_addf(&text, "%s\"%s%d\":%d", i ? "," : "", syllable(i), i, i);
+    text_adds(&text, "}}}");
+    assert_ok(tokenizer_parse(&t, text.data, text.size, "syllables"));
+    text_free(&text);
+    return t;
+}
+
 /* ---- batches of prompts */
 
 struct held { struct batch b; struct memory memory; };
@@ -392,6 +419,100 @@ static void test_a_row_ends_with_the_context(void **state)
     drop(&h);
 }
 
+/* Tokens of a response up to where its text first holds a string; 0: it never does. */
+static int stops_at(char *const *strings, int count, const int *ids, int n)
+{
+    char said[256] = "";
+
+    for (int i = 0; i < n; i++) {
+        strcat(said, ids[i] % 7 == 6 ? "\n" : syllable(ids[i]));
+        for (int k = 0; k < count; k++)
+            if (strstr(said, strings[k]))
+                return i + 1;
+    }
+    return 0;
+}
+
+/* The rows without stop strings, cut: whatever is decoded at once. */
+static void test_a_stop_string_ends_a_row(void **state)
+{
+    static char *strings[] = { "cab", "abcab", "\nba" };
+    struct tokenizer *t = syllables();
+    struct actor_settings set = settings();
+    struct held whole, cut;
+    int ended[4] = { 0 };
+
+    (void)state;
+    set.max_new = 12;
+    fill_with(&whole, &set, 0, GROUPS);
+    assert_ok(stop_strings_open(&set.stop, t, strings, 3, "stop"));
+    for (int rows = 1; rows <= 32; rows *= 4) {
+        set.rows_at_once = rows;
+        fill_with(&cut, &set, 0, GROUPS);
+        for (int row = 0; row < ROWS; row++) {
+            int from = whole.b.start[row], prompt = lengths[row / SAMPLES];
+            int n = whole.b.start[row + 1] - from - prompt, finish = whole.b.finish[row];
+            const int *ids = whole.b.tokens + from + prompt;
+            int at = stops_at(strings, 3, ids, n - (finish == FINISH_EOS));
+            if (at > 0)
+                n = at, finish = FINISH_STOP;
+            assert_int_equal(cut.b.finish[row], finish);
+            assert_int_equal(cut.b.start[row + 1] - cut.b.start[row], prompt + n);
+            assert_memory_equal(cut.b.tokens + cut.b.start[row], whole.b.tokens + from,
+                                (size_t)(prompt + n) * sizeof(int));
+            ended[finish]++;
+        }
+        drop(&cut);
+    }
+    assert_true(ended[FINISH_EOS] > 0 && ended[FINISH_STOP] > 0 && ended[FINISH_LENGTH] > 0);
+    stop_strings_close(set.stop);
+    tokenizer_close(t);
+    drop(&whole);
+}
+
+/* Ids that end rows are one list, whoever names them. */
+static void test_a_stop_token_ends_a_row_as_eos_does(void **state)
+{
+    struct actor_settings set = settings();
+    struct held h, other;
+
+    (void)state;
+    fill_with(&h, &set, 0, GROUPS);
+    set.stop_tokens = set.eos + 5;
+    set.n_stop_tokens = set.n_eos - 5;
+    set.n_eos = 5;
+    fill_with(&other, &set, 0, GROUPS);
+    assert_same_rows(&h.b, &other.b, 0);
+    drop(&h);
+    drop(&other);
+}
+
+/* Long prompts take turns with short ones while rows are decoded; a place never waits for a prompt
+ * that could have been computed. */
+static void test_prompts_are_computed_while_rows_are_decoded(void **state)
+{
+    struct actor_settings set = settings();
+    struct actor *actor;
+    struct held h, one;
+    int64_t tokens;
+    double rows;
+
+    (void)state;
+    set.n_eos = 0;
+    set.rows_at_once = 1;
+    fill_with(&one, &set, 0, GROUPS);
+    set.rows_at_once = SAMPLES;
+    assert_ok(actor_create(&actor, model, &set));
+    prompts_make(&h, 0, GROUPS, SAMPLES);
+    assert_ok(actor_fill(actor, &h.b, PURPOSE_SAMPLE, 42));
+    assert_same_rows(&h.b, &one.b, 0);
+    actor_stats(actor, &tokens, &rows);
+    assert_true(rows == SAMPLES);       /* of equal length: each group follows the one before */
+    actor_destroy(actor);
+    drop(&h);
+    drop(&one);
+}
+
 static void test_a_failed_batch_passes_untouched(void **state)
 {
     struct actor_settings set = settings();
@@ -571,6 +692,9 @@ int main(void)
         cmocka_unit_test(test_greedy_takes_the_most_likely_token),
         cmocka_unit_test(test_a_repetition_penalty_lowers_what_is_there),
         cmocka_unit_test(test_a_row_ends_with_the_context),
+        cmocka_unit_test(test_a_stop_string_ends_a_row),
+        cmocka_unit_test(test_a_stop_token_ends_a_row_as_eos_does),
+        cmocka_unit_test(test_prompts_are_computed_while_rows_are_decoded),
         cmocka_unit_test(test_a_failed_batch_passes_untouched),
         cmocka_unit_test(test_bad_numbers_are_named_and_the_actor_goes_on),
         cmocka_unit_test(test_places_are_kept_busy),

@@ -41,7 +41,7 @@ static void test_every_kind_of_value_is_read(void **state)
 {
     struct config *c = read_more(
         "steps = 0x10; seed = 9000000000; micro_rows = 0xF4240L; lr = 1;"
-        " beta = .5; shuffle = False;\n"
+        " beta = .5; shuffle = False; stop_tokens = [7, 0x10]; stop = \"a\\n\";\n"
         "text = [\"a\"];  eval_text = \"b\"; # a comment at the end\n"
         "dpo = { loss = \"ipo\"; pairing : \"all\" }\n"
         "/* a\n comment */ eval_prompts = \"caf\\xC3\\xA9 \\\"q\\\" \\\\d\\d\" \"+\"; // x\n"
@@ -53,6 +53,8 @@ static void test_every_kind_of_value_is_read(void **state)
     assert_true(c->steps == 16 && c->seed == 9000000000 && c->micro_rows == 1000000);
     assert_true(c->lr == 1 && c->beta == 0.5);
     assert_false(c->shuffle);
+    assert_true(c->stop_tokens.count == 2 && c->stop_tokens.items[1] == 16);
+    assert_string_equal(c->stop.items[0], "a\n");
     assert_string_equal(c->text.items[0], "a");
     assert_string_equal(c->eval_text.items[0], "b");
     assert_string_equal(c->dpo.loss, "ipo");
@@ -249,6 +251,9 @@ static void test_text_of_the_text_is_equal(void **state)
     assert_string_equal(again->eval_prompts, c->eval_prompts);
     assert_true(again->lr_min == 3.3e-5 && again->ranks[0].count == 3 && again->n_ranks == 2);
     assert_string_equal(again->rewards[0].words.items[0], "happy");
+    assert_true(again->stop_tokens.count == 2 && again->stop_tokens.items[0] == 2);
+    assert_string_equal(again->stop.items[0], "\n\n");
+    assert_string_equal(again->stop.items[1], "\"");
     config_text(again, &second);
     assert_string_equal(first.data, second.data);
     assert_ok(config_compatible(again, first.data, "runs/x/config.cfg"));

@@ -32,6 +32,12 @@ static const struct { const char *text, *message; } mistakes[] = {
     { "text = (\"a\", 2.5);", "text: expected a list of strings" },
     { "raco = { weights = [0.5,\n\"a\"]; };", "run.cfg:7: raco.weights: expected a list of "
       "numbers, got \"a\"" },
+    { "stop_tokens = [2, 2.5];", "run.cfg:6: stop_tokens: expected a list of integers, got a "
+      "number with a fraction" },
+    { "stop_tokens = (2,\n\"</s>\");", "run.cfg:7: stop_tokens: expected a list of integers, got "
+      "\"</s>\"" },
+    { "stop_tokens = [-1];", "stop_tokens: -1 is out of range (0 to 2147483647)" },
+    { "stop = 5;", "stop: expected a list of strings, got an integer" },
     { "text = [\"a\");", "run.cfg:6: ')' closes '['" },
     { "seed = -1;", "seed: -1 is out of range (0 to 9007199254740991)" },
     { "max_lag = 2;", "max_lag: 2 is out of range (0 to 1)" },

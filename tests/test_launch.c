@@ -19,12 +19,16 @@ static bool flag;
 static int64_t number;
 static double real;
 static const char *word;
+static struct option_ints some;
+static struct option_texts parts;
 
 static const struct option_row rows[] = {
     { "flag", OPTION_FLAG, &flag, NULL, "a flag" },
     { "n", OPTION_INT, &number, "N", "a number" },
     { "real", OPTION_REAL, &real, "X", "a real" },
     { "word", OPTION_TEXT, &word, "TEXT", "a word" },
+    { "some", OPTION_INTS, &some, "N", "numbers" },
+    { "part", OPTION_TEXTS, &parts, "TEXT", "words" },
     { 0 },
 };
 
@@ -35,6 +39,7 @@ static int parse(const char *line, int *argc, char **argv)
 
     snprintf(copy, sizeof copy, "%s", line);
     flag = false, number = 0, real = 0, word = NULL, *argc = 0;
+    some.count = parts.count = 0;
     for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
         argv[(*argc)++] = w;
     return options_parse(rows, argc, argv);
@@ -55,6 +60,29 @@ static void test_options_are_taken_and_words_stay(void **state)
     assert_int_equal(number, 7);
     assert_true(real == 2.5);
     assert_string_equal(word, "x");
+}
+
+static void test_options_may_be_given_again(void **state)
+{
+    char *argv[16], line[256] = "";
+    int argc;
+
+    (void)state;
+    assert_ok(parse("--part b --some 7 --part=a --some=-2 c", &argc, argv));
+    assert_int_equal(argc, 1);
+    assert_int_equal(parts.count, 2);
+    assert_string_equal(parts.items[0], "b");
+    assert_string_equal(parts.items[1], "a");
+    assert_int_equal(some.count, 2);
+    assert_true(some.items[0] == 7 && some.items[1] == -2);
+    status_hold(true);
+    assert_int_equal(parse("--some 7x", &argc, argv), RL_EINVAL);
+    assert_has(status_message(), "--some: '7x' is not a whole number");
+    parts.count = OPTION_TIMES;
+    snprintf(line, sizeof line, "--part");
+    assert_int_equal(options_parse(rows, &(int){ 2 }, (char *[]){ line, "x" }), RL_EINVAL);
+    assert_has(status_message(), "--part: given more than 64 times");
+    status_hold(false);
 }
 
 static void test_bad_options_are_refused(void **state)
@@ -407,6 +435,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_are_taken_and_words_stay),
+        cmocka_unit_test(test_options_may_be_given_again),
         cmocka_unit_test(test_bad_options_are_refused),
         cmocka_unit_test(test_every_rank_holds_every_role_by_default),
         cmocka_unit_test(test_groups_of_ranks_are_counted_off),

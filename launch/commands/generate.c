@@ -23,6 +23,8 @@ static const char *prompt, *prompts_file, *device = "auto", *dtype = "fp32";
 static const char *rps_config, *target, *prefix;
 static int64_t n_samples = NOT_GIVEN, max_new = 64, seed = 0, top_k = 0, threads = 1;
 static double temperature = 1.0, top_p = 1.0, min_p = 0.0, penalty = 1.0, angle = 30;
+static struct option_texts stop;
+static struct option_ints stop_tokens;
 static bool json;
 
 static const struct option_row options[] = {
@@ -39,6 +41,10 @@ static const struct option_row options[] = {
       "only tokens at least P times as likely as the first (default 0)" },
     { "repetition-penalty", OPTION_REAL, &penalty, "R",
       "divides logits above 0, multiplies those below, of tokens that are there (default 1: off)" },
+    { "stop", OPTION_TEXTS, &stop, "TEXT",
+      "a text that ends a completion and is not shown; may be given again" },
+    { "stop-token", OPTION_INTS, &stop_tokens, "ID",
+      "an id that ends a completion and is not shown; may be given again" },
     { "seed", OPTION_INT, &seed, "S", "the same seed, the same text (default 0)" },
     { "json", OPTION_FLAG, &json, NULL, "one line a sample: prompt, ids, text, logprobs, finish" },
     { "rps", OPTION_TEXT, &rps_config, "CONFIG",
@@ -68,6 +74,8 @@ struct generation {
     struct compute *compute;
     struct model *model;
     struct actor *actor;
+    struct stop_strings *stop;          /* NULL: none */
+    int stop_tokens[OPTION_TIMES];
     struct rps rps;                     /* open with --rps */
     struct prompts *prompts;
     struct memory memory;
@@ -168,6 +176,18 @@ static int measure(struct generation *g, int *longest)
     return rps_config ? rps_longest(&g->rps, g->prompts, name, &g->source, longest) : RL_OK;
 }
 
+static int open_stop(struct generation *g)
+{
+    for (int i = 0; i < stop_tokens.count; i++) {
+        int64_t id = stop_tokens.items[i];
+        if (id < 0 || id >= g->source.shape.V)
+            return rl_error(RL_EINVAL, "--stop-token: there is no id %lld; the model's are 0 to %d",
+                            (long long)id, g->source.shape.V - 1);
+        g->stop_tokens[i] = (int)id;
+    }
+    return stop_strings_open(&g->stop, g->source.tokenizer, stop.items, stop.count, "--stop");
+}
+
 /* words: MODEL and keys of --rps. */
 static int open_all(struct generation *g, int n_words, char **words)
 {
@@ -176,6 +196,7 @@ static int open_all(struct generation *g, int n_words, char **words)
 
     TRY(source_open(&g->source, words[0]));
     TRY(source_check_text(&g->source));
+    TRY(open_stop(g));
     context = g->source.shape.context;
     TRY(open_rps(g, n_words - 1, words + 1));
     TRY(open_prompts(g));
@@ -189,7 +210,9 @@ static int open_all(struct generation *g, int n_words, char **words)
         .temperature = (float)temperature, .loss_temperature = 1.0f, .top_k = (int)top_k,
         .top_p = (float)top_p, .min_p = (float)min_p, .repetition_penalty = (float)penalty,
         .max_new = (int)max_new, .eos = g->source.eos,
-        .n_eos = g->source.n_eos, .seed = (uint64_t)seed, .max_prompt = longest,
+        .n_eos = g->source.n_eos, .stop_tokens = g->stop_tokens,
+        .n_stop_tokens = stop_tokens.count, .stop = g->stop,
+        .seed = (uint64_t)seed, .max_prompt = longest,
         .rows_at_once = ROWS_AT_ONCE, .max_rows = g->groups * k,
     };
     TRY(actor_create(&g->actor, g->model, &settings));
@@ -218,6 +241,7 @@ static void add_ids(struct text *line, const char *name, const int *ids, int n)
 static void add_json(const struct generation *g, int n, const struct text *before,
                      const struct text *after, struct text *line)
 {
+    static const char *const finish[] = { "", "eos", "stop", "length" };
     const struct batch *b = &g->batch;
     const int *ids = b->tokens + b->start[n];
     int p = b->prompt_len[n], length = b->start[n + 1] - b->start[n];
@@ -233,10 +257,31 @@ static void add_json(const struct generation *g, int n, const struct text *befor
         text_adds(line, i > p ? "," : "");
         json_add_number(line, b->actor_logp[b->start[n] + i]);
     }
-    text_addf(line, "],\"finish\":\"%s\"", b->finish[n] == FINISH_EOS ? "eos" : "length");
+    text_addf(line, "],\"finish\":\"%s\"", finish[b->finish[n]]);
     if (rps_config)
         rps_add_json(&g->rps, b, n, line);
     text_adds(line, "}\n");
+}
+
+/* The text of row n behind its first `from` tokens, without what ended it. */
+static int decode_row(struct generation *g, int n, int from, struct text *out)
+{
+    const struct batch *b = &g->batch;
+    const int *ids = b->tokens + b->start[n], *response = ids + b->prompt_len[n];
+    int made = b->start[n + 1] - b->start[n] - b->prompt_len[n], rc = RL_OK;
+    size_t extra = 0;
+
+    if (b->finish[n] == FINISH_STOP)
+        TRY(stop_strings_before(g->stop, response, made, &made, &extra));
+    if (b->finish[n] == FINISH_EOS)
+        made--;
+    TRY(tokenizer_decode(g->source.tokenizer, ids + from, b->prompt_len[n] - from + made, true,
+                         out));
+    out->size -= extra < out->size ? extra : out->size;
+    if (extra > 0)
+        out->data[out->size] = '\0';
+done:
+    return rc;
 }
 
 static int print_row(struct generation *g, int n)
@@ -249,8 +294,8 @@ static int print_row(struct generation *g, int n)
 
     if (t) {
         TRY(tokenizer_decode(t, ids, p, true, &before));
-        TRY(tokenizer_decode(t, ids + p, length - p, true, &after));
-        TRY(tokenizer_decode(t, ids, length, true, &whole));
+        TRY(decode_row(g, n, p, &after));
+        TRY(decode_row(g, n, 0, &whole));
     }
     if (json)
         add_json(g, n, &before, &after, &line);
@@ -309,6 +354,7 @@ done:
     prompts_close(g.prompts);
     rps_close(&g.rps);
     actor_destroy(g.actor);
+    stop_strings_close(g.stop);
     model_destroy(g.model);
     compute_close(g.compute);
     source_close(&g.source);

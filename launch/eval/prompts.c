@@ -23,6 +23,7 @@ struct side { struct actor *actor; struct batch batch; struct memory memory; dou
 struct session {
     struct eval *e;
     struct prompts *prompts;
+    struct stop_strings *stop;
     struct refmodel *reference;
     struct duels *duels;          /* NULL: no judge */
     struct side policy, other;
@@ -52,6 +53,8 @@ static int open_side(struct session *s, struct side *side, const struct seat *se
         .top_k = (int)c->top_k, .top_p = (float)c->top_p, .min_p = (float)c->min_p,
         .repetition_penalty = (float)c->repetition_penalty,
         .max_new = s->max_new, .eos = seat->source.eos, .n_eos = seat->source.n_eos,
+        .stop_tokens = c->stop_tokens.items, .n_stop_tokens = c->stop_tokens.count,
+        .stop = s->stop,
         .seed = (uint64_t)c->seed, .max_prompt = prompts_longest(s->prompts),
         .rows_at_once = rows < ACTOR_ROWS ? rows : ACTOR_ROWS, .max_rows = rows,
     };
@@ -105,6 +108,7 @@ static int session_open(struct session *s, struct eval *e)
     *s = (struct session){ .e = e, .k = (int)c->eval.samples,
                            .R = e->rewards.reward ? c->n_rewards : 0 };
     s->columns = REWARDS + s->R + DUEL_TERMS;
+    TRY(source_stop(&s->stop, &e->policy->source, c));
     TRY(open_prompts(s));
     TRY(refmodel_create(&s->reference, e->reference->model, eval_micro_rows(e, s->count, s->k),
                         s->row_tokens, (float)loss_temperature(c)));
@@ -124,6 +128,7 @@ static void session_close(struct session *s)
     close_side(&s->other);
     refmodel_destroy(s->reference);
     prompts_close(s->prompts);
+    stop_strings_close(s->stop);
 }
 
 /* ---- a block of prompts */

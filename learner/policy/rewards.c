@@ -51,7 +51,7 @@ static double final_score(const struct policy *p, const struct batch *b, int n, 
 
     score = normalised(p, score);
     score = score_clip(score, -r->reward_clip, r->reward_clip);
-    score = eos_score(score, b->finish[n] == FINISH_EOS, &r->eos);
+    score = eos_score(score, row_ended(b, n), &r->eos);
     return score + r->overlong * overlong_penalty(end - from, r->max_new, r->overlong_cache);
 }
 

@@ -142,7 +142,7 @@ static void label_rollouts(struct learner *ln, const struct batch *b, int g)
     for (int s = 0; s < b->k; s++) {
         int n = rows.first + s;
         d->scores[s] = d->doubt.kind == DOUBT_SPA ? self_score(ln, b, n) : row_label(ln, b, n);
-        d->has_eos[s] = b->finish[n] == FINISH_EOS;
+        d->has_eos[s] = row_ended(b, n);
     }
     label_adjust(d->scores, d->has_eos, b->k, c->dpo.missing_eos_penalty);
     label_group(d->pairs.pair + (size_t)g * d->pairs.per_group, d->scores, b->k, d->pairing,

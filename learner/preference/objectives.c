@@ -254,7 +254,7 @@ static void label(struct learner *ln, const struct batch *b, int g)
     weigh(ln, b, rows.first);
     for (int s = 0; s < b->k; s++) {
         o->scores[s] = score(ln, b, rows.first + s);
-        o->has_eos[s] = b->filled & COL_LABEL || b->finish[rows.first + s] == FINISH_EOS;
+        o->has_eos[s] = b->filled & COL_LABEL || row_ended(b, rows.first + s);
     }
     label_adjust(o->scores, o->has_eos, b->k, c->dpo.missing_eos_penalty);
     label_group(pairs, o->scores, b->k, o->pairing, o->modpo ? o->tie_policy : TIE_FIRST,

@@ -51,7 +51,7 @@ static void score_group(const struct learner *ln, const struct batch *b, int g)
         for (int i = 0; i < r->K; i++) {
             double *y = &r->scores[s * r->K + i];
 
-            *y = score_of(ln, b, n, i) - (b->finish[n] == FINISH_EOS ? 0 : penalty);
+            *y = score_of(ln, b, n, i) - (row_ended(b, n) ? 0 : penalty);
             if (online || isfinite(*y))
                 sum[s] += row_mix(b, n, i, r->w[i]) * *y;
         }
