@@ -9,7 +9,7 @@
 #include "compute/cpu/tile.h"
 #include "compute/cpu/cells.h"
 
-#define CHAIN 256                    /* cells: a block of a B panel is 16 or 32 KB */
+#define CHAIN 320                    /* cells at most: a block of a B panel is 20 or 40 KB */
 #define GROUP 1024                   /* columns of B packed together, where B is not packed: 1 MB */
 #define ROWS_BLOCK 240               /* rows of A packed together: 240 KB, half an L2 */
 
@@ -52,32 +52,37 @@ static struct panels find_panels(const struct product *p, int n0, int n1, int fi
     return b;
 }
 
-/* Rows row .. row + rows of C meet them. */
+/* Rows row .. row + rows of C meet them.  Tiles are much alike in height, the first `higher` by one
+ * row more: a low tile would wait for its own sums. */
 static void block(const struct product *p, int row, int rows, const struct panels *b, float *room)
 {
+    int tiles = (rows + TILE_M - 1) / TILE_M, low = rows / tiles, higher = rows % tiles;
     const float *panel = b->at;
 
-    for (int m = 0; m < rows; m += TILE_M) {
-        int height = rows - m < TILE_M ? rows - m : TILE_M;
-
+    for (int i = 0, m = 0, height; i < tiles; i++, m += height) {
+        height = low + (i < higher);
         pack_sixteen(room + (size_t)m * b->cells, (size_t)height, &p->a, row + m, height, b->first,
                      b->cells);
     }
     for (int n = b->n0; n < b->n1; n += PANEL, panel += b->next) {
         int width = b->n1 - n < PANEL ? b->n1 - n : PANEL;
 
-        for (int m = 0; m < rows; m += TILE_M)
-            tile_panel(p->a.pairs, rows - m < TILE_M ? rows - m : TILE_M,
-                       room + (size_t)m * b->cells, panel, b->ldb,
+        for (int i = 0, m = 0, height; i < tiles; i++, m += height) {
+            height = low + (i < higher);
+            tile_panel(p->a.pairs, height, room + (size_t)m * b->cells, panel, b->ldb,
                        p->c + (size_t)(row + m) * (size_t)p->N + n, (size_t)p->N, width, b->cells,
                        p->add || b->first > 0);
+        }
     }
 }
 
-/* A few rows read packed weights in one sweep: each panel from its first byte to its last. */
+/* Cells of a block of the chain, all much alike.  A few rows read packed weights in one sweep: each
+ * panel from its first byte to its last. */
 static int chain_block(const struct product *p)
 {
-    return p->M <= TILE_M && p->packed ? p->cells : CHAIN;
+    int blocks = (p->cells + CHAIN - 1) / CHAIN;
+
+    return p->M <= TILE_M && p->packed ? p->cells : (p->cells + blocks - 1) / blocks;
 }
 
 /* Columns of a group: all of them where none are to be packed. */
