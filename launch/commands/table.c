@@ -25,7 +25,7 @@ const struct command commands[] = {
     { "inspect", "CHECKPOINT", "what is in it, and whether its checksums hold", command_inspect,
       NULL },
     { "diff", "A B", "where two runs or checkpoints first differ", command_diff, NULL },
-    { "bench", "kernels|rollout|train|checkpoint [options]",
+    { "bench", "kernels|rollout|train|step|comm|checkpoint",
       "JSON lines: figure, unit, share of the machine's ceiling", command_bench, help_bench },
     { "doctor", "[DIR]", "what is fine on these hosts, and what to change", command_doctor,
       help_doctor },
