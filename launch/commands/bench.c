@@ -47,7 +47,7 @@ static int bench_kernels(const struct bench_options *given)
     int rc = RL_OK;
 
     TRY(compute_open(&compute, given->device, given->dtype, (int)given->threads));
-    rc = compute_bench(compute, stdout);
+    rc = compute_bench(compute);
 done:
     compute_close(compute);
     return rc;
@@ -80,9 +80,9 @@ static int check(const struct bench *bench, int words)
         o.fresh > 1 << 16)
         return rl_error(RL_EINVAL, "--rows from 1 to 4096, --prompt and --new from 1 to %d",
                         1 << 16);
-    if (o.repeats < 1 || o.repeats > BENCH_REPEATS || o.threads < 1 || o.threads > 1024)
+    if (o.repeats < 1 || o.repeats > FIGURES || o.threads < 1 || o.threads > 1024)
         return rl_error(RL_EINVAL, "--repeats from 1 to %d, --threads from 1 to 1024",
-                        BENCH_REPEATS);
+                        FIGURES);
     if (o.mb < 0 || o.mb > 1 << 20)
         return rl_error(RL_EINVAL, "--mb from 1 to %d", 1 << 20);
     if (bench->run == bench_step && (o.samples < 1 || o.rows % o.samples != 0))

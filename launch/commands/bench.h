@@ -2,7 +2,7 @@
  *
  *   bench.c            options, which bench
  *   bench_models.c     random models by name, and models from folders
- *   bench_figures.c    medians, and the line of JSON
+ *   bench_files.c      the files of a run with such a model
  *   bench_peer.c       the program that --against names, in turns with ours
  *   bench_rollout.c    bench_run.c (train, step)    bench_comm.c    bench_checkpoint.c
  */
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/text.h"
+#include "base/figures.h"
 #include "comm/comm.h"
 #include "compute/compute.h"
 #include "compute/peak.h"
@@ -49,20 +49,6 @@ struct bench_files { char folder[4200], config[4300]; bool mine; };
 int bench_files_make(struct bench_files *f, struct comm *world, const struct bench_options *o,
                      const char *work);
 void bench_files_remove(struct bench_files *f);
-
-/* ---- figures */
-#define BENCH_REPEATS 64
-struct figures { double x[BENCH_REPEATS]; int n; };
-void figures_add(struct figures *f, double x);          /* of the first BENCH_REPEATS */
-double figures_median(const struct figures *f);         /* 0: there are none */
-/* ,"NAME":median,"NAME_min":...,"NAME_max":... */
-void figures_line(struct text *line, const char *name, const struct figures *f);
-/* ,"NAME":x and ,"NAME":"word" */
-void number_line(struct text *line, const char *name, double x);
-void word_line(struct text *line, const char *name, const char *word);
-/* ,"peak_gflops":...,"read_gbytes":...: all ranks together. */
-void peak_line(struct text *line, const struct peak *peak);
-void print_line(struct text *line);                     /* "}", and the line is out and empty */
 
 /* ---- the peer: a script that says what it is, then answers each line with one repeat */
 struct peer;

@@ -112,7 +112,8 @@ static void print(const struct rollout *r)
     figures_line(&line, "seconds", &r->seconds);
     number_line(&line, "tok_s", rate);
     number_line(&line, "gflops", gflops);
-    peak_line(&line, &r->peak);
+    number_line(&line, "peak_gflops", r->peak.gflops);
+    number_line(&line, "read_gbytes", r->peak.gbytes);
     number_line(&line, "peak_fraction", gflops / r->peak.gflops);
     print_line(&line);
     if (r->peer)

@@ -172,7 +172,8 @@ static int print(struct bench_run *b)
     figures_line(&line, "seconds", seconds);
     number_line(&line, "tok_s", b->tokens / figures_median(seconds));
     number_line(&line, "gflops", gflops);
-    peak_line(&line, &b->peak);
+    number_line(&line, "peak_gflops", b->peak.gflops);
+    number_line(&line, "read_gbytes", b->peak.gbytes);
     number_line(&line, "peak_fraction", gflops / b->peak.gflops);
     if (b->train)
         number_line(&line, "whole_step", figures_median(&b->step));

@@ -1,6 +1,6 @@
-"""The work of `rankwise bench rollout|train|step` in PyTorch, tuned: fused projections, a cache made
-beforehand, the vocabulary in pieces, fused AdamW, torch.compile where it helps.  Of the ways to do
-it the fastest on this machine is taken and named.
+"""The work of `rankwise bench rollout|train|step` in PyTorch, tuned: fused projections, a cache
+made beforehand, the vocabulary in pieces, fused AdamW, torch.compile where it helps.  Of
+the ways to do it the fastest on this machine is taken and named.
 
     bench_torch.py work=train V=32000 C=288 L=6 H=6 G=6 D=48 F=768 rows=8 prompt=32 new=224 \
                    threads=2 dtype=bf16

@@ -1,14 +1,15 @@
-/* Medians with their spread, and lines of JSON; see bench.h. */
+/* See figures.h. */
+#include "base/figures.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "launch/commands/bench.h"
 
 void figures_add(struct figures *f, double x)
 {
-    if (f->n < BENCH_REPEATS)
+    if (f->n < FIGURES)
         f->x[f->n++] = x;
 }
 
@@ -66,12 +67,6 @@ void figures_line(struct text *line, const char *name, const struct figures *f)
     number_line(line, end, s.x[0]);
     snprintf(end, sizeof end, "%s_max", name);
     number_line(line, end, s.x[s.n - 1]);
-}
-
-void peak_line(struct text *line, const struct peak *peak)
-{
-    number_line(line, "peak_gflops", peak->gflops);
-    number_line(line, "read_gbytes", peak->gbytes);
 }
 
 void print_line(struct text *line)
