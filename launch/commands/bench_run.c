@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "launch/commands/bench.h"
 #include "launch/run.h"
 #include "launch/view.h"
@@ -34,6 +35,7 @@ struct bench_run {
     double tokens;                      /* of a step, as the peer counts them */
     double began, start;                /* when the command began; seconds to the first step */
     double loss;
+    int64_t rss;                        /* KiB, most so far, before the ceilings were measured */
     struct figures seconds, step, part[PARTS], theirs;
 };
 
@@ -89,13 +91,16 @@ done:
     return rc;
 }
 
-/* ---- the ceilings: every rank at the same time */
+/* ---- the ceilings, with memory of their own: every rank at the same time */
 
 static int measure_peak(struct bench_run *b)
 {
+    struct rusage usage;
     int64_t mega[2];
     int rc = RL_OK;
 
+    getrusage(RUSAGE_SELF, &usage);
+    b->rss = usage.ru_maxrss;
     TRY(comm_barrier(b->world, PHASE_START));
     TRY(comm_agree(b->world, peak_measure(&b->peak, b->run.compute)));
     mega[0] = (int64_t)(b->peak.gflops * 1e3);
@@ -110,14 +115,12 @@ done:
 static int memory_line(struct bench_run *b, struct text *line)
 {
     struct bytes plan;
-    struct rusage usage;
     int64_t kib[2];
     int rc = RL_OK;
 
-    getrusage(RUSAGE_SELF, &usage);
     TRY(rank_bytes(&b->run.inputs, b->config, &b->run.placement, b->run.compute,
                    comm_rank(b->world), &plan));
-    kib[0] = usage.ru_maxrss;
+    kib[0] = b->rss;
     kib[1] = (int64_t)(plan.total >> 10);
     TRY(comm_max_int64(b->world, kib, 2, PHASE_STATS));
     number_line(line, "rss_mib", (double)kib[0] / 1024);
@@ -225,8 +228,8 @@ static int bench_run(struct bench_run *b)
     int rc = RL_OK;
 
     if (o->against && comm_size(b->world) > 1)
-        return rl_error(RL_EINVAL, "--against takes one rank: the others would wait with full "
-                        "cores");
+        return comm_agree(b->world, rl_error(RL_EINVAL, "--against takes one rank: the others "
+                                             "would wait with full cores"));
     TRY(open_run(b));
     b->tokens = (double)(o->rows * (o->prompt + o->fresh));
     TRY(repeat(b, false));
@@ -250,6 +253,7 @@ static int bench_work(const struct bench_options *o, const char *work)
     b.work = work;
     b.train = strcmp(work, "train") == 0;
     b.began = clock_now();
+    stop_watch();                       /* the files do not stay */
     TRY(comm_start(&b.world, &argc, &argv));
     rc = bench_run(&b);
 done:
