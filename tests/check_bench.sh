@@ -95,6 +95,12 @@ awk -v a="$(value seconds)" -v b="$(value peer_seconds)" -v r="$(value speed_rat
     'BEGIN { e = a * r / 0.5 - 1; exit !(b == 0.5 && e < 1e-3 && e > -1e-3) }' &&
     pass "the ratio is theirs over ours" || fail "the ratio is theirs over ours" \
     "$(cat "$WORK/lines")"
+mkdir -p "$WORK/usr/bin" "$WORK/usr/share/rankwise"
+cp "$RANKWISE" "$WORK/usr/bin"
+says 1 'no bench_torch.py' "an installation without the scripts" \
+    "$WORK/usr/bin/rankwise" bench train $tiny --against torch
+touch "$WORK/usr/share/rankwise/bench_torch.py"
+ok "an installed script" "$WORK/usr/bin/rankwise" bench train $tiny --against torch
 export TOKENS=63
 says 1 '63 tokens in 0.5 seconds is no answer to our 64' "a peer that does other work" \
     "$RANKWISE" bench train $tiny --against torch

@@ -17,10 +17,9 @@
 #include "launch/view.h"
 
 /* Of time/ in a step's line. */
-static const char *const parts[] = { "generate", "reward", "ref_logp", "update", "forward",
-                                     "backward", "reduce", "optimizer" };
-#define PARTS (sizeof parts / sizeof *parts)
-#define UPDATE 3
+enum part { GENERATE, REWARD, REF_LOGP, UPDATE, FORWARD, BACKWARD, REDUCE, OPTIMIZER, PARTS };
+static const char *const parts[PARTS] = { "generate", "reward", "ref_logp", "update", "forward",
+                                          "backward", "reduce", "optimizer" };
 
 struct bench_run {
     const struct bench_options *o;
@@ -57,7 +56,7 @@ static int read_step(struct bench_run *b, bool counts)
     if (!line)
         TRY(RL_EBUG);
     b->loss = json_number(json_get(line, "loss"), NAN);
-    for (size_t i = 0; i < PARTS && counts; i++) {
+    for (int i = 0; i < PARTS && counts; i++) {
         snprintf(name, sizeof name, "time/%s", parts[i]);
         if (json_is_number(json_get(line, name)))
             figures_add(&b->part[i], json_number(json_get(line, name), 0));
@@ -157,9 +156,9 @@ static double operations(const struct bench_run *b)
     double row = (double)(b->o->prompt + b->o->fresh), rows = (double)b->o->rows;
     double operations = 6 * row * rows;
 
-    if (!b->train)
+    if (b->part[GENERATE].n > 0)
         operations += 2 * row * rows;
-    if (b->part[2].n > 0)
+    if (b->part[REF_LOGP].n > 0)
         operations += 2 * row * rows;
     return operations * weights;
 }
@@ -180,7 +179,7 @@ static int print(struct bench_run *b)
     number_line(&line, "peak_fraction", gflops / b->peak.gflops);
     if (b->train)
         number_line(&line, "whole_step", figures_median(&b->step));
-    for (size_t i = 0; i < PARTS; i++)
+    for (int i = 0; i < PARTS; i++)
         if (b->part[i].n > 0)
             number_line(&line, parts[i], figures_median(&b->part[i]));
     number_line(&line, "loss", b->loss);
