@@ -27,7 +27,7 @@ keys() {
 }
 
 step="seconds seconds_min seconds_max tok_s peak_gflops peak_fraction read_gbytes update loss
-      rss_mib plan_mib first_step_done ranks threads"
+      rss_mib plan_mib ready first_step_done ranks threads"
 # shellcheck disable=SC2086
 {
 keys "rollout" 1 "seconds seconds_min seconds_max tok_s peak_gflops peak_fraction read_gbytes" \
