@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 PROGRAM = "llama-batched-bench"
+TRIES = 10                                      # it may end before its thread has written the line
 ALIGNMENT = 32
 F32, BF16 = 0, 30                               # types of tensors
 UINT32, FLOAT32, STRING = 4, 6, 8               # types of values
@@ -106,16 +107,22 @@ def once(path, w):
     command = [PROGRAM, "-m", path, "-c", str(w["rows"] * (w["prompt"] + w["new"]) + 64),
                "-npp", str(w["prompt"]), "-ntg", str(passes), "-npl", str(w["rows"]),
                "-t", str(w["threads"]), "-tb", str(w["threads"]), "--output-format", "jsonl"]
-    said = subprocess.run(command, capture_output=True, text=True)
-    for line in said.stdout.splitlines():
-        if line.startswith("{") and "t_tg" in line:
-            t = json.loads(line)
-            if (t["pp"], t["tg"], t["pl"]) != (w["prompt"], passes, w["rows"]):
-                raise ValueError(f"{PROGRAM} did other work: {line}")
-            return {"seconds": t["t_pp"] + t["t_tg"], "prefill": t["t_pp"], "decode": t["t_tg"],
-                    "tokens": w["rows"] * w["new"]}
+    for _ in range(TRIES):
+        said = subprocess.run(command, capture_output=True, text=True)
+        for line in said.stdout.splitlines():
+            if line.startswith("{") and "t_tg" in line:
+                return times(json.loads(line), w, passes)
+        if said.returncode != 0:
+            break
     errors = said.stderr.strip().splitlines() or ["no words"]
-    raise ValueError(f"{PROGRAM} gave no times: {errors[-1]}")
+    raise ValueError(f"{PROGRAM} gave no times (exit status {said.returncode}): {errors[-1]}")
+
+
+def times(t, w, passes):
+    if (t["pp"], t["tg"], t["pl"]) != (w["prompt"], passes, w["rows"]):
+        raise ValueError(f"{PROGRAM} did other work: {t}")
+    return {"seconds": t["t_pp"] + t["t_tg"], "prefill": t["t_pp"], "decode": t["t_tg"],
+            "tokens": w["rows"] * w["new"]}
 
 
 def main():
