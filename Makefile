@@ -5,6 +5,7 @@
 #   make install    $(PREFIX)/bin/rankwise    make demo-model the demo's model again
 #   make chaos      200 kills under the supervisor, 20 planted faults with their names
 #   make fuzz SECONDS=n   every fuzz target for n seconds (clang)
+#   make bench      what this machine can do, and ours beside it: ten minutes
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
 SAN    ?= 0
@@ -202,9 +203,15 @@ chaos:
 lint:
 	@sh tests/lint.sh
 
+# Every figure of docs/performance.md's table of targets in under ten minutes, also into
+# build/bench.jsonl; peers (PyTorch, llama.cpp) where they are.
+bench: all
+	@BUILD=$(BUILD) sh launch/bench.sh
+
 PREFIX ?= /usr/local
 install: all
 	install -D $(BUILD)/rankwise $(DESTDIR)$(PREFIX)/bin/rankwise
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/rankwise tests/oracle/bench_torch.py tests/oracle/bench_llama.py
 
 # The demo's model, made again from nothing: world -> text and vocabulary -> training -> export.
 demo-model: $(BUILD)/rankwise $(BUILD)/demo/stories $(BUILD)/demo/bpe
@@ -221,6 +228,6 @@ $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all deps demo check check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
+.PHONY: all bench deps demo check check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -9,8 +9,8 @@
  *
  * Every verb is non-blocking inside and polled against the world's deadline; a rank that does not
  * come is named (rank, host, roles, phase, step) and RL_ELOST is returned.  After RL_ELOST nothing
- * but comm_abort may follow: messages are still under way.  There is no float MPI_SUM: sums of
- * floats are comm_tree_sum (comm/tree.h).  "Collective": all ranks of the group must call.
+ * but comm_abort may follow: messages are still under way.  No run uses a float MPI_SUM:
+ * sums of floats are comm_tree_sum (comm/tree.h).  "Collective": all ranks of the group must call.
  */
 #ifndef COMM_COMM_H
 #define COMM_COMM_H

@@ -1,92 +1,45 @@
-/* See bench.h.  Shapes are those of a Llama of 124 million parameters (C = 768, F = 2048) in
- * training, and of one to eight rows in decoding; a figure is the best of a few rounds, because
- * others use the machine too. */
+/* See bench.h. */
 #include "compute/bench.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/memory.h"
 #include "base/status.h"
-#include "compute/peak.h"
+#include "compute/bench_internal.h"
 
-#define SECONDS 0.1            /* a figure */
-#define LONGEST 1024           /* tokens */
-#define WIDEST 2048            /* channels */
-#define HEADS 12
-#define HEAD_SIZE 64
-#define VOCAB 8192             /* logits of LONGEST / 8 tokens fit where y fits */
+#define ROUNDS 7               /* of a figure */
+#define TURN 10e-3             /* seconds of a round, */
+#define BATCH 1e-3             /* and of what is timed at once in it */
 
-struct bench {
-    struct compute *k;
-    FILE *out;
-    struct peak peak;
-    struct memory memory;
-    float *x, *y, *w, *packed, *stats;
-    struct lse *state;
-    int M, N, K;
-};
-
-static void forward(struct bench *b)
+/* Calls a second over one millisecond, or over one call that is longer. */
+static double batch_rate(struct bench *b, void (*run)(struct bench *b))
 {
-    b->k->matmul_forward(b->k, b->y, b->x, b->w, b->packed, b->M, b->N, b->K);
-}
+    double begin = clock_now(), now;
+    int calls = 0;
 
-static void backward_input(struct bench *b)
-{
-    b->k->matmul_backward_input(b->k, b->x, b->y, b->w, b->M, b->N, b->K);
-}
-
-static void backward_weight(struct bench *b)
-{
-    b->k->matmul_backward_weight(b->k, b->w, b->y, b->x, NULL, b->M, b->N, b->K, true);
-}
-
-/* Seconds of one call: the best of several. */
-static double best_time(struct bench *b, void (*run)(struct bench *b))
-{
-    double begin = clock_now(), before, now, best = 1e9;
-
-    run(b);
     do {
-        before = clock_now();
         run(b);
+        calls++;
         now = clock_now();
-        best = now - before < best ? now - before : best;
-    } while (now - begin < SECONDS);
-    return best;
+    } while (now - begin < BATCH);
+    return calls / (now - begin);
 }
 
-static void bench_product(struct bench *b, const char *name, void (*run)(struct bench *b), int M,
-                          int N, int K)
+/* The best of a round, as the ceiling is: others use the machine. */
+void bench_share(struct bench *b, void (*run)(struct bench *b), double units,
+                 double (*ceiling)(struct ceiling *c), struct share *share)
 {
-    b->M = M;
-    b->N = N;
-    b->K = K;
-    double seconds = best_time(b, run), gflops = 2e-9 * M * N * K / seconds;
+    run(b);
+    for (int i = 0; i < ROUNDS; i++) {
+        double most = ceiling ? ceiling(b->ceiling) : 0, begin = clock_now(), best = 0;
 
-    fprintf(b->out, "{\"bench\":\"%s\",\"M\":%d,\"N\":%d,\"K\":%d,\"gflops\":%.2f,"
-            "\"peak_fraction\":%.3f,\"weight_gbytes\":%.2f,\"read_fraction\":%.3f}\n", name, M, N,
-            K, gflops, gflops / b->peak.gflops, 4e-9 * N * K / seconds,
-            4e-9 * N * K / seconds / b->peak.gbytes);
-}
-
-static void bench_products(struct bench *b)
-{
-    static const int sizes[][2] = { { 768, 768 }, { 2048, 768 }, { 768, 2048 } };
-    static const int training[] = { 64, 256, 1024 }, decoding[] = { 1, 8 };
-
-    for (int s = 0; s < 3; s++) {
-        int N = sizes[s][0], K = sizes[s][1];
-
-        b->k->pack(b->k, b->packed, b->w, N, K);
-        for (int i = 0; i < 2; i++)
-            bench_product(b, "matmul_forward", forward, decoding[i], N, K);
-        for (int i = 0; i < 3; i++) {
-            bench_product(b, "matmul_forward", forward, training[i], N, K);
-            bench_product(b, "matmul_backward_input", backward_input, training[i], N, K);
-            bench_product(b, "matmul_backward_weight", backward_weight, training[i], N, K);
-        }
+        do {
+            double rate = batch_rate(b, run);
+            best = rate > best ? rate : best;
+        } while (clock_now() - begin < TURN);
+        figures_add(&share->rate, units * best);
+        if (ceiling)
+            figures_add(&share->fraction, units * best / most);
     }
 }
 
@@ -109,22 +62,28 @@ static void attend_backward(struct bench *b)
                              HEADS, HEADS, HEAD_SIZE);
 }
 
+static void one_attention(struct bench *b, const char *name, void (*run)(struct bench *b),
+                          double operations)
+{
+    struct share share = { .rate.n = 0 };
+    struct text line = { 0 };
+
+    bench_share(b, run, operations * 1e-9, ceiling_gflops, &share);
+    text_addf(&line, "{\"bench\":\"%s\",\"T\":%d,\"H\":%d,\"D\":%d", name, b->M, HEADS, HEAD_SIZE);
+    figures_line(&line, "gflops", &share.rate);
+    figures_line(&line, "peak_fraction", &share.fraction);
+    print_line(&line);
+}
+
 static void bench_attention(struct bench *b)
 {
     for (int M = 128; M <= 512; M *= 4) {
-        double pairs = 0.5 * M * (M + 1.0) * HEADS * HEAD_SIZE * 1e-9;
+        double pairs = 0.5 * M * (M + 1.0) * HEADS * HEAD_SIZE;
 
         b->M = M;
         b->K = HEADS * HEAD_SIZE;
-        double forward = 4 * pairs / best_time(b, attend);
-        double backward = 10 * pairs / best_time(b, attend_backward);
-
-        fprintf(b->out, "{\"bench\":\"attention_forward\",\"T\":%d,\"H\":%d,\"D\":%d,"
-                "\"gflops\":%.2f,\"peak_fraction\":%.3f}\n", M, HEADS, HEAD_SIZE, forward,
-                forward / b->peak.gflops);
-        fprintf(b->out, "{\"bench\":\"attention_backward\",\"T\":%d,\"H\":%d,\"D\":%d,"
-                "\"gflops\":%.2f,\"peak_fraction\":%.3f}\n", M, HEADS, HEAD_SIZE, backward,
-                backward / b->peak.gflops);
+        one_attention(b, "attention_forward", attend, 4 * pairs);
+        one_attention(b, "attention_backward", attend_backward, 10 * pairs);
     }
 }
 
@@ -147,7 +106,7 @@ static void swiglu(struct bench *b)
     b->k->swiglu_forward(b->k, b->w, b->x, b->y, (size_t)b->M * VOCAB);
 }
 
-/* What is bound by exp, in elements: a fraction of peak would say little. */
+/* What is bound by exp, in elements: a share of the multiply-adds would say little. */
 static void bench_exp(struct bench *b)
 {
     static const struct { const char *name; void (*run)(struct bench *b); } rows[] = {
@@ -155,9 +114,15 @@ static void bench_exp(struct bench *b)
     };
 
     b->M = LONGEST / 8;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        fprintf(b->out, "{\"bench\":\"%s\",\"elements\":%d,\"gelements\":%.3f}\n", rows[i].name,
-                b->M * VOCAB, 1e-9 * b->M * VOCAB / best_time(b, rows[i].run));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct share share = { .rate.n = 0 };
+        struct text line = { 0 };
+
+        bench_share(b, rows[i].run, 1e-9 * b->M * VOCAB, NULL, &share);
+        text_addf(&line, "{\"bench\":\"%s\",\"elements\":%d", rows[i].name, b->M * VOCAB);
+        figures_line(&line, "gelements", &share.rate);
+        print_line(&line);
+    }
 }
 
 static void layout(struct bench *b, struct memory *m)
@@ -170,29 +135,56 @@ static void layout(struct bench *b, struct memory *m)
     b->packed = memory_take(m, activations);
     b->stats = memory_take(m, (size_t)LONGEST * HEADS * 2 * sizeof(float));
     b->state = memory_take(m, LONGEST * sizeof *b->state);
+    b->decoded = memory_take(m, DECODED * sizeof(float));
 }
 
-int compute_bench(struct compute *k, FILE *out)
+static int open_bench(struct bench *b)
 {
-    struct bench b = { .k = k, .out = out };
     int rc = RL_OK;
 
-    memory_count(&b.memory);
-    layout(&b, &b.memory);
-    TRY(memory_open(&b.memory));
-    layout(&b, &b.memory);
+    memory_count(&b->memory);
+    layout(b, &b->memory);
+    TRY(memory_open(&b->memory));
+    layout(b, &b->memory);
     for (size_t i = 0; i < (size_t)LONGEST * WIDEST; i++) {
-        b.x[i] = 0.01f * (float)(i % 13) - 0.06f;
-        b.w[i] = 0.01f * (float)(i % 11) - 0.05f;
+        b->x[i] = 0.01f * (float)(i % 13) - 0.06f;
+        b->w[i] = 0.01f * (float)(i % 11) - 0.05f;
     }
-    TRY(peak_measure(&b.peak, k));
-    fprintf(out, "{\"bench\":\"peak\",\"backend\":\"%s\",\"threads\":%d,\"gflops\":%.2f,"
-            "\"read_gbytes\":%.2f}\n", k->name, k->threads, b.peak.gflops, b.peak.gbytes);
+    for (size_t i = 0; i < DECODED; i++)
+        b->decoded[i] = 0.01f * (float)(i % 11) - 0.05f;
+    rc = ceiling_open(&b->ceiling, b->k);
+done:
+    return rc;
+}
+
+static void print_peak(const struct bench *b, const struct peak *peak)
+{
+    struct text line = { 0 };
+
+    text_adds(&line, "{\"bench\":\"peak\"");
+    word_line(&line, "backend", b->k->name);
+    word_line(&line, "dtype", b->k->dtype == COMPUTE_BF16 ? "bf16" : "fp32");
+    number_line(&line, "threads", b->k->threads);
+    number_line(&line, "gflops", peak->gflops);
+    number_line(&line, "read_gbytes", peak->gbytes);
+    print_line(&line);
+}
+
+int compute_bench(struct compute *k)
+{
+    struct bench b = { .k = k };
+    struct peak peak;
+    int rc = RL_OK;
+
+    TRY(peak_measure(&peak, k));
+    TRY(open_bench(&b));
+    print_peak(&b, &peak);
     bench_attention(&b);
     bench_exp(&b);
     bench_products(&b);
-    TRY(compute_sync(k));
+    rc = compute_sync(k);
 done:
+    ceiling_close(b.ceiling);
     memory_close(&b.memory);
     return rc;
 }

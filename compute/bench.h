@@ -1,13 +1,12 @@
-/* The kernels timed beside the machine's own ceilings, for `rankwise bench kernels`. */
+/* The kernels timed in turns with the machine's own ceilings, for `rankwise bench kernels`. */
 #ifndef COMPUTE_BENCH_H
 #define COMPUTE_BENCH_H
 
-#include <stdio.h>
-
 #include "compute/compute.h"
 
-/* Print one JSON object a line to `out`: first {"bench":"peak",...}, then every kernel with its
- * rate and its fraction of that peak.  Takes some ten seconds. */
-int compute_bench(struct compute *k, FILE *out);
+/* Print one JSON object a line to stdout: {"bench":"peak",...}, every kernel with its rate and its
+ * share of the ceiling measured beside it, medians with their spread, and last what products have
+ * in the middle and at worst.  Takes some ten seconds and 400 MB. */
+int compute_bench(struct compute *k);
 
 #endif

@@ -9,9 +9,13 @@
 #include "compute/cpu/cpu.h"
 
 #define SECONDS 0.2
+#define TURN 5e-3
+#define STEPS (1 << 12)                       /* of an item of multiply-adds */
+#define ITEMS 64                              /* for each thread */
 #define BUFFER ((size_t)1 << 24)              /* floats a thread: 64 MB */
 
-struct loops {
+struct ceiling {
+    struct compute *k;
     const struct cpu_peak *kernel;
     float *buffer;
     float kept;                               /* so that no loop is thought useless */
@@ -19,64 +23,108 @@ struct loops {
 
 static void multiply_add(void *job, int begin, int end, int thread)
 {
-    struct loops *l = job;
+    struct ceiling *c = job;
     float sum = 0;
 
     (void)thread;
     for (int i = begin; i < end; i++)
-        sum += l->kernel->multiply_add(1 << 12);
+        sum += c->kernel->multiply_add(STEPS);
     if (sum == 1.0f)
-        l->kept = sum;
+        c->kept = sum;
 }
 
 static void fill(void *job, int begin, int end, int thread)
 {
-    struct loops *l = job;
+    struct ceiling *c = job;
 
     (void)thread;
     for (size_t i = (size_t)begin * BUFFER; i < (size_t)end * BUFFER; i++)
-        l->buffer[i] = 1e-3f * (float)(i % 7);
+        c->buffer[i] = 1e-3f * (float)(i % 7);
 }
 
 static void read(void *job, int begin, int end, int thread)
 {
-    struct loops *l = job;
+    struct ceiling *c = job;
     float sum = 0;
 
     (void)thread;
     for (int i = begin; i < end; i++)
-        sum += l->kernel->read(l->buffer + (size_t)i * BUFFER, BUFFER);
+        sum += c->kernel->read(c->buffer + (size_t)i * BUFFER, BUFFER);
     if (sum == 1.0f)
-        l->kept = sum;
+        c->kept = sum;
+}
+
+int ceiling_open(struct ceiling **c, struct compute *k)
+{
+    struct ceiling *made = calloc(1, sizeof *made);
+
+    *c = NULL;
+    if (made)
+        made->buffer = aligned_alloc(64, BUFFER * sizeof(float) * (size_t)k->threads);
+    if (!made || !made->buffer) {
+        free(made);
+        return rl_error(RL_ENOFIT, "no memory to measure memory: %d threads of 64 MB", k->threads);
+    }
+    made->k = k;
+    made->kernel = cpu_best_peak(k->dtype);
+    cpu_split(k, 1e18, k->threads, 1, made, fill);
+    *c = made;
+    return RL_OK;
+}
+
+void ceiling_close(struct ceiling *c)
+{
+    if (c)
+        free(c->buffer);
+    free(c);
 }
 
 /* The best rate of several rounds (others use the machine); an item is worth `unit`. */
-static double best_rate(struct compute *k, struct loops *l, int items, double unit,
+static double best_rate(struct ceiling *c, double seconds, int items, double unit,
                         void (*body)(void *job, int begin, int end, int thread))
 {
     double begin = clock_now(), before = begin, now, best = 0;
 
     do {
-        cpu_split(k, 1e18, items, 1, l, body);
+        cpu_split(c->k, 1e18, items, 1, c, body);
         now = clock_now();
         if (now > before && items * unit / (now - before) > best)
             best = items * unit / (now - before);
         before = now;
-    } while (now - begin < SECONDS);
+    } while (now - begin < seconds);
     return best;
+}
+
+static double gflops(struct ceiling *c, double seconds)
+{
+    return best_rate(c, seconds, ITEMS * c->k->threads, 2e-9 * STEPS * c->kernel->fmas,
+                     multiply_add);
+}
+
+static double gbytes(struct ceiling *c, double seconds)
+{
+    return best_rate(c, seconds, c->k->threads, 1e-9 * BUFFER * sizeof(float), read);
+}
+
+double ceiling_gflops(struct ceiling *c)
+{
+    return gflops(c, TURN);
+}
+
+double ceiling_gbytes(struct ceiling *c)
+{
+    return gbytes(c, TURN);
 }
 
 int peak_measure(struct peak *peak, struct compute *k)
 {
-    struct loops l = { .kernel = cpu_best_peak() };
+    struct ceiling *c = NULL;
+    int rc = RL_OK;
 
-    l.buffer = aligned_alloc(64, BUFFER * sizeof(float) * (size_t)k->threads);
-    if (!l.buffer)
-        return rl_error(RL_ENOFIT, "no memory to measure memory: %d threads of 64 MB", k->threads);
-    cpu_split(k, 1e18, k->threads, 1, &l, fill);
-    peak->gflops = best_rate(k, &l, 64 * k->threads, 2e-9 * (1 << 12) * l.kernel->fmas,
-                             multiply_add);
-    peak->gbytes = best_rate(k, &l, k->threads, 1e-9 * BUFFER * sizeof(float), read);
-    free(l.buffer);
-    return RL_OK;
+    TRY(ceiling_open(&c, k));
+    peak->gflops = gflops(c, SECONDS);
+    peak->gbytes = gbytes(c, SECONDS);
+done:
+    ceiling_close(c);
+    return rc;
 }

@@ -67,11 +67,20 @@ static void show(const char *bytes, size_t n)
         return;
 }
 
+static bool is_quiet;
+
+void view_quiet(bool quiet)
+{
+    is_quiet = quiet;
+}
+
 void view_step(const struct metrics *m, int64_t step, int64_t steps, double seconds_left)
 {
     bool live = is_live();
     struct text line = { 0 };
 
+    if (is_quiet)
+        return;
     if (live) {
         text_adds(&line, "\r\x1b[K");
         add_bar(&line, step, steps, seconds_left);
@@ -85,6 +94,6 @@ void view_step(const struct metrics *m, int64_t step, int64_t steps, double seco
 
 void view_end(void)
 {
-    if (is_live())
+    if (is_live() && !is_quiet)
         show("\n", 1);
 }

@@ -171,11 +171,13 @@ code ~ libm && folder ~ /^(compute|model|actor|learner|refmodel)$/ {
 }
 
 {
-    # Statements may run over lines: MPI_SUM beside a float type, in either order.
+    # Statements may run over lines: MPI_SUM beside a float type, in either order.  comm/bench.c
+    # times MPI\047s sum beside ours and keeps nothing of it.
     n = split(code, parts, /[;{}]/)
     for (i = 1; i <= n; i++) {
         statement = (i == 1 ? statement " " : "") parts[i]
-        if (statement ~ /MPI_SUM/ && statement ~ /MPI_(LONG_)?(FLOAT|DOUBLE)([^A-Za-z0-9_]|$)/) {
+        if (FILENAME != "comm/bench.c" && statement ~ /MPI_SUM/ &&
+            statement ~ /MPI_(LONG_)?(FLOAT|DOUBLE)([^A-Za-z0-9_]|$)/) {
             found("a float MPI_SUM: the order of the sum would depend on the ranks")
             statement = ""
         }

@@ -78,6 +78,9 @@ plant "a double MPI_SUM over two lines" comm/a.c 2 "float MPI_SUM" <<END
 int x = reduce(g, MPI_SUM,
                MPI_DOUBLE);
 END
+clean "a float MPI_SUM to time beside ours" comm/bench.c <<END
+int f(void) { return MPI_Allreduce(a, b, n, MPI_FLOAT, MPI_SUM, c); }
+END
 clean "an integer MPI_SUM" comm/a.c <<END
 int x = reduce(g, MPI_SUM, MPI_INT64_T);
 int y = gather(g, MPI_DOUBLE);

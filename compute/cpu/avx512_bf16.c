@@ -17,6 +17,12 @@
 #include "compute/cpu/lanes_avx512.h"
 
 #include "compute/cpu/matmul.h"
+#include "compute/cpu/peak_loops.h"
+
+const struct cpu_peak *cpu_peak_avx512_bf16(void)
+{
+    return &peak_loops;
+}
 
 void cpu_fill_avx512_bf16(struct compute *k)
 {
@@ -34,5 +40,10 @@ void cpu_fill_avx512_bf16(struct compute *k)
 void cpu_fill_avx512_bf16(struct compute *k)
 {
     (void)k;                         /* never chosen: cpu_can_avx512_bf16 says no */
+}
+
+const struct cpu_peak *cpu_peak_avx512_bf16(void)
+{
+    return NULL;
 }
 #endif

@@ -42,8 +42,10 @@ bool cpu_can_avx512_bf16(void)
 #endif
 }
 
-const struct cpu_peak *cpu_best_peak(void)
+const struct cpu_peak *cpu_best_peak(enum compute_dtype dtype)
 {
+    if (dtype == COMPUTE_BF16 && cpu_can_avx512_bf16())
+        return cpu_peak_avx512_bf16();
     return cpu_can_avx512() ? cpu_peak_avx512() : cpu_can_avx2() ? cpu_peak_avx2()
                                                                  : cpu_peak_plain();
 }

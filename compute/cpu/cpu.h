@@ -51,7 +51,9 @@ struct cpu_peak {
 const struct cpu_peak *cpu_peak_plain(void);
 const struct cpu_peak *cpu_peak_avx2(void);
 const struct cpu_peak *cpu_peak_avx512(void);
-const struct cpu_peak *cpu_best_peak(void);
+const struct cpu_peak *cpu_peak_avx512_bf16(void);
+/* Of this processor, for products of these operands. */
+const struct cpu_peak *cpu_best_peak(enum compute_dtype dtype);
 
 /* Give every thread at least `floats` floats of scratch.  Grown on first use, kept after; false: no
  * memory, k->error is set and the operation is to return. */

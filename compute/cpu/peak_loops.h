@@ -1,8 +1,17 @@
-/* The two loops behind compute/peak.c.  Included by plain.c, avx2.c, avx512.c. */
+/* The two loops behind compute/peak.c.  Included by plain.c, avx2.c, avx512.c,
+ * avx512_bf16.c. */
 #ifndef COMPUTE_CPU_PEAK_LOOPS_H
 #define COMPUTE_CPU_PEAK_LOOPS_H
 
 #define CHAINS (TILE_M * TILE_V)         /* as many as a tile has: enough to hide the latency */
+
+#if defined(BF16_INSTRUCTION)
+#define PEAK_STEP lanes_dot2
+#define PEAK_FMAS (32 * CHAINS)          /* pairs of bf16 */
+#else
+#define PEAK_STEP lanes_fma
+#define PEAK_FMAS (16 * CHAINS)
+#endif
 
 /* `steps` steps of CHAINS independent chains of 16 lanes.  No two lanes hold the same number:
  * registers that did would be one to the compiler. */
@@ -17,7 +26,7 @@ static float peak_multiply_add(int steps)
         sum[i] = lanes_load(begin + 16 * i);
     for (int s = 0; s < steps; s++)
         UNROLL for (int i = 0; i < CHAINS; i++)
-            sum[i] = lanes_fma(sum[i], x, y);
+            sum[i] = PEAK_STEP(x, y, sum[i]);
     UNROLL for (int i = 1; i < CHAINS; i++)
         sum[0] = lanes_add(sum[0], sum[i]);
     return lanes_fold(sum[0]);
@@ -38,6 +47,6 @@ static float peak_read(const float *x, size_t n)
     return lanes_fold(sum[0]);
 }
 
-static const struct cpu_peak peak_loops = { peak_multiply_add, 16 * CHAINS, peak_read };
+static const struct cpu_peak peak_loops = { peak_multiply_add, PEAK_FMAS, peak_read };
 
 #endif

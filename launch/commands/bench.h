@@ -1,10 +1,67 @@
-/* Parts of `rankwise bench` in files of their own. */
+/* Parts of `rankwise bench` in files of their own.
+ *
+ *   bench.c            options, which bench
+ *   bench_models.c     random models by name, and models from folders
+ *   bench_files.c      the files of a run with such a model
+ *   bench_peer.c       the program that --against names, in turns with ours
+ *   bench_rollout.c    bench_run.c (train, step)    bench_comm.c    bench_checkpoint.c
+ */
 #ifndef LAUNCH_COMMANDS_BENCH_H
 #define LAUNCH_COMMANDS_BENCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Prints JSON lines, two a repeat; starts and ends MPI when mpirun started us. */
-int bench_checkpoint(const char *folder, int64_t mb, int64_t repeats);
+#include "base/figures.h"
+#include "comm/comm.h"
+#include "compute/compute.h"
+#include "compute/peak.h"
+#include "model/model.h"
+
+struct bench_options {
+    const char *model, *device, *dtype, *folder, *against, *algorithm;
+    int64_t rows, prompt, fresh, repeats, threads, samples, mb;     /* fresh: new tokens; mb 0: not
+                                                                     * given */
+    char *const *words;                 /* key=value, for the configuration of a run */
+    int n_words;
+};
+
+/* Each prints lines of JSON to stdout, from rank 0. */
+int bench_rollout(const struct bench_options *o);
+/* One rank or more, under mpirun.  Collective: every rank is given the same options. */
+int bench_train(const struct bench_options *o);
+int bench_step(const struct bench_options *o);
+int bench_comm(const struct bench_options *o);
+int bench_checkpoint(const struct bench_options *o);
+
+/* ---- models: "15m", "124m", "0.5b" and, for tests, "tiny" */
+/* NULL: none of that name, so it is a folder. */
+const struct model_shape *bench_shape(const char *name);
+/* config.json of a shape, without an end of text, so that every row has all its tokens. */
+void bench_shape_json(const struct model_shape *shape, struct text *out);
+int bench_model(struct model **m, const char *name, struct compute *compute);
+/* Parameters that a token is multiplied with: all but the norms and an untied embedding. */
+double bench_weights_per_token(const struct model_shape *shape);
+
+/* ---- the files of a run: made in a new folder of `place`, on the first rank of every host */
+struct bench_files { char folder[4200], config[4300]; bool mine; };
+/* Collective.  work: "train" or "step". */
+int bench_files_make(struct bench_files *f, struct comm *world, const struct bench_options *o,
+                     const char *work);
+void bench_files_remove(struct bench_files *f);
+
+/* ---- the peer: a script that says what it is, then answers each line with one repeat */
+struct peer;
+struct peer_repeat { double seconds, tokens; };
+/* *p is NULL when o->against is; RL_EINVAL: one line says what is missing.  work: "rollout",
+ * "train" or "step". */
+int peer_start(struct peer **p, const struct bench_options *o, const char *work,
+               const struct model_shape *shape);
+/* One repeat of the peer; tokens: what ours counted, RL_EINVAL when the peer counts others. */
+int peer_repeat(struct peer *p, double tokens, struct peer_repeat *r);
+/* {"bench":"WORK against NAME",...}: ours over theirs of each pair. */
+void peer_print(const struct peer *p, const struct bench_options *o, const char *work,
+                const struct figures *ours, const struct figures *theirs);
+void peer_end(struct peer *p);                          /* NULL is fine */
 
 #endif

@@ -169,17 +169,18 @@ done:
     return comm_agree(b->world, rc);
 }
 
-int bench_checkpoint(const char *folder, int64_t mb, int64_t repeats)
+int bench_checkpoint(const struct bench_options *o)
 {
     struct bench_file b = { 0 };
+    size_t mb = o->mb > 0 ? (size_t)o->mb : 1024;
     int argc = 0, rc = RL_OK;
     char **argv = NULL;
 
     TRY(comm_start(&b.world, &argc, &argv));
-    TRY(path_join(b.checkpoint, sizeof b.checkpoint, folder, "rankwise-bench.h5"));
-    TRY(path_join(b.plain, sizeof b.plain, folder, "rankwise-bench.dd"));
-    TRY(comm_agree(b.world, make_content(&b, (size_t)mb << 20)));
-    for (int64_t i = 0; i < repeats && rc == RL_OK; i++)
+    TRY(path_join(b.checkpoint, sizeof b.checkpoint, o->folder, "rankwise-bench.h5"));
+    TRY(path_join(b.plain, sizeof b.plain, o->folder, "rankwise-bench.dd"));
+    TRY(comm_agree(b.world, make_content(&b, mb << 20)));
+    for (int64_t i = 0; i < o->repeats && rc == RL_OK; i++)
         rc = bench_once(&b);
 done:
     free(b.data);

@@ -27,7 +27,7 @@ const struct command commands[] = {
     { "diff", "A B", "where two runs or checkpoints first differ", command_diff, NULL },
     { "trace", "RUN", "where the time of a traced run went, and who waited for whom", command_trace,
       help_trace },
-    { "bench", "kernels|rollout|train|checkpoint [options]",
+    { "bench", "kernels|rollout|train|step|comm|checkpoint",
       "JSON lines: figure, unit, share of the machine's ceiling", command_bench, help_bench },
     { "doctor", "[DIR]", "what is fine on these hosts, and what to change", command_doctor,
       help_doctor },

@@ -1,0 +1,67 @@
+#!/bin/sh
+# make bench: what docs/performance.md lists under targets, as lines of JSON, in under ten minutes;
+# also into build/bench.jsonl.  What the time does not reach, and peers that are not there, are a
+# line each.  From the environment: THREADS (default: the cores), BENCH_SECONDS (default 570),
+# RANKWISE_PYTHON (default python3).
+BUILD=${BUILD:-build}
+rankwise=$BUILD/rankwise
+out=$BUILD/bench.jsonl
+python=${RANKWISE_PYTHON:-python3}
+threads=${THREADS:-$(getconf _NPROCESSORS_ONLN)}
+end=$(($(date +%s) + ${BENCH_SECONDS:-570}))
+
+# torch.compile takes minutes: the commands of the table run with it, one at a time
+export RANKWISE_TORCH_COMPILE="${RANKWISE_TORCH_COMPILE:-0}"
+export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
+export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-none}
+export OMPI_MCA_rmaps_base_oversubscribe=1
+[ "$(id -u)" -ne 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+# line COMMAND...: its lines, within the time that is left
+line() {
+    left=$((end - $(date +%s)))
+    if [ $left -le 5 ]; then echo "bench: no time left for: $*" >&2; return; fi
+    timeout $left "$@" | tee -a "$out"
+}
+bench() { line "$rankwise" bench "$@"; }
+
+: > "$out"
+cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1 | tr -d '"\\')
+printf '{"bench":"machine","cpu":"%s","cores":%d,"date":"%s"}\n' "$cpu" \
+    "$(getconf _NPROCESSORS_ONLN)" "$(date -u +%Y-%m-%d)" | tee -a "$out"
+
+torch= llama=
+if "$python" -c 'import torch' 2>/dev/null; then torch='--against torch'
+else echo "bench: $python has no torch: no lines against it" >&2; fi
+if command -v llama-batched-bench > /dev/null; then llama='--against llama.cpp'
+else echo "bench: no llama-batched-bench on PATH: no lines against llama.cpp" >&2; fi
+
+# shellcheck disable=SC2086 (an option and its value, or nothing)
+{
+for dtype in fp32 bf16; do bench kernels --dtype $dtype --threads "$threads"; done
+for dtype in fp32 bf16; do
+    bench train --model 15m --rows 8 --prompt 32 --new 224 --dtype $dtype --threads "$threads" \
+        $torch
+done
+for rows in 1 8 32; do
+    bench rollout --model 15m --rows $rows --dtype bf16 --threads "$threads" ${llama:-$torch}
+done
+bench step --model 15m --dtype bf16 --threads "$threads" $torch
+bench step --model 15m --dtype bf16 --threads "$threads" --algorithm grpo --samples 8
+line mpirun -n 2 "$rankwise" bench comm
+bench train --model 124m --rows 4 --prompt 32 --new 224 --dtype bf16 --threads "$threads" \
+    --repeats 1 $torch
+line sh launch/bench-pair.sh 1 "fast over reproducible" \
+    "$rankwise bench train --rows 8 --new 224 --dtype bf16 --threads $threads" \
+    "$rankwise bench train --rows 8 --new 224 --dtype bf16 --threads $threads reduction=fast"
+for rows in 1 8; do
+    bench rollout --model 124m --rows $rows --dtype bf16 --threads "$threads" --repeats 1 \
+        ${llama:-$torch}
+done
+work="$rankwise bench train --model 124m --rows 4 --new 224 --dtype bf16 --repeats 1"
+line sh launch/bench-pair.sh 1 "2 ranks over 1" "$work" "mpirun -n 2 $work"
+bench rollout --model 124m --rows 32 --dtype bf16 --threads "$threads" --repeats 1 \
+    ${llama:-$torch}
+line mpirun -n 4 "$rankwise" bench step --model 15m --rows 64 --prompt 16 --repeats 1
+}
+exit 0

@@ -1,0 +1,251 @@
+/* The program that --against names, started once and asked for a repeat at a time, so that both are
+ * warm and take turns on the same machine.
+ *
+ *   we    -->  its arguments: work=train V=32000 C=288 ... rows=8 prompt=32 new=224 threads=2
+ *   it    -->  {"peer": "torch 2.4, bf16 weights, compiled"}     or {"error": "..."}
+ *   we    -->  an empty line
+ *   it    -->  {"seconds": 0.84, "tokens": 2048}                 or {"error": "..."}
+ *              ...                                       our end of the pipe closes: it ends
+ */
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/status.h"
+#include "launch/commands/bench.h"
+
+#define PYTHON "RANKWISE_PYTHON"
+
+extern char **environ;
+
+struct peer {
+    const char *name;
+    char version[160];
+    pid_t pid;
+    FILE *to, *from;
+};
+
+static const struct { const char *name, *script; } peers[] = {
+    { "torch", "bench_torch.py" }, { "llama.cpp", "bench_llama.py" }, { 0 },
+};
+
+/* ---- where the script is */
+
+/* Beside the program: of a build in the sources, of an installation. */
+static int script_path(char *out, size_t room, const char *script)
+{
+    static const char *const places[] = { "/../tests/oracle/", "/../share/rankwise/" };
+    char program[2048];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    char *slash;
+
+    program[n > 0 ? n : 0] = 0;
+    if ((slash = strrchr(program, '/')))
+        *slash = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(out, room, "%s%s%s", program, places[i], script);
+        if (file_exists(out))
+            return RL_OK;
+    }
+    return rl_error(RL_EINVAL, "--against: no %s in tests/oracle beside %s, nor in "
+                    "share/rankwise where it is installed", script, program);
+}
+
+/* ---- the process */
+
+#define WORDS 32
+struct words { char text[WORDS][96]; char *list[WORDS + 4]; int n; };
+
+static void add_word(struct words *w, const char *name, long long value)
+{
+    snprintf(w->text[w->n], sizeof w->text[0], "%s=%lld", name, value);
+    w->list[w->n] = w->text[w->n];
+    w->n++;
+}
+
+/* OpenMP with as many threads as we have, and malloc that keeps what is freed: what people tune. */
+static void environment_words(struct words *w, const struct bench_options *o)
+{
+    static char env[] = "env";
+
+    w->list[w->n++] = env;
+    add_word(w, "OMP_NUM_THREADS", o->threads);
+    add_word(w, "MKL_NUM_THREADS", o->threads);
+    add_word(w, "MALLOC_TRIM_THRESHOLD_", 1ll << 40);
+    add_word(w, "MALLOC_MMAP_THRESHOLD_", 1ll << 40);
+    add_word(w, "MALLOC_TOP_PAD_", 1ll << 28);
+}
+
+static void work_words(struct words *w, const struct bench_options *o, const char *work,
+                       const struct model_shape *s)
+{
+    const struct { const char *name; long long value; } numbers[] = {
+        { "V", s->V }, { "C", s->C }, { "L", s->L }, { "H", s->H }, { "G", s->G }, { "D", s->D },
+        { "F", s->F }, { "rows", o->rows }, { "prompt", o->prompt }, { "new", o->fresh },
+        { "threads", o->threads }, { "repeats", o->repeats },
+    };
+
+    snprintf(w->text[w->n], sizeof w->text[0], "work=%s", work);
+    w->list[w->n] = w->text[w->n], w->n++;
+    snprintf(w->text[w->n], sizeof w->text[0], "dtype=%.80s", o->dtype);
+    w->list[w->n] = w->text[w->n], w->n++;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        add_word(w, numbers[i].name, numbers[i].value);
+}
+
+static int spawn(struct peer *p, char *const *words, int in, int out)
+{
+    posix_spawn_file_actions_t files;
+    int error;
+
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, in, 0);
+    posix_spawn_file_actions_adddup2(&files, out, 1);
+    error = posix_spawnp(&p->pid, words[0], &files, NULL, words, environ);
+    posix_spawn_file_actions_destroy(&files);
+    if (error)
+        p->pid = 0;
+    return error;
+}
+
+static int start(struct peer *p, char *const *words)
+{
+    int to[2] = { -1, -1 }, from[2] = { -1, -1 };
+    bool fine = pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0 &&
+                spawn(p, words, to[0], from[1]) == 0;
+
+    close(to[0]);
+    close(from[1]);
+    p->to = fdopen(to[1], "w");
+    p->from = fdopen(from[0], "r");
+    signal(SIGPIPE, SIG_IGN);               /* one that has ended is met when it does not answer */
+    return fine && p->to && p->from ? RL_OK : rl_error(RL_EIO, "--against: cannot start env");
+}
+
+/* The next line of the peer as JSON; lines of others' libraries in between are passed over. */
+static int hear(struct peer *p, struct json **answer)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    int rc = RL_OK;
+
+    *answer = NULL;
+    while (!*answer && (n = getline(&line, &room, p->from)) > 0)
+        if (line[0] == '{')
+            *answer = json_try(line, (size_t)n);
+    free(line);
+    if (!*answer)
+        return rl_error(RL_EINVAL, "--against %s: it ended without an answer (%s names the "
+                        "interpreter, python3 by itself)", p->name, PYTHON);
+    if (json_is_string(json_get(*answer, "error"))) {
+        rc = rl_error(RL_EINVAL, "--against %s: %s", p->name,
+                      json_string(json_get(*answer, "error"), ""));
+        json_free(*answer);
+        *answer = NULL;
+    }
+    return rc;
+}
+
+int peer_start(struct peer **p, const struct bench_options *o, const char *work,
+               const struct model_shape *shape)
+{
+    const char *python = getenv(PYTHON), *script = NULL;
+    static char python3[] = "python3";
+    struct words w = { .n = 0 };
+    struct json *answer = NULL;
+    char path[4200];
+    int rc = RL_OK;
+
+    *p = NULL;
+    if (!o->against)
+        return RL_OK;
+    for (int i = 0; peers[i].name; i++)
+        if (strcmp(peers[i].name, o->against) == 0)
+            script = peers[i].script;
+    if (!script)
+        return rl_error(RL_EINVAL, "--against takes torch or llama.cpp, not '%s'", o->against);
+    TRY(script_path(path, sizeof path, script));
+    environment_words(&w, o);
+    w.list[w.n++] = python && *python ? (char *)python : python3;
+    w.list[w.n++] = path;
+    work_words(&w, o, work, shape);
+    if (!(*p = calloc(1, sizeof **p)))
+        return rl_error(RL_ENOFIT, "no memory for a peer");
+    (*p)->name = o->against;
+    TRY(start(*p, w.list));
+    TRY(hear(*p, &answer));
+    snprintf((*p)->version, sizeof (*p)->version, "%s",
+             json_string(json_get(answer, "peer"), o->against));
+done:
+    json_free(answer);
+    if (rc != RL_OK) {
+        peer_end(*p);
+        *p = NULL;
+    }
+    return rc;
+}
+
+int peer_repeat(struct peer *p, double tokens, struct peer_repeat *r)
+{
+    struct json *answer = NULL;
+    int rc = RL_OK;
+
+    fputs("\n", p->to);
+    fflush(p->to);
+    TRY(hear(p, &answer));
+    r->seconds = json_number(json_get(answer, "seconds"), NAN);
+    r->tokens = json_number(json_get(answer, "tokens"), NAN);
+    if (!(r->seconds > 0) || r->tokens != tokens)
+        rc = rl_error(RL_EINVAL, "--against %s: %g tokens in %g seconds is no answer to our %g "
+                      "tokens", p->name, r->tokens, r->seconds, tokens);
+done:
+    json_free(answer);
+    return rc;
+}
+
+void peer_print(const struct peer *p, const struct bench_options *o, const char *work,
+                const struct figures *ours, const struct figures *theirs)
+{
+    struct figures ratios = { .n = 0 };
+    struct text line = { 0 };
+
+    for (int i = 0; i < ours->n && i < theirs->n; i++)
+        figures_add(&ratios, theirs->x[i] / ours->x[i]);
+    text_addf(&line, "{\"bench\":\"%s against %s\"", work, p->name);
+    word_line(&line, "peer", p->version);
+    word_line(&line, "model", o->model);
+    word_line(&line, "dtype", o->dtype);
+    number_line(&line, "rows", (double)o->rows);
+    number_line(&line, "prompt", (double)o->prompt);
+    number_line(&line, "new", (double)o->fresh);
+    number_line(&line, "threads", (double)o->threads);
+    number_line(&line, "pairs", ratios.n);
+    figures_line(&line, "seconds", ours);
+    figures_line(&line, "peer_seconds", theirs);
+    figures_line(&line, "speed_ratio", &ratios);
+    print_line(&line);
+}
+
+void peer_end(struct peer *p)
+{
+    int status;
+
+    if (!p)
+        return;
+    if (p->to)
+        fclose(p->to);
+    if (p->from)
+        fclose(p->from);
+    if (p->pid > 0)
+        waitpid(p->pid, &status, 0);
+    free(p);
+}

@@ -1,0 +1,291 @@
+/* rankwise bench train, bench step: steps of a whole run, as `rankwise train` does them, on one
+ * rank or under mpirun.  train: next-token training, whose step is the learners' update alone
+ * (forward, backward, the sum over leaves and ranks, clipping, AdamW); step: an iteration of
+ * --algorithm.  Figures are the run's own, from its metrics.jsonl. */
+#include <math.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "base/stop.h"
+#include "launch/commands/bench.h"
+#include "launch/run.h"
+#include "launch/view.h"
+
+/* Of time/ in a step's line. */
+enum part { GENERATE, REWARD, REF_LOGP, UPDATE, FORWARD, BACKWARD, REDUCE, OPTIMIZER, PARTS };
+static const char *const parts[PARTS] = { "generate", "reward", "ref_logp", "update", "forward",
+                                          "backward", "reduce", "optimizer" };
+
+struct bench_run {
+    const struct bench_options *o;
+    const char *work;
+    bool train;
+    struct comm *world;
+    struct bench_files files;
+    struct config *config;
+    struct run run;
+    struct peak peak;                   /* of all ranks together */
+    struct peer *peer;
+    double tokens;                      /* of a step, as the peer counts them */
+    double began, ready, stepped;       /* when the command began; seconds to the first step, and
+                                         * to its end */
+    double loss;
+    int64_t rss;                        /* KiB, most so far, before the ceilings were measured */
+    struct figures seconds, step, part[PARTS], theirs;
+};
+
+/* ---- what a step took */
+
+static int read_step(struct bench_run *b, bool counts)
+{
+    struct text text = { 0 };
+    struct json *line = NULL;
+    char path[4400], name[64];
+    size_t begin;
+    int rc = RL_OK;
+
+    TRY(path_join(path, sizeof path, b->config->output, "metrics.jsonl"));
+    TRY(file_read(path, &text));
+    for (begin = text.size > 1 ? text.size - 1 : 0; begin > 0 && text.data[begin - 1] != '\n';)
+        begin--;
+    line = json_parse(text.data + begin, text.size - begin, path);
+    if (!line)
+        TRY(RL_EBUG);
+    b->loss = json_number(json_get(line, "loss"), NAN);
+    for (int i = 0; i < PARTS && counts; i++) {
+        snprintf(name, sizeof name, "time/%s", parts[i]);
+        if (json_is_number(json_get(line, name)))
+            figures_add(&b->part[i], json_number(json_get(line, name), 0));
+    }
+    if (counts)
+        figures_add(&b->step, json_number(json_get(line, "time/step"), 0));
+done:
+    json_free(line);
+    text_free(&text);
+    return rc;
+}
+
+/* One step of ours, then one of the peer's; the first is not counted. */
+static int repeat(struct bench_run *b, bool counts)
+{
+    bool root = comm_rank(b->world) == 0;
+    struct peer_repeat theirs = { 0 };
+    int rc = RL_OK;
+
+    TRY(iteration(&b->run));
+    if (root)
+        rc = read_step(b, counts);
+    if (b->stepped == 0)
+        b->stepped = clock_now() - b->began;
+    if (b->peer)
+        rc = status_worse(rc, peer_repeat(b->peer, b->tokens, &theirs));
+    if (counts && b->peer)
+        figures_add(&b->theirs, theirs.seconds);
+    rc = comm_agree(b->world, rc);
+done:
+    return rc;
+}
+
+/* ---- the ceilings, with memory of their own: every rank at the same time */
+
+/* Threads of this host over its cores: each had a core to itself when it did its best. */
+static double crowd(const struct bench_run *b)
+{
+    double threads = (double)comm_ranks_on_host(b->world) * b->run.compute->threads;
+    double cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
+
+    return threads > cores ? threads / cores : 1;
+}
+
+static int measure_peak(struct bench_run *b)
+{
+    struct rusage usage;
+    int64_t mega[2];
+    int rc = RL_OK;
+
+    getrusage(RUSAGE_SELF, &usage);
+    b->rss = usage.ru_maxrss;
+    TRY(comm_barrier(b->world, PHASE_START));
+    TRY(comm_agree(b->world, peak_measure(&b->peak, b->run.compute)));
+    mega[0] = (int64_t)(b->peak.gflops * 1e3 / crowd(b));
+    mega[1] = (int64_t)(b->peak.gbytes * 1e3 / crowd(b));
+    TRY(comm_sum_int64(b->world, mega, 2, PHASE_START));
+    b->peak = (struct peak){ (double)mega[0] * 1e-3, (double)mega[1] * 1e-3 };
+done:
+    return rc;
+}
+
+/* Peak memory of the largest rank, and what `plan` says of it, in MiB. */
+static int memory_line(struct bench_run *b, struct text *line)
+{
+    struct bytes plan;
+    int64_t kib[2];
+    int rc = RL_OK;
+
+    TRY(rank_bytes(&b->run.inputs, b->config, &b->run.placement, b->run.compute,
+                   comm_rank(b->world), &plan));
+    kib[0] = b->rss;
+    kib[1] = (int64_t)(plan.total >> 10);
+    TRY(comm_max_int64(b->world, kib, 2, PHASE_STATS));
+    number_line(line, "rss_mib", (double)kib[0] / 1024);
+    number_line(line, "plan_mib", (double)kib[1] / 1024);
+done:
+    return rc;
+}
+
+/* ---- the line */
+
+static void config_line(const struct bench_run *b, struct text *line)
+{
+    const struct config *c = b->config;
+
+    text_addf(line, "{\"bench\":\"%s\"", b->work);
+    word_line(line, "model", b->o->model);
+    word_line(line, "algorithm", c->algorithm);
+    word_line(line, "device", b->run.compute->name);
+    word_line(line, "dtype", c->dtype);
+    word_line(line, "reduction", c->reduction);
+    number_line(line, "ranks", comm_size(b->world));
+    number_line(line, "threads", b->run.compute->threads);
+    number_line(line, "rows", (double)b->o->rows);
+    number_line(line, "prompt", (double)b->o->prompt);
+    number_line(line, "new", (double)b->o->fresh);
+    number_line(line, "repeats", b->step.n);
+}
+
+/* Operations of a step over its weights: 6 a token that is trained, 2 a token that is generated,
+ * or scored by the reference. */
+static double operations(const struct bench_run *b)
+{
+    double weights = bench_weights_per_token(&b->run.inputs.policy.shape);
+    double row = (double)(b->o->prompt + b->o->fresh), rows = (double)b->o->rows;
+    double operations = 6 * row * rows;
+
+    if (b->part[GENERATE].n > 0)
+        operations += 2 * row * rows;
+    if (b->part[REF_LOGP].n > 0)
+        operations += 2 * row * rows;
+    return operations * weights;
+}
+
+static int print(struct bench_run *b)
+{
+    const struct figures *seconds = b->train ? &b->part[UPDATE] : &b->step;
+    double gflops = operations(b) * 1e-9 / figures_median(seconds);
+    struct text line = { 0 };
+    int rc = RL_OK;
+
+    config_line(b, &line);
+    figures_line(&line, "seconds", seconds);
+    number_line(&line, "tok_s", b->tokens / figures_median(seconds));
+    number_line(&line, "gflops", gflops);
+    number_line(&line, "peak_gflops", b->peak.gflops);
+    number_line(&line, "read_gbytes", b->peak.gbytes);
+    number_line(&line, "peak_fraction", gflops / b->peak.gflops);
+    if (b->train)
+        number_line(&line, "whole_step", figures_median(&b->step));
+    for (int i = 0; i < PARTS; i++)
+        if (b->part[i].n > 0)
+            number_line(&line, parts[i], figures_median(&b->part[i]));
+    number_line(&line, "loss", b->loss);
+    number_line(&line, "ready", b->ready);
+    number_line(&line, "first_step_done", b->stepped);
+    TRY(memory_line(b, &line));
+    if (comm_rank(b->world) == 0)
+        print_line(&line);
+    if (b->peer)
+        peer_print(b->peer, b->o, b->work, seconds, &b->theirs);
+done:
+    text_free(&line);
+    return rc;
+}
+
+/* ---- the story */
+
+static int open_config(struct bench_run *b)
+{
+    int rc = RL_OK;
+
+    TRY(config_open(&b->config, b->files.config, b->o->words, b->o->n_words));
+    rc = algorithm_check(b->config);
+done:
+    return rc;
+}
+
+static int open_run(struct bench_run *b)
+{
+    int rc = RL_OK;
+
+    TRY(bench_files_make(&b->files, b->world, b->o, b->work));
+    TRY(comm_agree(b->world, open_config(b)));
+    view_quiet(true);
+    TRY(run_open(&b->run, b->config, b->world));
+    log_quiet(true);
+    TRY(state_resume(&b->run, true));
+    TRY(run_begin(&b->run));
+    b->ready = clock_now() - b->began;
+done:
+    return rc;
+}
+
+static int bench_run(struct bench_run *b)
+{
+    const struct bench_options *o = b->o;
+    int rc = RL_OK;
+
+    if (o->against && comm_size(b->world) > 1)
+        return comm_agree(b->world, rl_error(RL_EINVAL, "--against takes one rank: the others "
+                                             "would wait with full cores"));
+    TRY(open_run(b));
+    b->tokens = (double)(o->rows * (o->prompt + o->fresh));
+    TRY(repeat(b, false));
+    TRY(measure_peak(b));
+    TRY(peer_start(&b->peer, o, b->work, &b->run.inputs.policy.shape));
+    for (int64_t i = 0; i < o->repeats; i++)
+        TRY(repeat(b, true));
+    rc = print(b);
+done:
+    return rc;
+}
+
+static int bench_work(const struct bench_options *o, const char *work)
+{
+    struct bench_run b;
+    int argc = 0, rc = RL_OK;
+    char **argv = NULL;
+
+    memset(&b, 0, sizeof b);
+    b.o = o;
+    b.work = work;
+    b.train = strcmp(work, "train") == 0;
+    b.began = clock_now();
+    stop_watch();                       /* the files do not stay */
+    TRY(comm_start(&b.world, &argc, &argv));
+    rc = bench_run(&b);
+done:
+    peer_end(b.peer);
+    run_close(&b.run);
+    config_close(b.config);
+    bench_files_remove(&b.files);
+    if (rc == RL_ELOST && b.world)
+        comm_abort(b.world, status_exit_code(rc));
+    if (b.world)
+        comm_stop(b.world);
+    return rc;
+}
+
+int bench_train(const struct bench_options *o)
+{
+    return bench_work(o, "train");
+}
+
+int bench_step(const struct bench_options *o)
+{
+    return bench_work(o, "step");
+}

@@ -1,0 +1,128 @@
+#!/bin/sh
+# rankwise bench: every kind of line with its keys, one line for bad options, and a peer that takes
+# turns.  No figure is judged.
+. tests/lib.sh
+tiny="--model tiny --rows 4 --prompt 8 --new 8 --folder $WORK"
+
+# lines FILE: are all of them JSON?
+lines() {
+    if command -v python3 > /dev/null; then
+        python3 -c 'import json, sys
+for line in open(sys.argv[1]): json.loads(line)' "$1"
+    else ! grep -v '^{"bench":".*}$' "$1"; fi
+}
+
+# keys NAME COUNT "KEYS" COMMAND...: COUNT lines or more of JSON; the last with these keys and its
+# spread
+keys() {
+    what=$1 count=$2 wanted=$3; shift 3
+    "$@" > "$WORK/lines" 2> "$WORK/errors" ||
+        { fail "$what" "$(tail -n 3 "$WORK/errors")"; return; }
+    for key in $wanted; do
+        tail -n 1 "$WORK/lines" | grep -q "\"$key\":[-0-9\"]" ||
+            { fail "$what" "no $key: $(tail -n 1 "$WORK/lines")"; return; }
+    done
+    [ "$(wc -l < "$WORK/lines")" -ge "$count" ] && lines "$WORK/lines" && pass "$what" ||
+        fail "$what" "$(head -n 3 "$WORK/lines")"
+}
+
+step="seconds seconds_min seconds_max tok_s peak_gflops peak_fraction read_gbytes update loss
+      rss_mib plan_mib ready first_step_done ranks threads"
+# shellcheck disable=SC2086
+{
+keys "rollout" 1 "seconds seconds_min seconds_max tok_s peak_gflops peak_fraction read_gbytes" \
+    "$RANKWISE" bench rollout $tiny --dtype bf16
+keys "train" 1 "$step forward backward optimizer whole_step" "$RANKWISE" bench train $tiny
+keys "train on two ranks" 1 "$step reduce" mpirun -np 2 "$RANKWISE" bench train $tiny
+keys "step" 1 "$step generate reward ref_logp" "$RANKWISE" bench step $tiny
+keys "step of grpo" 1 "$step generate reward ref_logp" \
+    "$RANKWISE" bench step $tiny --algorithm grpo --samples 4 reduction=fast
+grep -q '"reduction":"fast"' "$WORK/lines" && pass "words go to the configuration" ||
+    fail "words go to the configuration" "$(cat "$WORK/lines")"
+keys "step of a model in a folder" 1 "$step" "$RANKWISE" bench step --model launch/demo/model \
+    --rows 4 --prompt 8 --new 8 --folder "$WORK"
+keys "train a model in a folder" 1 "$step" "$RANKWISE" bench train --model launch/demo/model \
+    --rows 4 --prompt 8 --new 8 --folder "$WORK"
+keys "comm on three ranks" 10 "ranks calls seconds seconds_min seconds_max" \
+    mpirun -np 3 "$RANKWISE" bench comm --mb 2
+for name in copy "tree sum" MPI_Allreduce weights link; do
+    grep "\"bench\":\"$name\"" "$WORK/lines" | grep '"copy_fraction":' | grep -q '"seconds_max":' &&
+        pass "comm: $name" || fail "comm: $name"
+done
+if [ "${SAN:-0}" = 1 ]; then skip "kernels (minutes under sanitizers)"; else
+    keys "kernels" 30 "read_fraction read_fraction_min threads worst" \
+        "$RANKWISE" bench kernels --dtype bf16
+    grep '"bench":"training products"' "$WORK/lines" | grep -q '"peak_fraction_min":' &&
+        pass "kernels: the worst product" || fail "kernels: the worst product"
+fi
+says 1 'bench needs one of' "no bench" "$RANKWISE" bench
+says 1 'bench needs one of' "another bench" "$RANKWISE" bench everything
+says 1 "unknown option '--row'" "another option" "$RANKWISE" bench train --row 3
+says 1 'rows from 1 to 4096' "no rows" "$RANKWISE" bench train --rows 0
+says 1 'repeats from 1 to 64' "too many repeats" "$RANKWISE" bench train --repeats 65
+says 1 'no whole number of prompts' "half a prompt" "$RANKWISE" bench step --rows 3
+says 1 'takes options only' "words without a configuration" "$RANKWISE" bench rollout dtype=bf16
+says 1 "unknown key 'tempo'" "a word that is no key" "$RANKWISE" bench train $tiny tempo=1
+says 1 'no such model folder' "no such model" "$RANKWISE" bench train --model 16m --folder "$WORK"
+says 1 'the model has 256 positions' "a row that is too long" \
+    "$RANKWISE" bench rollout --model tiny --new 300
+says 1 'cannot make a folder' "no such folder" \
+    "$RANKWISE" bench train --model tiny --folder "$WORK/none"
+says 1 'needs two ranks' "comm alone" "$RANKWISE" bench comm
+
+# a peer that answers half a second and 64 tokens, and notes how many steps we had done then
+cat > "$WORK/peer" <<END
+#!/bin/sh
+echo "\$*" > "$WORK/arguments"
+echo 'noise of a library'
+echo '{"peer": "stand-in 1.0"}'
+while read -r line; do
+    wc -l < "\$(ls -d "$WORK"/rankwise-bench.*)/run/metrics.jsonl" >> "$WORK/turns"
+    echo '{"seconds": 0.5, "tokens": '\${TOKENS:-64}'}'
+done
+END
+chmod +x "$WORK/peer"
+export RANKWISE_PYTHON="$WORK/peer"
+keys "a peer" 2 "pairs seconds peer_seconds speed_ratio speed_ratio_min speed_ratio_max" \
+    "$RANKWISE" bench train $tiny --against torch --repeats 5
+[ "$(tr -d ' \n' < "$WORK/turns")" = 23456 ] && pass "a peer takes turns" ||
+    fail "a peer takes turns" "steps before its repeats: $(cat "$WORK/turns")"
+grep -q 'bench_torch.py work=train dtype=fp32 V=512 C=32 .* rows=4 prompt=8 new=8' \
+    "$WORK/arguments" && pass "a peer is told the work" ||
+    fail "a peer is told the work" "$(cat "$WORK/arguments")"
+value() { tail -n 1 "$WORK/lines" | sed -n "s/.*\"$1\":\([-+.0-9e]*\).*/\1/p"; }
+awk -v a="$(value seconds)" -v b="$(value peer_seconds)" -v r="$(value speed_ratio)" \
+    'BEGIN { e = a * r / 0.5 - 1; exit !(b == 0.5 && e < 1e-3 && e > -1e-3) }' &&
+    pass "the ratio is theirs over ours" || fail "the ratio is theirs over ours" \
+    "$(cat "$WORK/lines")"
+mkdir -p "$WORK/usr/bin" "$WORK/usr/share/rankwise"
+cp "$RANKWISE" "$WORK/usr/bin"
+says 1 'no bench_torch.py' "an installation without the scripts" \
+    "$WORK/usr/bin/rankwise" bench train $tiny --against torch
+touch "$WORK/usr/share/rankwise/bench_torch.py"
+ok "an installed script" "$WORK/usr/bin/rankwise" bench train $tiny --against torch
+export TOKENS=63
+says 1 '63 tokens in 0.5 seconds is no answer to our 64' "a peer that does other work" \
+    "$RANKWISE" bench train $tiny --against torch
+says 1 'takes torch or llama.cpp' "another peer" "$RANKWISE" bench train $tiny --against us
+says 1 'goes with rollout, train and step' "a peer of kernels" \
+    "$RANKWISE" bench kernels --against torch
+says 1 'takes one rank' "a peer beside ranks" \
+    mpirun -np 2 "$RANKWISE" bench train $tiny --against torch
+}
+printf '#!/bin/sh\necho '"'"'{"error": "no torch here"}'"'"'\n' > "$WORK/peer"
+# shellcheck disable=SC2086
+says 1 'against torch: no torch here' "a peer that is not there" \
+    "$RANKWISE" bench train $tiny --against torch
+printf '#!/bin/sh\nexit 3\n' > "$WORK/peer"
+# shellcheck disable=SC2086
+says 1 'ended without an answer' "a peer that ends" "$RANKWISE" bench train $tiny --against torch
+
+# pairs of commands: 10 and 20 tokens a second
+ok "two commands in turns" sh launch/bench-pair.sh 3 pair 'echo "{\"tok_s\":10}"' \
+    'echo "{\"tok_s\":20}"'
+case $said in *'"bench":"pair","pairs":3,"tok_s_a":10,"tok_s_b":20,"ratio":2,'*)
+    pass "and their ratio" ;; *) fail "and their ratio" "$said" ;; esac
+[ -z "$(ls -d "$WORK"/rankwise-bench.* 2>/dev/null)" ] && pass "no files are left" ||
+    fail "no files are left" "$(ls "$WORK")"
+finish
