@@ -106,6 +106,26 @@ static void pack_sixteen(float *to, size_t stride, const struct operand *o, int 
     }
 }
 
+/* A tile's rows of A; `room` is for rows * cells floats and 16. */
+static void pack_tile(float *to, const struct operand *o, int row, int rows, int first, int cells,
+                      float *room)
+{
+#if defined(SPLIT_PAIRS)
+    if (o->pairs) {
+        pack_sixteen(room, (size_t)rows, o, row, rows, first, cells);
+        for (int i = 0; i < cells; i++, room += rows, to += 2 * rows) {
+            struct lanes pairs = lanes_load(room);
+
+            lanes_store(to, lanes_even(pairs));
+            lanes_store(to + rows, lanes_odd(pairs));
+        }
+        return;
+    }
+#endif
+    (void)room;
+    pack_sixteen(to, (size_t)rows, o, row, rows, first, cells);
+}
+
 /* A panel of B: to[cell][PANEL] from `width` rows of the operand. */
 static void pack_panel(float *to, const struct operand *o, int row, int width, int first,
                        int cells)

@@ -255,22 +255,22 @@ static inline struct lanes lanes_pairs_part(const float *p, int n)
                                              : lanes_set(0.0f)) };
 }
 
-static inline __m256 odd_of(__m256 x)
+#define SPLIT_PAIRS
+#define TILE_M_PAIRS 4
+
+static inline struct lanes lanes_odd(struct lanes x)
 {
-    return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u)));
+    __m256 upper = _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u));
+
+    return (struct lanes){ _mm256_and_ps(x.a, upper), _mm256_and_ps(x.b, upper) };
 }
 
-static inline __m256 even_of(__m256 x)
+static inline struct lanes lanes_even(struct lanes x)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16));
-}
-
-static inline struct lanes lanes_dot2(struct lanes x, struct lanes y, struct lanes z)
-{
-    z.a = _mm256_fmadd_ps(odd_of(x.a), odd_of(y.a), z.a);
-    z.b = _mm256_fmadd_ps(odd_of(x.b), odd_of(y.b), z.b);
-    return (struct lanes){ _mm256_fmadd_ps(even_of(x.a), even_of(y.a), z.a),
-                           _mm256_fmadd_ps(even_of(x.b), even_of(y.b), z.b) };
+    return (struct lanes){
+        _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.a), 16)),
+        _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.b), 16)),
+    };
 }
 
 static inline void flush_begin(void)

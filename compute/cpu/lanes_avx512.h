@@ -227,22 +227,19 @@ static inline struct lanes lanes_pairs_part(const float *p, int n)
     return (struct lanes){ _mm512_castsi512_ps(r) };
 }
 
-static inline __m512 odd_of(__m512 x)
+#define SPLIT_PAIRS
+#define TILE_M_PAIRS 12
+
+static inline struct lanes lanes_odd(struct lanes x)
 {
-    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x),
-                                                _mm512_set1_epi32((int)0xffff0000u)));
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_and_si512(
+        _mm512_castps_si512(x.v), _mm512_set1_epi32((int)0xffff0000u))) };
 }
 
-static inline __m512 even_of(__m512 x)
+static inline struct lanes lanes_even(struct lanes x)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 16));
-}
-
-static inline struct lanes lanes_dot2(struct lanes a, struct lanes b, struct lanes c)
-{
-    __m512 sum = _mm512_fmadd_ps(odd_of(a.v), odd_of(b.v), c.v);
-
-    return (struct lanes){ _mm512_fmadd_ps(even_of(a.v), even_of(b.v), sum) };
+    return (struct lanes){ _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_castps_si512(x.v), 16)) };
 }
 
 static inline void flush_begin(void)

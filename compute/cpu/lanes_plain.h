@@ -168,6 +168,8 @@ static inline struct lanes lanes_pairs_part(const float *p, int n)
     return r;
 }
 
+/* Both steps of a pair.  A backend without an instruction for them may define SPLIT_PAIRS,
+ * TILE_M_PAIRS, lanes_even and lanes_odd (the numbers of pairs as fp32) in its place. */
 static inline struct lanes lanes_dot2(struct lanes a, struct lanes b, struct lanes c)
 {
     EACH(i) c.v[i] = bf16_dot2(bits_of_f32(a.v[i]), bits_of_f32(b.v[i]), c.v[i]);

@@ -52,26 +52,34 @@ static struct panels find_panels(const struct product *p, int n0, int n1, int fi
     return b;
 }
 
+/* Floats of a packed row of A. */
+static size_t row_floats(const struct product *p, int cells)
+{
+    return (size_t)cells * (size_t)cell_floats(p->a.pairs);
+}
+
 /* Rows row .. row + rows of C meet them.  Tiles are much alike in height, the first `higher` by one
  * row more: a low tile would wait for its own sums. */
 static void block(const struct product *p, int row, int rows, const struct panels *b, float *room)
 {
-    int tiles = (rows + TILE_M - 1) / TILE_M, low = rows / tiles, higher = rows % tiles;
+    int most = highest_tile(p->a.pairs), tiles = (rows + most - 1) / most;
+    int low = rows / tiles, higher = rows % tiles;
+    float *tile_room = room + (size_t)rows * row_floats(p, b->cells) + 16;
     const float *panel = b->at;
 
     for (int i = 0, m = 0, height; i < tiles; i++, m += height) {
         height = low + (i < higher);
-        pack_sixteen(room + (size_t)m * b->cells, (size_t)height, &p->a, row + m, height, b->first,
-                     b->cells);
+        pack_tile(room + (size_t)m * row_floats(p, b->cells), &p->a, row + m, height, b->first,
+                  b->cells, tile_room);
     }
     for (int n = b->n0; n < b->n1; n += PANEL, panel += b->next) {
         int width = b->n1 - n < PANEL ? b->n1 - n : PANEL;
 
         for (int i = 0, m = 0, height; i < tiles; i++, m += height) {
             height = low + (i < higher);
-            tile_panel(p->a.pairs, height, room + (size_t)m * b->cells, panel, b->ldb,
-                       p->c + (size_t)(row + m) * (size_t)p->N + n, (size_t)p->N, width, b->cells,
-                       p->add || b->first > 0);
+            tile_panel(p->a.pairs, height, room + (size_t)m * row_floats(p, b->cells), panel,
+                       b->ldb, p->c + (size_t)(row + m) * (size_t)p->N + n, (size_t)p->N, width,
+                       b->cells, p->add || b->first > 0);
         }
     }
 }
@@ -80,7 +88,7 @@ static void block(const struct product *p, int row, int rows, const struct panel
  * panel from its first byte to its last. */
 static int chain_block(const struct product *p)
 {
-    int blocks = (p->cells + CHAIN - 1) / CHAIN;
+    int most = CHAIN / cell_floats(p->a.pairs), blocks = (p->cells + most - 1) / most;
 
     return p->M <= TILE_M && p->packed ? p->cells : (p->cells + blocks - 1) / blocks;
 }
@@ -123,7 +131,8 @@ static size_t room_of(const struct product *p)
 {
     int height = p->M < ROWS_BLOCK ? p->M : ROWS_BLOCK;
 
-    return room_of_panels(p) + (size_t)height * (size_t)chain_block(p) + 16;
+    return room_of_panels(p) + (size_t)height * row_floats(p, chain_block(p)) + 16 +
+           (size_t)TILE_M * (size_t)chain_block(p) + 16;
 }
 
 static void product_run(struct compute *k, struct product *p)

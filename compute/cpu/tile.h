@@ -6,19 +6,65 @@
  *      m1 |  a a a a ...      b b b b ... b
  *
  * What a and b hold for one step is a cell: a float, or (pairs) two bf16 and thus two steps of the
- * chain.  Included by matmul.h.
+ * chain.  Without an instruction for pairs (SPLIT_PAIRS), A's are two floats, the even ones of all
+ * rows and then the odd ones.  Included by matmul.h.
  */
 #ifndef COMPUTE_CPU_TILE_H
 #define COMPUTE_CPU_TILE_H
 
 #define PANEL (16 * TILE_V)          /* columns of a tile; divides PACK_ROWS */
 
-INLINE struct lanes step(const bool pairs, struct lanes a, struct lanes b, struct lanes sum)
+/* Rows of the highest tile: with pairs split, B takes more registers. */
+INLINE int highest_tile(bool pairs)
 {
-    return pairs ? lanes_dot2(a, b, sum) : lanes_fma(a, b, sum);
+#if defined(SPLIT_PAIRS)
+    return pairs ? TILE_M_PAIRS : TILE_M;
+#else
+    (void)pairs;
+    return TILE_M;
+#endif
 }
 
-/* rows x PANEL sums; a is packed [cell][rows], b is [cell] with stride ldb. */
+/* Floats of a cell of a row of A. */
+INLINE int cell_floats(bool pairs)
+{
+#if defined(SPLIT_PAIRS)
+    return pairs ? 2 : 1;
+#else
+    (void)pairs;
+    return 1;
+#endif
+}
+
+/* All sums meet a row of B with the numbers of A at a. */
+INLINE void step(const int rows, struct lanes sum[TILE_M][TILE_V], const float *a,
+                 const struct lanes b[TILE_V])
+{
+    UNROLL for (int m = 0; m < rows; m++)
+        UNROLL for (int v = 0; v < TILE_V; v++)
+            sum[m][v] = lanes_fma(lanes_set(a[m]), b[v], sum[m][v]);
+}
+
+/* The same with pairs: the odd numbers, then the even ones. */
+INLINE void step_of_pairs(const int rows, struct lanes sum[TILE_M][TILE_V], const float *a,
+                          const struct lanes b[TILE_V])
+{
+#if defined(SPLIT_PAIRS)
+    struct lanes odd[TILE_V], even[TILE_V];
+
+    UNROLL for (int v = 0; v < TILE_V; v++)
+        odd[v] = lanes_odd(b[v]), even[v] = lanes_even(b[v]);
+    step(rows, sum, a + rows, odd);
+    step(rows, sum, a, even);
+#else
+    UNROLL for (int m = 0; m < rows; m++)
+        UNROLL for (int v = 0; v < TILE_V; v++)
+            sum[m][v] = lanes_dot2(lanes_set(a[m]), b[v], sum[m][v]);
+#endif
+}
+
+/* rows x PANEL sums; a is packed [cell][rows] (as pairs split: above), b is
+ * [cell] with stride ldb. */
 INLINE void tile(const bool pairs, const int rows, const float *a, const float *b, size_t ldb,
                  float *c, size_t ldc, int cells, bool load)
 {
@@ -27,17 +73,15 @@ INLINE void tile(const bool pairs, const int rows, const float *a, const float *
     UNROLL for (int m = 0; m < rows; m++)
         UNROLL for (int v = 0; v < TILE_V; v++)
             sum[m][v] = load ? lanes_load(c + (size_t)m * ldc + 16 * v) : lanes_set(0.0f);
-    for (int i = 0; i < cells; i++, a += rows, b += ldb) {
+    for (int i = 0; i < cells; i++, a += rows * cell_floats(pairs), b += ldb) {
         struct lanes row[TILE_V];
 
         UNROLL for (int v = 0; v < TILE_V; v++)
             row[v] = lanes_load(b + 16 * v);
-        UNROLL for (int m = 0; m < rows; m++) {
-            struct lanes x = lanes_set(a[m]);
-
-            UNROLL for (int v = 0; v < TILE_V; v++)
-                sum[m][v] = step(pairs, x, row[v], sum[m][v]);
-        }
+        if (pairs)
+            step_of_pairs(rows, sum, a, row);
+        else
+            step(rows, sum, a, row);
     }
     UNROLL for (int m = 0; m < rows; m++)
         UNROLL for (int v = 0; v < TILE_V; v++)
