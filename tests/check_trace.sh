@@ -11,13 +11,14 @@ apart4='ranks=({count=1;roles=["actor"];},{count=2;roles=["learner"];},
 # names FILE: names of its metrics, those of rewards and times too
 names() { tr ',{}' '\n\n\n' < "$1/metrics.jsonl" | sed -n 's/^ *\("[^"]*"\):.*/\1/p' | sort -u; }
 
-# covered REPORT RANKS STEPS: a line for each rank, at least 90 % of each step in spans
+# covered REPORT RANKS STEPS: a line for each rank, at least 90 % of its steps in spans, and most of
+# each: in a step of some milliseconds another process can take a tenth between two spans
 covered() {
     awk -v ranks="$2" -v steps="$3" '
         /^rank / {
             n = $0; sub(/^rank /, "", n); seen[n + 0] = 1
             line = $0; sub(/.*: /, "", line); split(line, w, " ")
-            if (w[1] != steps || w[5] < 90 || w[14] < 90) { print; bad = 1 }
+            if (w[1] != steps || w[5] < 90 || w[14] < 60) { print; bad = 1 }
         }
         END { for (r = 0; r < ranks; r++) if (!(r in seen)) bad = 1; exit bad }' "$1"
 }

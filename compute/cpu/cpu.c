@@ -12,6 +12,7 @@
 
 #define SMALL_WORK (1 << 18)         /* multiply-adds that are not worth waking a thread for */
 #define PARTS 4                      /* for each thread, of a job */
+#define FEW_PARTS 2                  /* where every part packs operands for itself */
 
 bool cpu_can_avx2(void)
 {
@@ -131,8 +132,8 @@ static void run_part(void *arg, int part, int thread)
     s->body(s->job, begin * s->grain, end == s->pieces ? s->items : end * s->grain, thread);
 }
 
-void cpu_split(struct compute *k, double work, int items, int grain, void *job,
-               void (*body)(void *job, int begin, int end, int thread))
+static void split(struct compute *k, int parts, double work, int items, int grain, void *job,
+                  void (*body)(void *job, int begin, int end, int thread))
 {
     struct pool *pool = ((struct cpu *)k->impl)->pool;
     struct split s = { .items = items, .grain = grain, .job = job, .body = body,
@@ -142,8 +143,20 @@ void cpu_split(struct compute *k, double work, int items, int grain, void *job,
         body(job, 0, items, 0);
         return;
     }
-    s.parts = k->threads * PARTS < s.pieces ? k->threads * PARTS : s.pieces;
+    s.parts = k->threads * parts < s.pieces ? k->threads * parts : s.pieces;
     pool_run(pool, s.parts, &s, run_part);
+}
+
+void cpu_split(struct compute *k, double work, int items, int grain, void *job,
+               void (*body)(void *job, int begin, int end, int thread))
+{
+    split(k, PARTS, work, items, grain, job, body);
+}
+
+void cpu_split_few(struct compute *k, double work, int items, int grain, void *job,
+                   void (*body)(void *job, int begin, int end, int thread))
+{
+    split(k, FEW_PARTS, work, items, grain, job, body);
 }
 
 void cpu_default_control_word(void)

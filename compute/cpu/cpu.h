@@ -69,6 +69,9 @@ bool cpu_places(struct compute *k, const int *slot, int M, int **places, int *st
  * into more parts than threads, and a thread that is late gets fewer of them. */
 void cpu_split(struct compute *k, double work, int items, int grain, void *job,
                void (*body)(void *job, int begin, int end, int thread));
+/* The same in fewer parts, for a body that does something for each part as a whole. */
+void cpu_split_few(struct compute *k, double work, int items, int grain, void *job,
+                   void (*body)(void *job, int begin, int end, int thread));
 
 /* The default MXCSR (no flush to zero, round to nearest, nothing trapped) in this thread. */
 void cpu_default_control_word(void);

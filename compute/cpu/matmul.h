@@ -149,8 +149,8 @@ static void product_run(struct compute *k, struct product *p)
     if (!cpu_scratch(k, room_of(p)))
         return;
     p->over_rows = p->M / TILE_M > p->N / PANEL;
-    cpu_split(k, (double)p->M * p->N * p->cells, p->over_rows ? p->M : p->N,
-              p->over_rows ? TILE_M : PANEL, p, product_part);
+    cpu_split_few(k, (double)p->M * p->N * p->cells, p->over_rows ? p->M : p->N,
+                  p->over_rows ? TILE_M : PANEL, p, product_part);
 }
 
 /* ---- packed weights */
