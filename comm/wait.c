@@ -22,7 +22,8 @@
 #define YIELD 500e-6
 #define SLEEP_LEAST 20e-6
 #define SLEEP_MOST 5e-3
-#define MOVED_DATA 20e-6                  /* an idle test takes about 1 us */
+#define MOVED_DATA 20e-6                  /* an idle test takes about 1 us, a cold one more: */
+#define MOVING 4                          /* so many in a row are a message that comes in */
 #define ANSWER_EVERY 20e-3
 #define PAUSED 1.0
 
@@ -216,14 +217,14 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
             goto done;
         }
         slow = now - before > MOVED_DATA ? slow + 1 : 0;
-        if (slow > 1)
+        if (slow >= MOVING)
             idle_since = now;
         if (now - answered > ANSWER_EVERY) {
             rollcall_answer(g, q, phase);
             answered = now;
             TRY(g->world->farewell ? RL_ELOST : RL_OK);
         }
-        if (slow != 1)
+        if (slow == 0)
             be_patient(now - idle_since);
         now = clock_now();
     }
