@@ -97,6 +97,7 @@ void compute_close(struct compute *k)
 
         pool_close(cpu->pool);
         free(cpu->scratch);
+        free(cpu->shared);
         free(cpu->places);
         free(cpu);
     }

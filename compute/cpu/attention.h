@@ -228,7 +228,7 @@ struct attention {
 /* x(length) with stride `row` -> blocks of [D][KEY_BLOCK], zeros behind the end */
 static void transpose_keys(float *to, const float *x, size_t row, int length, int D)
 {
-    struct operand keys = { x, row, 1, NULL, D, false };
+    struct operand keys = { x, row, 1, NULL, D, false, false };
 
     for (int first = 0; first < length; first += KEY_BLOCK, to += (size_t)D * KEY_BLOCK)
         for (int h = 0; h < KEY_BLOCK; h += 16) {

@@ -2,6 +2,8 @@
  *
  *   A: [cell][rows], at most TILE_M rows      B: [cell][PANEL], zeros to the right
  *
+ * A split pair takes two places of a cell, its odd number and then its even one.
+ *
  * Where the chain runs along memory, 16 cells of several rows are turned at once; where it runs
  * across, two rows of memory make a row of pairs.  Included by matmul.h.
  */
@@ -10,7 +12,6 @@
 
 #include "compute/cpu/part.h"
 
-#define RUN 128                      /* columns packed together across memory */
 
 /* An operand: element `row`, `step` of the chain is data[row * row_stride + step * step_stride];
  * one of the strides is 1.  steps: of the chain; places: which of them they are (-1: a zero), or
@@ -20,8 +21,14 @@ struct operand {
     size_t row_stride, step_stride;
     const int *places;
     int steps;
-    bool pairs;
+    bool pairs, split;               /* split: pairs as two floats */
 };
+
+/* Floats of a cell. */
+static inline int cell_floats(const struct operand *o)
+{
+    return o->split ? 2 : 1;
+}
 
 static int cells_of(bool pairs, int steps)
 {
@@ -67,11 +74,27 @@ INLINE struct lanes cells_across(bool pairs, struct across at, int row, int n)
                        at.odd ? take(at.odd, (size_t)row, n) : zero);
 }
 
+/* 16 rows of a cell; a split one's even numbers follow after `stride` floats. */
+INLINE void put_cell(float *to, size_t stride, bool split, struct lanes cell)
+{
+#if defined(SPLIT_PAIRS)
+    if (split) {
+        lanes_store(to, lanes_odd(cell));
+        lanes_store(to + stride, lanes_even(cell));
+        return;
+    }
+#endif
+    (void)stride, (void)split;
+    lanes_store(to, cell);
+}
+
 /* Where the chain runs along memory: to[cell][stride] from `rows` rows.  `most` of them are known
  * when this is compiled, so that what is turned stays in registers. */
 INLINE void turn(const int most, float *to, size_t stride, const struct operand *o, int row,
                  int rows, int first, int cells)
 {
+    size_t cell = stride * (size_t)cell_floats(o);
+
     for (int i = 0; i < cells; i += 16) {
         int n = cells - i < 16 ? cells - i : 16;
         struct lanes t[16];
@@ -81,7 +104,7 @@ INLINE void turn(const int most, float *to, size_t stride, const struct operand 
         lanes_transpose(t, most);
         UNROLL for (int m = 0; m < 16; m++)
             if (m < n)
-                lanes_store(to + (size_t)(i + m) * stride, t[m]);
+                put_cell(to + (size_t)(i + m) * cell, stride, o->split, t[m]);
     }
 }
 
@@ -97,33 +120,13 @@ static void pack_sixteen(float *to, size_t stride, const struct operand *o, int 
             memcpy(to + (size_t)i * stride, from, TILE_M * sizeof *to);
     } else if (o->row_stride == 1) {
         for (int i = 0; i < cells; i++)
-            lanes_store(to + (size_t)i * stride,
-                        cells_across(o->pairs, across_at(o, row, first + i), 0, rows));
+            put_cell(to + (size_t)(i * cell_floats(o)) * stride, stride, o->split,
+                     cells_across(o->pairs, across_at(o, row, first + i), 0, rows));
     } else if (rows <= TILE_M) {
         turn(TILE_M, to, stride, o, row, rows, first, cells);
     } else {
         turn(16, to, stride, o, row, rows, first, cells);
     }
-}
-
-/* A tile's rows of A; `room` is for rows * cells floats and 16. */
-static void pack_tile(float *to, const struct operand *o, int row, int rows, int first, int cells,
-                      float *room)
-{
-#if defined(SPLIT_PAIRS)
-    if (o->pairs) {
-        pack_sixteen(room, (size_t)rows, o, row, rows, first, cells);
-        for (int i = 0; i < cells; i++, room += rows, to += 2 * rows) {
-            struct lanes pairs = lanes_load(room);
-
-            lanes_store(to, lanes_even(pairs));
-            lanes_store(to + rows, lanes_odd(pairs));
-        }
-        return;
-    }
-#endif
-    (void)room;
-    pack_sixteen(to, (size_t)rows, o, row, rows, first, cells);
 }
 
 /* A panel of B: to[cell][PANEL] from `width` rows of the operand. */
@@ -138,34 +141,30 @@ static void pack_panel(float *to, const struct operand *o, int row, int width, i
 }
 
 /* One cell of `columns` rows: a line in each panel. */
-static void pack_cell(float *to, size_t panel, bool pairs, struct across at, int columns)
+static void pack_cell(float *to, size_t panel, const struct operand *o, struct across at,
+                      int columns)
 {
     for (int c = 0; c < columns; c += PANEL, to += panel)
         for (int h = 0; h < PANEL; h += 16) {
             int left = columns - c - h, n = left < 0 ? 0 : left < 16 ? left : 16;
 
-            lanes_store(to + h, cells_across(pairs, at, c + h, n));
+            put_cell(to + h, PANEL, o->split, cells_across(o->pairs, at, c + h, n));
         }
 }
 
-/* `columns` rows of the operand, panel after panel.  Across memory a few panels at a time: it is
- * read in runs, and the lines that are written stay in the cache. */
-static void pack_panels(float *to, const struct operand *o, int row, int columns, int first,
-                        int cells)
+/* `columns` rows of the operand, panel after panel, `next` floats apart.  Across memory all panels
+ * grow together, so that memory is read from end to end. */
+static void pack_panels(float *to, size_t next, const struct operand *o, int row, int columns,
+                        int first, int cells)
 {
-    size_t panel = (size_t)cells * PANEL;
-    int step = o->row_stride == 1 ? RUN : PANEL;
+    size_t cell = (size_t)cell_floats(o) * PANEL;
 
-    for (int c = 0; c < columns; c += step, to += panel * (size_t)(step / PANEL)) {
-        int width = columns - c < step ? columns - c : step;
-
-        if (o->row_stride != 1)
-            pack_panel(to, o, row + c, width, first, cells);
-        else
-            for (int i = 0; i < cells; i++)
-                pack_cell(to + (size_t)i * PANEL, panel, o->pairs,
-                          across_at(o, row + c, first + i), width);
-    }
+    if (o->row_stride == 1)
+        for (int i = 0; i < cells; i++)
+            pack_cell(to + (size_t)i * cell, next, o, across_at(o, row, first + i), columns);
+    else
+        for (int c = 0; c < columns; c += PANEL, to += next)
+            pack_panel(to, o, row + c, columns - c < PANEL ? columns - c : PANEL, first, cells);
 }
 
 #endif

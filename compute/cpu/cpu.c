@@ -51,27 +51,46 @@ const struct cpu_peak *cpu_best_peak(enum compute_dtype dtype)
                                                                  : cpu_peak_plain();
 }
 
-bool cpu_scratch(struct compute *k, size_t floats)
+/* Room for `count` times `floats`, 64-byte aligned each; what it held is lost when it grows. */
+static bool grow(struct compute *k, float **room, size_t *has, size_t floats, size_t count)
 {
-    struct cpu *cpu = k->impl;
     size_t size = (floats + 15) / 16 * 16;
 
-    if (size <= cpu->scratch_size)
+    if (size <= *has)
         return true;
-    free(cpu->scratch);
-    cpu->scratch = NULL;
-    cpu->scratch_size = 0;
-    if (size < floats || size > SIZE_MAX / sizeof(float) / (size_t)k->threads
-        || !(cpu->scratch = aligned_alloc(64, size * sizeof(float) * (size_t)k->threads))) {
-        int code = rl_error(RL_ENOFIT, "no memory for %zu floats of kernel scratch in each of %d "
-                            "threads: lower micro_rows or threads", floats, k->threads);
+    free(*room);
+    *room = NULL;
+    *has = 0;
+    if (size < floats || size > SIZE_MAX / sizeof(float) / count
+        || !(*room = aligned_alloc(64, size * sizeof(float) * count))) {
+        int code = rl_error(RL_ENOFIT, "no memory for %zu floats of kernel scratch, %zu times: "
+                            "lower micro_rows or threads", floats, count);
 
         if (k->error == RL_OK)
             k->error = code;
         return false;
     }
-    cpu->scratch_size = size;
+    *has = size;
     return true;
+}
+
+bool cpu_scratch(struct compute *k, size_t floats)
+{
+    struct cpu *cpu = k->impl;
+
+    return grow(k, &cpu->scratch, &cpu->scratch_size, floats, (size_t)k->threads);
+}
+
+bool cpu_shared(struct compute *k, size_t floats)
+{
+    struct cpu *cpu = k->impl;
+
+    return grow(k, &cpu->shared, &cpu->shared_size, floats, 1);
+}
+
+float *cpu_shared_of(struct compute *k)
+{
+    return ((struct cpu *)k->impl)->shared;
 }
 
 float *cpu_scratch_of(struct compute *k, int thread)

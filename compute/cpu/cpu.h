@@ -22,6 +22,8 @@ struct cpu {                         /* k->impl */
     struct pool *pool;               /* NULL: one thread */
     float *scratch;                  /* threads * scratch_size floats, 64-byte aligned */
     size_t scratch_size;             /* floats of one thread, a multiple of 16 */
+    float *shared;                   /* shared_size floats that threads fill together */
+    size_t shared_size;
     int *places;                     /* of cpu_places */
     size_t places_size;
 };
@@ -59,6 +61,9 @@ const struct cpu_peak *cpu_best_peak(enum compute_dtype dtype);
  * memory, k->error is set and the operation is to return. */
 bool cpu_scratch(struct compute *k, size_t floats);
 float *cpu_scratch_of(struct compute *k, int thread);
+/* The same of one room for all threads. */
+bool cpu_shared(struct compute *k, size_t floats);
+float *cpu_shared_of(struct compute *k);
 
 /* The steps of a chain over M tokens in pairs by their slots (compute.h): places[2 i], [2 i + 1]
  * are the tokens of pair i, -1: there is none.  Kept until the next call; false: as cpu_scratch. */

@@ -1,6 +1,6 @@
 /* Matrix products by tiles of outer products (tile.h) of packed operands (cells.h).  All three are
  * C(M,N) = A(M,K) B(K,N), chain over K, with other strides; forward's B is w packed in panels of
- * PANEL rows, [cell][PANEL] each.  Long chains are cut into blocks of CHAIN cells that store and
+ * PANEL rows, [cell][PANEL] each.  Long chains are cut into runs of CHAIN floats that store and
  * reload the fp32 sums, which changes nothing.  Included by plain.c, avx2.c, avx512.c.
  */
 #ifndef COMPUTE_CPU_MATMUL_H
@@ -9,119 +9,173 @@
 #include "compute/cpu/tile.h"
 #include "compute/cpu/cells.h"
 
-#define CHAIN 320                    /* cells at most: a block of a B panel is 20 or 40 KB */
-#define GROUP 1024                   /* columns of B packed together, where B is not packed: 1 MB */
+#define CHAIN 320                    /* floats at most: a run of a B panel is 20 or 40 KB */
+#define GROUP 1024                   /* columns of B that a thread packs for itself: 1 MB */
+#define PIECE (1 << 20)              /* floats of B that all threads pack together: 4 MB */
 #define ROWS_BLOCK 240               /* rows of A packed together: 240 KB, half an L2 */
+#define SWEEP (1 << 16)              /* floats of an A that stays in the cache as a whole */
 
-/* c(M,N) = or += a(M,K) b(K,N) */
+/* Panels of B from some column and cell on: where they lie. */
+struct panels {
+    const float *at;
+    size_t cell, next;               /* floats from cell to cell, and to the next panel */
+};
+
+/* c(M,N) = or += a(M,K) b(K,N).  B is packed already, or lies as a tile can read it; or all
+ * threads pack a piece of it before they divide the rows, or each packs the columns it has. */
 struct product {
     struct operand a, b;             /* b's rows are the columns of C */
     const float *packed;             /* b as pack() has it, or NULL */
     float *c;
     bool add;
-    int M, N, cells;
+    int M, N;
     bool over_rows;                  /* threads divide rows of C, else its panels */
+    struct panels panels;            /* of column 0 and cell `first`; at NULL: each packs */
+    int first, cells;                /* the piece of the chain that is at work */
     struct compute *k;
 };
 
-/* A block of the chain of some of B's panels: where it lies, or packed into room. */
-struct panels {
-    const float *at;
-    size_t ldb, next;                /* floats from cell to cell, and to the next panel */
-    int n0, n1;                      /* columns */
-    int first, cells;                /* of the chain */
+/* A block of C and of the chain, which it goes through in runs of `run` cells. */
+struct block {
+    int row, rows, column, columns, first, cells, run;
+    int most;                        /* rows of a tile */
+    bool spread;                     /* pairs of packed weights are split once for all tiles */
 };
 
-static struct panels find_panels(const struct product *p, int n0, int n1, int first, int cells,
-                                 int rows, float *room)
+/* Tiles are much alike in height, the first of them by one row more: a low tile would wait for its
+ * own sums. */
+static int height_of(const struct block *b, int tile)
 {
-    struct panels b = { .ldb = PANEL, .next = (size_t)cells * PANEL, .n0 = n0, .n1 = n1,
-                        .first = first, .cells = cells };
+    int tiles = (b->rows + b->most - 1) / b->most;
 
-    if (p->packed) {
-        b.next = (size_t)p->cells * PANEL;
-        b.at = p->packed + (size_t)n0 * (size_t)p->cells + (size_t)first * PANEL;
-    } else if (!p->b.pairs && p->b.row_stride == 1 && rows <= TILE_M && (n1 - n0) % PANEL == 0) {
-        b.ldb = p->b.step_stride;    /* used once: not worth a copy */
-        b.next = PANEL;
-        b.at = p->b.data + (size_t)first * p->b.step_stride + n0;
-    } else {
-        pack_panels(room, &p->b, n0, n1 - n0, first, cells);
-        b.at = room;
-    }
-    return b;
+    return b->rows / tiles + (tile < b->rows % tiles);
 }
 
-/* Floats of a packed row of A. */
-static size_t row_floats(const struct product *p, int cells)
+/* A as [run of the chain][tile][cell][rows]. */
+static void pack_rows(const struct product *p, const struct block *b, float *to)
 {
-    return (size_t)cells * (size_t)cell_floats(p->a.pairs);
-}
+    for (int first = 0; first < b->cells; first += b->run) {
+        int cells = b->cells - first < b->run ? b->cells - first : b->run;
 
-/* Rows row .. row + rows of C meet them.  Tiles are much alike in height, the first `higher` by one
- * row more: a low tile would wait for its own sums. */
-static void block(const struct product *p, int row, int rows, const struct panels *b, float *room)
-{
-    int most = highest_tile(p->a.pairs), tiles = (rows + most - 1) / most;
-    int low = rows / tiles, higher = rows % tiles;
-    float *tile_room = room + (size_t)rows * row_floats(p, b->cells) + 16;
-    const float *panel = b->at;
-
-    for (int i = 0, m = 0, height; i < tiles; i++, m += height) {
-        height = low + (i < higher);
-        pack_tile(room + (size_t)m * row_floats(p, b->cells), &p->a, row + m, height, b->first,
-                  b->cells, tile_room);
-    }
-    for (int n = b->n0; n < b->n1; n += PANEL, panel += b->next) {
-        int width = b->n1 - n < PANEL ? b->n1 - n : PANEL;
-
-        for (int i = 0, m = 0, height; i < tiles; i++, m += height) {
-            height = low + (i < higher);
-            tile_panel(p->a.pairs, height, room + (size_t)m * row_floats(p, b->cells), panel,
-                       b->ldb, p->c + (size_t)(row + m) * (size_t)p->N + n, (size_t)p->N, width,
-                       b->cells, p->add || b->first > 0);
+        for (int tile = 0, m = 0, height; m < b->rows; tile++, m += height) {
+            height = height_of(b, tile);
+            pack_sixteen(to, (size_t)height, &p->a, b->row + m, height, b->first + first, cells);
+            to += (size_t)(height * cells * cell_floats(&p->a));
         }
     }
 }
 
-/* Cells of a block of the chain, all much alike.  A few rows read packed weights in one sweep: each
- * panel from its first byte to its last. */
-static int chain_block(const struct product *p)
+/* Pairs of a panel as floats. */
+static const float *spread_pairs(float *to, const float *pairs, int cells)
 {
-    int most = CHAIN / cell_floats(p->a.pairs), blocks = (p->cells + most - 1) / most;
-
-    return p->M <= TILE_M && p->packed ? p->cells : (p->cells + blocks - 1) / blocks;
+    for (int i = 0; i < cells; i++)
+        UNROLL for (int v = 0; v < TILE_V; v++)
+            put_cell(to + 2 * i * PANEL + 16 * v, PANEL, true,
+                     lanes_load(pairs + i * PANEL + 16 * v));
+    return to;
 }
 
-/* Columns of a group: all of them where none are to be packed. */
+/* All rows of the block meet a run of the panel at column n. */
+static void meet(const struct product *p, const struct block *b, const float *a,
+                 const float *panel, size_t ldb, int n, int cells, bool load)
+{
+    int width = b->columns - n < PANEL ? b->columns - n : PANEL;
+    bool pairs = p->a.pairs && !b->spread && (p->packed || !p->b.split);
+    int floats = cell_floats(&p->a), steps = pairs ? cells : cells * floats;
+    float *c = p->c + (size_t)b->row * (size_t)p->N + b->column + n;
+
+    for (int tile = 0, m = 0, height; m < b->rows; tile++, m += height) {
+        height = height_of(b, tile);
+        tile_panel(pairs, height, a, panel, ldb, c + (size_t)m * (size_t)p->N, (size_t)p->N,
+                   width, steps, load);
+        a += (size_t)(height * cells * floats);
+    }
+}
+
+static void run_block(const struct product *p, const struct block *b, struct panels panels,
+                      float *room)
+{
+    float *a = room + 2 * CHAIN * PANEL;
+    size_t row = (size_t)(b->rows * cell_floats(&p->a));
+
+    pack_rows(p, b, a);
+    for (int n = 0; n < b->columns; n += PANEL, panels.at += panels.next)
+        for (int first = 0; first < b->cells; first += b->run) {
+            int cells = b->cells - first < b->run ? b->cells - first : b->run;
+            const float *panel = panels.at + (size_t)first * panels.cell;
+
+            if (b->spread)
+                panel = spread_pairs(room, panel, cells);
+            meet(p, b, a + row * (size_t)first, panel,
+                 panels.cell / (size_t)(p->packed ? 1 : cell_floats(&p->b)), n, cells,
+                 p->add || b->first + first > 0);
+        }
+}
+
+/* Cells of a run of the chain, all much alike. */
+static int run_of(const struct product *p)
+{
+    int most = CHAIN / cell_floats(&p->a), runs = (p->cells + most - 1) / most;
+
+    return (p->cells + runs - 1) / runs;
+}
+
+/* Few rows read packed weights in one sweep: each panel from its first byte to its last. */
+static bool sweeps(const struct product *p)
+{
+    return p->packed && (size_t)p->M * (size_t)(p->cells * cell_floats(&p->a)) <= SWEEP;
+}
+
+/* Columns that are packed together. */
 static int group_of(const struct product *p)
 {
-    return p->packed || p->N < GROUP ? p->N : GROUP;
+    return p->panels.at || p->N < GROUP ? p->N : GROUP;
+}
+
+static struct panels find_panels(const struct product *p, const struct block *b, float *room)
+{
+    struct panels panels = p->panels;
+    size_t cell = (size_t)cell_floats(&p->b) * PANEL;
+
+    if (panels.at) {
+        panels.at += (size_t)(b->column / PANEL) * panels.next +
+                     (size_t)(b->first - p->first) * panels.cell;
+        return panels;
+    }
+    panels = (struct panels){ room, cell, (size_t)b->cells * cell };
+    pack_panels(room, panels.next, &p->b, b->column, b->columns, b->first, b->cells);
+    return panels;
 }
 
 static size_t room_of_panels(const struct product *p)
 {
-    return p->packed ? 0 : ((size_t)group_of(p) + PANEL) * CHAIN;
+    return p->panels.at ? 0 : (size_t)(group_of(p) + PANEL) * CHAIN;
 }
 
 static void product_part(void *job, int begin, int end, int thread)
 {
     const struct product *p = job;
-    float *room = cpu_scratch_of(p->k, thread), *room_a = room + room_of_panels(p);
+    float *panels_room = cpu_scratch_of(p->k, thread), *room = panels_room + room_of_panels(p);
     int m0 = p->over_rows ? begin : 0, m1 = p->over_rows ? end : p->M;
-    int n0 = p->over_rows ? 0 : begin, n1 = p->over_rows ? p->N : end;
-    int longest = chain_block(p), group = group_of(p);
+    int n0 = p->over_rows ? 0 : begin, n1 = p->over_rows ? p->N : end, group = group_of(p);
+    int run = run_of(p), longest = sweeps(p) ? p->cells : run, last = p->first + p->cells;
+    struct block b = { .run = run };
 
     if (p->a.pairs)
         flush_begin();
-    for (int n = n0; n < n1; n += group)
-        for (int first = 0; first < p->cells; first += longest) {
-            int cells = p->cells - first < longest ? p->cells - first : longest;
-            struct panels b = find_panels(p, n, n1 - n < group ? n1 : n + group, first, cells,
-                                          m1 - m0, room);
+    for (b.column = n0; b.column < n1; b.column += group)
+        for (b.first = p->first; b.first < last; b.first += longest) {
+            struct panels panels;
 
-            for (int row = m0; row < m1; row += ROWS_BLOCK)
-                block(p, row, m1 - row < ROWS_BLOCK ? m1 - row : ROWS_BLOCK, &b, room_a);
+            b.columns = n1 - b.column < group ? n1 - b.column : group;
+            b.cells = last - b.first < longest ? last - b.first : longest;
+            panels = find_panels(p, &b, panels_room);
+            for (b.row = m0; b.row < m1; b.row += ROWS_BLOCK) {
+                b.rows = m1 - b.row < ROWS_BLOCK ? m1 - b.row : ROWS_BLOCK;
+                b.spread = p->packed && p->a.split && b.rows > 2 * TILE_M_PAIRS;
+                b.most = p->packed && p->a.split && !b.spread ? TILE_M_PAIRS : TILE_M;
+                run_block(p, &b, panels, room);
+            }
         }
     if (p->a.pairs)
         flush_end();
@@ -129,14 +183,54 @@ static void product_part(void *job, int begin, int end, int thread)
 
 static size_t room_of(const struct product *p)
 {
-    int height = p->M < ROWS_BLOCK ? p->M : ROWS_BLOCK;
+    size_t height = (size_t)(p->M < ROWS_BLOCK ? p->M : ROWS_BLOCK);
+    size_t cells = (size_t)(sweeps(p) ? p->cells : run_of(p));
 
-    return room_of_panels(p) + (size_t)height * row_floats(p, chain_block(p)) + 16 +
-           (size_t)TILE_M * (size_t)chain_block(p) + 16;
+    return room_of_panels(p) + 2 * CHAIN * PANEL +
+           height * cells * (size_t)cell_floats(&p->a) + 16;
+}
+
+/* C meets a piece of B. */
+static void product_piece(struct product *p)
+{
+    if (cpu_scratch(p->k, room_of(p)))
+        cpu_split_few(p->k, (double)p->M * p->N * p->cells, p->over_rows ? p->M : p->N,
+                      p->over_rows ? TILE_M : PANEL, p, product_part);
+}
+
+/* Cells begin .. end of all panels of the piece. */
+static void pack_piece(void *job, int begin, int end, int thread)
+{
+    const struct product *p = job;
+
+    (void)thread;
+    pack_panels(cpu_shared_of(p->k) + (size_t)begin * p->panels.cell, p->panels.next, &p->b, 0,
+                p->N, p->first + begin, end - begin);
+}
+
+static void product_in_pieces(struct product *p)
+{
+    int floats = cell_floats(&p->b), columns = (p->N + PANEL - 1) / PANEL * PANEL, all = p->cells;
+    int most = PIECE / columns / CHAIN * CHAIN / floats;
+    size_t cell = (size_t)floats * PANEL;
+
+    most = most < CHAIN / floats ? CHAIN / floats : most;
+    most = most > all ? all : most;
+    if (!cpu_shared(p->k, (size_t)columns * (size_t)(most * floats)))
+        return;
+    for (; p->first < all; p->first += most) {
+        p->cells = all - p->first < most ? all - p->first : most;
+        p->panels = (struct panels){ cpu_shared_of(p->k), cell, (size_t)p->cells * cell };
+        cpu_split(p->k, (double)p->N * p->cells, p->cells, 16, p, pack_piece);
+        product_piece(p);
+    }
 }
 
 static void product_run(struct compute *k, struct product *p)
 {
+#if defined(SPLIT_PAIRS)
+    p->a.split = p->b.split = p->a.pairs;
+#endif
     p->k = k;
     p->cells = cells_of(p->a.pairs, p->a.steps);
     if (p->M <= 0 || p->N <= 0)
@@ -146,11 +240,15 @@ static void product_run(struct compute *k, struct product *p)
             memset(p->c, 0, (size_t)p->M * (size_t)p->N * sizeof *p->c);
         return;
     }
-    if (!cpu_scratch(k, room_of(p)))
-        return;
     p->over_rows = p->M / TILE_M > p->N / PANEL;
-    cpu_split_few(k, (double)p->M * p->N * p->cells, p->over_rows ? p->M : p->N,
-                  p->over_rows ? TILE_M : PANEL, p, product_part);
+    if (p->packed)
+        p->panels = (struct panels){ p->packed, PANEL, (size_t)p->cells * PANEL };
+    else if (!p->b.pairs && p->b.row_stride == 1 && p->M <= TILE_M && p->N % PANEL == 0)
+        p->panels = (struct panels){ p->b.data, p->b.step_stride, PANEL };  /* read only once */
+    if (p->over_rows && !p->packed)
+        product_in_pieces(p);
+    else
+        product_piece(p);
 }
 
 /* ---- packed weights */
@@ -170,12 +268,13 @@ static void pack_part(void *job, int begin, int end, int thread)
     int cells = cells_of(p->w.pairs, p->w.steps);
 
     (void)thread;
-    pack_panels(p->packed + (size_t)begin * (size_t)cells, &p->w, begin, end - begin, 0, cells);
+    pack_panels(p->packed + (size_t)begin * (size_t)cells, (size_t)cells * PANEL, &p->w, begin,
+                end - begin, 0, cells);
 }
 
 static void pack(struct compute *k, float *packed, const float *w, int N, int K)
 {
-    struct packing p = { packed, { w, (size_t)K, 1, NULL, K, k->dtype == COMPUTE_BF16 } };
+    struct packing p = { packed, { w, (size_t)K, 1, NULL, K, k->dtype == COMPUTE_BF16, false } };
 
     cpu_split(k, (double)N * K, N, PANEL, &p, pack_part);
 }
@@ -186,8 +285,8 @@ static void matmul_forward(struct compute *k, float *y, const float *x, const fl
                            const float *packed, int M, int N, int K)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
-    struct product p = { .a = { x, (size_t)K, 1, NULL, K, pairs },
-                         .b = { w, (size_t)K, 1, NULL, K, pairs }, .packed = packed,
+    struct product p = { .a = { x, (size_t)K, 1, NULL, K, pairs, false },
+                         .b = { w, (size_t)K, 1, NULL, K, pairs, false }, .packed = packed,
                          .c = y, .M = M, .N = N };
 
     product_run(k, &p);
@@ -197,9 +296,9 @@ static void matmul_backward_input(struct compute *k, float *dx, const float *dy,
                                   int M, int N, int K)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
-    struct product p = { .a = { dy, (size_t)N, 1, NULL, N, pairs },
-                         .b = { w, 1, (size_t)K, NULL, N, pairs }, .c = dx, .add = true, .M = M,
-                         .N = K };
+    struct product p = { .a = { dy, (size_t)N, 1, NULL, N, pairs, false },
+                         .b = { w, 1, (size_t)K, NULL, N, pairs, false }, .c = dx, .add = true,
+                         .M = M, .N = K };
 
     product_run(k, &p);
 }
@@ -212,8 +311,8 @@ static void matmul_backward_weight(struct compute *k, float *dw, const float *dy
 
     if (pairs && slot && !cpu_places(k, slot, M, &places, &steps))
         return;
-    struct product p = { .a = { dy, 1, (size_t)N, places, steps, pairs },
-                         .b = { x, 1, (size_t)K, places, steps, pairs }, .c = dw, .add = add,
+    struct product p = { .a = { dy, 1, (size_t)N, places, steps, pairs, false },
+                         .b = { x, 1, (size_t)K, places, steps, pairs, false }, .c = dw, .add = add,
                          .M = N, .N = K };
 
     product_run(k, &p);

@@ -5,36 +5,20 @@
  *   A  m0 |  a a a a ...      b b b b ... b (lanes)     sums[TILE_M][PANEL]
  *      m1 |  a a a a ...      b b b b ... b
  *
- * What a and b hold for one step is a cell: a float, or (pairs) two bf16 and thus two steps of the
- * chain.  Without an instruction for pairs (SPLIT_PAIRS), A's are two floats, the even ones of all
- * rows and then the odd ones.  Included by matmul.h.
+ * What a and b hold for one step is a cell: a float, or a pair of bf16 and thus two steps of the
+ * chain.  Without an instruction for pairs (SPLIT_PAIRS) they are split into floats when they are
+ * packed (cells.h); packed weights stay pairs and are split on the way.  Included by matmul.h.
  */
 #ifndef COMPUTE_CPU_TILE_H
 #define COMPUTE_CPU_TILE_H
 
 #define PANEL (16 * TILE_V)          /* columns of a tile; divides PACK_ROWS */
-
-/* Rows of the highest tile: with pairs split, B takes more registers. */
-INLINE int highest_tile(bool pairs)
-{
 #if defined(SPLIT_PAIRS)
-    return pairs ? TILE_M_PAIRS : TILE_M;
+#define FLOATS_OF_PAIR 2             /* a's, beside a pair of b */
 #else
-    (void)pairs;
-    return TILE_M;
+#define FLOATS_OF_PAIR 1
+#define TILE_M_PAIRS TILE_M
 #endif
-}
-
-/* Floats of a cell of a row of A. */
-INLINE int cell_floats(bool pairs)
-{
-#if defined(SPLIT_PAIRS)
-    return pairs ? 2 : 1;
-#else
-    (void)pairs;
-    return 1;
-#endif
-}
 
 /* All sums meet a row of B with the numbers of A at a. */
 INLINE void step(const int rows, struct lanes sum[TILE_M][TILE_V], const float *a,
@@ -45,7 +29,7 @@ INLINE void step(const int rows, struct lanes sum[TILE_M][TILE_V], const float *
             sum[m][v] = lanes_fma(lanes_set(a[m]), b[v], sum[m][v]);
 }
 
-/* The same with pairs: the odd numbers, then the even ones. */
+/* The same with pairs in b: the odd numbers, then the even ones. */
 INLINE void step_of_pairs(const int rows, struct lanes sum[TILE_M][TILE_V], const float *a,
                           const struct lanes b[TILE_V])
 {
@@ -54,8 +38,8 @@ INLINE void step_of_pairs(const int rows, struct lanes sum[TILE_M][TILE_V], cons
 
     UNROLL for (int v = 0; v < TILE_V; v++)
         odd[v] = lanes_odd(b[v]), even[v] = lanes_even(b[v]);
-    step(rows, sum, a + rows, odd);
-    step(rows, sum, a, even);
+    step(rows, sum, a, odd);
+    step(rows, sum, a + rows, even);
 #else
     UNROLL for (int m = 0; m < rows; m++)
         UNROLL for (int v = 0; v < TILE_V; v++)
@@ -63,8 +47,7 @@ INLINE void step_of_pairs(const int rows, struct lanes sum[TILE_M][TILE_V], cons
 #endif
 }
 
-/* rows x PANEL sums; a is packed [cell][rows] (as pairs split: above), b is
- * [cell] with stride ldb. */
+/* rows x PANEL sums; a is packed [cell][rows], b is [cell] with stride ldb. */
 INLINE void tile(const bool pairs, const int rows, const float *a, const float *b, size_t ldb,
                  float *c, size_t ldc, int cells, bool load)
 {
@@ -73,7 +56,7 @@ INLINE void tile(const bool pairs, const int rows, const float *a, const float *
     UNROLL for (int m = 0; m < rows; m++)
         UNROLL for (int v = 0; v < TILE_V; v++)
             sum[m][v] = load ? lanes_load(c + (size_t)m * ldc + 16 * v) : lanes_set(0.0f);
-    for (int i = 0; i < cells; i++, a += rows * cell_floats(pairs), b += ldb) {
+    for (int i = 0; i < cells; i++, a += rows * (pairs ? FLOATS_OF_PAIR : 1), b += ldb) {
         struct lanes row[TILE_V];
 
         UNROLL for (int v = 0; v < TILE_V; v++)
@@ -111,13 +94,14 @@ INLINE void tile_of(const bool pairs, int rows, const float *a, const float *b, 
     }
 }
 
+/* These are not inlined: the floating-point state may be another one inside. */
+__attribute__((noinline))
 static void tile_fp32(int rows, const float *a, const float *b, size_t ldb, float *c, size_t ldc,
                       int cells, bool load)
 {
     tile_of(false, rows, a, b, ldb, c, ldc, cells, load);
 }
 
-/* Not inlined: the floating-point state is another one inside. */
 __attribute__((noinline))
 static void tile_bf16(int rows, const float *a, const float *b, size_t ldb, float *c, size_t ldc,
                       int cells, bool load)
@@ -125,8 +109,8 @@ static void tile_bf16(int rows, const float *a, const float *b, size_t ldb, floa
     tile_of(true, rows, a, b, ldb, c, ldc, cells, load);
 }
 
-/* One panel of C: `rows` rows and `width` (at most PANEL) columns.  A narrow panel goes through a
- * full-width buffer; b is then padded. */
+/* One panel of C, b of pairs or of floats: `rows` rows and `width` (at most PANEL) columns.  A
+ * narrow panel goes through a full-width buffer; b is then padded. */
 static void tile_panel(bool pairs, int rows, const float *a, const float *b, size_t ldb, float *c,
                        size_t ldc, int width, int cells, bool load)
 {
