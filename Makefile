@@ -124,8 +124,15 @@ define test
 $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call archives,$(or $(FOLDERS_$(1)),$(HIGH_TO_LOW)))
 	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
-$(foreach t,$(filter-out golden test_reward_outside test_reward_record,$(TESTS)),$(eval $(call test,$(t),)))
+VARIANT_TESTS = test_compute test_compute_bf16 test_compute_math test_sample
+$(foreach t,$(filter-out golden test_reward_outside test_reward_record $(VARIANT_TESTS),$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
+
+# AVX-512 without the processor (tests/emulated.h); -O3 takes four times as long.
+EMULATED = $(BUILD)/tests/emulated_avx512.o $(BUILD)/tests/emulated_avx512_bf16.o
+$(EMULATED): CFLAGS += -O1
+$(EMULATED): STD += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma -Wno-psabi)
+$(foreach t,$(VARIANT_TESTS),$(eval $(call test,$(t),$(EMULATED))))
 
 # Rewards from outside: what answers, and shared objects that are loaded.
 $(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))
@@ -156,7 +163,7 @@ $(BUILD)/tests/chaos/strike: $(BUILD)/tests/chaos/strike.o $(call archives,comm 
 # ---- what people type
 DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
        libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcurl4-openssl-dev libcmocka-dev \
-       procps $(if $(CI),$(FUZZ_DEPS) iptables iproute2 slurm-wlm munge)
+       libsimde-dev procps $(if $(CI),$(FUZZ_DEPS) iptables iproute2 slurm-wlm munge)
 FUZZ_DEPS = clang libclang-rt-dev
 
 # Debian packages, only those that are missing; says what it does, asks for sudo when not root.

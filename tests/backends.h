@@ -3,6 +3,7 @@
 #define TESTS_BACKENDS_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,24 +11,63 @@
 #include "compute/compute.h"
 #include "tests/support.h"
 
-#define BACKENDS 12
-static struct compute *ref, *backend[BACKENDS];      /* NULL: this processor cannot run it */
+/* tests/emulated.h: what runs where the processor lacks the instructions. */
+void emulated_fill_avx512(struct compute *k);
+void emulated_fill_avx512_bf16(struct compute *k);
+bool emulated_can_run(void);
+
+static const struct variant {
+    const char *name, *emulated;
+    void (*fill)(struct compute *k);                 /* the emulated one, over ref */
+} variants[] = {
+    { "cpu-plain", NULL, NULL },
+    { "cpu-avx2", NULL, NULL },
+    { "cpu-avx512", "emulated avx512", emulated_fill_avx512 },
+    { "cpu-avx512-bf16", "emulated avx512-bf16", emulated_fill_avx512_bf16 },
+};
+
+#define BACKENDS 12                  /* each variant on one, two and three threads */
+static struct compute *ref, *backend[BACKENDS];      /* NULL: not here */
 
 #define EACH_BACKEND(k)                                                                           \
     for (int b_ = 0; b_ < BACKENDS; b_++)                                                         \
         for (struct compute *k = backend[b_]; k; k = NULL)
 
-/* ref, and the others on one, two and three threads: setup and teardown of a group */
+static inline int backend_open(struct compute **k, const struct variant *v, const char *dtype,
+                               int threads)
+{
+    int rc = compute_open(k, v->name, dtype, threads);
+
+    if (rc == RL_OK || !v->fill || !emulated_can_run())
+        return rc;
+    rc = compute_open(k, "ref", dtype, threads);
+    if (rc == RL_OK) {
+        v->fill(*k);
+        (*k)->name = v->emulated;
+    }
+    return rc;
+}
+
+/* ref and the others: setup and teardown of a group */
 static inline int backends_open(const char *dtype)
 {
-    static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512", "cpu-avx512-bf16" };
-
     if (compute_open(&ref, "ref", dtype, 1) != RL_OK)
         return -1;
     for (int i = 0; i < BACKENDS; i++)
-        if (compute_open(&backend[i], names[i / 3], dtype, i % 3 + 1) != RL_OK)
-            fprintf(stderr, "not tried here: %s\n", names[i / 3]);
+        backend_open(&backend[i], &variants[i / 3], dtype, i % 3 + 1);
     return 0;
+}
+
+/* A test of its own: counted as skipped where AVX-512 is neither real nor emulated. */
+static inline void test_every_variant_is_tried(void **state)
+{
+    (void)state;
+    for (int i = 0; i < BACKENDS; i++) {
+        if (!backend[i] && getenv("CI"))
+            fail_msg("%s cannot be tried: it needs AVX2 and libsimde-dev", variants[i / 3].name);
+        if (!backend[i])
+            skip();
+    }
 }
 
 static inline int backends_close(void **state)

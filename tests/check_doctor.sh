@@ -20,6 +20,8 @@ mkdir "$WORK/run"
 export OMPI_MCA_btl_vader_single_copy_mechanism=none
 hears 0 '^ok +disk .*: [0-9.e+]+ MB/s' "fine on one rank" "$RANKWISE" doctor "$WORK/run"
 hears 0 '^ok +mpi .*FUNNELED' "fine on two ranks" mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
+hears 0 '^ok +bf16 .*(vdpbf16ps|cpu-[a-z0-9]+) has the definition.s bits in 10[0-9]{5} products' \
+    "products of bf16" "$RANKWISE" doctor "$WORK/run"
 ok "no repeats on two ranks" once mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
 ok "nothing is left in the folder" rmdir "$WORK/run"
 

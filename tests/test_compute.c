@@ -431,6 +431,7 @@ static int open_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_variant_is_tried),
         cmocka_unit_test(test_matrix_products_are_refs),
         cmocka_unit_test(test_packed_slices_and_cut_batches),
         cmocka_unit_test(test_embedding_and_norm_are_refs),

@@ -1,6 +1,7 @@
 /* Products of bf16: the number format, every backend against ref to the bit (where denormals are
  * flushed, too), pairs of tokens, and the error against long double. */
 #include "compute/bf16.h"
+#include "compute/check.h"
 #include "tests/backends.h"
 
 /* ---- the format */
@@ -190,6 +191,87 @@ static void test_error_of_a_product(void **state)
     free(x), free(w);
 }
 
+/* ---- the check that `doctor` runs */
+
+static void test_a_million_cases_are_the_definitions(void **state)
+{
+    struct pairs_check c;
+
+    (void)state;
+    EACH_BACKEND(k) {
+        assert_ok(compute_check_pairs(k, 1000000, &c));
+        assert_true(c.cases >= 1000000 && c.wrong == 0);
+    }
+}
+
+/* Products that are not quite the definition's. */
+
+static float bf16_part(float x, float y, float sum)
+{
+    return fmaf(bf16_round(x), bf16_round(y), sum);
+}
+
+static float flush(float x)
+{
+    return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x;
+}
+
+static float even_first(const float x[2], const float y[2], float sum)
+{
+    return flush(bf16_part(x[1], y[1], flush(bf16_part(x[0], y[0], flush(sum)))));
+}
+
+static float denormals_kept(const float x[2], const float y[2], float sum)
+{
+    return bf16_part(x[0], y[0], bf16_part(x[1], y[1], sum));
+}
+
+/* Wrong for results that round up to 2^-126. */
+static float flushed_when_denormal(const float x[2], const float y[2], float sum)
+{
+    return flush(bf16_part(x[0], y[0], flush(bf16_part(x[1], y[1], flush(sum)))));
+}
+
+static float rounded_once(const float x[2], const float y[2], float sum)
+{
+    return flush((float)((double)bf16_round(x[1]) * bf16_round(y[1]) +
+                         (double)bf16_round(x[0]) * bf16_round(y[0]) + flush(sum)));
+}
+
+static float (*imposter)(const float x[2], const float y[2], float sum);
+
+static void products_of_the_imposter(struct compute *k, float *dx, const float *dy, const float *w,
+                                     int M, int N, int K)
+{
+    (void)k;
+    assert_int_equal(N, 2);
+    for (int m = 0; m < M; m++)
+        for (int i = 0; i < K; i++) {
+            const float column[2] = { w[i], w[K + i] };
+            dx[m * K + i] = imposter(dy + m * N, column, dx[m * K + i]);
+        }
+}
+
+static void test_the_check_sees_what_is_not_quite_right(void **state)
+{
+    float (*const imposters[])(const float x[2], const float y[2], float sum) = {
+        even_first, denormals_kept, flushed_when_denormal, rounded_once,
+    };
+    struct compute k = *ref;
+    struct pairs_check c;
+
+    (void)state;
+    k.matmul_backward_input = products_of_the_imposter;
+    for (size_t i = 0; i < sizeof imposters / sizeof *imposters; i++) {
+        imposter = imposters[i];
+        assert_ok(compute_check_pairs(&k, 1000000, &c));
+        print_message("imposter %zu: %lld of %lld cases are wrong\n", i, (long long)c.wrong,
+                      (long long)c.cases);
+        assert_true(c.wrong > 0);
+        assert_true(c.first.got != c.first.want || signbit(c.first.got) != signbit(c.first.want));
+    }
+}
+
 static int open_all(void **state)
 {
     (void)state;
@@ -199,12 +281,15 @@ static int open_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_variant_is_tried),
         cmocka_unit_test(test_numbers_become_the_nearest),
         cmocka_unit_test(test_backends_round_alike),
         cmocka_unit_test(test_products_are_refs),
         cmocka_unit_test(test_slices_and_cut_batches),
         cmocka_unit_test(test_rows_do_not_see_each_other),
         cmocka_unit_test(test_error_of_a_product),
+        cmocka_unit_test(test_a_million_cases_are_the_definitions),
+        cmocka_unit_test(test_the_check_sees_what_is_not_quite_right),
     };
 
     return cmocka_run_group_tests(tests, open_all, backends_close);

@@ -9,6 +9,9 @@
 #include "compute/math.h"
 #include "tests/support.h"
 
+void emulated_exp_avx512(float *y, const float *x, size_t n);       /* tests/emulated.h */
+bool emulated_can_run(void);
+
 static uint32_t stride = 4099;                       /* prime: about 2^20 floats */
 static uint64_t seed = 7;
 
@@ -65,6 +68,8 @@ static void test_vector_exp_is_the_scalar_exp(void **state)
         compare_exp("avx2", cpu_exp_avx2);
     if (cpu_can_avx512())
         compare_exp("avx512", cpu_exp_avx512);
+    else if (emulated_can_run())
+        compare_exp("emulated avx512", emulated_exp_avx512);
 }
 
 static void test_exp_f32_is_within_one_ulp(void **state)

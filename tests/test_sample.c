@@ -1,40 +1,8 @@
 /* Sampling: every backend gives the token of the definition in compute/compute.h. */
-#include <math.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/random.h"
-#include "compute/compute.h"
-#include "tests/support.h"
+#include "tests/backends.h"
 
 #define V_MOST 1500
-
-#define BACKENDS 6
-static struct compute *k, *backend[BACKENDS];        /* ref; NULL: this processor cannot run it */
-
-static int setup(void **state)
-{
-    static const char *names[] = { "cpu-plain", "cpu-avx2", "cpu-avx512" };
-
-    (void)state;
-    if (compute_open(&k, "ref", "fp32", 1) != RL_OK)
-        return -1;
-    for (int i = 0; i < BACKENDS; i++)
-        if (compute_open(&backend[i], names[i / 2], "fp32", i % 2 + 1) != RL_OK)
-            fprintf(stderr, "not tried here: %s\n", names[i / 2]);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    compute_close(k);
-    for (int i = 0; i < BACKENDS; i++)
-        compute_close(backend[i]);
-    return 0;
-}
 
 static uint32_t word_of(uint32_t i)
 {
@@ -66,13 +34,11 @@ static int draw(const float *z, int V, float temperature, int top_k, float top_p
     const struct sampling set = { temperature, top_k, top_p, min_p };
     int token, other;
 
-    k->sample(k, &token, z, false, &set, &word, 1, V);
-    for (int i = 0; i < BACKENDS; i++) {
-        if (!backend[i])
-            continue;
-        backend[i]->sample(backend[i], &other, z, false, &set, &word, 1, V);
+    ref->sample(ref, &token, z, false, &set, &word, 1, V);
+    EACH_BACKEND(k) {
+        k->sample(k, &other, z, false, &set, &word, 1, V);
         if (other != token)
-            fail_msg("%s draws %d, ref %d", backend[i]->name, other, token);
+            fail_msg("%s draws %d, ref %d", k->name, other, token);
     }
     return token;
 }
@@ -84,7 +50,7 @@ static void test_rows_are_drawn_alike_in_any_company(void **state)
     static float z[R * V];
     const struct sampling sets[] = { { 1, 0, 1, 0 }, { 0.8f, 40, 0.9f, 0.01f }, { 0, 0, 1, 0 } };
     uint32_t word[R];
-    int alone[R], together[R], same[R];
+    int alone[R], together[R], from_one[R];
 
     (void)state;
     for (int r = 0; r < R; r++) {
@@ -92,20 +58,17 @@ static void test_rows_are_drawn_alike_in_any_company(void **state)
         word[r] = word_of((uint32_t)r + 100);
     }
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        for (int b = 0; b < BACKENDS; b++) {
-            struct compute *c = backend[b];
-            if (!c)
-                continue;
+        EACH_BACKEND(k) {
             for (int r = 0; r < R; r++)
-                k->sample(k, &alone[r], z + r * V, false, &sets[i], &word[r], 1, V);
-            c->sample(c, together, z, false, &sets[i], word, R, V);
+                ref->sample(ref, &alone[r], z + r * V, false, &sets[i], &word[r], 1, V);
+            k->sample(k, together, z, false, &sets[i], word, R, V);
             assert_memory_equal(together, alone, sizeof alone);
             for (int r = 0; r < R; r++)
-                k->sample(k, &alone[r], z, false, &sets[i], &word[r], 1, V);
-            c->sample(c, same, z, true, &sets[i], word, R, V);
-            assert_memory_equal(same, alone, sizeof alone);
-            k->sample(k, same, z, true, &sets[i], word, R, V);
-            assert_memory_equal(same, alone, sizeof alone);
+                ref->sample(ref, &alone[r], z, false, &sets[i], &word[r], 1, V);
+            k->sample(k, from_one, z, true, &sets[i], word, R, V);
+            assert_memory_equal(from_one, alone, sizeof alone);
+            ref->sample(ref, from_one, z, true, &sets[i], word, R, V);
+            assert_memory_equal(from_one, alone, sizeof alone);
         }
 }
 
@@ -131,7 +94,7 @@ static void define(const float *z, int V, float temperature, int top_k, float to
     uint64_t total = 0, sum = 0, least = 0;
     int kept = top_k > 0 && top_k < V ? top_k : V, prefix = 0;
 
-    k->softmax(k, p, z, temperature, V);
+    ref->softmax(ref, p, z, temperature, V);
     for (int v = 0; v < V; v++)
         tokens[v] = (struct token){z[v], v, (uint64_t)floor((double)p[v] * 0x1p40)};
     qsort(tokens, (size_t)V, sizeof *tokens, by_order);
@@ -218,7 +181,7 @@ static void test_a_token_comes_as_often_as_its_probability(void **state)
     int count[V] = {0};
 
     (void)state;
-    k->softmax(k, p, z, 0.9f, V);
+    ref->softmax(ref, p, z, 0.9f, V);
     for (uint32_t i = 0; i < DRAWS; i++)
         count[draw(z, V, 0.9f, 0, 1, 0, word_of(i))]++;
     for (int v = 0; v < V; v++) {
@@ -260,9 +223,16 @@ static void test_a_prefix_that_reaches_top_p_exactly_is_enough(void **state)
     assert_int_equal(draw(z, 4, 1, 2, 0.5f, 0, UINT32_MAX), 0);     /* half of what top_k kept */
 }
 
+static int open_all(void **state)
+{
+    (void)state;
+    return backends_open("fp32");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_variant_is_tried),
         cmocka_unit_test(test_rows_are_drawn_alike_in_any_company),
         cmocka_unit_test(test_every_filter_gives_the_token_of_the_definition),
         cmocka_unit_test(test_greedy_is_the_highest_logit_and_the_lowest_id),
@@ -272,5 +242,5 @@ int main(void)
         cmocka_unit_test(test_logits_that_leave_no_mass_fall_back_to_greedy),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_all, backends_close);
 }

@@ -3,13 +3,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#if defined(__clang__)
-#pragma clang attribute push(                                                                     \
-    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
-#endif
+INSTRUCTIONS_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 
 #include "compute/cpu/lanes_avx512.h"
 
@@ -42,11 +36,7 @@ void cpu_fill_avx512(struct compute *k)
     fill_attention(k);
 }
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+INSTRUCTIONS_END
 
 #else
 void cpu_fill_avx512(struct compute *k)

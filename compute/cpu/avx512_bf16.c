@@ -4,14 +4,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#if defined(__clang__)
-#pragma clang attribute push(                                                                     \
-    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma"))),            \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")
-#endif
+INSTRUCTIONS_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")
 
 #define BF16_INSTRUCTION
 #include "compute/cpu/lanes_avx512.h"
@@ -30,11 +23,7 @@ void cpu_fill_avx512_bf16(struct compute *k)
     fill_matmul(k);
 }
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+INSTRUCTIONS_END
 
 #else
 void cpu_fill_avx512_bf16(struct compute *k)

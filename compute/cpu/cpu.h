@@ -7,6 +7,9 @@
  *   plain.c         avx2.c        avx512.c          the operations compiled for one instruction set
  *                                 avx512_bf16.c     products with the instruction for pairs of bf16
  *
+ * Tests compile the files for AVX-512 once more, with functions for intrinsics, and so run them on
+ * any processor with AVX2 (tests/emulated.h).
+ *
  * This page is what the variants share: threads and scratch memory.
  */
 #ifndef COMPUTE_CPU_CPU_H

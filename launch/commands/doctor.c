@@ -7,7 +7,8 @@
 #include "launch/doctor/doctor.h"
 
 static void (*const checks[])(struct exam *e) = {
-    doctor_mpi, doctor_hdf5, doctor_disk, doctor_memory, doctor_processor, doctor_gpus,
+    doctor_mpi, doctor_hdf5, doctor_disk, doctor_memory, doctor_processor, doctor_bf16,
+    doctor_gpus,
 };
 
 void help_doctor(FILE *out)

@@ -39,6 +39,7 @@ void doctor_hdf5(struct exam *e);
 void doctor_disk(struct exam *e);
 void doctor_memory(struct exam *e);
 void doctor_processor(struct exam *e);
+void doctor_bf16(struct exam *e);
 void doctor_gpus(struct exam *e);
 
 /* Collective.  Rank 0 prints; *changes on every rank: the lines that ask for a change. */
