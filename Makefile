@@ -83,6 +83,7 @@ FOLDERS_test_blocks     = model comm data compute base
 FOLDERS_test_cache      = model comm data compute base
 FOLDERS_test_shape      = model comm data compute base
 FOLDERS_test_actor      = actor model comm data compute base
+FOLDERS_test_actor_draws = actor model comm data compute base
 FOLDERS_test_sample     = compute base
 FOLDERS_test_reward     = reward model comm data compute base
 FOLDERS_test_reward_rules = reward model comm data compute base
