@@ -48,13 +48,18 @@ void follower_close(struct follower *f)
     memset(f, 0, sizeof *f);
 }
 
+bool follower_moves(const struct follower *f, int64_t step)
+{
+    return f->is_on && (f->every == 0 || step % f->every == 0);
+}
+
 void follower_update(struct follower *f, const struct model *policy, int64_t step)
 {
     const float *w = model_weights((struct model *)policy);
     size_t n;
     float *own, rest = 1 - f->decay;
 
-    if (!f->is_on || (f->every > 0 && step % f->every != 0))
+    if (!follower_moves(f, step))
         return;
     own = model_weights(f->model);
     n = model_size(model_shape(f->model));

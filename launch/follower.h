@@ -39,6 +39,8 @@ void follower_close(struct follower *f);
 /* Does this rank hold a copy of it? */
 bool follower_is_here(const struct follower_rule *rule, unsigned roles);
 
+/* Is it another model after the update that made version `step` of the policy? */
+bool follower_moves(const struct follower *f, int64_t step);
 /* After the update that made version `step` of the policy.  By learners; not collective. */
 void follower_update(struct follower *f, const struct model *policy, int64_t step);
 /* To the ranks of its role that are no learners.  Collective. */

@@ -405,6 +405,8 @@ int inputs_open(struct inputs *in, const struct config *c)
     TRY(open_text(in, c));
     TRY(ring_check(in->train.P, in->train.k, in->train.row_tokens));
     in->train.stride = resample_stride(in->wants.rounds, in->train.P);
+    if (in->wants.rounds > 0 || inputs_judge_current(in))
+        in->train.at_once = ROLE_REWARD;
     in->text.stride = in->text.P;
     measure_ring(in, &in->train);
     measure_ring(in, &in->text);

@@ -6,7 +6,9 @@
  *   makes version s + 1.
  *
  * So the batch of step s is sampled with version max(0, s - max_lag), exactly, and with max_lag = 1
- * generation and update overlap when they are on different ranks.
+ * generation and update overlap when they are on different ranks.  A learner that scores too, or
+ * holds the reference, does so when it collects the batch: before that it would wait for the actors
+ * with an update at hand.
  */
 #include <math.h>
 #include <string.h>
@@ -38,7 +40,7 @@ static int send_rollouts(struct ring *ring, const struct batch *b)
 }
 
 /* Prompts -> completions, actor_logp. */
-static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum purpose purpose)
+static int actor_part(struct run *r, struct ring *ring, struct batch *b)
 {
     struct trace t = trace_begin("generate");
     double rows;
@@ -48,7 +50,7 @@ static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum pu
     at(r, ring, PHASE_ROLLOUT);
     b->status = ring_draw(ring, r->config, b->step, b);
     if (b->status == RL_OK)
-        b->status = actor_fill(r->actor, b, purpose, r->step);
+        b->status = actor_fill(r->actor, b, ring->purpose, r->step);
     actor_stats(r->actor, &made, &rows);
     r->made += made;
     rc = send(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
@@ -57,14 +59,14 @@ static int actor_part(struct run *r, struct ring *ring, struct batch *b, enum pu
 }
 
 /* Tokens -> reward, mix. */
-static int reward_part(struct run *r, struct ring *ring, struct batch *b, enum purpose purpose)
+static int reward_part(struct run *r, struct ring *ring, struct batch *b)
 {
     int rc = link_recv(ring->prompts_to_reward, b, COL_TOKENS, PHASE_ROLLOUT);
     struct trace t = trace_begin("reward");
 
     at(r, ring, PHASE_REWARD);
     if (b->status == RL_OK && rc == RL_OK)
-        b->status = reward_fill(r->reward, b, ring->size.prompts, purpose);
+        b->status = reward_fill(r->reward, b, ring->size.prompts, ring->purpose);
     r->spans[SPAN_REWARD] += trace_end(t, TRACE_ROWS, b->N);
     return rc;
 }
@@ -97,22 +99,38 @@ int ring_roll(struct run *r, struct ring *ring, int64_t step, enum purpose purpo
     int rc = ring_ready(ring);
 
     ring_begin(ring, step);
+    ring->purpose = purpose;
     if ((b = ring_batch(ring, ROLE_ACTOR, step)))
-        rc = status_worse(rc, actor_part(r, ring, b, purpose));
-    if ((b = ring_batch(ring, ROLE_REWARD, step)))
-        rc = status_worse(rc, reward_part(r, ring, b, purpose));
+        rc = status_worse(rc, actor_part(r, ring, b));
+    if ((b = ring_batch_now(ring, ROLE_REWARD, step)))
+        rc = status_worse(rc, reward_part(r, ring, b));
     if (again)
         rc = status_worse(rc, resample_rounds(r, ring, step));
     if ((b = ring_batch(ring, ROLE_ACTOR, step)))
         rc = status_worse(rc, send_rollouts(ring, b));
-    if ((b = ring_batch(ring, ROLE_REWARD, step)))
+    if ((b = ring_batch_now(ring, ROLE_REWARD, step)))
         rc = status_worse(rc, send(ring->rewards, b, ring->size.scores, PHASE_REWARD));
-    if ((b = ring_batch(ring, ROLE_REFMODEL, step)))
+    if ((b = ring_batch_now(ring, ROLE_REFMODEL, step)))
         rc = status_worse(rc, refmodel_part(r, ring, b));
     return rc;
 }
 
-/* Learners: wait until every column of the batch of `step` has come. */
+/* What a learner has left for now. */
+static int late_parts(struct run *r, struct ring *ring, int64_t step)
+{
+    struct batch *b;
+    int rc = RL_OK;
+
+    if ((b = ring_batch_late(ring, ROLE_REWARD, step))) {
+        rc = reward_part(r, ring, b);
+        rc = status_worse(rc, send(ring->rewards, b, ring->size.scores, PHASE_REWARD));
+    }
+    if ((b = ring_batch_late(ring, ROLE_REFMODEL, step)))
+        rc = status_worse(rc, refmodel_part(r, ring, b));
+    return rc;
+}
+
+/* Learners: every column of the batch of `step` is made, or waited for. */
 int ring_collect(struct run *r, struct ring *ring, int64_t step)
 {
     struct batch *b = ring_batch(ring, ROLE_LEARNER, step);
@@ -122,6 +140,7 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
         return RL_OK;
     if (ring->collected[step % ring->depth] == step)
         return b->status;
+    TRY(late_parts(r, ring, step));
     if (ring->rollouts)
         TRY(link_recv(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
     else if (b != ring_batch(ring, ROLE_REFMODEL, step))    /* else it was drawn there */
@@ -374,6 +393,19 @@ done:
     return rc;
 }
 
+/* The learners made version r->step.  The batches that wait meet the followers as these were before
+ * it, and are saved with all their columns; what fails here is told when it is trained. */
+static void follow(struct run *r)
+{
+    bool now = follower_moves(&r->judge_mean, r->step) ||
+               follower_moves(&r->reference_copy, r->step) || save_is_due(r);
+
+    for (int64_t q = 0; now && q < run_lag(r); q++)
+        (void)ring_collect(r, &r->train, r->step + q);
+    follower_update(&r->judge_mean, r->policy, r->step);
+    follower_update(&r->reference_copy, r->policy, r->step);
+}
+
 int iteration(struct run *r)
 {
     struct trace t = begin_step(r, r->step + 1);
@@ -384,10 +416,8 @@ int iteration(struct run *r)
         rc = status_worse(rc, learn(r));
     TRY(skip_or_stop(r, missing_tell(r, r->step, comm_agree(r->world, rc))));
     r->step++;
-    if (run_holds(r, ROLE_LEARNER)) {
-        follower_update(&r->judge_mean, r->policy, r->step);
-        follower_update(&r->reference_copy, r->policy, r->step);
-    }
+    if (run_holds(r, ROLE_LEARNER))
+        follow(r);
     TRY(comm_agree(r->world, exchange_weights(r)));
     TRY(close_step(r));
     if (r->step < r->config->steps)

@@ -98,6 +98,8 @@ static struct ring ring_of(const struct ring_size *size, const struct placement 
     for (int i = 0; i < ROLES; i++)
         if (placement_of(p, role_of[i])->count == 0)
             ring.roles &= ~(unsigned)role_of[i];
+    if (placement_index(p, ROLE_LEARNER, rank) >= 0)
+        ring.late = (ROLE_REWARD | ROLE_REFMODEL) & ~size->at_once;
     memset(ring.collected, -1, sizeof ring.collected);
     find_shares(&ring, p, rank, leaves);
     return ring;
@@ -144,6 +146,16 @@ struct batch *ring_batch(struct ring *ring, enum role role, int64_t step)
     return ring->batch[slot_of_role(role)][step % ring->depth];
 }
 
+struct batch *ring_batch_now(struct ring *ring, enum role role, int64_t step)
+{
+    return ring->late & role ? NULL : ring_batch(ring, role, step);
+}
+
+struct batch *ring_batch_late(struct ring *ring, enum role role, int64_t step)
+{
+    return ring->late & role ? ring_batch(ring, role, step) : NULL;
+}
+
 int ring_draw(struct ring *ring, const struct config *c, int64_t step, struct batch *b)
 {
     const struct ring_size *from = &ring->size;
@@ -158,6 +170,7 @@ int ring_draw(struct ring *ring, const struct config *c, int64_t step, struct ba
     return corpus_next(from->corpus, shuffle, seed, first, b);
 }
 
+/* What is sent late was sent fewer than `depth` sends ago when its batch is cleared. */
 int ring_ready(struct ring *ring)
 {
     int rc = RL_OK;
@@ -165,8 +178,8 @@ int ring_ready(struct ring *ring)
     TRY(link_ready(ring->prompts_to_reward));
     TRY(link_ready(ring->prompts_to_refmodel));
     TRY(link_ready(ring->rollouts));
-    TRY(link_ready(ring->rewards));
-    TRY(link_ready(ring->references));
+    TRY(ring->late & ROLE_REWARD ? link_flush(ring->rewards) : link_ready(ring->rewards));
+    TRY(ring->late & ROLE_REFMODEL ? link_flush(ring->references) : link_ready(ring->references));
 done:
     return rc;
 }

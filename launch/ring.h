@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "comm/link.h"
 #include "data/batch.h"
 #include "data/prompts.h"
@@ -29,6 +30,7 @@ struct ring_size {
     int P, k, depth, row_tokens, R;
     unsigned roles;                 /* that take part, if a rank holds them */
     unsigned scores;                /* columns that rewards fill */
+    unsigned at_once;               /* roles whose part others wait for, or that does not keep */
     struct prompts *prompts;
     struct records *records;
     struct corpus *corpus;
@@ -41,6 +43,9 @@ struct ring {
     int P, k, depth;
     unsigned roles;                 /* that take part, on this rank or others */
     struct ring_size size;
+    unsigned late;                  /* roles of this rank, a learner, that do their part when it
+                                     * collects the batch: until then nobody needs what they make */
+    enum purpose purpose;           /* of the batches under way */
     struct memory memory;
     struct batch store[ROLES][RING_DEPTH];
     int first[ROLES], count[ROLES]; /* the share of this rank, by role; count 0: not held */
@@ -66,6 +71,9 @@ int ring_ready(struct ring *ring);
  * its share. */
 struct batch *ring_batch(struct ring *ring, enum role role, int64_t step);
 void ring_begin(struct ring *ring, int64_t step);
+/* ring_batch of a role whose part is done as soon as the tokens are there, or late; else NULL. */
+struct batch *ring_batch_now(struct ring *ring, enum role role, int64_t step);
+struct batch *ring_batch_late(struct ring *ring, enum role role, int64_t step);
 /* Fill b with its share of the groups of `step`: whole rows, or prompts for an actor. */
 int ring_draw(struct ring *ring, const struct config *c, int64_t step, struct batch *b);
 

@@ -171,6 +171,13 @@ static void find_place(const struct run *r, char path[4400])
     folder_checkpoint(&r->folder, r->step, path, 4400);
 }
 
+bool save_is_due(const struct run *r)
+{
+    int64_t every = r->config->checkpoint_every;
+
+    return r->journal.on || r->step >= r->config->steps || (every > 0 && r->step % every == 0);
+}
+
 int save_step(struct run *r)
 {
     const struct config *c = r->config;

@@ -30,8 +30,12 @@ struct saver {
 };
 
 /* Takes memory for the copy when checkpoints are written during the run; without it they are
- * written at once.  Collective over the learners, others return at once; so are the next two. */
+ * written at once.  Collective over the learners, others return at once; so are save_step, save_now
+ * and save_finish. */
 int save_open(struct run *r);
+/* Will the state of this step be written, to a checkpoint or the journal?  (One that is tried again
+ * is not counted.) */
+bool save_is_due(const struct run *r);
 /* At the end of a step: what is due begins, what is done is made visible. */
 int save_step(struct run *r);
 /* Now and to the end, the state as it is; `end`: only finish what is being written. */
