@@ -4,6 +4,7 @@
 #ifndef BASE_RANDOM_H
 #define BASE_RANDOM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum purpose {          /* numbers are part of the bit contract: append, never renumber */
@@ -35,5 +36,10 @@ void random_words(const struct counter *c, uint32_t out[4]);
 
 /* A standard normal by Box-Muller on two words, with compute-independent own log, sin, cos. */
 double random_normal(uint32_t a, uint32_t b);
+
+/* The n normals of counter `first` and those behind it, whose position is one more each, times
+ * `scale`: two of a counter, words 0 and 1, then 2 and 3.  As random_normal gives them, in blocks,
+ * so faster.  The position must not wrap. */
+void random_normals(const struct counter *first, double scale, float *out, size_t n);
 
 #endif

@@ -330,8 +330,14 @@ done:
 
 static void make_up(const struct source *s, struct model *m)
 {
-    model_randomize(m, s->seed, 0.02);
-    start_scores(s, m);
+    if (!s->drawn) {
+        model_randomize(m, s->seed, 0.02);
+        start_scores(s, m);
+        return;
+    }
+    memcpy(model_weights(m), model_weights((struct model *)s->drawn),
+           model_size(&s->shape) * sizeof(float));
+    model_changed(m);
 }
 
 /* Elements of all arrays in the files. */
@@ -389,6 +395,14 @@ done:
         *m = NULL;
     }
     return rc;
+}
+
+bool source_draws_alike(const struct source *a, const struct source *b)
+{
+    const struct model_shape *x = &a->shape, *y = &b->shape;
+
+    return a->random && b->random && a->seed == b->seed && strcmp(a->path, b->path) == 0 &&
+           x->lm && y->lm && x->scores == 0 && y->scores == 0;
 }
 
 int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c)

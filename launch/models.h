@@ -47,6 +47,8 @@ struct source {
     struct heads stored;         /* what the files hold */
     bool random;                 /* source_model makes weights up, by counter of */
     uint64_t seed;               /* this; the files need none */
+    const struct model *drawn;   /* a model that has these weights: copied, not drawn again; else
+                                  * NULL */
     double temperature;          /* of a checkpoint of a reward model's training; 0: none */
     struct tokenizer *tokenizer; /* NULL: the folder has none */
     int bos;                     /* -1: none */
@@ -62,6 +64,8 @@ void source_close(struct source *s);                             /* fine on a ze
 /* The model with its weights; *m is NULL on error.  RL_EINVAL names the tensor that is missing or
  * of another shape than config.json says.  The caller destroys it. */
 int source_model(struct model **m, const struct source *s, struct compute *compute);
+/* Would source_model make up the same weights for both? */
+bool source_draws_alike(const struct source *a, const struct source *b);
 /* From here on the source is a model with these heads: its shape, what source_model makes and its
  * config.json, so that checkpoints and exports say what they hold.  RL_EINVAL: a vocabulary head
  * that the files do not have. */

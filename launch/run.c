@@ -22,12 +22,23 @@ static int open_policy(struct run *r)
     return model_create(&r->policy, &r->inputs.policy.shape, r->compute);
 }
 
+/* While the policy has the weights that it starts with, others that start so are copies. */
+static void set_drawn(struct run *r, const struct model *drawn)
+{
+    struct inputs *in = &r->inputs;
+
+    in->policy.drawn = drawn;
+    if (source_draws_alike(&in->reference, &in->policy))
+        in->reference.drawn = drawn;
+}
+
 static int open_models(struct run *r)
 {
     int rc = RL_OK;
 
     if (run_has_policy(r, comm_rank(r->world)))
         TRY(open_policy(r));
+    set_drawn(r, run_holds(r, ROLE_LEARNER) ? r->policy : NULL);
     TRY(follower_open(&r->reference_copy, &r->inputs.follows_reference, r->world, &r->placement,
                       &r->inputs.reference, r->compute));
     TRY(follower_open(&r->judge_mean, &r->inputs.follows_judge, r->world, &r->placement,
@@ -43,6 +54,7 @@ static int open_models(struct run *r)
     if (run_holds(r, ROLE_REWARD) && r->config->orchestrator.model)
         TRY(source_model(&r->orchestrator, &r->inputs.orchestrator, r->compute));
 done:
+    set_drawn(r, NULL);
     return rc;
 }
 

@@ -352,15 +352,12 @@ bool model_is_score(const char *name)
 /* Elements e and e + 1 (e even) of array a are the normals of counter (seed, init, a, e / 2). */
 static void randomize(float *w, size_t n, uint64_t seed, int a, double std)
 {
-    for (size_t e = 0; e < n; e += 2) {
-        struct counter c = { .seed = seed, .purpose = PURPOSE_INIT, .step = (uint32_t)a,
-                             .prompt = (uint32_t)(e >> 33), .position = (uint32_t)(e >> 1) };
-        uint32_t words[4];
+    const size_t most = (size_t)1 << 33;        /* of one `prompt`: positions end there */
 
-        random_words(&c, words);
-        w[e] = (float)(std * random_normal(words[0], words[1]));
-        if (e + 1 < n)
-            w[e + 1] = (float)(std * random_normal(words[2], words[3]));
+    for (size_t e = 0; e < n; e += most) {
+        struct counter c = { .seed = seed, .purpose = PURPOSE_INIT, .step = (uint32_t)a,
+                             .prompt = (uint32_t)(e >> 33) };
+        random_normals(&c, std, w + e, n - e < most ? n - e : most);
     }
 }
 

@@ -73,6 +73,33 @@ static void test_normal_keeps_its_bits(void **state)
     }
 }
 
+/* Whatever block a number is in, and however many are drawn. */
+static void test_normals_at_once_are_those_one_by_one(void **state)
+{
+    static const size_t lengths[] = { 0, 1, 2, 127, 128, 129, 1000, 20001 };
+    static float out[20002];
+
+    (void)state;
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        struct counter c = { .seed = 11, .purpose = PURPOSE_TEST, .step = 5, .prompt = 1,
+                             .position = ~0u - 20000 };
+        size_t n = lengths[l];
+        out[n] = 7;
+        random_normals(&c, 0.02, out, n);
+        assert_true(out[n] == 7);
+        for (size_t i = 0; i < n; i++) {
+            struct counter at = c;
+            uint32_t w[4];
+            float one;
+            at.position += (uint32_t)(i / 2);
+            random_words(&at, w);
+            one = (float)(0.02 * random_normal(w[i % 2 * 2], w[i % 2 * 2 + 1]));
+            if (memcmp(&one, &out[i], sizeof one) != 0)
+                fail_msg("number %zu of %zu is %a, by itself %a", i, n, out[i], one);
+        }
+    }
+}
+
 /* ---- hashes ---- */
 
 static void test_hash_is_xxh3(void **state)
@@ -166,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_philox_gives_the_published_words),
         cmocka_unit_test(test_normal_is_box_muller_to_the_last_digits),
         cmocka_unit_test(test_normal_keeps_its_bits),
+        cmocka_unit_test(test_normals_at_once_are_those_one_by_one),
         cmocka_unit_test(test_hash_is_xxh3),
         cmocka_unit_test(test_hash_of_floats_is_the_hash_of_the_chunk_hashes),
         cmocka_unit_test(test_f16_rounds_to_nearest_even_everywhere),
