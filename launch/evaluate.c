@@ -35,8 +35,6 @@ static int evaluate_prompts(struct run *r, const char *more)
         rc = status_worse(rc, ring_collect(r, &r->eval, r->step));
         TRY(comm_agree(r->team, rc));
         prefix_of(r->config->eval_prompts, more, prefix, sizeof prefix);
-        if (*more)
-            b->filled &= ~(unsigned)COL_REF_LOGP; /* KL is a mean over samples, not the mode */
         TRY(learner_measure(r->learner, b, r->metrics, prefix));
     }
 done:
@@ -120,13 +118,16 @@ done:
     return comm_agree(r->world, rc);
 }
 
+/* Without a reference: KL is a mean over samples, not the mode. */
 static int evaluate_greedy(struct run *r)
 {
     int rc;
 
+    r->eval.bare = true;
     if (r->actor)
         actor_set_temperature(r->actor, 0);
     rc = evaluate_prompts(r, "greedy/");
+    r->eval.bare = false;
     if (r->actor)
         actor_set_temperature(r->actor, (float)r->config->temperature);
     return rc;

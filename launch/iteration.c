@@ -34,8 +34,10 @@ static int send(struct link *link, const struct batch *b, unsigned columns, enum
 /* What the rewards need to know first they have already. */
 static int send_rollouts(struct ring *ring, const struct batch *b)
 {
-    int rc = send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT);
+    int rc = RL_OK;
 
+    if (!ring->bare)
+        rc = send(ring->prompts_to_refmodel, b, COL_TOKENS, PHASE_ROLLOUT);
     return status_worse(rc, send(ring->rollouts, b, COL_TOKENS | COL_ACTOR_LOGP, PHASE_ROLLOUT));
 }
 
@@ -147,7 +149,7 @@ int ring_collect(struct run *r, struct ring *ring, int64_t step)
         b->status = ring_draw(ring, r->config, step, b);
     if (ring->rewards)
         TRY(link_recv(ring->rewards, b, ring->size.scores, PHASE_REWARD));
-    if (ring->references)
+    if (ring->references && !ring->bare)
         TRY(link_recv(ring->references, b, COL_REF_LOGP, PHASE_REF_LOGP));
     ring->collected[step % ring->depth] = step;
     rc = b->status;

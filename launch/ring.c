@@ -146,14 +146,21 @@ struct batch *ring_batch(struct ring *ring, enum role role, int64_t step)
     return ring->batch[slot_of_role(role)][step % ring->depth];
 }
 
+static struct batch *working_batch(struct ring *ring, enum role role, int64_t step, bool late)
+{
+    if ((role == ROLE_REFMODEL && ring->bare) || ((ring->late & role) != 0) != late)
+        return NULL;
+    return ring_batch(ring, role, step);
+}
+
 struct batch *ring_batch_now(struct ring *ring, enum role role, int64_t step)
 {
-    return ring->late & role ? NULL : ring_batch(ring, role, step);
+    return working_batch(ring, role, step, false);
 }
 
 struct batch *ring_batch_late(struct ring *ring, enum role role, int64_t step)
 {
-    return ring->late & role ? ring_batch(ring, role, step) : NULL;
+    return working_batch(ring, role, step, true);
 }
 
 int ring_draw(struct ring *ring, const struct config *c, int64_t step, struct batch *b)

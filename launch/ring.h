@@ -46,6 +46,7 @@ struct ring {
     unsigned late;                  /* roles of this rank, a learner, that do their part when it
                                      * collects the batch: until then nobody needs what they make */
     enum purpose purpose;           /* of the batches under way */
+    bool bare;                      /* nobody will look at their ref_logp: it is not made */
     struct memory memory;
     struct batch store[ROLES][RING_DEPTH];
     int first[ROLES], count[ROLES]; /* the share of this rank, by role; count 0: not held */
@@ -71,7 +72,8 @@ int ring_ready(struct ring *ring);
  * its share. */
 struct batch *ring_batch(struct ring *ring, enum role role, int64_t step);
 void ring_begin(struct ring *ring, int64_t step);
-/* ring_batch of a role whose part is done as soon as the tokens are there, or late; else NULL. */
+/* ring_batch of a role whose part is done as soon as the tokens are there, or late; else NULL, and
+ * for a reference of bare batches. */
 struct batch *ring_batch_now(struct ring *ring, enum role role, int64_t step);
 struct batch *ring_batch_late(struct ring *ring, enum role role, int64_t step);
 /* Fill b with its share of the groups of `step`: whole rows, or prompts for an actor. */

@@ -58,6 +58,10 @@ ok "together: what an actor and learner do" has "$WORK/two-ranks-together/trace.
 ok "apart: what they send each other, and who waits" has "$WORK/four-ranks-apart/trace.json" send \
     'publish weights' 'receive weights' 'wait for rank 0 (rollout)' 'wait for rank 3 (reward)' \
     'wait for rank [12] (agreement)' 'rank 3 reward+refmodel on [^"]*'
+[ "$(grep -c '"name":"ref_logp"' "$WORK/one-rank/trace.json")" -eq 9 ] &&
+    pass "six steps and three evaluations ask the reference, greedy responses do not" ||
+    fail "six steps and three evaluations ask the reference, greedy responses do not" \
+        "$(grep -c '"name":"ref_logp"' "$WORK/one-rank/trace.json") times"
 [ "$(names "$WORK/one-rank")" = "$(names "$WORK/without")" ] && pass "the same metrics" ||
     fail "the same metrics"
 
