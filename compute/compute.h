@@ -12,6 +12,8 @@
  *   from +0 or, where the line says +=, from what is there.  No split of k; threads divide outputs.
  * - With COMPUTE_BF16 the operands of these products are rounded to bf16 first, and the chain goes
  *   by pairs of steps 2i and 2i + 1, the odd one first: compute/bf16.h.  What a pair lacks is +0.
+ * - An activation of type void * is as the dtype stores it: fp32, or (COMPUTE_BF16) bf16, rounded
+ *   once where it is made.  Everything else is fp32.
  * - A sum over channels or vocabulary puts element i into lane i mod 16, ascending, then folds
  *   lanes 8, 4, 2, 1 (lane i += lane i + 8, then + 4, ...).  `fold16` in math.h.
  * - exp, log, sin, cos are those of compute/math.h, never libm's.
@@ -36,9 +38,12 @@
 struct lse { float max, sum, weighted; };
 
 /* The key/value cache of one layer: pages of KEY_BLOCK positions.  Keys of a page:
- * [G][D][KEY_BLOCK] (positions are the lanes); values of a page: [G][KEY_BLOCK][D]. */
+ * [G][D][KEY_BLOCK] (positions are the lanes); values of a page: [G][KEY_BLOCK][D].
+ * COMPUTE_BF16: two positions share a word, the first in its lower half, so that one load brings
+ * the lanes of both; keys [G][D][KEY_BLOCK / 2] of positions i and i + KEY_BLOCK / 2, values
+ * [G][KEY_BLOCK / 2][D] of positions 2i and 2i + 1. */
 struct pages {
-    float *keys, *values;          /* page p begins at p * G * D * KEY_BLOCK */
+    float *keys, *values;          /* page p begins at p * page_floats() */
 };
 
 /* Rows that are being extended: row n adds tokens start[n] .. start[n+1] at positions
@@ -68,8 +73,20 @@ static inline bool sampling_filters(const struct sampling *s)
     return s->top_k > 0 || s->top_p < 1.0f || s->min_p > 0.0f;
 }
 
-/* Of the operands of matrix products; everything else is fp32. */
+/* Of the operands of matrix products and of stored activations; everything else is fp32. */
 enum compute_dtype { COMPUTE_FP32, COMPUTE_BF16 };
+
+/* Bytes of a stored element. */
+static inline size_t stored_bytes(enum compute_dtype dtype)
+{
+    return dtype == COMPUTE_BF16 ? 2 : 4;
+}
+
+/* Floats of a page's keys, and of its values. */
+static inline size_t page_floats(enum compute_dtype dtype, int G, int D)
+{
+    return (size_t)G * (size_t)D * KEY_BLOCK * stored_bytes(dtype) / sizeof(float);
+}
 
 struct compute {
     const char *name;              /* "ref", "cpu-plain", "cpu-avx2", "cpu-avx512", ... */
@@ -118,6 +135,9 @@ struct compute {
     void (*rotary_backward)(struct compute *k, float *dx, const float *table, const int *position,
                             int T, int heads, int D);
 
+    /* y(n) = x, as it is stored */
+    void (*store)(struct compute *k, void *y, const float *x, size_t n);
+
     /* ---- causal attention on ragged rows: q(T,H,D), key and value (T,G,D), o(T,H,D),
      * stats(T,H,2) = final (max, sum).  Per query and block of KEY_BLOCK keys, cut from key 0 of
      * the row: s = chain over d, then * 1/sqrt(D); block max over visible keys;
@@ -125,19 +145,19 @@ struct compute {
      * lane key mod 16 of l; o = chain over keys of fma(p, v, o).  At the end l is folded and o is
      * divided by it. */
     void (*attention_forward)(struct compute *k, float *o, float *stats, const float *q,
-                              const float *key, const float *value, const int *start, int N, int H,
+                              const void *key, const void *value, const int *start, int N, int H,
                               int G, int D);
     /* delta = sum over d of do * o (fold16); p = exp(s - max) / sum;
      * ds = p * (dp - delta) * 1/sqrt(D); dq chain over keys; dkey, dvalue chains over queries,
      * heads of a group in order. */
     void (*attention_backward)(struct compute *k, float *dq, float *dkey, float *dvalue,
-                               const float *d_o, const float *q, const float *key,
-                               const float *value, const float *o, const float *stats,
+                               const float *d_o, const float *q, const void *key,
+                               const void *value, const float *o, const float *stats,
                                const int *start, int N, int H, int G, int D);
     /* The same, keys and values in pages: first store the new keys and values (T,G,D), then attend.
      * Equal to attention_forward to the bit, for any cut of a row into calls. */
-    void (*pages_store)(struct compute *k, struct pages pages, const float *key,
-                        const float *value, const struct extend *rows, int G, int D);
+    void (*pages_store)(struct compute *k, struct pages pages, const void *key,
+                        const void *value, const struct extend *rows, int G, int D);
     void (*pages_attend)(struct compute *k, float *o, const float *q, struct pages pages,
                          const struct extend *rows, int H, int G, int D);
 

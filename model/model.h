@@ -106,7 +106,8 @@ size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max
                      int max_tokens, bool recompute);
 /* The same for forward passes only, in the least memory. */
 int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, int max_tokens);
-size_t trainer_bytes_scoring(const struct model_shape *shape, int max_rows, int max_tokens);
+size_t trainer_bytes_scoring(const struct model_shape *shape, struct compute *k, int max_rows,
+                             int max_tokens);
 void trainer_destroy(struct trainer *t);                /* NULL is fine */
 
 /* The outputs of a pass, or gradients of them, one record a token; NULL: not wanted, or zero. */
@@ -195,8 +196,8 @@ bool model_part_ids(const struct model_shape *shape, int block, int part, int *f
  * apart, and copies of d. */
 int trainer_create_blocks(struct trainer **t, struct model *m, int max_rows, int max_tokens,
                           bool recompute);
-size_t trainer_bytes_blocks(const struct model_shape *shape, int max_rows, int max_tokens,
-                            bool recompute);
+size_t trainer_bytes_blocks(const struct model_shape *shape, struct compute *k, int max_rows,
+                            int max_tokens, bool recompute);
 
 /* After model_run(keep): d, indexed as outputs are, is copied.  Block 0 is at hand. */
 int model_backward_begin(struct trainer *t, const struct model_outputs *d);

@@ -44,7 +44,9 @@ struct model {
  * in all when layers are run again. */
 struct activations {
     float *norm1, *rstd1;        /* (T,C), (T) */
-    float *q, *key, *value;      /* (T,H,D), (T,G,D), (T,G,D), after rotary */
+    float *q;                    /* (T,H,D) after rotary */
+    void *key, *value;           /* (T,G,D) stored, the key after rotary */
+    float *room;                 /* (T,G,D) either before it is stored; NULL: they are floats */
     float *att, *stats;          /* (T,H,D), (T,H,2) */
     float *mid;                  /* (T,C) between the two halves */
     float *norm2, *rstd2;        /* (T,C), (T) */
@@ -74,9 +76,12 @@ static inline const float *matrix_weights(const struct model *m, const struct ma
 }
 /* y(T,out) = x(T,in) w^T */
 void matrix_forward(const struct model *m, const struct matrix *w, float *y, const float *x, int T);
-/* keep: every array has bytes of its own until the backward pass; else the two halves share. */
+/* keep: every array has bytes of its own until the backward pass; else the two halves share.
+ * `room` is for room_layout: it serves all layers, and nothing between layer_inside's calls. */
 void activations_layout(struct activations *a, struct memory *memory, const struct model_shape *s,
-                        int T, bool keep);
+                        enum compute_dtype dtype, int T, bool keep);
+float *room_layout(struct memory *memory, const struct model_shape *s, enum compute_dtype dtype,
+                   int T);
 
 /* Check tokens and rows before anything is touched; `position` (N) is NULL for rows from 0. */
 int rows_check(const struct model *m, const int *tokens, const int *start, const int *position,
@@ -179,6 +184,7 @@ enum keep { KEEP_NOTHING, KEEP_INPUTS, KEEP_ALL };
 struct trainer {
     struct model *model;         /* NULL in trainer_bytes */
     struct model_shape shape;
+    enum compute_dtype dtype;
     enum keep mode;
     bool apart;                  /* the backward pass can be cut into blocks */
     int max_rows, max_tokens;

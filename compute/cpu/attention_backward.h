@@ -110,7 +110,7 @@ static void tile_backward(const struct backward *b, int i0, int n, const struct 
         counts[i] = seen < 0 ? 0 : seen < KEY_BLOCK ? seen : KEY_BLOCK;
         one[i] = 1.0f;
     }
-    weigh_all(n, b->dq + query, b->q_row, one, ds, block->key, D, counts, b->D);
+    weigh_all(n, b->dq + query, b->q_row, one, ds, (struct values){ block->key, b->D }, counts);
     spread_all(block->dkey, D, ds, b->q + query, b->q_row, n, keys, lead, b->D);
     spread_all(block->dvalue, D, p, b->d_o + query, b->q_row, n, keys, lead, b->D);
 }
@@ -150,14 +150,16 @@ static struct key_block block_in(float *room, int D)
                                .dkey = room + 3 * size, .dvalue = room + 4 * size };
 }
 
-/* The block from key `first` on of the keys that begin `at` floats on. */
+/* The block from key `first` on of the keys that begin `at` elements on. */
 static void block_load(struct key_block *b, const struct attention *a, size_t at, size_t row)
 {
-    transpose_keys(b->keys, a->key + at, row, b->n, a->D);
-    transpose_keys(b->values, a->value + at, row, b->n, a->D);
-    gather(b->key, a->key + at, row, b->n, a->D);
-    gather(b->dkey, a->dkey + at, row, b->n, a->D);
-    gather(b->dvalue, a->dvalue + at, row, b->n, a->D);
+    bool bf16 = a->k->dtype == COMPUTE_BF16;
+
+    transpose_keys(b->keys, bf16, a->key, at, row, b->n, a->D);
+    transpose_keys(b->values, bf16, a->value, at, row, b->n, a->D);
+    gather(b->key, bf16, a->key, at, row, b->n, a->D);
+    gather(b->dkey, false, a->dkey, at, row, b->n, a->D);
+    gather(b->dvalue, false, a->dvalue, at, row, b->n, a->D);
 }
 
 static void block_store(const struct key_block *b, const struct attention *a, size_t at, size_t row)
@@ -207,8 +209,8 @@ static size_t backward_room(const int *start, int N, int group, int D)
 }
 
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
-                               const float *d_o, const float *q, const float *key,
-                               const float *value, const float *o, const float *stats,
+                               const float *d_o, const float *q, const void *key,
+                               const void *value, const float *o, const float *stats,
                                const int *start, int N, int H, int G, int D)
 {
     struct attention a = { .q = q, .key = key, .value = value, .start = start, .N = N, .H = H,

@@ -15,13 +15,14 @@
 
 /* An operand: element `row`, `step` of the chain is data[row * row_stride + step * step_stride];
  * one of the strides is 1.  steps: of the chain; places: which of them they are (-1: a zero), or
- * NULL where step i is i. */
+ * NULL where step i is i.  bf16: that is what data holds, else floats. */
 struct operand {
-    const float *data;
+    const void *data;
     size_t row_stride, step_stride;
     const int *places;
     int steps;
     bool pairs, split;               /* split: pairs as two floats */
+    bool bf16;
 };
 
 /* Floats of a cell. */
@@ -39,11 +40,11 @@ static int cells_of(bool pairs, int steps)
 static struct lanes cells_along(const struct operand *o, int row, int first)
 {
     int at = o->pairs ? 2 * first : first, left = o->steps - at;
-    const float *p = o->data + (size_t)row * o->row_stride + at;
+    size_t from = (size_t)row * o->row_stride + (size_t)at;
 
     if (o->pairs)
-        return lanes_pairs_part(p, left < 32 ? left : 32);
-    return left < 16 ? lanes_load_part(p, left) : lanes_load(p);
+        return lanes_pairs_part((const float *)o->data + from, left < 32 ? left : 32);
+    return take_stored(o->bf16, o->data, from, left < 16 ? left : 16);
 }
 
 /* One cell of all rows, across memory: where row `row` of its step, or of both, lies. */
@@ -53,7 +54,7 @@ static inline const float *step_at(const struct operand *o, int row, int step)
 {
     int place = step >= o->steps ? -1 : o->places ? o->places[step] : step;
 
-    return place < 0 ? NULL : o->data + (size_t)place * o->step_stride + row;
+    return place < 0 ? NULL : (const float *)o->data + (size_t)place * o->step_stride + row;
 }
 
 static inline struct across across_at(const struct operand *o, int row, int cell)

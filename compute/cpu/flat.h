@@ -7,6 +7,7 @@
 
 /* The operands of an elementwise operation; 16 elements at a time, the last ones in part. */
 struct flat {
+    uint16_t *stored;                /* of bf16 */
     float *out0, *out1, *out2;
     const float *in0, *in1, *in2;
     const struct adamw *adamw;
@@ -107,6 +108,27 @@ static void add(struct compute *k, float *y, const float *x, size_t n)
     flat_split(k, &f, 1, add_part);
 }
 
+INLINE void store_at(const struct flat *f, size_t i, int n)
+{
+    put_bf16(f->stored, i, take(f->in0, i, n), n);
+}
+
+static void store_part(void *job, int begin, int end, int thread)
+{
+    (void)thread;
+    each16(job, begin, end, store_at);
+}
+
+static void store(struct compute *k, void *y, const float *x, size_t n)
+{
+    struct flat f = { .stored = y, .in0 = x, .n = n };
+
+    if (k->dtype == COMPUTE_BF16)
+        flat_split(k, &f, 1, store_part);
+    else
+        memcpy(y, x, n * sizeof *x);
+}
+
 INLINE void adamw_at(const struct flat *f, size_t i, int n)
 {
     const struct adamw *a = f->adamw;
@@ -180,6 +202,7 @@ static void fill_flat(struct compute *k)
     k->swiglu_forward = swiglu_forward;
     k->swiglu_backward = swiglu_backward;
     k->add = add;
+    k->store = store;
     k->adamw = adamw;
     k->dot = dot;
 }

@@ -10,23 +10,33 @@
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
-/* Element d of key j is keys[d * step] with what this returns. */
-static const float *find_key(const struct key_walk *walk, int j, size_t *step)
+/* An element of a page: a float, or half of a word. */
+static float in_page(const struct key_walk *walk, const void *pages, int j, size_t at, bool odd)
 {
-    if (walk->row) {
-        *step = 1;
-        return walk->keys + (size_t)j * walk->row;
-    }
-    *step = KEY_BLOCK;
-    return walk->keys + (size_t)walk->table[j / KEY_BLOCK] * walk->page_size + j % KEY_BLOCK;
+    float x = ((const float *)pages)[(size_t)walk->table[j / KEY_BLOCK] * walk->page_size + at];
+
+    if (walk->dtype == COMPUTE_FP32)
+        return x;
+    return odd ? bf16_odd(bits_of_f32(x)) : bf16_even(bits_of_f32(x));
 }
 
-static const float *find_value(const struct key_walk *walk, int j)
+/* Element d of key j */
+static float key_at(const struct key_walk *walk, int j, int d)
 {
+    int slot = j % KEY_BLOCK, lanes = walk->dtype == COMPUTE_BF16 ? KEY_BLOCK / 2 : KEY_BLOCK;
+
     if (walk->row)
-        return walk->values + (size_t)j * walk->row;
-    return walk->values + (size_t)walk->table[j / KEY_BLOCK] * walk->page_size
-           + (size_t)(j % KEY_BLOCK) * walk->D;
+        return ref_stored(walk->keys, walk->dtype, (size_t)j * walk->row + (size_t)d);
+    return in_page(walk, walk->keys, j, (size_t)(d * lanes + slot % lanes), slot >= lanes);
+}
+
+static float value_at(const struct key_walk *walk, int j, int d)
+{
+    int slot = j % KEY_BLOCK, shared = walk->dtype == COMPUTE_BF16 ? 2 : 1;
+
+    if (walk->row)
+        return ref_stored(walk->values, walk->dtype, (size_t)j * walk->row + (size_t)d);
+    return in_page(walk, walk->values, j, (size_t)(slot / shared * walk->D + d), slot % 2 != 0);
 }
 
 /* s(n) for keys first .. first + n; returns their maximum or `max`, whichever is larger.  Adding +0
@@ -37,12 +47,10 @@ static float scores(float *s, const float *q, const struct key_walk *walk, int f
     float scale = 1.0f / sqrtf((float)walk->D);
 
     for (int j = 0; j < n; j++) {
-        size_t step;
-        const float *key = find_key(walk, first + j, &step);
         float sum = 0.0f;
 
         for (int d = 0; d < walk->D; d++)
-            sum = fmaf(q[d], key[d * step], sum);
+            sum = fmaf(q[d], key_at(walk, first + j, d), sum);
         s[j] = sum * scale;
         max = s[j] > max ? s[j] : max;
     }
@@ -66,12 +74,11 @@ void ref_attend(float *o, float *stats, const float *q, const struct key_walk *w
         for (int d = 0; d < D; d++)
             o[d] *= a;
         for (int j = 0; j < n; j++) {
-            const float *value = find_value(walk, first + j);
             float p = rw_expf(s[j] - m);
 
             l[j % 16] += p;
             for (int d = 0; d < D; d++)
-                o[d] = fmaf(p, value[d], o[d]);
+                o[d] = fmaf(p, value_at(walk, first + j, d), o[d]);
         }
     }
     float sum = fold16(l);
@@ -84,18 +91,26 @@ void ref_attend(float *o, float *stats, const float *q, const struct key_walk *w
     }
 }
 
+/* Keys and values of head g from token `first` on. */
+static struct key_walk walk_row(struct compute *k, const void *key, const void *value, int first,
+                                int g, int G, int D)
+{
+    size_t at = ((size_t)first * (size_t)G + (size_t)g) * (size_t)D * stored_bytes(k->dtype);
+
+    return (struct key_walk){ .dtype = k->dtype, .keys = (const char *)key + at,
+                              .values = (const char *)value + at, .row = (size_t)G * (size_t)D,
+                              .D = D };
+}
+
 static void attention_forward(struct compute *k, float *o, float *stats, const float *q,
-                              const float *key, const float *value, const int *start, int N,
+                              const void *key, const void *value, const int *start, int N,
                               int H, int G, int D)
 {
-    (void)k;
     for (int n = 0; n < N; n++) {
         for (int t = start[n]; t < start[n + 1]; t++) {
             for (int h = 0; h < H; h++) {
-                size_t first = ((size_t)start[n] * G + (size_t)(h / (H / G))) * D;
                 size_t at = (size_t)t * H + h;
-                struct key_walk walk = { .keys = key + first, .values = value + first,
-                                         .row = (size_t)G * D, .D = D };
+                struct key_walk walk = walk_row(k, key, value, start[n], h / (H / G), G, D);
 
                 ref_attend(o + at * D, stats + 2 * at, q + at * D, &walk, t - start[n] + 1);
             }
@@ -118,18 +133,17 @@ static void backward_query(float *dq, float *dkey, float *dvalue, const float *d
 
     for (int j = 0; j <= i; j++) {
         size_t at = (size_t)j * walk->row;
-        const float *key = walk->keys + at, *value = walk->values + at;
         float s = 0.0f, dp = 0.0f;
 
         for (int d = 0; d < D; d++)
-            s = fmaf(q[d], key[d], s);
+            s = fmaf(q[d], key_at(walk, j, d), s);
         for (int d = 0; d < D; d++)
-            dp = fmaf(d_o[d], value[d], dp);
+            dp = fmaf(d_o[d], value_at(walk, j, d), dp);
         float p = rw_expf(s * scale - stats[0]) / stats[1];
         float ds = p * (dp - delta) * scale;
 
         for (int d = 0; d < D; d++) {
-            dq[d] = fmaf(ds, key[d], dq[d]);
+            dq[d] = fmaf(ds, key_at(walk, j, d), dq[d]);
             dkey[at + d] = fmaf(ds, q[d], dkey[at + d]);
             dvalue[at + d] = fmaf(p, d_o[d], dvalue[at + d]);
         }
@@ -137,16 +151,14 @@ static void backward_query(float *dq, float *dkey, float *dvalue, const float *d
 }
 
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
-                               const float *d_o, const float *q, const float *key,
-                               const float *value, const float *o, const float *stats,
+                               const float *d_o, const float *q, const void *key,
+                               const void *value, const float *o, const float *stats,
                                const int *start, int N, int H, int G, int D)
 {
-    (void)k;
     for (int n = 0; n < N; n++) {
         for (int h = 0; h < H; h++) {            /* heads outside: one chain after the other */
             size_t first = ((size_t)start[n] * G + (size_t)(h / (H / G))) * D;
-            struct key_walk walk = { .keys = key + first, .values = value + first,
-                                     .row = (size_t)G * D, .D = D };
+            struct key_walk walk = walk_row(k, key, value, start[n], h / (H / G), G, D);
 
             for (int t = start[n]; t < start[n + 1]; t++) {
                 size_t at = (size_t)t * H + h, qd = at * D;

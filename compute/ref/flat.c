@@ -6,6 +6,7 @@
  *   tf:    w -= lr sqrt(c2) / c1 * m / (sqrt(v) + eps)
  */
 #include <math.h>
+#include <string.h>
 
 #include "compute/math.h"
 #include "compute/ref/ref.h"
@@ -37,6 +38,14 @@ static void add(struct compute *k, float *y, const float *x, size_t n)
     (void)k;
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
+}
+
+static void store(struct compute *k, void *y, const float *x, size_t n)
+{
+    if (k->dtype == COMPUTE_FP32)
+        memcpy(y, x, n * sizeof *x);
+    for (size_t i = 0; k->dtype == COMPUTE_BF16 && i < n; i++)
+        ((uint16_t *)y)[i] = bf16_of_f32(x[i]);
 }
 
 static void adamw(struct compute *k, float *w, float *m, float *v, const float *g, size_t n,
@@ -76,6 +85,7 @@ void ref_fill_flat(struct compute *k)
     k->swiglu_forward = swiglu_forward;
     k->swiglu_backward = swiglu_backward;
     k->add = add;
+    k->store = store;
     k->adamw = adamw;
     k->dot = dot;
 }

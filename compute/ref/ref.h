@@ -5,7 +5,14 @@
 #ifndef COMPUTE_REF_REF_H
 #define COMPUTE_REF_REF_H
 
+#include "compute/bf16.h"
 #include "compute/compute.h"
+
+/* Element i of a stored array. */
+static inline float ref_stored(const void *x, enum compute_dtype dtype, size_t i)
+{
+    return dtype == COMPUTE_BF16 ? f32_of_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+}
 
 void ref_fill(struct compute *k);            /* every entry of k */
 
@@ -21,8 +28,9 @@ void ref_fill_sample(struct compute *k);
 /* One query of attention: o(D) and stats (max, sum; NULL: not wanted) over `visible` keys, given a
  * way to find key and value j.  Shared by rows and pages, so that they cannot differ. */
 struct key_walk {
-    const float *keys, *values;
-    size_t row;                  /* rows: floats from one key or value to the next; 0: pages */
+    enum compute_dtype dtype;
+    const void *keys, *values;   /* the head's, of the first token or of page 0 */
+    size_t row;                  /* rows: elements from one key or value to the next; 0: pages */
     const int *table;            /* pages: block b is page table[b], page_size floats each */
     size_t page_size;
     int D;
