@@ -82,6 +82,12 @@ static inline size_t stored_bytes(enum compute_dtype dtype)
     return dtype == COMPUTE_BF16 ? 2 : 4;
 }
 
+/* Element i of a stored array. */
+static inline const void *stored_at(enum compute_dtype dtype, const void *x, size_t i)
+{
+    return (const char *)x + i * stored_bytes(dtype);
+}
+
 /* Floats of a page's keys, and of its values. */
 static inline size_t page_floats(enum compute_dtype dtype, int G, int D)
 {
@@ -101,7 +107,7 @@ struct compute {
     size_t (*packed_size)(struct compute *k, int N, int K);
     void (*pack)(struct compute *k, float *packed, const float *w, int N, int K);
     /* y(M,N) = x(M,K) w^T */
-    void (*matmul_forward)(struct compute *k, float *y, const float *x, const float *w,
+    void (*matmul_forward)(struct compute *k, float *y, const void *x, const float *w,
                            const float *packed, int M, int N, int K);
     /* dx(M,K) += dy(M,N) w: chain over n ascending */
     void (*matmul_backward_input)(struct compute *k, float *dx, const float *dy, const float *w,
@@ -110,7 +116,7 @@ struct compute {
      * slot(M), ascending, bf16: tokens of slots 2i and 2i + 1 are a pair, a token without its
      * neighbour meets a zero.  NULL: slots 0 .. M.  A row's slots begin at an even number, so that
      * pairs do not depend on what else is in the batch. */
-    void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const float *x,
+    void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const void *x,
                                    const int *slot, int M, int N, int K, bool add);
 
     /* ---- embedding: y(T,C) = w[token].  Backward adds tokens in order. */
@@ -122,7 +128,7 @@ struct compute {
     /* ---- y(T,C) = x * rstd * w with rstd(T) = 1 / sqrt(mean(x^2) + eps): x * rstd is rounded,
      * then * w.  Backward, with h = x * rstd and g = dy * w both rounded:
      * dx += rstd * (g - h * mean(g * h)); dw += dy * h, tokens in order. */
-    void (*rmsnorm_forward)(struct compute *k, float *y, float *rstd, const float *x,
+    void (*rmsnorm_forward)(struct compute *k, void *y, float *rstd, const float *x,
                             const float *w, float eps, int T, int C);
     void (*rmsnorm_backward)(struct compute *k, float *dx, float *dw, const float *dy,
                              const float *x, const float *w, const float *rstd, int T, int C);
@@ -144,25 +150,25 @@ struct compute {
      * m' = max(m, block); a = exp(m - m'); l *= a (16 lanes), o *= a; p = exp(s - m'); p goes to
      * lane key mod 16 of l; o = chain over keys of fma(p, v, o).  At the end l is folded and o is
      * divided by it. */
-    void (*attention_forward)(struct compute *k, float *o, float *stats, const float *q,
+    void (*attention_forward)(struct compute *k, void *o, float *stats, const float *q,
                               const void *key, const void *value, const int *start, int N, int H,
                               int G, int D);
-    /* delta = sum over d of do * o (fold16); p = exp(s - max) / sum;
+    /* delta = sum over d of do * o as stored (fold16); p = exp(s - max) / sum;
      * ds = p * (dp - delta) * 1/sqrt(D); dq chain over keys; dkey, dvalue chains over queries,
      * heads of a group in order. */
     void (*attention_backward)(struct compute *k, float *dq, float *dkey, float *dvalue,
                                const float *d_o, const float *q, const void *key,
-                               const void *value, const float *o, const float *stats,
+                               const void *value, const void *o, const float *stats,
                                const int *start, int N, int H, int G, int D);
     /* The same, keys and values in pages: first store the new keys and values (T,G,D), then attend.
      * Equal to attention_forward to the bit, for any cut of a row into calls. */
     void (*pages_store)(struct compute *k, struct pages pages, const void *key,
                         const void *value, const struct extend *rows, int G, int D);
-    void (*pages_attend)(struct compute *k, float *o, const float *q, struct pages pages,
+    void (*pages_attend)(struct compute *k, void *o, const float *q, struct pages pages,
                          const struct extend *rows, int H, int G, int D);
 
     /* ---- y = silu(gate) * up, silu(x) = x / (1 + exp(-x)) */
-    void (*swiglu_forward)(struct compute *k, float *y, const float *gate, const float *up,
+    void (*swiglu_forward)(struct compute *k, void *y, const float *gate, const float *up,
                            size_t n);
     void (*swiglu_backward)(struct compute *k, float *dgate, float *dup, const float *dy,
                             const float *gate, const float *up, size_t n);

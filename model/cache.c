@@ -27,7 +27,8 @@ struct cache {
     struct activations inside;
     int *start, *position;       /* (N+1), (T) */
     int *chosen;                 /* (N) each row's last token */
-    float *last, *hidden, *rstd; /* (N,C), (N,C), (N) */
+    float *last, *rstd;          /* (N,C), (N) */
+    void *hidden;                /* (N,C) stored */
 };
 
 static void layout(struct cache *c, struct memory *m)
@@ -48,7 +49,7 @@ static void layout(struct cache *c, struct memory *m)
     c->position = memory_take(m, tokens * sizeof(int));
     c->chosen = memory_take(m, rows * sizeof(int));
     c->last = memory_take(m, rows * s->C * sizeof(float));
-    c->hidden = memory_take(m, rows * s->C * sizeof(float));
+    c->hidden = memory_take(m, rows * s->C * stored_bytes(c->dtype));
     c->rstd = memory_take(m, rows * sizeof(float));
     activations_layout(&c->inside, m, s, c->dtype, c->max_tokens, false);
     c->inside.room = room_layout(m, s, c->dtype, c->max_tokens);

@@ -16,20 +16,20 @@ void activations_layout(struct activations *a, struct memory *memory, const stru
 
     a->mid = memory_take(memory, one * s->C);
     mark = memory_mark(memory);
-    a->norm1 = memory_take(memory, one * s->C);
+    a->norm1 = memory_take(memory, stored * s->C);
     a->rstd1 = memory_take(memory, one);
     a->q = memory_take(memory, one * s->H * s->D);
     a->key = memory_take(memory, stored * s->G * s->D);
     a->value = memory_take(memory, stored * s->G * s->D);
-    a->att = memory_take(memory, one * s->H * s->D);
+    a->att = memory_take(memory, stored * s->H * s->D);
     a->stats = memory_take(memory, one * s->H * 2);
     if (!keep)
         memory_rewind(memory, mark);
-    a->norm2 = memory_take(memory, one * s->C);
+    a->norm2 = memory_take(memory, stored * s->C);
     a->rstd2 = memory_take(memory, one);
     a->gate = memory_take(memory, one * s->F);
     a->up = memory_take(memory, one * s->F);
-    a->act = memory_take(memory, one * s->F);
+    a->act = memory_take(memory, stored * s->F);
 }
 
 float *room_layout(struct memory *memory, const struct model_shape *s, enum compute_dtype dtype,

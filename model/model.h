@@ -154,9 +154,9 @@ int model_backward_leaves(struct trainer *t, const struct model_outputs *d,
 int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
                    bool keep, float *logp, float *entropy);
 int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads);
-/* The hidden states (T, C) behind the last norm of the last pass: token 0 is its first.  Good until
- * the next pass. */
-const float *model_hidden(const struct trainer *t);
+/* Element i of the hidden states (T, C) behind the last norm of the last pass, as the heads read
+ * them: token 0 is its first.  Good until the next pass. */
+float model_hidden(const struct trainer *t, size_t i);
 /* End of a leaf: folds what is summed apart (the embedding of a tied model) into grads. */
 int model_backward_finish(struct trainer *t, float *grads);
 /* A leaf that will not come to its end: forgets what is summed apart. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compute/bf16.h"
 #include "model/model_internal.h"
 
 static size_t inside_count(const struct trainer *t)
@@ -43,7 +44,7 @@ static void layout(struct trainer *t, struct memory *m)
     t->position = memory_take(m, T * sizeof(int));
     t->slot = memory_take(m, T * sizeof(int));
     t->x = memory_take(m, slots * T * s->C * sizeof(float));
-    head_layout(&t->head, m, s, t->max_tokens);
+    head_layout(&t->head, m, s, t->dtype, t->max_tokens);
     if (backward)
         t->dx = memory_take(m, T * s->C * sizeof(float));
     if (backward && s->lm && s->tied) {
@@ -56,7 +57,7 @@ static void layout(struct trainer *t, struct memory *m)
         blocks_layout(t, m);
 
     mark = memory_mark(m);              /* the head's scratch, then that of the layers */
-    head_layout_scratch(&t->head, m, s, t->max_tokens, backward);
+    head_layout_scratch(&t->head, m, s, t->dtype, t->max_tokens, backward);
     memory_rewind(m, mark);
     if (t->mode != KEEP_ALL)
         activations_layout(&t->inside[0], m, s, t->dtype, t->max_tokens, backward);
@@ -425,9 +426,11 @@ int model_backward(struct trainer *t, const float *dlogp, const float *dentropy,
     return model_run_backward(t, &d, grads);
 }
 
-const float *model_hidden(const struct trainer *t)
+float model_hidden(const struct trainer *t, size_t i)
 {
-    return t->head.hidden;
+    const void *x = stored_at(t->dtype, t->head.hidden, i);
+
+    return t->dtype == COMPUTE_BF16 ? f32_of_bf16(*(const uint16_t *)x) : *(const float *)x;
 }
 
 int model_backward_finish(struct trainer *t, float *grads)

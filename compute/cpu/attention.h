@@ -22,7 +22,11 @@ struct key_blocks {
 /* At most BAND queries that walk together; query i sees `visible + i * more` keys. */
 struct band {
     const float *q;
-    float *o, *stats;                /* stats may be NULL */
+    void *o;                         /* stored, from element `at` on */
+    size_t at;
+    bool bf16;
+    float *stats;                    /* may be NULL */
+    float *sums;                     /* room for [BAND][D] */
     size_t q_row, stats_row;         /* from one query to the next; o is like q */
     int n, visible, more;
 };
@@ -224,10 +228,9 @@ static void attend(const struct band *t, const struct key_blocks *keys)
 
     for (int i = 0; i < BAND; i++)
         m[i] = i < t->n ? -INFINITY : 0.0f;
-    for (int i = 0; i < t->n; i++) {
+    for (int i = 0; i < t->n; i++)
         l[i] = lanes_set(0.0f);
-        memset(t->o + (size_t)i * t->q_row, 0, (size_t)D * sizeof *t->o);
-    }
+    memset(t->sums, 0, (size_t)(t->n * D) * sizeof *t->sums);
     for (int first = 0; first < last; first += KEY_BLOCK) {
         size_t b = (size_t)(first / KEY_BLOCK), at = keys->table ? (size_t)keys->table[b] : b;
         int halves = last - first > 16 ? 2 : 1;
@@ -245,15 +248,18 @@ static void attend(const struct band *t, const struct key_blocks *keys)
             l[i] = weights(p + i * KEY_BLOCK, lanes_set(m[i]), lanes_mul(l[i], lanes_set(a[i])),
                            counts[i], halves);
         }
-        (keys->pairs ? weigh_all_pairs : weigh_all)(t->n, t->o, t->q_row, a, p, values, counts);
+        (keys->pairs ? weigh_all_pairs : weigh_all)(t->n, t->sums, (size_t)D, a, p, values,
+                                                     counts);
     }
     for (int i = 0; i < t->n; i++) {
-        float sum = lanes_fold(l[i]), *o = t->o + (size_t)i * t->q_row;
+        float sum = lanes_fold(l[i]);
 
         for (int c = 0; c < D; c += 16) {
             int n = D - c < 16 ? D - c : 16;
+            struct lanes o = take(t->sums, (size_t)(i * D + c), n);
 
-            put(o, (size_t)c, lanes_div(take(o, (size_t)c, n), lanes_set(sum)), n);
+            put_stored(t->bf16, t->o, t->at + (size_t)i * t->q_row + (size_t)c,
+                       lanes_div(o, lanes_set(sum)), n);
         }
         if (t->stats) {
             t->stats[(size_t)i * t->stats_row] = m[i];
@@ -265,7 +271,8 @@ static void attend(const struct band *t, const struct key_blocks *keys)
 /* ---- packed rows */
 
 struct attention {
-    float *o, *stats;
+    void *o;
+    float *stats;
     const float *q;
     const void *key, *value;         /* stored */
     const int *start;
@@ -273,7 +280,8 @@ struct attention {
     struct compute *k;
     /* backward */
     float *dq, *dkey, *dvalue;
-    const float *d_o, *known_o, *known_stats;
+    const float *d_o, *known_stats;
+    const void *known_o;
 };
 
 /* x(length) from element `at` on with stride `row` -> blocks of [D][KEY_BLOCK], zeros behind the
@@ -337,6 +345,7 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
         size_t at = (size_t)first * row + (size_t)(item % a->G) * (size_t)a->D;
         float *turned = cpu_scratch_of(a->k, thread);
         float *values = turned + transposed_size(a->start + item / a->G, 1, a->D);
+        float *sums = values + transposed_size(a->start + item / a->G, 1, a->D);
         struct key_blocks keys = { .keys = turned, .values = values,
                                    .size = (size_t)a->D * KEY_BLOCK, .D = a->D };
         bool bf16 = a->k->dtype == COMPUTE_BF16;
@@ -347,8 +356,9 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
             for (int i = 0; i < length; i += BAND) {
                 size_t head = (size_t)(first + i) * (size_t)a->H + (size_t)h;
                 struct band band = {
-                    .q = a->q + head * (size_t)a->D, .o = a->o + head * (size_t)a->D,
-                    .stats = a->stats + 2 * head, .q_row = q_row, .stats_row = 2 * (size_t)a->H,
+                    .q = a->q + head * (size_t)a->D, .o = a->o, .at = head * (size_t)a->D,
+                    .bf16 = bf16, .sums = sums, .stats = a->stats + 2 * head, .q_row = q_row,
+                    .stats_row = 2 * (size_t)a->H,
                     .n = length - i < BAND ? length - i : BAND, .visible = i + 1, .more = 1,
                 };
 
@@ -358,40 +368,42 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
     }
 }
 
-static void attention_forward(struct compute *k, float *o, float *stats, const float *q,
+static void attention_forward(struct compute *k, void *o, float *stats, const float *q,
                               const void *key, const void *value, const int *start, int N,
                               int H, int G, int D)
 {
     struct attention a = { .o = o, .stats = stats, .q = q, .key = key, .value = value,
                            .start = start, .N = N, .H = H, .G = G, .D = D, .k = k };
 
-    if (cpu_scratch(k, 2 * transposed_size(start, N, D)))
+    if (cpu_scratch(k, 2 * transposed_size(start, N, D) + BAND * (size_t)D))
         cpu_split(k, 3 * triangle_work(start, N, H, D), N * G, 1, &a, attention_forward_part);
 }
 
 /* ---- pages: tokens of a row that share a head's keys walk together */
 
 struct paged {
-    float *o;
+    void *o;
     const float *q;
     struct pages pages;
     const struct extend *rows;
     int H, G, D;
-    enum compute_dtype dtype;
+    struct compute *k;
 };
 
 /* Tokens first .. first + n of a row for one query head, or (n = 1) `heads` heads of one token. */
-static void attend_pages(const struct paged *a, int row, int first, int n, int head, int heads)
+static void attend_pages(const struct paged *a, int row, int first, int n, int head, int heads,
+                         float *sums)
 {
     const struct extend *rows = a->rows;
-    size_t D = (size_t)a->D, block = page_floats(a->dtype, 1, a->D);
+    size_t D = (size_t)a->D, block = page_floats(a->k->dtype, 1, a->D);
     size_t in_page = (size_t)(head / (a->H / a->G)) * block;
     size_t at = ((size_t)first * (size_t)a->H + (size_t)head) * D;
     struct key_blocks keys = { .keys = a->pages.keys + in_page, .values = a->pages.values + in_page,
                                .table = rows->table + (size_t)row * (size_t)rows->table_stride,
                                .size = (size_t)a->G * block, .D = a->D,
-                               .pairs = a->dtype == COMPUTE_BF16 };
-    struct band band = { .q = a->q + at, .o = a->o + at, .q_row = heads > 1 ? D : (size_t)a->H * D,
+                               .pairs = a->k->dtype == COMPUTE_BF16 };
+    struct band band = { .q = a->q + at, .o = a->o, .at = at, .bf16 = keys.pairs, .sums = sums,
+                         .q_row = heads > 1 ? D : (size_t)a->H * D,
                          .n = heads > 1 ? heads : n, .more = heads > 1 ? 0 : 1,
                          .visible = rows->position[row] + first - rows->start[row] + 1 };
 
@@ -403,33 +415,35 @@ static void pages_attend_part(void *job, int begin, int end, int thread)
 {
     const struct paged *a = job;
     int group = a->H / a->G;
+    float *sums = cpu_scratch_of(a->k, thread);
 
-    (void)thread;
     for (int item = begin; item < end; item++) {
         int row = item / a->G, head = item % a->G * group;
         int first = a->rows->start[row], last = a->rows->start[row + 1];
 
         if (last - first == 1) {
             for (int h = 0; h < group; h += BAND)
-                attend_pages(a, row, first, 1, head + h, group - h < BAND ? group - h : BAND);
+                attend_pages(a, row, first, 1, head + h, group - h < BAND ? group - h : BAND,
+                             sums);
             continue;
         }
         for (int h = head; h < head + group; h++)
             for (int t = first; t < last; t += BAND)
-                attend_pages(a, row, t, last - t < BAND ? last - t : BAND, h, 1);
+                attend_pages(a, row, t, last - t < BAND ? last - t : BAND, h, 1, sums);
     }
 }
 
-static void pages_attend(struct compute *k, float *o, const float *q, struct pages pages,
+static void pages_attend(struct compute *k, void *o, const float *q, struct pages pages,
                          const struct extend *rows, int H, int G, int D)
 {
-    struct paged a = { o, q, pages, rows, H, G, D, k->dtype };
+    struct paged a = { o, q, pages, rows, H, G, D, k };
     double work = 0;
 
     for (int n = 0; n < rows->N; n++)
         work += (double)(rows->start[n + 1] - rows->start[n])
                 * (rows->position[n] + rows->start[n + 1] - rows->start[n]);
-    cpu_split(k, 3 * work * H * D, rows->N * G, 1, &a, pages_attend_part);
+    if (cpu_scratch(k, BAND * (size_t)D))
+        cpu_split(k, 3 * work * H * D, rows->N * G, 1, &a, pages_attend_part);
 }
 
 #endif

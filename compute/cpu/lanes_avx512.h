@@ -173,6 +173,20 @@ static inline struct lanes lanes_even(struct lanes x)
         _mm512_slli_epi32(_mm512_castps_si512(x.v), 16)) };
 }
 
+static inline struct lanes lanes_words(const uint16_t *p)
+{
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_loadu_si512(p)) };
+}
+
+static inline struct lanes lanes_weave(const uint16_t *even, const uint16_t *odd)
+{
+    __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)even));
+    __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)odd));
+
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_or_si512(low,
+                                                               _mm512_slli_epi32(high, 16))) };
+}
+
 static inline struct lanes lanes_widen(const uint16_t *p)
 {
     __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));

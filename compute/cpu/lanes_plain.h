@@ -195,6 +195,24 @@ static inline void lanes_narrow(uint16_t *p, struct lanes a)
     EACH(i) p[i] = bf16_of_f32(a.v[i]);
 }
 
+/* 16 pairs as they lie in memory. */
+static inline struct lanes lanes_words(const uint16_t *p)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = f32_of_bits(p[2 * i] | (uint32_t)p[2 * i + 1] << 16);
+    return r;
+}
+
+/* Pairs of 16 of one row and 16 of another. */
+static inline struct lanes lanes_weave(const uint16_t *even, const uint16_t *odd)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = f32_of_bits(even[i] | (uint32_t)odd[i] << 16);
+    return r;
+}
+
 /* Both steps of a pair.  A backend without an instruction for them may define SPLIT_PAIRS and
  * TILE_M_PAIRS in its place. */
 static inline struct lanes lanes_dot2(struct lanes a, struct lanes b, struct lanes c)

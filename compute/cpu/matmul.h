@@ -282,11 +282,11 @@ static void pack(struct compute *k, float *packed, const float *w, int N, int K)
 
 /* ---- the products */
 
-static void matmul_forward(struct compute *k, float *y, const float *x, const float *w,
+static void matmul_forward(struct compute *k, float *y, const void *x, const float *w,
                            const float *packed, int M, int N, int K)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
-    struct product p = { .a = { x, (size_t)K, 1, NULL, K, .pairs = pairs },
+    struct product p = { .a = { x, (size_t)K, 1, NULL, K, .pairs = pairs, .bf16 = pairs },
                          .b = { w, (size_t)K, 1, NULL, K, .pairs = pairs }, .packed = packed,
                          .c = y, .M = M, .N = N };
 
@@ -304,7 +304,7 @@ static void matmul_backward_input(struct compute *k, float *dx, const float *dy,
     product_run(k, &p);
 }
 
-static void matmul_backward_weight(struct compute *k, float *dw, const float *dy, const float *x,
+static void matmul_backward_weight(struct compute *k, float *dw, const float *dy, const void *x,
                                    const int *slot, int M, int N, int K, bool add)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
@@ -313,8 +313,8 @@ static void matmul_backward_weight(struct compute *k, float *dw, const float *dy
     if (pairs && slot && !cpu_places(k, slot, M, &places, &steps))
         return;
     struct product p = { .a = { dy, 1, (size_t)N, places, steps, .pairs = pairs },
-                         .b = { x, 1, (size_t)K, places, steps, .pairs = pairs }, .c = dw, .add = add,
-                         .M = N, .N = K };
+                         .b = { x, 1, (size_t)K, places, steps, .pairs = pairs, .bf16 = pairs },
+                         .c = dw, .add = add, .M = N, .N = K };
 
     product_run(k, &p);
 }

@@ -57,10 +57,11 @@ static float scores(float *s, const float *q, const struct key_walk *walk, int f
     return max + 0.0f;
 }
 
-void ref_attend(float *o, float *stats, const float *q, const struct key_walk *walk, int visible)
+void ref_attend(void *out, size_t at, float *stats, const float *q, const struct key_walk *walk,
+                int visible)
 {
-    float s[KEY_BLOCK], l[16] = {0}, m = -INFINITY;
     int D = walk->D;
+    float s[KEY_BLOCK], l[16] = {0}, m = -INFINITY, o[D];
 
     for (int d = 0; d < D; d++)
         o[d] = 0.0f;
@@ -84,7 +85,7 @@ void ref_attend(float *o, float *stats, const float *q, const struct key_walk *w
     float sum = fold16(l);
 
     for (int d = 0; d < D; d++)
-        o[d] /= sum;
+        ref_store(out, walk->dtype, at + (size_t)d, o[d] / sum);
     if (stats) {
         stats[0] = m;
         stats[1] = sum;
@@ -102,7 +103,7 @@ static struct key_walk walk_row(struct compute *k, const void *key, const void *
                               .D = D };
 }
 
-static void attention_forward(struct compute *k, float *o, float *stats, const float *q,
+static void attention_forward(struct compute *k, void *o, float *stats, const float *q,
                               const void *key, const void *value, const int *start, int N,
                               int H, int G, int D)
 {
@@ -112,24 +113,29 @@ static void attention_forward(struct compute *k, float *o, float *stats, const f
                 size_t at = (size_t)t * H + h;
                 struct key_walk walk = walk_row(k, key, value, start[n], h / (H / G), G, D);
 
-                ref_attend(o + at * D, stats + 2 * at, q + at * D, &walk, t - start[n] + 1);
+                ref_attend(o, at * D, stats + 2 * at, q + at * D, &walk, t - start[n] + 1);
             }
         }
     }
 }
 
+static float delta_of(const float *d_o, const void *o, size_t at, enum compute_dtype dtype, int D)
+{
+    float lane[16] = {0};
+
+    for (int d = 0; d < D; d++)
+        lane[d % 16] = fmaf(d_o[d], ref_stored(o, dtype, at + (size_t)d), lane[d % 16]);
+    return fold16(lane);
+}
+
 /* One query of one head: i is its place in the row.  p = exp(s - max) / sum,
  * ds = p (dp - delta) scale, with dp_j = do . v_j and delta = do . o */
 static void backward_query(float *dq, float *dkey, float *dvalue, const float *d_o,
-                           const float *q, const float *o, const float *stats,
+                           const float *q, float delta, const float *stats,
                            const struct key_walk *walk, int i)
 {
-    float lane[16] = {0}, scale = 1.0f / sqrtf((float)walk->D);
+    float scale = 1.0f / sqrtf((float)walk->D);
     int D = walk->D;
-
-    for (int d = 0; d < D; d++)
-        lane[d % 16] = fmaf(d_o[d], o[d], lane[d % 16]);
-    float delta = fold16(lane);
 
     for (int j = 0; j <= i; j++) {
         size_t at = (size_t)j * walk->row;
@@ -152,7 +158,7 @@ static void backward_query(float *dq, float *dkey, float *dvalue, const float *d
 
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
                                const float *d_o, const float *q, const void *key,
-                               const void *value, const float *o, const float *stats,
+                               const void *value, const void *o, const float *stats,
                                const int *start, int N, int H, int G, int D)
 {
     for (int n = 0; n < N; n++) {
@@ -163,8 +169,9 @@ static void attention_backward(struct compute *k, float *dq, float *dkey, float 
             for (int t = start[n]; t < start[n + 1]; t++) {
                 size_t at = (size_t)t * H + h, qd = at * D;
 
-                backward_query(dq + qd, dkey + first, dvalue + first, d_o + qd, q + qd, o + qd,
-                               stats + 2 * at, &walk, t - start[n]);
+                backward_query(dq + qd, dkey + first, dvalue + first, d_o + qd, q + qd,
+                               delta_of(d_o + qd, o, qd, k->dtype, D), stats + 2 * at, &walk,
+                               t - start[n]);
             }
         }
     }

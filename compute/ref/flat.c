@@ -6,17 +6,15 @@
  *   tf:    w -= lr sqrt(c2) / c1 * m / (sqrt(v) + eps)
  */
 #include <math.h>
-#include <string.h>
 
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
-static void swiglu_forward(struct compute *k, float *y, const float *gate, const float *up,
+static void swiglu_forward(struct compute *k, void *y, const float *gate, const float *up,
                            size_t n)
 {
-    (void)k;
     for (size_t i = 0; i < n; i++)
-        y[i] = gate[i] / (1.0f + rw_expf(-gate[i])) * up[i];
+        ref_store(y, k->dtype, i, gate[i] / (1.0f + rw_expf(-gate[i])) * up[i]);
 }
 
 /* silu'(x) = s (1 + x (1 - s)) with s = sigmoid(x) */
@@ -42,10 +40,8 @@ static void add(struct compute *k, float *y, const float *x, size_t n)
 
 static void store(struct compute *k, void *y, const float *x, size_t n)
 {
-    if (k->dtype == COMPUTE_FP32)
-        memcpy(y, x, n * sizeof *x);
-    for (size_t i = 0; k->dtype == COMPUTE_BF16 && i < n; i++)
-        ((uint16_t *)y)[i] = bf16_of_f32(x[i]);
+    for (size_t i = 0; i < n; i++)
+        ref_store(y, k->dtype, i, x[i]);
 }
 
 static void adamw(struct compute *k, float *w, float *m, float *v, const float *g, size_t n,

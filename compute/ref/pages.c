@@ -55,7 +55,7 @@ static void pages_store(struct compute *k, struct pages pages, const void *key,
     }
 }
 
-static void pages_attend(struct compute *k, float *o, const float *q, struct pages pages,
+static void pages_attend(struct compute *k, void *o, const float *q, struct pages pages,
                          const struct extend *rows, int H, int G, int D)
 {
     size_t head_size = page_floats(k->dtype, 1, D);
@@ -69,7 +69,7 @@ static void pages_attend(struct compute *k, float *o, const float *q, struct pag
                                          .table = rows->table + (size_t)n * rows->table_stride,
                                          .page_size = (size_t)G * head_size, .D = D };
 
-                ref_attend(o + at, NULL, q + at, &walk,
+                ref_attend(o, at, NULL, q + at, &walk,
                            rows->position[n] + t - rows->start[n] + 1);
             }
         }
