@@ -358,7 +358,7 @@ const struct row config_rows[] = {
         "pieces of the batch in that order, a power of two; learners may not be more"),
     BOOL("recompute", recompute, "false", 0, "keep fewer activations and compute them again"),
     WORD("dtype", dtype, "fp32", "fp32 bf16", ROW_FIXED,
-         "of the operands of matrix products; weights, moments and sums are fp32 in both"),
+         "of products' operands, stored activations; weights, moments, sums: fp32 in both"),
     WORD("device", device, "auto",
          "auto cpu ref cpu-plain cpu-avx2 cpu-avx512 cpu-avx512-bf16", 0,
          "what computes; auto: the fastest kernels this machine has"),

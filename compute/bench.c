@@ -43,11 +43,17 @@ void bench_share(struct bench *b, void (*run)(struct bench *b), double units,
     }
 }
 
+static const void *third(const struct bench *b, int i)
+{
+    return stored_at(b->k->dtype, b->stored, (size_t)(i * b->M * b->K));
+}
+
 /* M tokens of one row, HEADS heads of HEAD_SIZE: queries, keys and values at thirds of x */
 static void attend(struct bench *b)
 {
     const int start[2] = { 0, b->M };
-    const float *q = b->x, *key = q + b->M * b->K, *value = key + b->M * b->K;
+    const float *q = b->x;
+    const void *key = third(b, 1), *value = third(b, 2);
 
     b->k->attention_forward(b->k, b->y, b->stats, q, key, value, start, 1, HEADS, HEADS, HEAD_SIZE);
 }
@@ -55,10 +61,11 @@ static void attend(struct bench *b)
 static void attend_backward(struct bench *b)
 {
     const int start[2] = { 0, b->M };
-    const float *q = b->x, *key = q + b->M * b->K, *value = key + b->M * b->K;
-    float *dq = b->w, *dkey = dq + b->M * b->K, *dvalue = b->packed, *o = b->y;
+    const float *q = b->x;
+    const void *key = third(b, 1), *value = third(b, 2);
+    float *dq = b->w, *dkey = dq + b->M * b->K, *dvalue = b->packed;
 
-    b->k->attention_backward(b->k, dq, dkey, dvalue, q, q, key, value, o, b->stats, start, 1,
+    b->k->attention_backward(b->k, dq, dkey, dvalue, q, q, key, value, b->y, b->stats, start, 1,
                              HEADS, HEADS, HEAD_SIZE);
 }
 
@@ -130,6 +137,7 @@ static void layout(struct bench *b, struct memory *m)
     size_t activations = (size_t)LONGEST * WIDEST * sizeof(float);
 
     b->x = memory_take(m, activations);
+    b->stored = memory_take(m, activations);
     b->y = memory_take(m, activations);
     b->w = memory_take(m, activations);
     b->packed = memory_take(m, activations);
@@ -150,6 +158,7 @@ static int open_bench(struct bench *b)
         b->x[i] = 0.01f * (float)(i % 13) - 0.06f;
         b->w[i] = 0.01f * (float)(i % 11) - 0.05f;
     }
+    b->k->store(b->k, b->stored, b->x, (size_t)LONGEST * WIDEST);
     for (size_t i = 0; i < DECODED; i++)
         b->decoded[i] = 0.01f * (float)(i % 11) - 0.05f;
     rc = ceiling_open(&b->ceiling, b->k);

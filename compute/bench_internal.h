@@ -19,6 +19,7 @@ struct bench {
     struct ceiling *ceiling;
     struct memory memory;
     float *x, *y, *w, *packed, *stats;
+    void *stored;              /* x */
     float *decoded;            /* (DECODED) */
     struct lse *state;
     int M, N, K;

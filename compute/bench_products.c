@@ -7,7 +7,7 @@
 
 static void forward(struct bench *b)
 {
-    b->k->matmul_forward(b->k, b->y, b->x, b->w, b->packed, b->M, b->N, b->K);
+    b->k->matmul_forward(b->k, b->y, b->stored, b->w, b->packed, b->M, b->N, b->K);
 }
 
 static void backward_input(struct bench *b)
@@ -17,7 +17,7 @@ static void backward_input(struct bench *b)
 
 static void backward_weight(struct bench *b)
 {
-    b->k->matmul_backward_weight(b->k, b->w, b->y, b->x, NULL, b->M, b->N, b->K, true);
+    b->k->matmul_backward_weight(b->k, b->w, b->y, b->stored, NULL, b->M, b->N, b->K, true);
 }
 
 /* Another weight of the shape each time: its turn comes again after 256 MB. */
@@ -27,7 +27,7 @@ static void decode(struct bench *b)
 
     if (b->next + size > DECODED)
         b->next = 0;
-    b->k->matmul_forward(b->k, b->y, b->x, b->w, b->decoded + b->next, b->M, b->N, b->K);
+    b->k->matmul_forward(b->k, b->y, b->stored, b->w, b->decoded + b->next, b->M, b->N, b->K);
     b->next += size;
 }
 

@@ -56,10 +56,20 @@ static inline uint32_t bf16_pair(float even, float odd)
     return bf16_of_f32(even) | (uint32_t)bf16_of_f32(odd) << 16;
 }
 
+static inline float bf16_even(uint32_t pair)
+{
+    return f32_of_bits(pair << 16);
+}
+
+static inline float bf16_odd(uint32_t pair)
+{
+    return f32_of_bits(pair & 0xffff0000u);
+}
+
 static inline float bf16_dot2(uint32_t x, uint32_t y, float sum)
 {
-    sum = bf16_fma(f32_of_bits(x & 0xffff0000u), f32_of_bits(y & 0xffff0000u), sum);
-    return bf16_fma(f32_of_bits(x << 16), f32_of_bits(y << 16), sum);
+    sum = bf16_fma(bf16_odd(x), bf16_odd(y), sum);
+    return bf16_fma(bf16_even(x), bf16_even(y), sum);
 }
 
 #endif

@@ -12,6 +12,8 @@
  *   from +0 or, where the line says +=, from what is there.  No split of k; threads divide outputs.
  * - With COMPUTE_BF16 the operands of these products are rounded to bf16 first, and the chain goes
  *   by pairs of steps 2i and 2i + 1, the odd one first: compute/bf16.h.  What a pair lacks is +0.
+ * - An activation of type void * is as the dtype stores it: fp32, or (COMPUTE_BF16) bf16, rounded
+ *   once where it is made.  Everything else is fp32.
  * - A sum over channels or vocabulary puts element i into lane i mod 16, ascending, then folds
  *   lanes 8, 4, 2, 1 (lane i += lane i + 8, then + 4, ...).  `fold16` in math.h.
  * - exp, log, sin, cos are those of compute/math.h, never libm's.
@@ -36,9 +38,12 @@
 struct lse { float max, sum, weighted; };
 
 /* The key/value cache of one layer: pages of KEY_BLOCK positions.  Keys of a page:
- * [G][D][KEY_BLOCK] (positions are the lanes); values of a page: [G][KEY_BLOCK][D]. */
+ * [G][D][KEY_BLOCK] (positions are the lanes); values of a page: [G][KEY_BLOCK][D].
+ * COMPUTE_BF16: two positions share a word, the first in its lower half, so that one load brings
+ * the lanes of both; keys [G][D][KEY_BLOCK / 2] of positions i and i + KEY_BLOCK / 2, values
+ * [G][KEY_BLOCK / 2][D] of positions 2i and 2i + 1. */
 struct pages {
-    float *keys, *values;          /* page p begins at p * G * D * KEY_BLOCK */
+    float *keys, *values;          /* page p begins at p * page_floats() */
 };
 
 /* Rows that are being extended: row n adds tokens start[n] .. start[n+1] at positions
@@ -68,8 +73,26 @@ static inline bool sampling_filters(const struct sampling *s)
     return s->top_k > 0 || s->top_p < 1.0f || s->min_p > 0.0f;
 }
 
-/* Of the operands of matrix products; everything else is fp32. */
+/* Of the operands of matrix products and of stored activations; everything else is fp32. */
 enum compute_dtype { COMPUTE_FP32, COMPUTE_BF16 };
+
+/* Bytes of a stored element. */
+static inline size_t stored_bytes(enum compute_dtype dtype)
+{
+    return dtype == COMPUTE_BF16 ? 2 : 4;
+}
+
+/* Element i of a stored array. */
+static inline const void *stored_at(enum compute_dtype dtype, const void *x, size_t i)
+{
+    return (const char *)x + i * stored_bytes(dtype);
+}
+
+/* Floats of a page's keys, and of its values. */
+static inline size_t page_floats(enum compute_dtype dtype, int G, int D)
+{
+    return (size_t)G * (size_t)D * KEY_BLOCK * stored_bytes(dtype) / sizeof(float);
+}
 
 struct compute {
     const char *name;              /* "ref", "cpu-plain", "cpu-avx2", "cpu-avx512", ... */
@@ -84,7 +107,7 @@ struct compute {
     size_t (*packed_size)(struct compute *k, int N, int K);
     void (*pack)(struct compute *k, float *packed, const float *w, int N, int K);
     /* y(M,N) = x(M,K) w^T */
-    void (*matmul_forward)(struct compute *k, float *y, const float *x, const float *w,
+    void (*matmul_forward)(struct compute *k, float *y, const void *x, const float *w,
                            const float *packed, int M, int N, int K);
     /* dx(M,K) += dy(M,N) w: chain over n ascending */
     void (*matmul_backward_input)(struct compute *k, float *dx, const float *dy, const float *w,
@@ -93,7 +116,7 @@ struct compute {
      * slot(M), ascending, bf16: tokens of slots 2i and 2i + 1 are a pair, a token without its
      * neighbour meets a zero.  NULL: slots 0 .. M.  A row's slots begin at an even number, so that
      * pairs do not depend on what else is in the batch. */
-    void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const float *x,
+    void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const void *x,
                                    const int *slot, int M, int N, int K, bool add);
 
     /* ---- embedding: y(T,C) = w[token].  Backward adds tokens in order. */
@@ -105,7 +128,7 @@ struct compute {
     /* ---- y(T,C) = x * rstd * w with rstd(T) = 1 / sqrt(mean(x^2) + eps): x * rstd is rounded,
      * then * w.  Backward, with h = x * rstd and g = dy * w both rounded:
      * dx += rstd * (g - h * mean(g * h)); dw += dy * h, tokens in order. */
-    void (*rmsnorm_forward)(struct compute *k, float *y, float *rstd, const float *x,
+    void (*rmsnorm_forward)(struct compute *k, void *y, float *rstd, const float *x,
                             const float *w, float eps, int T, int C);
     void (*rmsnorm_backward)(struct compute *k, float *dx, float *dw, const float *dy,
                              const float *x, const float *w, const float *rstd, int T, int C);
@@ -118,31 +141,34 @@ struct compute {
     void (*rotary_backward)(struct compute *k, float *dx, const float *table, const int *position,
                             int T, int heads, int D);
 
+    /* y(n) = x, as it is stored */
+    void (*store)(struct compute *k, void *y, const float *x, size_t n);
+
     /* ---- causal attention on ragged rows: q(T,H,D), key and value (T,G,D), o(T,H,D),
      * stats(T,H,2) = final (max, sum).  Per query and block of KEY_BLOCK keys, cut from key 0 of
      * the row: s = chain over d, then * 1/sqrt(D); block max over visible keys;
      * m' = max(m, block); a = exp(m - m'); l *= a (16 lanes), o *= a; p = exp(s - m'); p goes to
      * lane key mod 16 of l; o = chain over keys of fma(p, v, o).  At the end l is folded and o is
      * divided by it. */
-    void (*attention_forward)(struct compute *k, float *o, float *stats, const float *q,
-                              const float *key, const float *value, const int *start, int N, int H,
+    void (*attention_forward)(struct compute *k, void *o, float *stats, const float *q,
+                              const void *key, const void *value, const int *start, int N, int H,
                               int G, int D);
-    /* delta = sum over d of do * o (fold16); p = exp(s - max) / sum;
+    /* delta = sum over d of do * o as stored (fold16); p = exp(s - max) / sum;
      * ds = p * (dp - delta) * 1/sqrt(D); dq chain over keys; dkey, dvalue chains over queries,
      * heads of a group in order. */
     void (*attention_backward)(struct compute *k, float *dq, float *dkey, float *dvalue,
-                               const float *d_o, const float *q, const float *key,
-                               const float *value, const float *o, const float *stats,
+                               const float *d_o, const float *q, const void *key,
+                               const void *value, const void *o, const float *stats,
                                const int *start, int N, int H, int G, int D);
     /* The same, keys and values in pages: first store the new keys and values (T,G,D), then attend.
      * Equal to attention_forward to the bit, for any cut of a row into calls. */
-    void (*pages_store)(struct compute *k, struct pages pages, const float *key,
-                        const float *value, const struct extend *rows, int G, int D);
-    void (*pages_attend)(struct compute *k, float *o, const float *q, struct pages pages,
+    void (*pages_store)(struct compute *k, struct pages pages, const void *key,
+                        const void *value, const struct extend *rows, int G, int D);
+    void (*pages_attend)(struct compute *k, void *o, const float *q, struct pages pages,
                          const struct extend *rows, int H, int G, int D);
 
     /* ---- y = silu(gate) * up, silu(x) = x / (1 + exp(-x)) */
-    void (*swiglu_forward)(struct compute *k, float *y, const float *gate, const float *up,
+    void (*swiglu_forward)(struct compute *k, void *y, const float *gate, const float *up,
                            size_t n);
     void (*swiglu_backward)(struct compute *k, float *dgate, float *dup, const float *dy,
                             const float *gate, const float *up, size_t n);

@@ -126,7 +126,7 @@ size_t reward_sources_bytes(const struct reward_sources *r, const struct config 
 
     for (int k = 0; k < r->n; k++)
         bytes += model_bytes(&r->items[k].shape, compute) +
-                 scorer_bytes(&r->items[k].shape, micro_rows, row_of(r, c, k));
+                 scorer_bytes(&r->items[k].shape, compute, micro_rows, row_of(r, c, k));
     return bytes;
 }
 

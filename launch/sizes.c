@@ -63,7 +63,8 @@ static size_t orchestrator_bytes(const struct inputs *in, const struct config *c
 
     if (!c->orchestrator.model)
         return 0;
-    return model_bytes(shape, compute) + mix_bytes(shape, in->micro_rows, in->longest_prompt);
+    return model_bytes(shape, compute) +
+           mix_bytes(shape, compute, in->micro_rows, in->longest_prompt);
 }
 
 /* One of `learners` shares of a flat buffer, with what describes it. */

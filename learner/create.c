@@ -205,8 +205,9 @@ static size_t trainee_bytes(const struct learner *ln, const struct model_shape *
 {
     const struct micro *m = &ln->micro;
     bool again = ln->config->recompute;
-    size_t passes = blocks ? trainer_bytes_blocks(shape, m->max_rows, m->max_tokens, again)
-                           : trainer_bytes(shape, size->compute, m->max_rows, m->max_tokens, again);
+    size_t (*bytes)(const struct model_shape *shape, struct compute *k, int max_rows,
+                    int max_tokens, bool recompute) = blocks ? trainer_bytes_blocks : trainer_bytes;
+    size_t passes = bytes(shape, size->compute, m->max_rows, m->max_tokens, again);
 
     return tree_bytes(model_size(shape), ln->leaves, size->ranks, size->rank) + passes +
            optimizer_bytes(shape);

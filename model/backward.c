@@ -115,8 +115,9 @@ static void add_product(const struct pass *p, const struct product *y)
     for (int i = 0, a, b; i < p->n_leaves; i++)
         if (leaf_tokens(p, i, &a, &b))
             k->matmul_backward_weight(k, p->leaves[i].grads + w->offset,
-                                      y->dy + (size_t)a * w->out, y->x + (size_t)a * w->in,
-                                      p->slot + a, b - a, w->out, w->in, !p->leaves[i].fresh);
+                                      y->dy + (size_t)a * w->out,
+                                      stored_at(k->dtype, y->x, (size_t)a * w->in), p->slot + a,
+                                      b - a, w->out, w->in, !p->leaves[i].fresh);
 }
 
 static void add_products(const struct pass *p, const struct product *all, int n)

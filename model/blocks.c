@@ -101,8 +101,8 @@ static void add_products(const struct part *w, const struct product *all, int n)
         const struct matrix *m = all[i].w;
         for (struct run r = {.end = w->first_row}; next_run(w, &r);)
             k->matmul_backward_weight(k, grads_at(w, m->offset), times(w, &r, all[i].dy, m->out),
-                                      all[i].x + (size_t)r.a * m->in, w->t->pass.slot + r.a,
-                                      r.b - r.a, m->out, m->in, true);
+                                      stored_at(k->dtype, all[i].x, (size_t)r.a * m->in),
+                                      w->t->pass.slot + r.a, r.b - r.a, m->out, m->in, true);
     }
 }
 

@@ -14,6 +14,7 @@
 struct cache {
     struct model *model;         /* NULL in cache_bytes */
     struct model_shape shape;
+    enum compute_dtype dtype;
     int n_pages, max_rows, max_tokens;
     struct memory memory;
 
@@ -26,18 +27,14 @@ struct cache {
     struct activations inside;
     int *start, *position;       /* (N+1), (T) */
     int *chosen;                 /* (N) each row's last token */
-    float *last, *hidden, *rstd; /* (N,C), (N,C), (N) */
+    float *last, *rstd;          /* (N,C), (N) */
+    void *hidden;                /* (N,C) stored */
 };
-
-static size_t page_floats(const struct cache *c)
-{
-    return (size_t)c->shape.G * c->shape.D * KEY_BLOCK;
-}
 
 static void layout(struct cache *c, struct memory *m)
 {
     const struct model_shape *s = &c->shape;
-    size_t one = page_floats(c) * c->n_pages * sizeof(float);
+    size_t one = page_floats(c->dtype, s->G, s->D) * c->n_pages * sizeof(float);
     size_t rows = (size_t)c->max_rows, tokens = (size_t)c->max_tokens;
 
     for (int l = 0; l < s->L; l++) {
@@ -52,13 +49,14 @@ static void layout(struct cache *c, struct memory *m)
     c->position = memory_take(m, tokens * sizeof(int));
     c->chosen = memory_take(m, rows * sizeof(int));
     c->last = memory_take(m, rows * s->C * sizeof(float));
-    c->hidden = memory_take(m, rows * s->C * sizeof(float));
+    c->hidden = memory_take(m, rows * s->C * stored_bytes(c->dtype));
     c->rstd = memory_take(m, rows * sizeof(float));
-    activations_layout(&c->inside, m, s, c->max_tokens, false);
+    activations_layout(&c->inside, m, s, c->dtype, c->max_tokens, false);
+    c->inside.room = room_layout(m, s, c->dtype, c->max_tokens);
 }
 
-static int plan(struct cache **out, const struct model_shape *s, struct model *m, int pages,
-                int max_rows, int max_tokens)
+static int plan(struct cache **out, const struct model_shape *s, struct model *m,
+                enum compute_dtype dtype, int pages, int max_rows, int max_tokens)
 {
     struct cache *c;
 
@@ -68,8 +66,8 @@ static int plan(struct cache **out, const struct model_shape *s, struct model *m
     c = calloc(1, sizeof *c);
     if (!c)
         return rl_error(RL_ENOFIT, "no memory for a cache");
-    *c = (struct cache){.model = m, .shape = *s, .n_pages = pages, .max_rows = max_rows,
-                        .max_tokens = max_tokens, .n_free = pages};
+    *c = (struct cache){.model = m, .shape = *s, .dtype = dtype, .n_pages = pages,
+                        .max_rows = max_rows, .max_tokens = max_tokens, .n_free = pages};
     c->pages = calloc((size_t)s->L, sizeof *c->pages);
     if (!c->pages) {
         free(c);
@@ -84,7 +82,7 @@ int cache_create(struct cache **out, struct model *m, int pages, int max_rows, i
     struct cache *c;
     int rc = RL_OK;
 
-    TRY(plan(out, &m->shape, m, pages, max_rows, max_tokens));
+    TRY(plan(out, &m->shape, m, m->compute->dtype, pages, max_rows, max_tokens));
     c = *out;
     memory_count(&c->memory);
     layout(c, &c->memory);
@@ -107,8 +105,7 @@ size_t cache_bytes(const struct model_shape *shape, struct compute *k, int pages
     struct memory memory;
     struct cache *c;
 
-    (void)k;                                    /* pages are the same for every backend */
-    if (plan(&c, shape, NULL, pages, max_rows, max_tokens) != RL_OK)
+    if (plan(&c, shape, NULL, k->dtype, pages, max_rows, max_tokens) != RL_OK)
         return 0;
     memory_count(&memory);
     layout(c, &memory);
@@ -149,7 +146,7 @@ void cache_release(struct cache *c, int page)
 
 void cache_copy(struct cache *c, int to, int from)
 {
-    size_t n = page_floats(c);
+    size_t n = page_floats(c->dtype, c->shape.G, c->shape.D);
 
     for (int l = 0; l < c->shape.L; l++) {
         memcpy(c->pages[l].keys + to * n, c->pages[l].keys + from * n, n * sizeof(float));

@@ -10,26 +10,34 @@
 #include "model/model_internal.h"
 
 void activations_layout(struct activations *a, struct memory *memory, const struct model_shape *s,
-                        int T, bool keep)
+                        enum compute_dtype dtype, int T, bool keep)
 {
-    size_t one = (size_t)T * sizeof(float), mark;
+    size_t one = (size_t)T * sizeof(float), stored = (size_t)T * stored_bytes(dtype), mark;
 
     a->mid = memory_take(memory, one * s->C);
     mark = memory_mark(memory);
-    a->norm1 = memory_take(memory, one * s->C);
+    a->norm1 = memory_take(memory, stored * s->C);
     a->rstd1 = memory_take(memory, one);
     a->q = memory_take(memory, one * s->H * s->D);
-    a->key = memory_take(memory, one * s->G * s->D);
-    a->value = memory_take(memory, one * s->G * s->D);
-    a->att = memory_take(memory, one * s->H * s->D);
+    a->key = memory_take(memory, stored * s->G * s->D);
+    a->value = memory_take(memory, stored * s->G * s->D);
+    a->att = memory_take(memory, stored * s->H * s->D);
     a->stats = memory_take(memory, one * s->H * 2);
     if (!keep)
         memory_rewind(memory, mark);
-    a->norm2 = memory_take(memory, one * s->C);
+    a->norm2 = memory_take(memory, stored * s->C);
     a->rstd2 = memory_take(memory, one);
     a->gate = memory_take(memory, one * s->F);
     a->up = memory_take(memory, one * s->F);
-    a->act = memory_take(memory, one * s->F);
+    a->act = memory_take(memory, stored * s->F);
+}
+
+float *room_layout(struct memory *memory, const struct model_shape *s, enum compute_dtype dtype,
+                   int T)
+{
+    if (dtype == COMPUTE_FP32)
+        return NULL;
+    return memory_take(memory, (size_t)T * s->G * s->D * sizeof(float));
 }
 
 static int row_check(const struct model *m, const int *tokens, const int *start, int position,
@@ -92,6 +100,22 @@ static void attend(const struct pass *p, int l, struct activations *a)
     k->pages_attend(k, a->att, a->q, p->pages[l], p->rows, s->H, s->G, s->D);
 }
 
+/* Keys (turned) or values of norm1, rounded once, where the dtype has them so: what the cache
+ * holds and what training attends to are the same numbers. */
+static void keys_forward(const struct pass *p, const struct matrix *w, struct activations *a,
+                         void *y, bool turned)
+{
+    const struct model_shape *s = &p->model->shape;
+    struct compute *k = p->model->compute;
+    float *x = a->room ? a->room : y;
+
+    matrix_forward(p->model, w, x, a->norm1, p->T);
+    if (turned)
+        k->rotary_forward(k, x, p->model->rotary, p->position, p->T, s->G, s->D);
+    if (a->room)
+        k->store(k, y, x, (size_t)p->T * s->G * s->D);
+}
+
 /* A layer up to its last product: all that its backward pass needs. */
 void layer_inside(const struct pass *p, int l, struct activations *a, const float *x)
 {
@@ -103,10 +127,9 @@ void layer_inside(const struct pass *p, int l, struct activations *a, const floa
 
     k->rmsnorm_forward(k, a->norm1, a->rstd1, x, model_at(m, w->norm1), s->eps, T, s->C);
     matrix_forward(m, &w->q, a->q, a->norm1, T);
-    matrix_forward(m, &w->k, a->key, a->norm1, T);
-    matrix_forward(m, &w->v, a->value, a->norm1, T);
     k->rotary_forward(k, a->q, m->rotary, p->position, T, s->H, s->D);
-    k->rotary_forward(k, a->key, m->rotary, p->position, T, s->G, s->D);
+    keys_forward(p, &w->k, a, a->key, true);
+    keys_forward(p, &w->v, a, a->value, false);
     attend(p, l, a);
     matrix_forward(m, &w->o, a->mid, a->att, T);
     k->add(k, a->mid, x, (size_t)T * s->C);

@@ -19,9 +19,10 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T)
+void head_layout(struct head *h, struct memory *memory, const struct model_shape *s,
+                 enum compute_dtype dtype, int T)
 {
-    h->hidden = memory_take(memory, (size_t)T * s->C * sizeof(float));
+    h->hidden = memory_take(memory, (size_t)T * s->C * stored_bytes(dtype));
     h->rstd = memory_take(memory, (size_t)T * sizeof(float));
     if (!s->lm)
         return;
@@ -32,11 +33,11 @@ void head_layout(struct head *h, struct memory *memory, const struct model_shape
 }
 
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
-                         int T, bool backward)
+                         enum compute_dtype dtype, int T, bool backward)
 {
     size_t R = least(T, HEAD_ROWS), rows = R * s->C * sizeof(float);
 
-    h->rows = memory_take(memory, rows);
+    h->rows = memory_take(memory, R * s->C * stored_bytes(dtype));
     if (s->lm) {
         h->logits = memory_take(memory, R * least(s->V, HEAD_VOCAB) * sizeof(float));
         h->logp = memory_take(memory, R * sizeof(float));
@@ -59,7 +60,7 @@ void head_layout_scratch(struct head *h, struct memory *memory, const struct mod
 }
 
 /* Logits of ids v0 .. v0+n from rows of hidden states. */
-static void tile(const struct model *m, float *logits, const float *rows, int v0, int n, int R)
+static void tile(const struct model *m, float *logits, const void *rows, int v0, int n, int R)
 {
     const struct matrix *w = &m->head;
     struct compute *k = m->compute;
@@ -70,12 +71,12 @@ static void tile(const struct model *m, float *logits, const float *rows, int v0
 }
 
 void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
-                 float *last, float *hidden, float *rstd)
+                 float *last, void *hidden, float *rstd)
 {
     const struct model_shape *s = &m->shape;
     struct compute *k = m->compute;
 
-    k->embedding_forward(k, last, x, chosen, n, s->C);      /* a gather is an embedding */
+    k->embedding_forward(k, last, x, chosen, n, s->C);
     k->rmsnorm_forward(k, hidden, rstd, last, model_at(m, m->norm), s->eps, n, s->C);
     tile(m, logits, hidden, 0, s->V, n);
 }
@@ -95,6 +96,17 @@ void head_norm_forward(struct head *h, const struct pass *p, const float *x)
 void head_clear(struct head *h, const struct pass *p)
 {
     memset(h->dhidden, 0, (size_t)p->T * p->model->shape.C * sizeof(float));
+}
+
+/* rows(R,C) = the hidden states of positions from(R) */
+static void gather(struct head *h, const struct pass *p, const int *from, int R)
+{
+    enum compute_dtype dtype = p->model->compute->dtype;
+    size_t C = (size_t)p->model->shape.C, bytes = C * stored_bytes(dtype);
+
+    for (int i = 0; i < R; i++)
+        memcpy((char *)h->rows + (size_t)i * bytes, stored_at(dtype, h->hidden, from[i] * C),
+               bytes);
 }
 
 /* ---- log-probabilities */
@@ -124,7 +136,7 @@ void head_forward(struct head *h, const struct pass *p, float temperature, float
     for (int r = 0; r < h->P; r += HEAD_ROWS) {
         int R = least(HEAD_ROWS, h->P - r);
 
-        k->embedding_forward(k, h->rows, h->hidden, h->from + r, R, m->shape.C);
+        gather(h, p, h->from + r, R);
         for (int v = 0; v < V; v += HEAD_VOCAB) {
             int n = least(HEAD_VOCAB, V - v);
 
@@ -201,7 +213,8 @@ static void tile_weight(struct head *h, const struct pass *p, int R, size_t at, 
     for (int i = 0, a, b; i < p->n_leaves; i++)
         if (leaf_picks(h, p, i, R, &a, &b))
             k->matmul_backward_weight(k, p->leaves[i].grads + at, h->logits + (size_t)a * n,
-                                      h->rows + (size_t)a * C, slots(h, p, a, b), b - a, n, C,
+                                      stored_at(k->dtype, h->rows, (size_t)a * C),
+                                      slots(h, p, a, b), b - a, n, C,
                                       begun[i] || !p->leaves[i].fresh);
 }
 
@@ -238,7 +251,7 @@ void head_backward(struct head *h, const struct pass *p, struct ids_part ids, co
     bool begun[LEAF_ROWS_MOST] = {false};
 
     while ((R = pick(h, p, dlogp, dentropy, &next)) > 0) {
-        k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
+        gather(h, p, h->pick, R);
         memset(h->drows, 0, (size_t)R * C * sizeof(float));
         tiles_backward(h, p, ids, R, dentropy != NULL, dhidden, offset, begun);
         for (int i = 0; i < p->n_leaves; i++)
@@ -288,11 +301,12 @@ void score_backward(struct head *h, const struct pass *p, const float *dscore, b
     int C = m->shape.C, S = m->shape.scores, next = 0, R;
 
     while ((R = pick_scored(h, p, dscore, &next)) > 0) {
-        k->embedding_forward(k, h->rows, h->hidden, h->pick, R, C);
+        gather(h, p, h->pick, R);
         for (int i = 0, a, b; i < p->n_leaves; i++)
             if (leaf_picks(h, p, i, R, &a, &b))
                 k->matmul_backward_weight(k, p->leaves[i].grads + offset,
-                                          h->dscore + (size_t)a * S, h->rows + (size_t)a * C,
+                                          h->dscore + (size_t)a * S,
+                                          stored_at(k->dtype, h->rows, (size_t)a * C),
                                           slots(h, p, a, b), b - a, S, C, true);
         if (!dhidden)
             continue;

@@ -431,7 +431,7 @@ struct model_why model_why(const struct model *m)
 
 /* ---- for the passes */
 
-void matrix_forward(const struct model *m, const struct matrix *w, float *y, const float *x, int T)
+void matrix_forward(const struct model *m, const struct matrix *w, float *y, const void *x, int T)
 {
     struct compute *k = m->compute;
 

@@ -106,7 +106,8 @@ size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max
                      int max_tokens, bool recompute);
 /* The same for forward passes only, in the least memory. */
 int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, int max_tokens);
-size_t trainer_bytes_scoring(const struct model_shape *shape, int max_rows, int max_tokens);
+size_t trainer_bytes_scoring(const struct model_shape *shape, struct compute *k, int max_rows,
+                             int max_tokens);
 void trainer_destroy(struct trainer *t);                /* NULL is fine */
 
 /* The outputs of a pass, or gradients of them, one record a token; NULL: not wanted, or zero. */
@@ -153,9 +154,9 @@ int model_backward_leaves(struct trainer *t, const struct model_outputs *d,
 int model_logprobs(struct trainer *t, const int *tokens, const int *start, int N, float temperature,
                    bool keep, float *logp, float *entropy);
 int model_backward(struct trainer *t, const float *dlogp, const float *dentropy, float *grads);
-/* The hidden states (T, C) behind the last norm of the last pass: token 0 is its first.  Good until
- * the next pass. */
-const float *model_hidden(const struct trainer *t);
+/* Element i of the hidden states (T, C) behind the last norm of the last pass, as the heads read
+ * them: token 0 is its first.  Good until the next pass. */
+float model_hidden(const struct trainer *t, size_t i);
 /* End of a leaf: folds what is summed apart (the embedding of a tied model) into grads. */
 int model_backward_finish(struct trainer *t, float *grads);
 /* A leaf that will not come to its end: forgets what is summed apart. */
@@ -195,8 +196,8 @@ bool model_part_ids(const struct model_shape *shape, int block, int part, int *f
  * apart, and copies of d. */
 int trainer_create_blocks(struct trainer **t, struct model *m, int max_rows, int max_tokens,
                           bool recompute);
-size_t trainer_bytes_blocks(const struct model_shape *shape, int max_rows, int max_tokens,
-                            bool recompute);
+size_t trainer_bytes_blocks(const struct model_shape *shape, struct compute *k, int max_rows,
+                            int max_tokens, bool recompute);
 
 /* After model_run(keep): d, indexed as outputs are, is copied.  Block 0 is at hand. */
 int model_backward_begin(struct trainer *t, const struct model_outputs *d);

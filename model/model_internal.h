@@ -43,12 +43,18 @@ struct model {
 /* What a layer computes on its way, all of T tokens.  A trainer keeps one for every layer, or one
  * in all when layers are run again. */
 struct activations {
-    float *norm1, *rstd1;        /* (T,C), (T) */
-    float *q, *key, *value;      /* (T,H,D), (T,G,D), (T,G,D), after rotary */
-    float *att, *stats;          /* (T,H,D), (T,H,2) */
+    void *norm1;                 /* (T,C) stored */
+    float *rstd1;                /* (T) */
+    float *q;                    /* (T,H,D) after rotary */
+    void *key, *value;           /* (T,G,D) stored, the key after rotary */
+    float *room;                 /* (T,G,D) either before it is stored; NULL: they are floats */
+    void *att;                   /* (T,H,D) stored */
+    float *stats;                /* (T,H,2) */
     float *mid;                  /* (T,C) between the two halves */
-    float *norm2, *rstd2;        /* (T,C), (T) */
-    float *gate, *up, *act;      /* (T,F) */
+    void *norm2;                 /* (T,C) stored */
+    float *rstd2;                /* (T) */
+    float *gate, *up;            /* (T,F) */
+    void *act;                   /* (T,F) stored */
 };
 
 /* The tokens one forward pass runs over, and where their keys are. */
@@ -72,11 +78,14 @@ static inline const float *matrix_weights(const struct model *m, const struct ma
 {
     return m->weights + w->offset;
 }
-/* y(T,out) = x(T,in) w^T */
-void matrix_forward(const struct model *m, const struct matrix *w, float *y, const float *x, int T);
-/* keep: every array has bytes of its own until the backward pass; else the two halves share. */
+/* y(T,out) = x(T,in) w^T, x stored */
+void matrix_forward(const struct model *m, const struct matrix *w, float *y, const void *x, int T);
+/* keep: every array has bytes of its own until the backward pass; else the two halves share.
+ * `room` is for room_layout: it serves all layers, and nothing between layer_inside's calls. */
 void activations_layout(struct activations *a, struct memory *memory, const struct model_shape *s,
-                        int T, bool keep);
+                        enum compute_dtype dtype, int T, bool keep);
+float *room_layout(struct memory *memory, const struct model_shape *s, enum compute_dtype dtype,
+                   int T);
 
 /* Check tokens and rows before anything is touched; `position` (N) is NULL for rows from 0. */
 int rows_check(const struct model *m, const int *tokens, const int *start, const int *position,
@@ -94,8 +103,8 @@ struct gradients {               /* scratch of one layer's backward pass */
     float *att, *q, *key, *value;
     float *out, *mid;            /* (T,C) of the layer's output and its middle, kept: apart only */
 };
-/* A weight's gradient is dy^T x: (T, out) and (T, in). */
-struct product { const struct matrix *w; const float *dy, *x; };
+/* A weight's gradient is dy^T x: (T, out) and (T, in), the latter stored. */
+struct product { const struct matrix *w; const float *dy; const void *x; };
 #define MLP_PRODUCTS 3
 #define ATTENTION_PRODUCTS 4
 
@@ -130,7 +139,8 @@ bool leaf_tokens(const struct pass *p, int i, int *a, int *b);
 
 struct head {
     /* kept from forward to backward */
-    float *hidden, *rstd;        /* (T,C), (T): after the last norm */
+    void *hidden;                /* (T,C) stored: after the last norm */
+    float *rstd;                 /* (T) */
     int P;                       /* positions with a target: every token but its row's last;
                                   * 0 when log-probabilities were not wanted */
     float temperature;
@@ -138,7 +148,7 @@ struct head {
     struct lse *state;           /* (P) */
     float *target_logit;         /* (P) */
     /* scratch */
-    float *rows;                 /* (HEAD_ROWS, C) hidden states, gathered */
+    void *rows;                  /* (HEAD_ROWS, C) stored: hidden states, gathered */
     float *logits;               /* (HEAD_ROWS, HEAD_VOCAB) */
     float *logp, *entropy;       /* (HEAD_ROWS) */
     /* scratch of the backward pass: positions that have a gradient, gathered */
@@ -151,9 +161,10 @@ struct head {
 };
 /* backward: with what the backward pass needs.  The scratch may share bytes with anything that
  * does not live during one of the functions below, nor, of a backward pass, between them. */
-void head_layout(struct head *h, struct memory *memory, const struct model_shape *s, int T);
+void head_layout(struct head *h, struct memory *memory, const struct model_shape *s,
+                 enum compute_dtype dtype, int T);
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
-                         int T, bool backward);
+                         enum compute_dtype dtype, int T, bool backward);
 /* x(T,C), the last layer's output -> hidden; then what is wanted of it: logp, entropy (T, entropy
  * may be NULL), score (T, scores). */
 void head_norm_forward(struct head *h, const struct pass *p, const float *x);
@@ -169,9 +180,9 @@ void head_backward(struct head *h, const struct pass *p, struct ids_part ids, co
                    const float *dentropy, bool dhidden, size_t offset);
 void score_backward(struct head *h, const struct pass *p, const float *dscore, bool dhidden,
                     size_t offset);
-/* Logits (n,V) of the chosen positions of x; last and hidden are (n,C), rstd (n). */
+/* Logits (n,V) of the chosen positions of x; last and hidden (stored) are (n,C), rstd (n). */
 void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
-                 float *last, float *hidden, float *rstd);
+                 float *last, void *hidden, float *rstd);
 
 /* trainer.c */
 enum keep { KEEP_NOTHING, KEEP_INPUTS, KEEP_ALL };
@@ -179,6 +190,7 @@ enum keep { KEEP_NOTHING, KEEP_INPUTS, KEEP_ALL };
 struct trainer {
     struct model *model;         /* NULL in trainer_bytes */
     struct model_shape shape;
+    enum compute_dtype dtype;
     enum keep mode;
     bool apart;                  /* the backward pass can be cut into blocks */
     int max_rows, max_tokens;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compute/bf16.h"
 #include "model/model_internal.h"
 
 static size_t inside_count(const struct trainer *t)
@@ -36,13 +37,14 @@ static void layout(struct trainer *t, struct memory *m)
     const struct model_shape *s = &t->shape;
     size_t T = (size_t)t->max_tokens, slots = t->mode == KEEP_NOTHING ? 2 : (size_t)s->L + 1, mark;
     bool backward = t->mode != KEEP_NOTHING;
+    float *room;
 
     t->tokens = memory_take(m, T * sizeof(int));
     t->start = memory_take(m, ((size_t)t->max_rows + 1) * sizeof(int));
     t->position = memory_take(m, T * sizeof(int));
     t->slot = memory_take(m, T * sizeof(int));
     t->x = memory_take(m, slots * T * s->C * sizeof(float));
-    head_layout(&t->head, m, s, t->max_tokens);
+    head_layout(&t->head, m, s, t->dtype, t->max_tokens);
     if (backward)
         t->dx = memory_take(m, T * s->C * sizeof(float));
     if (backward && s->lm && s->tied) {
@@ -50,21 +52,26 @@ static void layout(struct trainer *t, struct memory *m)
         t->touched = memory_take(m, (size_t)s->V * sizeof *t->touched);
     }
     for (size_t l = 0; t->mode == KEEP_ALL && l < inside_count(t); l++)
-        activations_layout(&t->inside[l], m, s, t->max_tokens, true);
+        activations_layout(&t->inside[l], m, s, t->dtype, t->max_tokens, true);
     if (t->apart)
         blocks_layout(t, m);
 
     mark = memory_mark(m);              /* the head's scratch, then that of the layers */
-    head_layout_scratch(&t->head, m, s, t->max_tokens, backward);
+    head_layout_scratch(&t->head, m, s, t->dtype, t->max_tokens, backward);
     memory_rewind(m, mark);
     if (t->mode != KEEP_ALL)
-        activations_layout(&t->inside[0], m, s, t->max_tokens, backward);
+        activations_layout(&t->inside[0], m, s, t->dtype, t->max_tokens, backward);
+    mark = memory_mark(m);
+    room = room_layout(m, s, t->dtype, t->max_tokens);
+    for (size_t l = 0; l < inside_count(t); l++)
+        t->inside[l].room = room;
+    memory_rewind(m, mark);             /* nobody keeps gradients while a layer is run */
     if (backward)
         gradients_layout(&t->d, m, s, t->max_tokens, t->apart);
 }
 
-static int plan(struct trainer **out, const struct model_shape *s, struct model *m, enum keep mode,
-                bool apart, int max_rows, int max_tokens)
+static int plan(struct trainer **out, const struct model_shape *s, struct model *m,
+                enum compute_dtype dtype, enum keep mode, bool apart, int max_rows, int max_tokens)
 {
     struct trainer *t;
 
@@ -76,6 +83,7 @@ static int plan(struct trainer **out, const struct model_shape *s, struct model 
         return rl_error(RL_ENOFIT, "no memory for a trainer");
     t->model = m;
     t->shape = *s;
+    t->dtype = dtype;
     t->mode = mode;
     t->apart = apart;
     t->block = -1;
@@ -95,7 +103,7 @@ static int create(struct trainer **out, struct model *m, enum keep mode, bool ap
 {
     int rc = RL_OK;
 
-    TRY(plan(out, &m->shape, m, mode, apart, max_rows, max_tokens));
+    TRY(plan(out, &m->shape, m, m->compute->dtype, mode, apart, max_rows, max_tokens));
     memory_count(&(*out)->memory);
     layout(*out, &(*out)->memory);
     (*out)->memory.lower = "micro_rows";
@@ -126,13 +134,13 @@ int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, in
     return create(t, m, KEEP_NOTHING, false, max_rows, max_tokens);
 }
 
-static size_t bytes(const struct model_shape *s, enum keep mode, bool apart, int max_rows,
-                    int max_tokens)
+static size_t bytes(const struct model_shape *s, struct compute *k, enum keep mode, bool apart,
+                    int max_rows, int max_tokens)
 {
     struct memory memory;
     struct trainer *t;
 
-    if (plan(&t, s, NULL, mode, apart, max_rows, max_tokens) != RL_OK)
+    if (plan(&t, s, NULL, k->dtype, mode, apart, max_rows, max_tokens) != RL_OK)
         return 0;
     memory_count(&memory);
     layout(t, &memory);
@@ -143,19 +151,19 @@ static size_t bytes(const struct model_shape *s, enum keep mode, bool apart, int
 size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max_rows,
                      int max_tokens, bool recompute)
 {
-    (void)k;                            /* activations are the same for every backend */
-    return bytes(shape, recompute ? KEEP_INPUTS : KEEP_ALL, false, max_rows, max_tokens);
+    return bytes(shape, k, recompute ? KEEP_INPUTS : KEEP_ALL, false, max_rows, max_tokens);
 }
 
-size_t trainer_bytes_blocks(const struct model_shape *shape, int max_rows, int max_tokens,
-                            bool recompute)
+size_t trainer_bytes_blocks(const struct model_shape *shape, struct compute *k, int max_rows,
+                            int max_tokens, bool recompute)
 {
-    return bytes(shape, recompute ? KEEP_INPUTS : KEEP_ALL, true, max_rows, max_tokens);
+    return bytes(shape, k, recompute ? KEEP_INPUTS : KEEP_ALL, true, max_rows, max_tokens);
 }
 
-size_t trainer_bytes_scoring(const struct model_shape *shape, int max_rows, int max_tokens)
+size_t trainer_bytes_scoring(const struct model_shape *shape, struct compute *k, int max_rows,
+                             int max_tokens)
 {
-    return bytes(shape, KEEP_NOTHING, false, max_rows, max_tokens);
+    return bytes(shape, k, KEEP_NOTHING, false, max_rows, max_tokens);
 }
 
 void trainer_destroy(struct trainer *t)
@@ -418,9 +426,11 @@ int model_backward(struct trainer *t, const float *dlogp, const float *dentropy,
     return model_run_backward(t, &d, grads);
 }
 
-const float *model_hidden(const struct trainer *t)
+float model_hidden(const struct trainer *t, size_t i)
 {
-    return t->head.hidden;
+    const void *x = stored_at(t->dtype, t->head.hidden, i);
+
+    return t->dtype == COMPUTE_BF16 ? f32_of_bf16(*(const uint16_t *)x) : *(const float *)x;
 }
 
 int model_backward_finish(struct trainer *t, float *grads)

@@ -24,9 +24,8 @@ size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int mi
 {
     int64_t tokens = (int64_t)micro_rows * max_row_tokens;
 
-    (void)k;                     /* a forward pass takes the same on every backend */
     return sizeof(struct refmodel)
-         + trainer_bytes_scoring(shape, micro_rows, tokens < INT_MAX ? (int)tokens : INT_MAX);
+         + trainer_bytes_scoring(shape, k, micro_rows, tokens < INT_MAX ? (int)tokens : INT_MAX);
 }
 
 int refmodel_create(struct refmodel **out, struct model *model, int micro_rows, int max_row_tokens,

@@ -27,7 +27,8 @@ static void layout(struct mix *mix, struct memory *m)
     mix->logits = memory_take(m, tokens * (size_t)mix->R * sizeof *mix->logits);
 }
 
-size_t mix_bytes(const struct model_shape *shape, int micro_rows, int max_prompt)
+size_t mix_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
+                 int max_prompt)
 {
     struct mix mix = { .micro_rows = micro_rows, .max_prompt = max_prompt, .R = shape->scores };
     struct memory memory;
@@ -35,7 +36,7 @@ size_t mix_bytes(const struct model_shape *shape, int micro_rows, int max_prompt
     memory_count(&memory);
     layout(&mix, &memory);
     return sizeof mix + memory.peak +
-           trainer_bytes_scoring(shape, micro_rows, micro_rows * max_prompt);
+           trainer_bytes_scoring(shape, k, micro_rows, micro_rows * max_prompt);
 }
 
 int mix_create(struct mix **out, struct model *model, int micro_rows, int max_prompt)

@@ -22,7 +22,8 @@ struct mix;
  * has an output of its score head for each reward, and destroys it after.  RL_EINVAL, RL_ENOFIT. */
 int mix_create(struct mix **mix, struct model *model, int micro_rows, int max_prompt);
 void mix_destroy(struct mix *mix);                      /* NULL is fine */
-size_t mix_bytes(const struct model_shape *shape, int micro_rows, int max_prompt);
+size_t mix_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
+                 int max_prompt);
 
 /* Fill b->mix (N,R): positive weights of sum 1, the same for the k rows of a prompt.  RL_ENAN: the
  * adapter's outputs are not finite.  Not collective. */

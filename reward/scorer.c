@@ -38,7 +38,8 @@ static void layout(struct scorer *s, struct memory *m)
     s->weights = memory_take(m, K * sizeof *s->weights);
 }
 
-size_t scorer_bytes(const struct model_shape *shape, int micro_rows, int max_row_tokens)
+size_t scorer_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
+                    int max_row_tokens)
 {
     struct scorer s = { .verdict = &shape->verdict, .micro_rows = micro_rows,
                         .max_row_tokens = max_row_tokens, .S = shape->scores };
@@ -47,7 +48,7 @@ size_t scorer_bytes(const struct model_shape *shape, int micro_rows, int max_row
     memory_count(&memory);
     layout(&s, &memory);
     return sizeof s + memory.peak +
-           trainer_bytes_scoring(shape, micro_rows, micro_rows * max_row_tokens);
+           trainer_bytes_scoring(shape, k, micro_rows, micro_rows * max_row_tokens);
 }
 
 int scorer_create(struct scorer **out, struct model *model, int micro_rows, int max_row_tokens)

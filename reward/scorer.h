@@ -20,7 +20,8 @@ struct scorer;
  * and destroys it after the scorer.  RL_EINVAL, RL_ENOFIT. */
 int scorer_create(struct scorer **s, struct model *model, int micro_rows, int max_row_tokens);
 void scorer_destroy(struct scorer *s);                  /* NULL is fine */
-size_t scorer_bytes(const struct model_shape *shape, int micro_rows, int max_row_tokens);
+size_t scorer_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
+                    int max_row_tokens);
 const struct model_shape *scorer_shape(const struct scorer *s);
 
 /* What was run is of another batch from here on. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compute/bf16.h"
 #include "compute/compute.h"
 #include "tests/support.h"
 
@@ -109,6 +110,29 @@ static inline float *copy_of(const float *x, size_t n)
     return y;
 }
 
+/* x(n) as ref's dtype stores it; the caller frees */
+static inline void *stored(const float *x, size_t n)
+{
+    void *y = malloc((n + 1) * stored_bytes(ref->dtype));
+
+    ref->store(ref, y, x, n);
+    return y;
+}
+
+static inline void *noise_stored(size_t n, float size)
+{
+    float *x = noise(n, size);
+    void *y = stored(x, n);
+
+    free(x);
+    return y;
+}
+
+static inline const void *element(const void *x, size_t i)
+{
+    return stored_at(ref->dtype, x, i);
+}
+
 /* Exactly equal, or say where not; then free what was made.  A NaN is a NaN. */
 static inline void same(const struct compute *k, const char *what, float *got, const float *want,
                         size_t n)
@@ -118,6 +142,22 @@ static inline void same(const struct compute *k, const char *what, float *got, c
             fail_msg("%s, %d threads: %s[%zu of %zu] = %a, ref has %a", k->name, k->threads, what,
                      i, n, (double)got[i], (double)want[i]);
     free(got);
+}
+
+/* The same of stored elements. */
+static inline void same_stored(const struct compute *k, const char *what, void *got,
+                               const void *want, size_t n)
+{
+    float *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
+
+    for (size_t i = 0; i < n; i++) {
+        bool bf16 = ref->dtype == COMPUTE_BF16;
+
+        x[i] = bf16 ? f32_of_bf16(((uint16_t *)got)[i]) : ((float *)got)[i];
+        y[i] = bf16 ? f32_of_bf16(((const uint16_t *)want)[i]) : ((const float *)want)[i];
+    }
+    same(k, what, x, y, n);
+    free(y), free(got);
 }
 
 #endif

@@ -273,7 +273,7 @@ static void test_blocks_out_of_order_are_refused(void **state)
     assert_ok(trainer_create(&plain, o.t.model, o.r.N, o.r.T, false));
     expect(model_backward_begin(plain, &d), "trainer_create_blocks");
     status_hold(false);
-    assert_true(trainer_bytes_blocks(&o.shape, 4, 100, true) >
+    assert_true(trainer_bytes_blocks(&o.shape, o.t.compute, 4, 100, true) >
                 trainer_bytes(&o.shape, o.t.compute, 4, 100, true));
     trainer_destroy(plain);
     close_head(&o);

@@ -139,123 +139,6 @@ static void test_rotary_is_refs(void **state)
     }
 }
 
-/* ---- attention */
-
-static const struct heads { int H, G, D; } heads[] = {
-    { 1, 1, 8 }, { 4, 2, 16 }, { 4, 1, 32 }, { 2, 2, 48 }, { 3, 3, 5 }, { 2, 1, 64 },
-    { 1, 1, 128 }, { 9, 1, 24 },
-};
-static const int starts[] = { 0, 1, 1, 34, 66, 103, 110 };      /* rows of 1, 0, 33, 32, 37, 7 */
-#define ROWS ((int)(sizeof starts / sizeof *starts) - 1)
-#define TOKENS 110
-
-static void test_attention_is_refs(void **state)
-{
-    (void)state;
-    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
-        int H = heads[s].H, G = heads[s].G, D = heads[s].D;
-        size_t n = (size_t)(TOKENS * H * D), g = (size_t)(TOKENS * G * D);
-        size_t st = (size_t)(TOKENS * H * 2);
-        float *q = noise(n, 3), *key = noise(g, 3), *value = noise(g, 1), *d_o = noise(n, 1);
-        float *dq0 = noise(n, 1), *dk0 = noise(g, 1), *dv0 = noise(g, 1);
-        float *o = noise(n, 1), *stats = noise(st, 1);
-        float *dq = copy_of(dq0, n), *dk = copy_of(dk0, g), *dv = copy_of(dv0, g);
-
-        ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
-        ref->attention_backward(ref, dq, dk, dv, d_o, q, key, value, o, stats, starts, ROWS,
-                                H, G, D);
-        EACH_BACKEND(k) {
-            float *o1 = noise(n, 1), *stats1 = noise(st, 1);
-            float *dq1 = copy_of(dq0, n), *dk1 = copy_of(dk0, g), *dv1 = copy_of(dv0, g);
-
-            k->attention_forward(k, o1, stats1, q, key, value, starts, ROWS, H, G, D);
-            k->attention_backward(k, dq1, dk1, dv1, d_o, q, key, value, o, stats, starts, ROWS,
-                                  H, G, D);
-            same(k, "o", o1, o, n);
-            same(k, "stats", stats1, stats, st);
-            same(k, "dq", dq1, dq, n);
-            same(k, "dkey", dk1, dk, g);
-            same(k, "dvalue", dv1, dv, g);
-        }
-        free(q), free(key), free(value), free(d_o), free(dq0), free(dk0), free(dv0);
-        free(o), free(stats), free(dq), free(dk), free(dv);
-    }
-}
-
-/* ---- pages: any cut of a row into calls gives attention_forward's bits, whatever lay there */
-
-#define ROW 70                /* tokens: two full blocks of keys and a part */
-#define PAGES 3
-
-/* One row of T tokens, extended by pieces of `cut` tokens; pages hold NaN before. */
-static float *attend_by_pieces(struct compute *k, const float *q, const float *key,
-                               const float *value, int T, int cut, const struct heads *h)
-{
-    static const int table[PAGES] = { 5, 0, 3 };
-    size_t page = (size_t)(h->G * h->D * KEY_BLOCK);
-    struct pages pages = { noise(6 * page, 1), noise(6 * page, 1) };
-    float *o = noise((size_t)(T * h->H * h->D), 1);
-
-    for (size_t i = 0; i < 6 * page; i++)
-        pages.keys[i] = pages.values[i] = NAN;
-    for (int done = 0; done < T; done += cut) {
-        int start[2] = { 0, T - done < cut ? T - done : cut };
-        struct extend rows = { 1, start, &done, table, PAGES };
-
-        k->pages_store(k, pages, key + done * h->G * h->D, value + done * h->G * h->D, &rows,
-                       h->G, h->D);
-        k->pages_attend(k, o + done * h->H * h->D, q + done * h->H * h->D, pages, &rows, h->H,
-                        h->G, h->D);
-    }
-    free(pages.keys), free(pages.values);
-    return o;
-}
-
-static void test_pages_give_the_bits_of_rows(void **state)
-{
-    static const int cuts[] = { 1, 7, 45 };
-
-    (void)state;
-    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
-        const struct heads *h = &heads[s];
-        int start[] = { 0, ROW };
-        size_t n = (size_t)(ROW * h->H * h->D), g = (size_t)(ROW * h->G * h->D);
-        float *q = noise(n, 3), *key = noise(g, 3), *value = noise(g, 1);
-        float *o = noise(n, 1), *stats = noise((size_t)(2 * ROW * h->H), 1);
-
-        ref->attention_forward(ref, o, stats, q, key, value, start, 1, h->H, h->G, h->D);
-        for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
-            same(ref, "o of pages", attend_by_pieces(ref, q, key, value, ROW, cuts[c], h), o,
-                 n);
-            EACH_BACKEND(k)
-                same(k, "o of pages", attend_by_pieces(k, q, key, value, ROW, cuts[c], h), o, n);
-        }
-        free(q), free(key), free(value), free(o), free(stats);
-    }
-}
-
-/* A prompt's rows in one packed call equal each row alone. */
-static void test_packing_does_not_matter(void **state)
-{
-    enum { H = 2, G = 1, D = 16 };
-    float *q = noise(TOKENS * H * D, 3), *key = noise(TOKENS * G * D, 3);
-    float *value = noise(TOKENS * G * D, 1), o[TOKENS * H * D], stats[TOKENS * H * 2];
-
-    (void)state;
-    ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
-    EACH_BACKEND(k) {
-        for (int n = 0; n < ROWS; n++) {
-            int t = starts[n], alone[] = { 0, starts[n + 1] - t };
-            float *o1 = noise((size_t)(alone[1] * H * D), 1), stats1[TOKENS * H * 2];
-
-            k->attention_forward(k, o1, stats1, q + t * H * D, key + t * G * D, value + t * G * D,
-                                 alone, 1, H, G, D);
-            same(k, "o of a row alone", o1, o + t * H * D, (size_t)(alone[1] * H * D));
-        }
-    }
-    free(q), free(key), free(value);
-}
-
 /* ---- log-sum-exp and flat buffers */
 
 struct lse_case { int T, V, piece; float temperature, size; };
@@ -436,9 +319,6 @@ int main(void)
         cmocka_unit_test(test_packed_slices_and_cut_batches),
         cmocka_unit_test(test_embedding_and_norm_are_refs),
         cmocka_unit_test(test_rotary_is_refs),
-        cmocka_unit_test(test_attention_is_refs),
-        cmocka_unit_test(test_pages_give_the_bits_of_rows),
-        cmocka_unit_test(test_packing_does_not_matter),
         cmocka_unit_test(test_log_sum_exp_is_refs),
         cmocka_unit_test(test_entropy_of_a_sure_distribution),
         cmocka_unit_test(test_flat_buffers_are_refs),

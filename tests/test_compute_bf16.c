@@ -1,6 +1,5 @@
 /* Products of bf16: the number format, every backend against ref to the bit (where denormals are
  * flushed, too), pairs of tokens, and the error against long double. */
-#include "compute/bf16.h"
 #include "compute/check.h"
 #include "tests/backends.h"
 
@@ -41,12 +40,52 @@ static void test_backends_round_alike(void **state)
         want[i] = bf16_round(x[i]) + 0.0f;
     EACH_BACKEND(k) {
         float *y = noise(N, 1), *z = calloc(N, sizeof *z);
-        k->matmul_forward(k, y, x, &one, NULL, N, 1, 1);
+        void *xs = malloc(N * stored_bytes(k->dtype));
+
+        k->store(k, xs, x, N);
+        k->matmul_forward(k, y, xs, &one, NULL, N, 1, 1);
         k->matmul_backward_input(k, z, &one, x, 1, 1, N);
         same(k, "x * 1", y, want, N);
         same(k, "1 * x", z, want, N);
+        free(xs);
     }
     free(x), free(want);
+}
+
+/* What goes into products is stored as bf16: fp32's, rounded. */
+static void test_norm_and_swiglu_are_rounded(void **state)
+{
+    enum { T = 37 };
+    static const int widths[] = { 1, 15, 16, 50, 300 };
+    struct compute *fp32;
+
+    (void)state;
+    assert_ok(compute_open(&fp32, "ref", "fp32", 1));
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        int C = widths[i];
+        size_t n = (size_t)(T * C);
+        float *x = noise(n, 3), *w = noise((size_t)C, 1), *up = noise(n, 1), *y = noise(n, 1);
+        float rstd[T];
+
+        fp32->rmsnorm_forward(fp32, y, rstd, x, w, 1e-5f, T, C);
+        void *norm = stored(y, n);
+        fp32->swiglu_forward(fp32, y, x, up, n);
+        void *act = stored(y, n);
+        ref->rmsnorm_forward(ref, y, rstd, x, w, 1e-5f, T, C);
+        same_stored(ref, "norm", memcpy(malloc(2 * n), y, 2 * n), norm, n);
+        ref->swiglu_forward(ref, y, x, up, n);
+        same_stored(ref, "swiglu", memcpy(malloc(2 * n), y, 2 * n), act, n);
+        EACH_BACKEND(k) {
+            void *norm1 = noise_stored(n, 1), *act1 = noise_stored(n, 1);
+
+            k->rmsnorm_forward(k, norm1, rstd, x, w, 1e-5f, T, C);
+            k->swiglu_forward(k, act1, x, up, n);
+            same_stored(k, "norm", norm1, norm, n);
+            same_stored(k, "swiglu", act1, act, n);
+        }
+        free(x), free(w), free(up), free(y), free(norm), free(act);
+    }
+    compute_close(fp32);
 }
 
 /* ---- the products */
@@ -76,7 +115,8 @@ static void make_slots(int *slot, int M)
 static void products_are_refs(int M, int N, int K, float size)
 {
     size_t mk = (size_t)(M * K), nk = (size_t)(N * K), mn = (size_t)(M * N);
-    float *x = noise(mk, size), *w = noise(nk, size), *dy = noise(mn, size), *y = noise(mn, 1);
+    void *x = noise_stored(mk, size);
+    float *w = noise(nk, size), *dy = noise(mn, size), *y = noise(mn, 1);
     float *dx0 = noise(mk, size * size), *dw0 = noise(nk, size * size);
     float *dx = copy_of(dx0, mk), *dw = copy_of(dw0, nk);
     int *slot = malloc(((size_t)M + 1) * sizeof *slot);
@@ -118,7 +158,8 @@ static void test_products_are_refs(void **state)
 static void test_slices_and_cut_batches(void **state)
 {
     enum { M = 29, N = 96, K = 35 };
-    float *x = noise(M * K, 1), *w = noise(N * K, 1), *dy = noise(M * N, 1), y[M * 32];
+    void *x = noise_stored(M * K, 1);
+    float *w = noise(N * K, 1), *dy = noise(M * N, 1), y[M * 32];
 
     (void)state;
     ref->matmul_forward(ref, y, x, w + 64 * K, NULL, M, 32, K);
@@ -137,8 +178,8 @@ static void test_slices_and_cut_batches(void **state)
                 slot[m] = m < cut ? m : m + cut % 2;
             k->matmul_backward_weight(k, whole, dy, x, slot, M, N, K, false);
             k->matmul_backward_weight(k, halves, dy, x, slot, cut, N, K, false);
-            k->matmul_backward_weight(k, halves, dy + cut * N, x + cut * K, slot + cut, M - cut,
-                                      N, K, true);
+            k->matmul_backward_weight(k, halves, dy + cut * N, element(x, (size_t)(cut * K)),
+                                      slot + cut, M - cut, N, K, true);
             same(k, "dw of a cut batch", halves, whole, N * K);
             free(whole);
         }
@@ -150,7 +191,8 @@ static void test_slices_and_cut_batches(void **state)
 static void test_rows_do_not_see_each_other(void **state)
 {
     enum { M = 40, N = 70, K = 51 };
-    float *x = noise(M * K, 1), *w = noise(N * K, 1);
+    void *x = noise_stored(M * K, 1);
+    float *w = noise(N * K, 1);
 
     (void)state;
     EACH_BACKEND(k) {
@@ -159,7 +201,7 @@ static void test_rows_do_not_see_each_other(void **state)
         k->matmul_forward(k, y, x, w, NULL, M, N, K);
         for (int m = 0; m < M; m++) {
             float *one = noise(N, 1);
-            k->matmul_forward(k, one, x + m * K, w, NULL, 1, N, K);
+            k->matmul_forward(k, one, element(x, (size_t)(m * K)), w, NULL, 1, N, K);
             same(k, "one row", one, y + m * N, N);
         }
         free(y);
@@ -172,10 +214,11 @@ static void test_error_of_a_product(void **state)
 {
     enum { M = 9, N = 33, K = 1000 };
     float *x = noise(M * K, 1), *w = noise(N * K, 1), y[M * N];
+    void *xs = stored(x, M * K);
 
     (void)state;
     EACH_BACKEND(k) {
-        k->matmul_forward(k, y, x, w, NULL, M, N, K);
+        k->matmul_forward(k, y, xs, w, NULL, M, N, K);
         for (int m = 0; m < M; m++)
             for (int n = 0; n < N; n++) {
                 long double sum = 0, size = 0;
@@ -188,7 +231,7 @@ static void test_error_of_a_product(void **state)
                 assert_true(fabsl(y[m * N + n] - sum) <= K * 0x1p-24L * size);
             }
     }
-    free(x), free(w);
+    free(x), free(w), free(xs);
 }
 
 /* ---- the check that `doctor` runs */
@@ -284,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_every_variant_is_tried),
         cmocka_unit_test(test_numbers_become_the_nearest),
         cmocka_unit_test(test_backends_round_alike),
+        cmocka_unit_test(test_norm_and_swiglu_are_rounded),
         cmocka_unit_test(test_products_are_refs),
         cmocka_unit_test(test_slices_and_cut_batches),
         cmocka_unit_test(test_rows_do_not_see_each_other),

@@ -318,7 +318,7 @@ static void test_scoring_gives_the_learners_bits(void **state)
 static void test_memory_grows_from_scoring_to_recomputation_to_keeping_all(void **state)
 {
     struct tiny t = tiny_open(0, "ref");
-    size_t least = trainer_bytes_scoring(t.shape, 4, 100);
+    size_t least = trainer_bytes_scoring(t.shape, t.compute, 4, 100);
     size_t some = trainer_bytes(t.shape, t.compute, 4, 100, true);
     size_t most = trainer_bytes(t.shape, t.compute, 4, 100, false);
 

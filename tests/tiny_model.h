@@ -21,6 +21,7 @@ static const struct model_shape tiny_shapes[] = {
 #define TINY_SHAPES ((int)(sizeof tiny_shapes / sizeof *tiny_shapes))
 
 static const char *const tiny_computes[] = { "ref", "cpu" };
+static const char *const tiny_dtypes[] = { "fp32", "bf16" };
 
 struct tiny {
     struct compute *compute;
@@ -29,14 +30,20 @@ struct tiny {
     size_t size;                 /* floats in the flat buffer */
 };
 
-static inline struct tiny tiny_open_shape(const struct model_shape *shape, const char *compute)
+static inline struct tiny tiny_open_dtype(const struct model_shape *shape, const char *compute,
+                                          const char *dtype)
 {
     struct tiny t = { .shape = shape, .size = model_size(shape) };
 
-    assert_ok(compute_open(&t.compute, compute, "fp32", 1));
+    assert_ok(compute_open(&t.compute, compute, dtype, 1));
     assert_ok(model_create(&t.model, t.shape, t.compute));
     model_randomize(t.model, 7, 0.4);
     return t;
+}
+
+static inline struct tiny tiny_open_shape(const struct model_shape *shape, const char *compute)
+{
+    return tiny_open_dtype(shape, compute, "fp32");
 }
 
 static inline struct tiny tiny_open(int shape, const char *compute)
@@ -50,12 +57,13 @@ static inline void tiny_close(struct tiny *t)
     compute_close(t->compute);
 }
 
-/* Runs the test for every shape and every backend. */
+/* Runs the test for every shape, every backend and every dtype. */
 static inline void tiny_each(void (*test)(struct tiny *t))
 {
     for (int s = 0; s < TINY_SHAPES; s++)
-        for (int c = 0; c < 2; c++) {
-            struct tiny t = tiny_open(s, tiny_computes[c]);
+        for (int c = 0; c < 4; c++) {
+            struct tiny t = tiny_open_dtype(&tiny_shapes[s], tiny_computes[c / 2],
+                                            tiny_dtypes[c % 2]);
 
             test(&t);
             tiny_close(&t);

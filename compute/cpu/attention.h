@@ -9,19 +9,24 @@
 
 #define BAND 16                      /* a lane for each query's maximum */
 
-/* Keys of one head: block b is page table[b], or b itself without a table. */
+/* Keys and values of one head: block b is page table[b], or b itself without a table.  As compute.h
+ * has a page; pairs: of bf16, two positions in a word. */
 struct key_blocks {
-    const float *keys, *values;      /* [D][KEY_BLOCK]; value j is at values + j * value_row */
+    const float *keys, *values;
     const int *table;
-    size_t keys_size, values_size;   /* floats from one block to the next */
-    size_t value_row;
+    size_t size;                     /* floats from one block to the next, of keys and of values */
     int D;
+    bool pairs;
 };
 
 /* At most BAND queries that walk together; query i sees `visible + i * more` keys. */
 struct band {
     const float *q;
-    float *o, *stats;                /* stats may be NULL */
+    void *o;                         /* stored, from element `at` on */
+    size_t at;
+    bool bf16;
+    float *stats;                    /* may be NULL */
+    float *sums;                     /* room for [BAND][D] */
     size_t q_row, stats_row;         /* from one query to the next; o is like q */
     int n, visible, more;
 };
@@ -33,20 +38,29 @@ INLINE int visible_in(const struct band *t, int query, int first)
     return n < 0 ? 0 : n > KEY_BLOCK ? KEY_BLOCK : n;
 }
 
-/* s[n][KEY_BLOCK] = q . k: the chain over d for `halves` half blocks of keys */
-INLINE void dots(const int n, const int halves, float *s, const float *q, size_t q_row,
-                 const float *keys, int D)
+/* 16 keys of step d: half h of a block.  In a word are those of both halves. */
+INLINE struct lanes keys_at(const bool pairs, const float *keys, int d, int h)
+{
+    if (!pairs)
+        return lanes_load(keys + d * KEY_BLOCK + 16 * h);
+    struct lanes both = lanes_load(keys + d * 16);
+    return h ? lanes_odd(both) : lanes_even(both);
+}
+
+/* s[n][KEY_BLOCK] = q . k: the chain over d for half blocks first .. first + halves of keys */
+INLINE void dots(const bool pairs, const int n, const int first, const int halves, float *s,
+                 const float *q, size_t q_row, const float *keys, int D)
 {
     struct lanes sum[QUERIES][2];
 
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int h = 0; h < halves; h++)
             sum[i][h] = lanes_set(0.0f);
-    for (int d = 0; d < D; d++, keys += KEY_BLOCK) {
+    for (int d = 0; d < D; d++) {
         struct lanes key[2];
 
         UNROLL for (int h = 0; h < halves; h++)
-            key[h] = lanes_load(keys + 16 * h);
+            key[h] = keys_at(pairs, keys, d, first + h);
         UNROLL for (int i = 0; i < n; i++) {
             struct lanes x = lanes_set(q[(size_t)i * q_row + (size_t)d]);
 
@@ -56,82 +70,121 @@ INLINE void dots(const int n, const int halves, float *s, const float *q, size_t
     }
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int h = 0; h < halves; h++)
-            lanes_store(s + i * KEY_BLOCK + 16 * h, sum[i][h]);
+            lanes_store(s + i * KEY_BLOCK + 16 * (first + h), sum[i][h]);
 }
 
 /* The same for any number of queries: tile by tile, and what is left one by one. */
-static void dots_of(int n, int halves, float *s, const float *q, size_t q_row, const float *keys,
-                    int D)
+INLINE void dots_each(const bool pairs, int n, int halves, float *s, const float *q, size_t q_row,
+                      const float *keys, int D)
 {
     int i = 0;
 
-    for (; i + QUERIES <= n; i += QUERIES, s += QUERIES * KEY_BLOCK, q += QUERIES * q_row)
-        if (TILE_V == 2 && halves == 2)
-            dots(QUERIES, 2, s, q, q_row, keys, D);
-        else
-            for (int h = 0; h < halves; h++)
-                dots(QUERIES, 1, s + 16 * h, q, q_row, keys + 16 * h, D);
+    for (; i + QUERIES <= n; i += QUERIES, s += QUERIES * KEY_BLOCK, q += QUERIES * q_row) {
+        if (TILE_V == 2 && halves == 2) {
+            dots(pairs, QUERIES, 0, 2, s, q, q_row, keys, D);
+            continue;
+        }
+        dots(pairs, QUERIES, 0, 1, s, q, q_row, keys, D);
+        if (halves == 2)
+            dots(pairs, QUERIES, 1, 1, s, q, q_row, keys, D);
+    }
     for (; i < n; i++, s += KEY_BLOCK, q += q_row)
-        dots(1, 2, s, q, q_row, keys, D);
+        dots(pairs, 1, 0, 2, s, q, q_row, keys, D);
+}
+
+static void dots_of(int n, int halves, float *s, const float *q, size_t q_row, const float *keys,
+                    int D)
+{
+    dots_each(false, n, halves, s, q, q_row, keys, D);
+}
+
+static void dots_of_pairs(int n, int halves, float *s, const float *q, size_t q_row,
+                          const float *keys, int D)
+{
+    dots_each(true, n, halves, s, q, q_row, keys, D);
+}
+
+/* Values [KEY_BLOCK][D] of a block from column c on; pairs: [KEY_BLOCK / 2][D] words. */
+struct values { const float *at; int D; };
+
+INLINE struct lanes value_at(const bool pairs, struct values v, int j, const bool odd, int w,
+                             int part)
+{
+    if (!pairs)
+        return take(v.at + (size_t)j * (size_t)v.D, (size_t)w * 16, part);
+    struct lanes both = take(v.at + (size_t)(j / 2) * (size_t)v.D, (size_t)w * 16, part);
+    return odd ? lanes_odd(both) : lanes_even(both);
 }
 
 /* out[i][c ..] = out[i][c ..] * a[i] + sum over keys of p[i][j] * v[j][c ..] for n queries and
  * `wide` registers, the last of them `part` lanes.  Queries from the first to the last see more and
  * more keys (counts); a key is never touched for a query that does not see it. */
-INLINE void weigh(const int n, const int wide, float *out, size_t row, const float *a,
-                  const float *p, const float *v, size_t v_row, const int *counts, int part)
+INLINE void weigh(const bool pairs, const int n, const int wide, float *out, size_t row,
+                  const float *a, const float *p, struct values v, const int *counts, int part)
 {
     struct lanes sum[QUERIES][2];
+    int together = pairs ? 2 : 1, j = 0;
 
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int w = 0; w < wide; w++)
             sum[i][w] = lanes_mul(take(out + (size_t)i * row, (size_t)w * 16,
                                        w + 1 < wide ? 16 : part), lanes_set(a[i]));
-    for (int j = 0; j < counts[0]; j++) {
-        struct lanes value[2];
+    for (; j + together <= counts[0]; j += together)
+        UNROLL for (int odd = 0; odd < together; odd++)
+            UNROLL for (int w = 0; w < wide; w++) {
+                struct lanes value = value_at(pairs, v, j, odd, w, w + 1 < wide ? 16 : part);
 
-        UNROLL for (int w = 0; w < wide; w++)
-            value[w] = take(v + (size_t)j * v_row, (size_t)w * 16, w + 1 < wide ? 16 : part);
-        UNROLL for (int i = 0; i < n; i++)
-            UNROLL for (int w = 0; w < wide; w++)
-                sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + j]), value[w], sum[i][w]);
-    }
+                UNROLL for (int i = 0; i < n; i++)
+                    sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + j + odd]), value, sum[i][w]);
+            }
     UNROLL for (int i = 0; i < n; i++)
-        for (int j = counts[0]; j < counts[i]; j++)
+        for (int more = j; more < counts[i]; more++)
             UNROLL for (int w = 0; w < wide; w++)
-                sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + j]),
-                                      take(v + (size_t)j * v_row, (size_t)w * 16,
-                                           w + 1 < wide ? 16 : part), sum[i][w]);
+                sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + more]),
+                                      value_at(pairs, v, more, more % 2, w,
+                                               w + 1 < wide ? 16 : part), sum[i][w]);
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int w = 0; w < wide; w++)
             put(out + (size_t)i * row, (size_t)w * 16, sum[i][w], w + 1 < wide ? 16 : part);
 }
 
 /* All D of it: `wide` registers at a time, then what is left. */
-INLINE void weigh_tile(const int n, const int wide, float *out, size_t row, const float *a,
-                       const float *p, const float *v, size_t v_row, const int *counts, int D)
+INLINE void weigh_tile(const bool pairs, const int n, const int wide, float *out, size_t row,
+                       const float *a, const float *p, struct values v, const int *counts)
 {
-    int c = 0;
+    int c = 0, D = v.D;
 
-    for (; c + 16 * wide <= D; c += 16 * wide)
-        weigh(n, wide, out + c, row, a, p, v + c, v_row, counts, 16);
-    for (; c + 16 <= D; c += 16)
-        weigh(n, 1, out + c, row, a, p, v + c, v_row, counts, 16);
+    for (; c + 16 * wide <= D; c += 16 * wide, v.at += 16 * wide)
+        weigh(pairs, n, wide, out + c, row, a, p, v, counts, 16);
+    for (; c + 16 <= D; c += 16, v.at += 16)
+        weigh(pairs, n, 1, out + c, row, a, p, v, counts, 16);
     if (c < D)
-        weigh(n, 1, out + c, row, a, p, v + c, v_row, counts, D - c);
+        weigh(pairs, n, 1, out + c, row, a, p, v, counts, D - c);
 }
 
-static void weigh_all(int n, float *out, size_t row, const float *a, const float *p,
-                      const float *v, size_t v_row, const int *counts, int D)
+INLINE void weigh_each(const bool pairs, int n, float *out, size_t row, const float *a,
+                       const float *p, struct values v, const int *counts)
 {
     int i = 0;
 
     for (; i + QUERIES <= n; i += QUERIES)
-        weigh_tile(QUERIES, TILE_V, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v, v_row,
-                   counts + i, D);
+        weigh_tile(pairs, QUERIES, TILE_V, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v,
+                   counts + i);
     for (; i < n; i++)
-        weigh_tile(1, 2, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v, v_row,
-                   counts + i, D);
+        weigh_tile(pairs, 1, 2, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v,
+                   counts + i);
+}
+
+static void weigh_all(int n, float *out, size_t row, const float *a, const float *p,
+                      struct values v, const int *counts)
+{
+    weigh_each(false, n, out, row, a, p, v, counts);
+}
+
+static void weigh_all_pairs(int n, float *out, size_t row, const float *a, const float *p,
+                            struct values v, const int *counts)
+{
+    weigh_each(true, n, out, row, a, p, v, counts);
 }
 
 /* Scores of one query become weights: p = exp(s - max), added to l.  Lanes from n on are masked. */
@@ -175,15 +228,16 @@ static void attend(const struct band *t, const struct key_blocks *keys)
 
     for (int i = 0; i < BAND; i++)
         m[i] = i < t->n ? -INFINITY : 0.0f;
-    for (int i = 0; i < t->n; i++) {
+    for (int i = 0; i < t->n; i++)
         l[i] = lanes_set(0.0f);
-        memset(t->o + (size_t)i * t->q_row, 0, (size_t)D * sizeof *t->o);
-    }
+    memset(t->sums, 0, (size_t)(t->n * D) * sizeof *t->sums);
     for (int first = 0; first < last; first += KEY_BLOCK) {
         size_t b = (size_t)(first / KEY_BLOCK), at = keys->table ? (size_t)keys->table[b] : b;
         int halves = last - first > 16 ? 2 : 1;
+        struct values values = { keys->values + at * keys->size, D };
 
-        dots_of(t->n, halves, p, t->q, t->q_row, keys->keys + at * keys->keys_size, D);
+        (keys->pairs ? dots_of_pairs : dots_of)(t->n, halves, p, t->q, t->q_row,
+                                                keys->keys + at * keys->size, D);
         for (int i = 0; i < t->n; i++) {
             counts[i] = visible_in(t, i, first);
             next[i] = scale_scores(p + i * KEY_BLOCK, scale, m[i], counts[i], halves);
@@ -194,16 +248,18 @@ static void attend(const struct band *t, const struct key_blocks *keys)
             l[i] = weights(p + i * KEY_BLOCK, lanes_set(m[i]), lanes_mul(l[i], lanes_set(a[i])),
                            counts[i], halves);
         }
-        weigh_all(t->n, t->o, t->q_row, a, p, keys->values + at * keys->values_size,
-                  keys->value_row, counts, D);
+        (keys->pairs ? weigh_all_pairs : weigh_all)(t->n, t->sums, (size_t)D, a, p, values,
+                                                     counts);
     }
     for (int i = 0; i < t->n; i++) {
-        float sum = lanes_fold(l[i]), *o = t->o + (size_t)i * t->q_row;
+        float sum = lanes_fold(l[i]);
 
         for (int c = 0; c < D; c += 16) {
             int n = D - c < 16 ? D - c : 16;
+            struct lanes o = take(t->sums, (size_t)(i * D + c), n);
 
-            put(o, (size_t)c, lanes_div(take(o, (size_t)c, n), lanes_set(sum)), n);
+            put_stored(t->bf16, t->o, t->at + (size_t)i * t->q_row + (size_t)c,
+                       lanes_div(o, lanes_set(sum)), n);
         }
         if (t->stats) {
             t->stats[(size_t)i * t->stats_row] = m[i];
@@ -215,21 +271,27 @@ static void attend(const struct band *t, const struct key_blocks *keys)
 /* ---- packed rows */
 
 struct attention {
-    float *o, *stats;
-    const float *q, *key, *value;
+    void *o;
+    float *stats;
+    const float *q;
+    const void *key, *value;         /* stored */
     const int *start;
     int N, H, G, D;
     struct compute *k;
     /* backward */
     float *dq, *dkey, *dvalue;
-    const float *d_o, *known_o, *known_stats;
+    const float *d_o, *known_stats;
+    const void *known_o;
 };
 
-/* x(length) with stride `row` -> blocks of [D][KEY_BLOCK], zeros behind the end */
-static void transpose_keys(float *to, const float *x, size_t row, int length, int D)
+/* x(length) from element `at` on with stride `row` -> blocks of [D][KEY_BLOCK], zeros behind the
+ * end */
+static void transpose_keys(float *to, bool bf16, const void *x, size_t at, size_t row, int length,
+                           int D)
 {
-    struct operand keys = { x, row, 1, NULL, D, false, false };
+    struct operand keys = { .row_stride = row, .step_stride = 1, .steps = D, .bf16 = bf16 };
 
+    keys.data = bf16 ? (const void *)((const uint16_t *)x + at) : (const float *)x + at;
     for (int first = 0; first < length; first += KEY_BLOCK, to += (size_t)D * KEY_BLOCK)
         for (int h = 0; h < KEY_BLOCK; h += 16) {
             int left = length - first - h, n = left < 0 ? 0 : left < 16 ? left : 16;
@@ -238,11 +300,18 @@ static void transpose_keys(float *to, const float *x, size_t row, int length, in
         }
 }
 
-/* x(length) with stride `row` -> to(length, D): a stride of a power of two is poison to a cache */
-static void gather(float *to, const float *x, size_t row, int length, int D)
+/* The same -> to(length, D): a stride of a power of two is poison to a cache */
+static void gather(float *to, bool bf16, const void *x, size_t at, size_t row, int length, int D)
 {
-    for (int j = 0; j < length; j++)
-        memcpy(to + (size_t)j * (size_t)D, x + (size_t)j * row, (size_t)D * sizeof *to);
+    for (int j = 0; j < length; j++, at += row, to += D)
+        if (bf16)
+            for (int c = 0; c < D; c += 16) {
+                int part = D - c < 16 ? D - c : 16;
+
+                put(to, (size_t)c, take_bf16(x, at + (size_t)c, part), part);
+            }
+        else
+            memcpy(to, (const float *)x + at, (size_t)D * sizeof *to);
 }
 
 static size_t transposed_size(const int *start, int N, int D)
@@ -276,18 +345,20 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
         size_t at = (size_t)first * row + (size_t)(item % a->G) * (size_t)a->D;
         float *turned = cpu_scratch_of(a->k, thread);
         float *values = turned + transposed_size(a->start + item / a->G, 1, a->D);
-        struct key_blocks keys = { .keys = turned, .values = values, .value_row = (size_t)a->D,
-                                   .keys_size = (size_t)a->D * KEY_BLOCK,
-                                   .values_size = (size_t)a->D * KEY_BLOCK, .D = a->D };
+        float *sums = values + transposed_size(a->start + item / a->G, 1, a->D);
+        struct key_blocks keys = { .keys = turned, .values = values,
+                                   .size = (size_t)a->D * KEY_BLOCK, .D = a->D };
+        bool bf16 = a->k->dtype == COMPUTE_BF16;
 
-        transpose_keys(turned, a->key + at, row, length, a->D);
-        gather(values, a->value + at, row, length, a->D);
+        transpose_keys(turned, bf16, a->key, at, row, length, a->D);
+        gather(values, bf16, a->value, at, row, length, a->D);
         for (int h = item % a->G * group; h < (item % a->G + 1) * group; h++) {
             for (int i = 0; i < length; i += BAND) {
                 size_t head = (size_t)(first + i) * (size_t)a->H + (size_t)h;
                 struct band band = {
-                    .q = a->q + head * (size_t)a->D, .o = a->o + head * (size_t)a->D,
-                    .stats = a->stats + 2 * head, .q_row = q_row, .stats_row = 2 * (size_t)a->H,
+                    .q = a->q + head * (size_t)a->D, .o = a->o, .at = head * (size_t)a->D,
+                    .bf16 = bf16, .sums = sums, .stats = a->stats + 2 * head, .q_row = q_row,
+                    .stats_row = 2 * (size_t)a->H,
                     .n = length - i < BAND ? length - i : BAND, .visible = i + 1, .more = 1,
                 };
 
@@ -297,39 +368,42 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
     }
 }
 
-static void attention_forward(struct compute *k, float *o, float *stats, const float *q,
-                              const float *key, const float *value, const int *start, int N,
+static void attention_forward(struct compute *k, void *o, float *stats, const float *q,
+                              const void *key, const void *value, const int *start, int N,
                               int H, int G, int D)
 {
     struct attention a = { .o = o, .stats = stats, .q = q, .key = key, .value = value,
                            .start = start, .N = N, .H = H, .G = G, .D = D, .k = k };
 
-    if (cpu_scratch(k, 2 * transposed_size(start, N, D)))
+    if (cpu_scratch(k, 2 * transposed_size(start, N, D) + BAND * (size_t)D))
         cpu_split(k, 3 * triangle_work(start, N, H, D), N * G, 1, &a, attention_forward_part);
 }
 
 /* ---- pages: tokens of a row that share a head's keys walk together */
 
 struct paged {
-    float *o;
+    void *o;
     const float *q;
     struct pages pages;
     const struct extend *rows;
     int H, G, D;
+    struct compute *k;
 };
 
 /* Tokens first .. first + n of a row for one query head, or (n = 1) `heads` heads of one token. */
-static void attend_pages(const struct paged *a, int row, int first, int n, int head, int heads)
+static void attend_pages(const struct paged *a, int row, int first, int n, int head, int heads,
+                         float *sums)
 {
     const struct extend *rows = a->rows;
-    size_t D = (size_t)a->D, block = D * KEY_BLOCK;
+    size_t D = (size_t)a->D, block = page_floats(a->k->dtype, 1, a->D);
     size_t in_page = (size_t)(head / (a->H / a->G)) * block;
     size_t at = ((size_t)first * (size_t)a->H + (size_t)head) * D;
     struct key_blocks keys = { .keys = a->pages.keys + in_page, .values = a->pages.values + in_page,
                                .table = rows->table + (size_t)row * (size_t)rows->table_stride,
-                               .keys_size = (size_t)a->G * block, .value_row = D,
-                               .values_size = (size_t)a->G * block, .D = a->D };
-    struct band band = { .q = a->q + at, .o = a->o + at, .q_row = heads > 1 ? D : (size_t)a->H * D,
+                               .size = (size_t)a->G * block, .D = a->D,
+                               .pairs = a->k->dtype == COMPUTE_BF16 };
+    struct band band = { .q = a->q + at, .o = a->o, .at = at, .bf16 = keys.pairs, .sums = sums,
+                         .q_row = heads > 1 ? D : (size_t)a->H * D,
                          .n = heads > 1 ? heads : n, .more = heads > 1 ? 0 : 1,
                          .visible = rows->position[row] + first - rows->start[row] + 1 };
 
@@ -341,33 +415,35 @@ static void pages_attend_part(void *job, int begin, int end, int thread)
 {
     const struct paged *a = job;
     int group = a->H / a->G;
+    float *sums = cpu_scratch_of(a->k, thread);
 
-    (void)thread;
     for (int item = begin; item < end; item++) {
         int row = item / a->G, head = item % a->G * group;
         int first = a->rows->start[row], last = a->rows->start[row + 1];
 
         if (last - first == 1) {
             for (int h = 0; h < group; h += BAND)
-                attend_pages(a, row, first, 1, head + h, group - h < BAND ? group - h : BAND);
+                attend_pages(a, row, first, 1, head + h, group - h < BAND ? group - h : BAND,
+                             sums);
             continue;
         }
         for (int h = head; h < head + group; h++)
             for (int t = first; t < last; t += BAND)
-                attend_pages(a, row, t, last - t < BAND ? last - t : BAND, h, 1);
+                attend_pages(a, row, t, last - t < BAND ? last - t : BAND, h, 1, sums);
     }
 }
 
-static void pages_attend(struct compute *k, float *o, const float *q, struct pages pages,
+static void pages_attend(struct compute *k, void *o, const float *q, struct pages pages,
                          const struct extend *rows, int H, int G, int D)
 {
-    struct paged a = { o, q, pages, rows, H, G, D };
+    struct paged a = { o, q, pages, rows, H, G, D, k };
     double work = 0;
 
     for (int n = 0; n < rows->N; n++)
         work += (double)(rows->start[n + 1] - rows->start[n])
                 * (rows->position[n] + rows->start[n + 1] - rows->start[n]);
-    cpu_split(k, 3 * work * H * D, rows->N * G, 1, &a, pages_attend_part);
+    if (cpu_scratch(k, BAND * (size_t)D))
+        cpu_split(k, 3 * work * H * D, rows->N * G, 1, &a, pages_attend_part);
 }
 
 #endif

@@ -10,7 +10,9 @@
 
 /* One (row, query head) of the backward pass; pointers are at the row's first token. */
 struct backward {
-    const float *q, *d_o, *o, *stats;
+    const float *q, *d_o, *stats;
+    const void *o;                   /* stored */
+    bool bf16;
     float *dq, *delta;               /* delta(length) */
     size_t q_row, stats_row;
     int length, D;
@@ -24,13 +26,13 @@ struct key_block {
     int first, n;
 };
 
-static float dot_heads(const float *a, const float *b, int D)
+static float dot_heads(const float *a, bool bf16, const void *b, int D)
 {
     struct lanes sum = lanes_set(0.0f);
 
     for (int c = 0; c < D; c += 16) {
         int n = D - c < 16 ? D - c : 16;
-        struct lanes x = take(a, (size_t)c, n), y = take(b, (size_t)c, n);
+        struct lanes x = take(a, (size_t)c, n), y = take_stored(bf16, b, (size_t)c, n);
 
         sum = lanes_select(n, lanes_fma(x, y, sum), sum);
     }
@@ -110,7 +112,7 @@ static void tile_backward(const struct backward *b, int i0, int n, const struct 
         counts[i] = seen < 0 ? 0 : seen < KEY_BLOCK ? seen : KEY_BLOCK;
         one[i] = 1.0f;
     }
-    weigh_all(n, b->dq + query, b->q_row, one, ds, block->key, D, counts, b->D);
+    weigh_all(n, b->dq + query, b->q_row, one, ds, (struct values){ block->key, b->D }, counts);
     spread_all(block->dkey, D, ds, b->q + query, b->q_row, n, keys, lead, b->D);
     spread_all(block->dvalue, D, p, b->d_o + query, b->q_row, n, keys, lead, b->D);
 }
@@ -124,8 +126,11 @@ static void head_backward(const struct backward *b, const struct key_block *bloc
 
 static void find_delta(const struct backward *b)
 {
+    enum compute_dtype dtype = b->bf16 ? COMPUTE_BF16 : COMPUTE_FP32;
+
     for (int i = 0; i < b->length; i++)
-        b->delta[i] = dot_heads(b->d_o + (size_t)i * b->q_row, b->o + (size_t)i * b->q_row, b->D);
+        b->delta[i] = dot_heads(b->d_o + (size_t)i * b->q_row, b->bf16,
+                                stored_at(dtype, b->o, (size_t)i * b->q_row), b->D);
 }
 
 /* Query head h of row n. */
@@ -134,7 +139,8 @@ static struct backward backward_of(const struct attention *a, int n, int h, floa
     size_t D = (size_t)a->D, head = (size_t)a->start[n] * (size_t)a->H + (size_t)h;
 
     return (struct backward){
-        .q = a->q + head * D, .d_o = a->d_o + head * D, .o = a->known_o + head * D,
+        .q = a->q + head * D, .d_o = a->d_o + head * D,
+        .o = stored_at(a->k->dtype, a->known_o, head * D), .bf16 = a->k->dtype == COMPUTE_BF16,
         .stats = a->known_stats + 2 * head, .dq = a->dq + head * D, .delta = delta,
         .q_row = (size_t)a->H * D, .stats_row = 2 * (size_t)a->H,
         .length = a->start[n + 1] - a->start[n], .D = a->D,
@@ -150,14 +156,16 @@ static struct key_block block_in(float *room, int D)
                                .dkey = room + 3 * size, .dvalue = room + 4 * size };
 }
 
-/* The block from key `first` on of the keys that begin `at` floats on. */
+/* The block from key `first` on of the keys that begin `at` elements on. */
 static void block_load(struct key_block *b, const struct attention *a, size_t at, size_t row)
 {
-    transpose_keys(b->keys, a->key + at, row, b->n, a->D);
-    transpose_keys(b->values, a->value + at, row, b->n, a->D);
-    gather(b->key, a->key + at, row, b->n, a->D);
-    gather(b->dkey, a->dkey + at, row, b->n, a->D);
-    gather(b->dvalue, a->dvalue + at, row, b->n, a->D);
+    bool bf16 = a->k->dtype == COMPUTE_BF16;
+
+    transpose_keys(b->keys, bf16, a->key, at, row, b->n, a->D);
+    transpose_keys(b->values, bf16, a->value, at, row, b->n, a->D);
+    gather(b->key, bf16, a->key, at, row, b->n, a->D);
+    gather(b->dkey, false, a->dkey, at, row, b->n, a->D);
+    gather(b->dvalue, false, a->dvalue, at, row, b->n, a->D);
 }
 
 static void block_store(const struct key_block *b, const struct attention *a, size_t at, size_t row)
@@ -207,8 +215,8 @@ static size_t backward_room(const int *start, int N, int group, int D)
 }
 
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
-                               const float *d_o, const float *q, const float *key,
-                               const float *value, const float *o, const float *stats,
+                               const float *d_o, const float *q, const void *key,
+                               const void *value, const void *o, const float *stats,
                                const int *start, int N, int H, int G, int D)
 {
     struct attention a = { .q = q, .key = key, .value = value, .start = start, .N = N, .H = H,

@@ -15,13 +15,14 @@
 
 /* An operand: element `row`, `step` of the chain is data[row * row_stride + step * step_stride];
  * one of the strides is 1.  steps: of the chain; places: which of them they are (-1: a zero), or
- * NULL where step i is i. */
+ * NULL where step i is i.  bf16: that is what data holds, else floats. */
 struct operand {
-    const float *data;
+    const void *data;
     size_t row_stride, step_stride;
     const int *places;
     int steps;
     bool pairs, split;               /* split: pairs as two floats */
+    bool bf16;
 };
 
 /* Floats of a cell. */
@@ -35,25 +36,39 @@ static int cells_of(bool pairs, int steps)
     return pairs ? (steps + 1) / 2 : steps;
 }
 
+/* Pairs of the first n of 32 bf16 in memory. */
+INLINE struct lanes words_of(const uint16_t *p, int n)
+{
+    uint16_t few[32] = {0};
+
+    if (n == 32)
+        return lanes_words(p);
+    memcpy(few, p, (size_t)n * sizeof *few);
+    return lanes_words(few);
+}
+
 /* 16 cells from cell `first` of row `row`, along memory; zeros behind the last step. */
 static struct lanes cells_along(const struct operand *o, int row, int first)
 {
     int at = o->pairs ? 2 * first : first, left = o->steps - at;
-    const float *p = o->data + (size_t)row * o->row_stride + at;
+    size_t from = (size_t)row * o->row_stride + (size_t)at;
 
     if (o->pairs)
-        return lanes_pairs_part(p, left < 32 ? left : 32);
-    return left < 16 ? lanes_load_part(p, left) : lanes_load(p);
+        return o->bf16 ? words_of((const uint16_t *)o->data + from, left < 32 ? left : 32)
+                       : lanes_pairs_part((const float *)o->data + from, left < 32 ? left : 32);
+    return take_stored(o->bf16, o->data, from, left < 16 ? left : 16);
 }
 
 /* One cell of all rows, across memory: where row `row` of its step, or of both, lies. */
-struct across { const float *even, *odd; };      /* NULL: zeros */
+struct across { const void *even, *odd; };       /* NULL: zeros */
 
-static inline const float *step_at(const struct operand *o, int row, int step)
+static inline const void *step_at(const struct operand *o, int row, int step)
 {
     int place = step >= o->steps ? -1 : o->places ? o->places[step] : step;
 
-    return place < 0 ? NULL : o->data + (size_t)place * o->step_stride + row;
+    return place < 0 ? NULL
+                     : stored_at(o->bf16 ? COMPUTE_BF16 : COMPUTE_FP32, o->data,
+                                 (size_t)place * o->step_stride + (size_t)row);
 }
 
 static inline struct across across_at(const struct operand *o, int row, int cell)
@@ -63,13 +78,30 @@ static inline struct across across_at(const struct operand *o, int row, int cell
     return (struct across){ step_at(o, row, 2 * cell), step_at(o, row, 2 * cell + 1) };
 }
 
+/* Pairs of n (at most 16) bf16 from there + i on. */
+INLINE struct lanes weave_of(struct across at, size_t i, int n)
+{
+    const uint16_t *even = at.even, *odd = at.odd;
+    uint16_t few[2][16] = {{0}};
+
+    if (n == 16 && even && odd)
+        return lanes_weave(even + i, odd + i);
+    if (even)
+        memcpy(few[0], even + i, (size_t)n * sizeof *even);
+    if (odd)
+        memcpy(few[1], odd + i, (size_t)n * sizeof *odd);
+    return lanes_weave(few[0], few[1]);
+}
+
 /* `n` (at most 16) rows from there + `row` on. */
-INLINE struct lanes cells_across(bool pairs, struct across at, int row, int n)
+INLINE struct lanes cells_across(const struct operand *o, struct across at, int row, int n)
 {
     struct lanes zero = lanes_set(0.0f);
 
-    if (!pairs)
+    if (!o->pairs)
         return take(at.even, (size_t)row, n);
+    if (o->bf16)
+        return weave_of(at, (size_t)row, n);
     return lanes_pairs(at.even ? take(at.even, (size_t)row, n) : zero,
                        at.odd ? take(at.odd, (size_t)row, n) : zero);
 }
@@ -121,7 +153,7 @@ static void pack_sixteen(float *to, size_t stride, const struct operand *o, int 
     } else if (o->row_stride == 1) {
         for (int i = 0; i < cells; i++)
             put_cell(to + (size_t)(i * cell_floats(o)) * stride, stride, o->split,
-                     cells_across(o->pairs, across_at(o, row, first + i), 0, rows));
+                     cells_across(o, across_at(o, row, first + i), 0, rows));
     } else if (rows <= TILE_M) {
         turn(TILE_M, to, stride, o, row, rows, first, cells);
     } else {
@@ -148,7 +180,7 @@ static void pack_cell(float *to, size_t panel, const struct operand *o, struct a
         for (int h = 0; h < PANEL; h += 16) {
             int left = columns - c - h, n = left < 0 ? 0 : left < 16 ? left : 16;
 
-            put_cell(to + h, PANEL, o->split, cells_across(o->pairs, at, c + h, n));
+            put_cell(to + h, PANEL, o->split, cells_across(o, at, c + h, n));
         }
 }
 

@@ -7,6 +7,8 @@
 
 /* The operands of an elementwise operation; 16 elements at a time, the last ones in part. */
 struct flat {
+    void *stored;
+    bool bf16;                       /* what is stored */
     float *out0, *out1, *out2;
     const float *in0, *in1, *in2;
     const struct adamw *adamw;
@@ -47,7 +49,8 @@ INLINE void swiglu_forward_at(const struct flat *f, size_t i, int n)
     struct lanes gate = take(f->in0, i, n), up = take(f->in1, i, n);
     struct lanes e = lanes_exp(lanes_sub(lanes_set(0.0f), gate));
 
-    put(f->out0, i, lanes_mul(lanes_div(gate, lanes_add(lanes_set(1.0f), e)), up), n);
+    put_stored(f->bf16, f->stored, i,
+               lanes_mul(lanes_div(gate, lanes_add(lanes_set(1.0f), e)), up), n);
 }
 
 static void swiglu_forward_part(void *job, int begin, int end, int thread)
@@ -56,10 +59,11 @@ static void swiglu_forward_part(void *job, int begin, int end, int thread)
     each16(job, begin, end, swiglu_forward_at);
 }
 
-static void swiglu_forward(struct compute *k, float *y, const float *gate, const float *up,
+static void swiglu_forward(struct compute *k, void *y, const float *gate, const float *up,
                            size_t n)
 {
-    struct flat f = { .out0 = y, .in0 = gate, .in1 = up, .n = n };
+    struct flat f = { .stored = y, .in0 = gate, .in1 = up, .n = n,
+                      .bf16 = k->dtype == COMPUTE_BF16 };
 
     flat_split(k, &f, 16, swiglu_forward_part);
 }
@@ -105,6 +109,24 @@ static void add(struct compute *k, float *y, const float *x, size_t n)
     struct flat f = { .out0 = y, .in0 = x, .n = n };
 
     flat_split(k, &f, 1, add_part);
+}
+
+INLINE void store_at(const struct flat *f, size_t i, int n)
+{
+    put_stored(f->bf16, f->stored, i, take(f->in0, i, n), n);
+}
+
+static void store_part(void *job, int begin, int end, int thread)
+{
+    (void)thread;
+    each16(job, begin, end, store_at);
+}
+
+static void store(struct compute *k, void *y, const float *x, size_t n)
+{
+    struct flat f = { .stored = y, .in0 = x, .n = n, .bf16 = k->dtype == COMPUTE_BF16 };
+
+    flat_split(k, &f, 1, store_part);
 }
 
 INLINE void adamw_at(const struct flat *f, size_t i, int n)
@@ -180,6 +202,7 @@ static void fill_flat(struct compute *k)
     k->swiglu_forward = swiglu_forward;
     k->swiglu_backward = swiglu_backward;
     k->add = add;
+    k->store = store;
     k->adamw = adamw;
     k->dot = dot;
 }

@@ -255,6 +255,42 @@ static inline struct lanes lanes_pairs_part(const float *p, int n)
                                              : lanes_set(0.0f)) };
 }
 
+static inline struct lanes lanes_words(const uint16_t *p)
+{
+    const __m256i *from = (const void *)p;
+
+    return (struct lanes){ _mm256_castsi256_ps(_mm256_loadu_si256(from)),
+                           _mm256_castsi256_ps(_mm256_loadu_si256(from + 1)) };
+}
+
+static inline __m256 weave_half(const uint16_t *even, const uint16_t *odd)
+{
+    __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)even));
+    __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)odd));
+
+    return _mm256_castsi256_ps(_mm256_or_si256(low, _mm256_slli_epi32(high, 16)));
+}
+
+static inline struct lanes lanes_weave(const uint16_t *even, const uint16_t *odd)
+{
+    return (struct lanes){ weave_half(even, odd), weave_half(even + 8, odd + 8) };
+}
+
+static inline struct lanes lanes_widen(const uint16_t *p)
+{
+    const __m128i *from = (const void *)p;
+    __m256i a = _mm256_cvtepu16_epi32(_mm_loadu_si128(from));
+    __m256i b = _mm256_cvtepu16_epi32(_mm_loadu_si128(from + 1));
+
+    return (struct lanes){ _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
+                           _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)) };
+}
+
+static inline void lanes_narrow(uint16_t *p, struct lanes x)
+{
+    _mm256_storeu_si256((void *)p, _mm256_castps_si256(neighbours(x)));
+}
+
 #define SPLIT_PAIRS
 #define TILE_M_PAIRS 4
 

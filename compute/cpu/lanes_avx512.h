@@ -161,7 +161,45 @@ static inline void lanes_store_u64(uint64_t *p, struct lanes a)
 
 /* ---- pairs of bf16.  With the instruction for them where BF16_INSTRUCTION says so. */
 
+static inline struct lanes lanes_odd(struct lanes x)
+{
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_and_si512(
+        _mm512_castps_si512(x.v), _mm512_set1_epi32((int)0xffff0000u))) };
+}
+
+static inline struct lanes lanes_even(struct lanes x)
+{
+    return (struct lanes){ _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_castps_si512(x.v), 16)) };
+}
+
+static inline struct lanes lanes_words(const uint16_t *p)
+{
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_loadu_si512(p)) };
+}
+
+static inline struct lanes lanes_weave(const uint16_t *even, const uint16_t *odd)
+{
+    __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)even));
+    __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)odd));
+
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_or_si512(low,
+                                                               _mm512_slli_epi32(high, 16))) };
+}
+
+static inline struct lanes lanes_widen(const uint16_t *p)
+{
+    __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
+
+    return (struct lanes){ _mm512_castsi512_ps(_mm512_slli_epi32(x, 16)) };
+}
+
 #if defined(BF16_INSTRUCTION)
+
+static inline void lanes_narrow(uint16_t *p, struct lanes a)
+{
+    _mm256_storeu_si256((void *)p, (__m256i)_mm512_cvtneps_pbh(a.v));
+}
 
 static inline struct lanes lanes_pairs(struct lanes even, struct lanes odd)
 {
@@ -210,6 +248,11 @@ static inline __m512i bf16_of(__m512 x)
     return _mm512_mask_or_epi32(r, unordered, upper, _mm512_set1_epi32(0x40));
 }
 
+static inline void lanes_narrow(uint16_t *p, struct lanes a)
+{
+    _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16(bf16_of(a.v)));
+}
+
 static inline struct lanes lanes_pairs(struct lanes even, struct lanes odd)
 {
     __m512i high = _mm512_slli_epi32(bf16_of(odd.v), 16);
@@ -229,18 +272,6 @@ static inline struct lanes lanes_pairs_part(const float *p, int n)
 
 #define SPLIT_PAIRS
 #define TILE_M_PAIRS 12
-
-static inline struct lanes lanes_odd(struct lanes x)
-{
-    return (struct lanes){ _mm512_castsi512_ps(_mm512_and_si512(
-        _mm512_castps_si512(x.v), _mm512_set1_epi32((int)0xffff0000u))) };
-}
-
-static inline struct lanes lanes_even(struct lanes x)
-{
-    return (struct lanes){ _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_castps_si512(x.v), 16)) };
-}
 
 static inline void flush_begin(void)
 {

@@ -168,8 +168,53 @@ static inline struct lanes lanes_pairs_part(const float *p, int n)
     return r;
 }
 
-/* Both steps of a pair.  A backend without an instruction for them may define SPLIT_PAIRS,
- * TILE_M_PAIRS, lanes_even and lanes_odd (the numbers of pairs as fp32) in its place. */
+/* The numbers of pairs, as fp32. */
+static inline struct lanes lanes_even(struct lanes a)
+{
+    EACH(i) a.v[i] = bf16_even(bits_of_f32(a.v[i]));
+    return a;
+}
+
+static inline struct lanes lanes_odd(struct lanes a)
+{
+    EACH(i) a.v[i] = bf16_odd(bits_of_f32(a.v[i]));
+    return a;
+}
+
+/* 16 bf16 from memory, as fp32; and into it, rounded. */
+static inline struct lanes lanes_widen(const uint16_t *p)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = f32_of_bf16(p[i]);
+    return r;
+}
+
+static inline void lanes_narrow(uint16_t *p, struct lanes a)
+{
+    EACH(i) p[i] = bf16_of_f32(a.v[i]);
+}
+
+/* 16 pairs as they lie in memory. */
+static inline struct lanes lanes_words(const uint16_t *p)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = f32_of_bits(p[2 * i] | (uint32_t)p[2 * i + 1] << 16);
+    return r;
+}
+
+/* Pairs of 16 of one row and 16 of another. */
+static inline struct lanes lanes_weave(const uint16_t *even, const uint16_t *odd)
+{
+    struct lanes r;
+
+    EACH(i) r.v[i] = f32_of_bits(even[i] | (uint32_t)odd[i] << 16);
+    return r;
+}
+
+/* Both steps of a pair.  A backend without an instruction for them may define SPLIT_PAIRS and
+ * TILE_M_PAIRS in its place. */
 static inline struct lanes lanes_dot2(struct lanes a, struct lanes b, struct lanes c)
 {
     EACH(i) c.v[i] = bf16_dot2(bits_of_f32(a.v[i]), bits_of_f32(b.v[i]), c.v[i]);

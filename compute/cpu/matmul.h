@@ -274,19 +274,20 @@ static void pack_part(void *job, int begin, int end, int thread)
 
 static void pack(struct compute *k, float *packed, const float *w, int N, int K)
 {
-    struct packing p = { packed, { w, (size_t)K, 1, NULL, K, k->dtype == COMPUTE_BF16, false } };
+    struct packing p = { packed, { w, (size_t)K, 1, NULL, K,
+                               .pairs = k->dtype == COMPUTE_BF16 } };
 
     cpu_split(k, (double)N * K, N, PANEL, &p, pack_part);
 }
 
 /* ---- the products */
 
-static void matmul_forward(struct compute *k, float *y, const float *x, const float *w,
+static void matmul_forward(struct compute *k, float *y, const void *x, const float *w,
                            const float *packed, int M, int N, int K)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
-    struct product p = { .a = { x, (size_t)K, 1, NULL, K, pairs, false },
-                         .b = { w, (size_t)K, 1, NULL, K, pairs, false }, .packed = packed,
+    struct product p = { .a = { x, (size_t)K, 1, NULL, K, .pairs = pairs, .bf16 = pairs },
+                         .b = { w, (size_t)K, 1, NULL, K, .pairs = pairs }, .packed = packed,
                          .c = y, .M = M, .N = N };
 
     product_run(k, &p);
@@ -296,14 +297,14 @@ static void matmul_backward_input(struct compute *k, float *dx, const float *dy,
                                   int M, int N, int K)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
-    struct product p = { .a = { dy, (size_t)N, 1, NULL, N, pairs, false },
-                         .b = { w, 1, (size_t)K, NULL, N, pairs, false }, .c = dx, .add = true,
+    struct product p = { .a = { dy, (size_t)N, 1, NULL, N, .pairs = pairs },
+                         .b = { w, 1, (size_t)K, NULL, N, .pairs = pairs }, .c = dx, .add = true,
                          .M = M, .N = K };
 
     product_run(k, &p);
 }
 
-static void matmul_backward_weight(struct compute *k, float *dw, const float *dy, const float *x,
+static void matmul_backward_weight(struct compute *k, float *dw, const float *dy, const void *x,
                                    const int *slot, int M, int N, int K, bool add)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
@@ -311,9 +312,9 @@ static void matmul_backward_weight(struct compute *k, float *dw, const float *dy
 
     if (pairs && slot && !cpu_places(k, slot, M, &places, &steps))
         return;
-    struct product p = { .a = { dy, 1, (size_t)N, places, steps, pairs, false },
-                         .b = { x, 1, (size_t)K, places, steps, pairs, false }, .c = dw, .add = add,
-                         .M = N, .N = K };
+    struct product p = { .a = { dy, 1, (size_t)N, places, steps, .pairs = pairs },
+                         .b = { x, 1, (size_t)K, places, steps, .pairs = pairs, .bf16 = pairs },
+                         .c = dw, .add = add, .M = N, .N = K };
 
     product_run(k, &p);
 }

@@ -8,12 +8,14 @@
 
 /* One operation on T rows of C: in and out as the operation names them. */
 struct rows {
-    float *y, *rstd, *dw;
+    void *stored;
+    float *dx, *rstd, *dw;
     const float *x, *w, *dy;
     const float *known_rstd;
     const int *tokens;
     float eps;
     int T, C;
+    bool bf16;                       /* what is stored */
 };
 
 /* ---- embedding */
@@ -60,7 +62,6 @@ static void rmsnorm_forward_part(void *job, int begin, int end, int thread)
     (void)thread;
     for (int t = begin; t < end; t++) {
         const float *x = r->x + (size_t)t * C;
-        float *y = r->y + (size_t)t * C;
         struct lanes sum = lanes_set(0.0f);
 
         for (c = 0; c + 16 <= C; c += 16)
@@ -73,16 +74,18 @@ static void rmsnorm_forward_part(void *job, int begin, int end, int thread)
         for (c = 0; c < C; c += 16) {
             int n = C - c < 16 ? (int)(C - c) : 16;
 
-            put(y, c, lanes_mul(lanes_mul(take(x, c, n), rs), take(r->w, c, n)), n);
+            put_stored(r->bf16, r->stored, (size_t)t * C + c,
+                       lanes_mul(lanes_mul(take(x, c, n), rs), take(r->w, c, n)), n);
         }
         r->rstd[t] = rstd;
     }
 }
 
-static void rmsnorm_forward(struct compute *k, float *y, float *rstd, const float *x,
+static void rmsnorm_forward(struct compute *k, void *y, float *rstd, const float *x,
                             const float *w, float eps, int T, int C)
 {
-    struct rows r = { .y = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .T = T, .C = C };
+    struct rows r = { .stored = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .T = T, .C = C,
+                      .bf16 = k->dtype == COMPUTE_BF16 };
 
     cpu_split(k, 2.0 * T * C, T, 1, &r, rmsnorm_forward_part);
 }
@@ -95,7 +98,7 @@ static void rmsnorm_backward_rows(void *job, int begin, int end, int thread)
     (void)thread;
     for (int t = begin; t < end; t++) {
         const float *x = r->x + (size_t)t * C, *dy = r->dy + (size_t)t * C;
-        float *dx = r->y + (size_t)t * C;
+        float *dx = r->dx + (size_t)t * C;
         struct lanes sum = lanes_set(0.0f), rs = lanes_set(r->known_rstd[t]);
 
         for (size_t c = 0; c < C; c += 16) {
@@ -138,7 +141,7 @@ static void rmsnorm_backward_columns(void *job, int begin, int end, int thread)
 static void rmsnorm_backward(struct compute *k, float *dx, float *dw, const float *dy,
                              const float *x, const float *w, const float *rstd, int T, int C)
 {
-    struct rows r = { .y = dx, .dw = dw, .dy = dy, .x = x, .w = w, .known_rstd = rstd,
+    struct rows r = { .dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .known_rstd = rstd,
                       .T = T, .C = C };
 
     cpu_split(k, 3.0 * T * C, T, 1, &r, rmsnorm_backward_rows);

@@ -10,12 +10,11 @@
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
-static void swiglu_forward(struct compute *k, float *y, const float *gate, const float *up,
+static void swiglu_forward(struct compute *k, void *y, const float *gate, const float *up,
                            size_t n)
 {
-    (void)k;
     for (size_t i = 0; i < n; i++)
-        y[i] = gate[i] / (1.0f + rw_expf(-gate[i])) * up[i];
+        ref_store(y, k->dtype, i, gate[i] / (1.0f + rw_expf(-gate[i])) * up[i]);
 }
 
 /* silu'(x) = s (1 + x (1 - s)) with s = sigmoid(x) */
@@ -37,6 +36,12 @@ static void add(struct compute *k, float *y, const float *x, size_t n)
     (void)k;
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
+}
+
+static void store(struct compute *k, void *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ref_store(y, k->dtype, i, x[i]);
 }
 
 static void adamw(struct compute *k, float *w, float *m, float *v, const float *g, size_t n,
@@ -76,6 +81,7 @@ void ref_fill_flat(struct compute *k)
     k->swiglu_forward = swiglu_forward;
     k->swiglu_backward = swiglu_backward;
     k->add = add;
+    k->store = store;
     k->adamw = adamw;
     k->dot = dot;
 }

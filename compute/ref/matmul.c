@@ -20,13 +20,13 @@ static void pack(struct compute *k, float *packed, const float *w, int N, int K)
     (void)k, (void)packed, (void)w, (void)N, (void)K;
 }
 
-static void forward(struct compute *k, float *y, const float *x, const float *w,
+static void forward(struct compute *k, float *y, const void *x, const float *w,
                     const float *packed, int M, int N, int K)
 {
     (void)k, (void)packed;
     for (int m = 0; m < M; m++) {
         for (int n = 0; n < N; n++) {
-            const float *a = x + (size_t)m * K, *b = w + (size_t)n * K;
+            const float *a = (const float *)x + (size_t)m * K, *b = w + (size_t)n * K;
             float sum = 0.0f;
 
             for (int i = 0; i < K; i++)
@@ -53,14 +53,14 @@ static void backward_input(struct compute *k, float *dx, const float *dy, const 
     }
 }
 
-static void backward_weight(struct compute *k, float *dw, const float *dy, const float *x,
+static void backward_weight(struct compute *k, float *dw, const float *dy, const void *x,
                             const int *slot, int M, int N, int K, bool add)
 {
     (void)k, (void)slot;
     if (!add)
         memset(dw, 0, (size_t)N * K * sizeof *dw);
     for (int m = 0; m < M; m++) {
-        const float *b = x + (size_t)m * K;
+        const float *b = (const float *)x + (size_t)m * K;
 
         for (int n = 0; n < N; n++) {
             float *out = dw + (size_t)n * K, a = dy[(size_t)m * N + n];

@@ -5,28 +5,29 @@
 #include "compute/bf16.h"
 #include "compute/ref/ref.h"
 
-static void forward(struct compute *k, float *y, const float *x, const float *w,
+static void forward(struct compute *k, float *y, const void *x, const float *w,
                     const float *packed, int M, int N, int K)
 {
     (void)k, (void)packed;
     for (int m = 0; m < M; m++) {
         for (int n = 0; n < N; n++) {
-            const float *a = x + (size_t)m * K, *b = w + (size_t)n * K;
+            const uint16_t *a = (const uint16_t *)x + (size_t)m * K;
+            const float *b = w + (size_t)n * K;
             float sum = 0.0f;
 
             for (int i = 0; i < K; i += 2)
-                sum = bf16_dot2(bf16_pair(a[i], i + 1 < K ? a[i + 1] : 0.0f),
+                sum = bf16_dot2(a[i] | (i + 1 < K ? (uint32_t)a[i + 1] << 16 : 0),
                                 bf16_pair(b[i], i + 1 < K ? b[i + 1] : 0.0f), sum);
             y[(size_t)m * N + n] = sum;
         }
     }
 }
 
-/* out(K) += the pair of factors times two rows of K; NULL: a row of zeros */
+/* out(K) += the pair of factors times two rows of K; odd NULL: a row of zeros */
 static void add_pair(float *out, uint32_t pair, const float *even, const float *odd, int K)
 {
     for (int i = 0; i < K; i++)
-        out[i] = bf16_dot2(pair, bf16_pair(even ? even[i] : 0.0f, odd ? odd[i] : 0.0f), out[i]);
+        out[i] = bf16_dot2(pair, bf16_pair(even[i], odd ? odd[i] : 0.0f), out[i]);
 }
 
 static void backward_input(struct compute *k, float *dx, const float *dy, const float *w,
@@ -47,18 +48,24 @@ static void backward_input(struct compute *k, float *dx, const float *dy, const 
 }
 
 /* Tokens even and odd, one of which may be -1. */
-static void add_tokens(float *dw, const float *dy, const float *x, int even, int odd, int N, int K)
+static void add_tokens(float *dw, const float *dy, const uint16_t *x, int even, int odd, int N,
+                       int K)
 {
     for (int n = 0; n < N; n++) {
         float a = even < 0 ? 0.0f : dy[(size_t)even * N + n];
         float b = odd < 0 ? 0.0f : dy[(size_t)odd * N + n];
 
-        add_pair(dw + (size_t)n * K, bf16_pair(a, b), even < 0 ? NULL : x + (size_t)even * K,
-                 odd < 0 ? NULL : x + (size_t)odd * K, K);
+        for (int i = 0; i < K; i++) {
+            uint32_t low = even < 0 ? 0 : x[(size_t)even * K + i];
+            uint32_t high = odd < 0 ? 0 : x[(size_t)odd * K + i];
+
+            dw[(size_t)n * K + i] = bf16_dot2(bf16_pair(a, b), low | high << 16,
+                                              dw[(size_t)n * K + i]);
+        }
     }
 }
 
-static void backward_weight(struct compute *k, float *dw, const float *dy, const float *x,
+static void backward_weight(struct compute *k, float *dw, const float *dy, const void *x,
                             const int *slot, int M, int N, int K, bool add)
 {
     (void)k;

@@ -26,11 +26,10 @@ static void embedding_backward(struct compute *k, float *dw, const float *dy, co
             dw[(size_t)tokens[t] * C + c] += dy[(size_t)t * C + c];
 }
 
-static void rmsnorm_forward(struct compute *k, float *y, float *rstd, const float *x,
+static void rmsnorm_forward(struct compute *k, void *y, float *rstd, const float *x,
                             const float *w, float eps, int T, int C)
 {
-    (void)k;
-    for (int t = 0; t < T; t++, x += C, y += C) {
+    for (int t = 0; t < T; t++, x += C) {
         float lane[16] = {0};
 
         for (int c = 0; c < C; c++)
@@ -38,7 +37,7 @@ static void rmsnorm_forward(struct compute *k, float *y, float *rstd, const floa
         float r = 1.0f / sqrtf(fold16(lane) / (float)C + eps);
 
         for (int c = 0; c < C; c++)
-            y[c] = x[c] * r * w[c];
+            ref_store(y, k->dtype, (size_t)t * C + c, x[c] * r * w[c]);
         rstd[t] = r;
     }
 }

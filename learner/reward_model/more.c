@@ -70,17 +70,17 @@ static void add_pair(struct learner *ln, const struct batch *b, int g, const str
 {
     struct reward_model *rm = ln->state;
     struct micro *micro = &ln->micro;
-    const float *hidden = model_hidden(ln->policy.trainer);
+    const struct trainer *trainer = ln->policy.trainer;
     int w = ln->place[g * b->k + pair->w], l = ln->place[g * b->k + pair->l], C = rm->more.C;
-    const float *h_w = hidden + ((size_t)micro->start[w + 1] - 1) * C;
-    const float *h_l = hidden + ((size_t)micro->start[l + 1] - 1) * C;
+    size_t h_w = ((size_t)micro->start[w + 1] - 1) * C, h_l = ((size_t)micro->start[l + 1] - 1) * C;
     double r_w = micro->score[micro->start[w + 1] - 1], r_l = micro->score[micro->start[l + 1] - 1];
     double d_w, d_l, value;
 
     value = duel_scores(rm->link, r_w, r_l, pair->margin, ln->config->reward_model.center, &d_w,
                         &d_l);
     for (int c = 0; c < C; c++)
-        out[c] += pair->weight * (d_w * h_w[c] + d_l * h_l[c]);
+        out[c] += pair->weight * (d_w * model_hidden(trainer, h_w + c) +
+                                  d_l * model_hidden(trainer, h_l + c));
     out[C + MORE_WEIGHT] += pair->weight;
     out[C + MORE_VALUE] += pair->weight * value;
 }

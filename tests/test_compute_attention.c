@@ -1,0 +1,218 @@
+/* Attention of every backend gives ref's bits, over packed rows and over pages, with keys and
+ * values stored as fp32 and as bf16; and pages, however a row is cut into calls, give those of
+ * rows. */
+#include "tests/backends.h"
+
+static void test_store_is_refs(void **state)
+{
+    static const size_t lengths[] = { 1, 15, 16, 17, 4096, 9001 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t n = lengths[i], bytes = n * stored_bytes(ref->dtype);
+        float *x = noise(n, 1);
+
+        for (size_t j = 0; j < n; j += 3)
+            x[j] = f32_of_bits((word() & 0x807fffffu) | (word() % 2 ? 0x7f000000u : 0));
+        void *want = stored(x, n);
+        EACH_BACKEND(k) {
+            char *y = malloc(bytes + 1);
+
+            y[bytes] = 77;
+            k->store(k, y, x, n);
+            assert_memory_equal(y, want, bytes);
+            assert_int_equal(y[bytes], 77);
+            free(y);
+        }
+        free(x), free(want);
+    }
+}
+
+/* bf16: attention is fp32's of rounded keys and values, o rounded, forward and back. */
+static void test_stored_keys_are_rounded_and_nothing_else(void **state)
+{
+    enum { T = 45, H = 4, G = 2, D = 24, Q = T * H * D, K = T * G * D };
+    const int start[] = { 0, T };
+    float *q = noise(Q, 3), *key = noise(K, 3), *value = noise(K, 1), *d_o = noise(Q, 1);
+    void *stored_key = stored(key, K), *stored_value = stored(value, K);
+    float *o = noise(Q, 1), *stats = noise(2 * T * H, 1);
+    void *o1 = noise_stored(Q, 1), *stored_o;
+    float *stats1 = noise(2 * T * H, 1), *d = calloc(2 * (Q + 2 * K), sizeof *d);
+    float *d1 = d + Q + 2 * K;
+    struct compute *fp32;
+
+    (void)state;
+    assert_ok(compute_open(&fp32, "ref", "fp32", 1));
+    for (int i = 0; i < K && ref->dtype == COMPUTE_BF16; i++) {
+        key[i] = bf16_round(key[i]);
+        value[i] = bf16_round(value[i]);
+    }
+    fp32->attention_forward(fp32, o, stats, q, key, value, start, 1, H, G, D);
+    stored_o = stored(o, Q);
+    for (int i = 0; i < Q && ref->dtype == COMPUTE_BF16; i++)
+        o[i] = bf16_round(o[i]);
+    fp32->attention_backward(fp32, d, d + Q, d + Q + K, d_o, q, key, value, o, stats, start, 1, H,
+                             G, D);
+    ref->attention_forward(ref, o1, stats1, q, stored_key, stored_value, start, 1, H, G, D);
+    ref->attention_backward(ref, d1, d1 + Q, d1 + Q + K, d_o, q, stored_key, stored_value, o1,
+                            stats1, start, 1, H, G, D);
+    assert_memory_equal(o1, stored_o, Q * stored_bytes(ref->dtype));
+    assert_memory_equal(stats1, stats, 2 * T * H * sizeof *stats);
+    assert_memory_equal(d1, d, (Q + 2 * K) * sizeof *d);
+    compute_close(fp32);
+    free(q), free(key), free(value), free(d_o), free(stored_key), free(stored_value);
+    free(o), free(stats), free(o1), free(stored_o), free(stats1), free(d);
+}
+
+static const struct heads { int H, G, D; } heads[] = {
+    { 1, 1, 8 }, { 4, 2, 16 }, { 4, 1, 32 }, { 2, 2, 48 }, { 3, 3, 5 }, { 2, 1, 64 },
+    { 1, 1, 128 }, { 9, 1, 24 },
+};
+static const int starts[] = { 0, 1, 1, 34, 66, 103, 110 };      /* rows of 1, 0, 33, 32, 37, 7 */
+#define ROWS ((int)(sizeof starts / sizeof *starts) - 1)
+#define TOKENS 110
+
+static void test_attention_is_refs(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
+        int H = heads[s].H, G = heads[s].G, D = heads[s].D;
+        size_t n = (size_t)(TOKENS * H * D), g = (size_t)(TOKENS * G * D);
+        size_t st = (size_t)(TOKENS * H * 2);
+        void *key = noise_stored(g, 3), *value = noise_stored(g, 1);
+        float *q = noise(n, 3), *d_o = noise(n, 1);
+        float *dq0 = noise(n, 1), *dk0 = noise(g, 1), *dv0 = noise(g, 1);
+        void *o = noise_stored(n, 1);
+        float *stats = noise(st, 1);
+        float *dq = copy_of(dq0, n), *dk = copy_of(dk0, g), *dv = copy_of(dv0, g);
+
+        ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
+        ref->attention_backward(ref, dq, dk, dv, d_o, q, key, value, o, stats, starts, ROWS,
+                                H, G, D);
+        EACH_BACKEND(k) {
+            void *o1 = noise_stored(n, 1);
+            float *stats1 = noise(st, 1);
+            float *dq1 = copy_of(dq0, n), *dk1 = copy_of(dk0, g), *dv1 = copy_of(dv0, g);
+
+            k->attention_forward(k, o1, stats1, q, key, value, starts, ROWS, H, G, D);
+            k->attention_backward(k, dq1, dk1, dv1, d_o, q, key, value, o, stats, starts, ROWS,
+                                  H, G, D);
+            same_stored(k, "o", o1, o, n);
+            same(k, "stats", stats1, stats, st);
+            same(k, "dq", dq1, dq, n);
+            same(k, "dkey", dk1, dk, g);
+            same(k, "dvalue", dv1, dv, g);
+        }
+        free(q), free(key), free(value), free(d_o), free(dq0), free(dk0), free(dv0);
+        free(o), free(stats), free(dq), free(dk), free(dv);
+    }
+}
+
+/* ---- pages: any cut of a row into calls gives attention_forward's bits, whatever lay there */
+
+#define ROW 70                /* tokens: two full blocks of keys and a part */
+#define PAGES 3
+
+/* One row of T tokens, extended by pieces of `cut` tokens; pages hold NaN before. */
+static void *attend_by_pieces(struct compute *k, const float *q, const void *key,
+                              const void *value, int T, int cut, const struct heads *h)
+{
+    static const int table[PAGES] = { 5, 0, 3 };
+    size_t page = page_floats(k->dtype, h->G, h->D), token = (size_t)(h->G * h->D);
+    struct pages pages = { noise(6 * page, 1), noise(6 * page, 1) };
+    size_t queries = (size_t)(h->H * h->D);
+    char *o = noise_stored((size_t)T * queries, 1);
+
+    for (size_t i = 0; i < 6 * page; i++)
+        pages.keys[i] = pages.values[i] = f32_of_bits(0xffffffffu);   /* both halves NaN */
+    for (int done = 0; done < T; done += cut) {
+        int start[2] = { 0, T - done < cut ? T - done : cut };
+        struct extend rows = { 1, start, &done, table, PAGES };
+
+        k->pages_store(k, pages, element(key, (size_t)done * token),
+                       element(value, (size_t)done * token), &rows, h->G, h->D);
+        k->pages_attend(k, o + (size_t)done * queries * stored_bytes(k->dtype),
+                        q + (size_t)done * queries, pages, &rows, h->H, h->G, h->D);
+    }
+    free(pages.keys), free(pages.values);
+    return o;
+}
+
+static void test_pages_give_the_bits_of_rows(void **state)
+{
+    static const int cuts[] = { 1, 7, 45 };
+
+    (void)state;
+    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
+        const struct heads *h = &heads[s];
+        int start[] = { 0, ROW };
+        size_t n = (size_t)(ROW * h->H * h->D), g = (size_t)(ROW * h->G * h->D);
+        void *key = noise_stored(g, 3), *value = noise_stored(g, 1);
+        float *q = noise(n, 3);
+        void *o = noise_stored(n, 1);
+        float *stats = noise((size_t)(2 * ROW * h->H), 1);
+
+        ref->attention_forward(ref, o, stats, q, key, value, start, 1, h->H, h->G, h->D);
+        for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+            same_stored(ref, "o of pages", attend_by_pieces(ref, q, key, value, ROW, cuts[c], h),
+                        o, n);
+            EACH_BACKEND(k)
+                same_stored(k, "o of pages", attend_by_pieces(k, q, key, value, ROW, cuts[c], h),
+                            o, n);
+        }
+        free(q), free(key), free(value), free(o), free(stats);
+    }
+}
+
+/* A prompt's rows in one packed call equal each row alone. */
+static void test_packing_does_not_matter(void **state)
+{
+    enum { H = 2, G = 1, D = 16 };
+    void *key = noise_stored(TOKENS * G * D, 3), *value = noise_stored(TOKENS * G * D, 1);
+    void *o = noise_stored(TOKENS * H * D, 1);
+    float *q = noise(TOKENS * H * D, 3), stats[TOKENS * H * 2];
+
+    (void)state;
+    ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
+    EACH_BACKEND(k) {
+        for (int n = 0; n < ROWS; n++) {
+            int t = starts[n], alone[] = { 0, starts[n + 1] - t };
+            size_t at = (size_t)(t * G * D);
+            void *o1 = noise_stored((size_t)(alone[1] * H * D), 1);
+            float stats1[TOKENS * H * 2];
+
+            k->attention_forward(k, o1, stats1, q + t * H * D, element(key, at),
+                                 element(value, at), alone, 1, H, G, D);
+            same_stored(k, "o of a row alone", o1, element(o, (size_t)(t * H * D)),
+                        (size_t)(alone[1] * H * D));
+        }
+    }
+    free(q), free(key), free(value), free(o);
+}
+
+static int open_fp32(void **state)
+{
+    (void)state;
+    return backends_open("fp32");
+}
+
+static int open_bf16(void **state)
+{
+    (void)state;
+    return backends_open("bf16");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_variant_is_tried),
+        cmocka_unit_test(test_store_is_refs),
+        cmocka_unit_test(test_stored_keys_are_rounded_and_nothing_else),
+        cmocka_unit_test(test_attention_is_refs),
+        cmocka_unit_test(test_pages_give_the_bits_of_rows),
+        cmocka_unit_test(test_packing_does_not_matter),
+    };
+
+    return cmocka_run_group_tests_name("fp32", tests, open_fp32, backends_close) ||
+           cmocka_run_group_tests_name("bf16", tests, open_bf16, backends_close);
+}
