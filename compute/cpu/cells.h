@@ -12,7 +12,6 @@
 
 #include "compute/cpu/part.h"
 
-
 /* An operand: element `row`, `step` of the chain is data[row * row_stride + step * step_stride];
  * one of the strides is 1.  steps: of the chain; places: which of them they are (-1: a zero), or
  * NULL where step i is i.  bf16: that is what data holds, else floats. */

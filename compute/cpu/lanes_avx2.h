@@ -250,6 +250,8 @@ static inline __m256 neighbours(struct lanes x)
 
 static inline struct lanes lanes_pairs_part(const float *p, int n)
 {
+    if (n == 32)
+        return (struct lanes){ neighbours(lanes_load(p)), neighbours(lanes_load(p + 16)) };
     return (struct lanes){ neighbours(lanes_load_part(p, n < 16 ? n : 16)),
                            neighbours(n > 16 ? lanes_load_part(p + 16, n - 16)
                                              : lanes_set(0.0f)) };

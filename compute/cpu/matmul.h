@@ -13,6 +13,9 @@
 #define GROUP 1024                   /* columns of B that a thread packs for itself: 1 MB */
 #define PIECE (1 << 20)              /* floats of B that all threads pack together: 4 MB */
 #define ROWS_BLOCK 240               /* rows of A packed together: 240 KB, half an L2 */
+#define DEALT 8                      /* cells of A that are dealt out to tiles together */
+#define WIDE ((TILE_M + 7) / 8 * 8)  /* floats that are copied at once */
+#define ROOM (2 * CHAIN * PANEL)     /* floats: lines that are dealt out, then a split panel */
 #define SWEEP (1 << 16)              /* floats of an A that stays in the cache as a whole */
 
 /* Panels of B from some column and cell on: where they lie. */
@@ -51,15 +54,52 @@ static int height_of(const struct block *b, int tile)
     return b->rows / tiles + (tile < b->rows % tiles);
 }
 
+/* Cells of all rows where the chain runs across memory: a few are made in full lanes and dealt out
+ * to the tiles.  What is written too much the tile's next cells cover. */
+static void deal_rows(const struct product *p, const struct block *b, int first, int cells,
+                      float *to, float *lines)
+{
+    int floats = cell_floats(&p->a);
+    size_t line = (size_t)(b->rows + 15) / 16 * 16 + WIDE;
+
+    for (int i = 0; i < cells; i += DEALT) {
+        int n = cells - i < DEALT ? cells - i : DEALT;
+        float *tile_at = to;
+
+        for (int j = 0; j < n; j++) {
+            struct across at = across_at(&p->a, b->row, first + i + j);
+
+            for (int m = 0; m < b->rows; m += 16)
+                put_cell(lines + (size_t)(j * floats) * line + m, line, p->a.split,
+                         cells_across(&p->a, at, m, b->rows - m < 16 ? b->rows - m : 16));
+        }
+        for (int tile = 0, m = 0, height; m < b->rows; tile++, m += height) {
+            int left = (cells - i) * floats;
+            float *out = tile_at + (size_t)i * (size_t)(height = height_of(b, tile)) * floats;
+
+            for (int j = 0; j < n * floats; j++, left--, out += height)
+                memcpy(out, lines + (size_t)j * line + m,
+                       (size_t)(left * height >= WIDE ? WIDE : height) * sizeof *out);
+            tile_at += (size_t)(height * cells * floats);
+        }
+    }
+}
+
 /* A as [run of the chain][tile][cell][rows]. */
-static void pack_rows(const struct product *p, const struct block *b, float *to)
+static void pack_rows(const struct product *p, const struct block *b, float *to, float *lines)
 {
     for (int first = 0; first < b->cells; first += b->run) {
         int cells = b->cells - first < b->run ? b->cells - first : b->run;
+        int at = b->first + first;
 
+        if (p->a.row_stride == 1 && p->a.pairs && cells >= 4 * DEALT) {
+            deal_rows(p, b, at, cells, to, lines);
+            to += (size_t)(b->rows * cells * cell_floats(&p->a));
+            continue;
+        }
         for (int tile = 0, m = 0, height; m < b->rows; tile++, m += height) {
             height = height_of(b, tile);
-            pack_sixteen(to, (size_t)height, &p->a, b->row + m, height, b->first + first, cells);
+            pack_sixteen(to, (size_t)height, &p->a, b->row + m, height, at, cells);
             to += (size_t)(height * cells * cell_floats(&p->a));
         }
     }
@@ -95,10 +135,10 @@ static void meet(const struct product *p, const struct block *b, const float *a,
 static void run_block(const struct product *p, const struct block *b, struct panels panels,
                       float *room)
 {
-    float *a = room + 2 * CHAIN * PANEL;
+    float *a = room + ROOM;
     size_t row = (size_t)(b->rows * cell_floats(&p->a));
 
-    pack_rows(p, b, a);
+    pack_rows(p, b, a, room);
     for (int n = 0; n < b->columns; n += PANEL, panels.at += panels.next)
         for (int first = 0; first < b->cells; first += b->run) {
             int cells = b->cells - first < b->run ? b->cells - first : b->run;
@@ -186,7 +226,7 @@ static size_t room_of(const struct product *p)
     size_t height = (size_t)(p->M < ROWS_BLOCK ? p->M : ROWS_BLOCK);
     size_t cells = (size_t)(sweeps(p) ? p->cells : run_of(p));
 
-    return room_of_panels(p) + 2 * CHAIN * PANEL +
+    return room_of_panels(p) + ROOM +
            height * cells * (size_t)cell_floats(&p->a) + 16;
 }
 
