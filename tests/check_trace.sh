@@ -86,6 +86,7 @@ says 1 'another run is writing' "a run that goes on is left alone" "$RANKWISE" t
 victims=$(pgrep -P $pid)
 kill -9 $pid $victims
 wait $pid 2>/dev/null
+cp "$out/trace/rank-00000.ring" "$WORK/whole.ring"
 ok "killed: the rings have it" sh -c '"$0" trace "$1" > "$1.report"' "$RANKWISE" "$out"
 [ "$(grep -c '^rank' "$out.report")" -eq 2 ] && grep -q '"unfinished":true' "$out/trace.json" &&
     pass "killed: both ranks, and what they were in the middle of" ||
@@ -97,6 +98,28 @@ ok "killed: it goes on with a timeline" run 2 tests/bits.cfg $keys trace=true \
 cmp -s "$out/trace-1.json" "$WORK/first.json" && [ -s "$out/trace.json" ] &&
     pass "killed: that of the first start is still there" ||
     fail "killed: that of the first start is still there" "$(ls "$out")"
+
+# ---- rings that cannot be read are not lost
+ring=$out/trace/rank-00000.ring
+mkdir "$out/trace"; cp "$WORK/whole.ring" "$ring"
+dd if="$WORK/whole.ring" of="$out/trace/rank-00001.ring" bs=100000 count=30 2>/dev/null
+ln -s nowhere "$out/trace/rank-00002.ring"
+"$RANKWISE" trace "$out" > "$WORK/report" 2> "$WORK/log"
+[ $? -eq 0 ] && grep -q '^rank 0' "$WORK/report" && [ "$(wc -l < "$WORK/log")" -eq 2 ] &&
+    [ "$(echo $(ls "$out/trace"))" = 'rank-00001.ring rank-00002.ring' ] &&
+    pass "one of three rings is whole: joined, the others stay" ||
+    fail "one of three rings is whole: joined, the others stay" \
+        "$(ls "$out/trace"; cat "$WORK/log")"
+rm "$out"/trace*.json
+"$RANKWISE" trace "$out" > "$WORK/report" 2> "$WORK/log"
+[ $? -eq 1 ] && grep -q 'none of the 2 rings' "$WORK/log" && [ -s "$out/trace/rank-00001.ring" ] &&
+    pass "none is whole: said, and they stay" ||
+    fail "none is whole: said, and they stay" "$(cat "$WORK/log")"
+ok "none is whole: the next start has rings of its own" run 2 tests/bits.cfg $keys trace=true \
+    steps=$((done_before + 4)) output="$out"
+[ -s "$out/trace.json" ] && [ -s "$out/trace-1/rank-00001.ring" ] && [ ! -e "$out/trace" ] &&
+    pass "none is whole: they are in trace-1" ||
+    fail "none is whole: they are in trace-1" "$(ls "$out" "$out"/trace*)"
 
 # ---- clocks of two hosts: a name space of time has one of its own
 if unshare -T --monotonic 1000 true 2>/dev/null; then

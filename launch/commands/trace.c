@@ -19,6 +19,7 @@
 #define ROUNDING 5e-4                   /* microseconds; times are whole nanoseconds */
 #define DEPTH 64
 #define SHOWN 0.05                      /* percent */
+#define PATIENCE 1.0                    /* seconds that ranks of a killed run may take to end */
 
 struct event {
     int64_t rank, thread;
@@ -216,14 +217,17 @@ int command_trace(int argc, char **argv)
 {
     struct json *root = NULL;
     char path[4200];
-    int rc = RL_OK;
+    int left, rc = RL_OK;
 
     if (argc != 1 || argv[0][0] == '-')
         return rl_error(RL_EINVAL, "trace needs one run folder or trace.json");
     snprintf(path, sizeof path, "%s", argv[0]);
     if (folder_exists(argv[0])) {
-        TRY(timeline_rescue(argv[0]));
+        TRY(timeline_rescue(argv[0], PATIENCE, &left));
         TRY(path_join(path, sizeof path, argv[0], "trace.json"));
+        if (!file_exists(path) && left > 0)
+            TRY(rl_error(RL_EINVAL, "%s: no trace.json: none of the %d rings in %s/trace can be "
+                         "read, and they stay there", argv[0], left, argv[0]));
         if (!file_exists(path))
             TRY(rl_error(RL_EINVAL, "%s: no trace.json: train with trace=true", argv[0]));
     }
