@@ -26,7 +26,8 @@ void timeline_step(const struct run *r, int64_t step);
 int timeline_close(struct run *r, int rc);
 
 /* Make trace.json of the rings that are left in a run folder, and remove those that it is made of;
- * the caller has the folder's lock.  *left: rings that are still there, as none could read them. */
+ * the caller has the folder's lock.  *left: rings that are still there, as they could not be
+ * read, or not whole. */
 int timeline_join(const char *folder, int *left);
 /* The same for whoever has no lock and waits so long for it (s).  RL_EINVAL: the run goes on. */
 int timeline_rescue(const char *folder, double patience, int *left);

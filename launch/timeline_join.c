@@ -15,9 +15,12 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "base/trace.h"
 #include "launch/timeline.h"
+
+#define DAMAGED ".damaged"              /* behind the name of a ring */
 
 /* A rank comes to the `number`-th operation of the group, link or feed of this hash. */
 struct arrival {
@@ -27,11 +30,12 @@ struct arrival {
     int rank;
 };
 
-struct ring { char *path; bool read; };
+struct ring { char *path; bool read, damaged; };
 
 struct join {
     struct ring *rings;                 /* (n), by path */
     size_t n;
+    int aside;                          /* damaged ones of earlier joins */
     struct arrival *arrivals;           /* (n_arrivals): first all, then the last of each */
     size_t n_arrivals, room;
     double origin, day;                 /* rank 0's clock at the first event; + day: since 1970 */
@@ -70,6 +74,10 @@ static int survey(struct join *j)
             continue;
         }
         j->rings[i].read = true;
+        j->rings[i].damaged = log.damaged > 0;
+        if (log.damaged > 0)
+            log_info("%s: %lld damaged spans are left out; it is kept as .damaged",
+                     j->rings[i].path, (long long)log.damaged);
         j->ranks++;
         for (size_t e = 0; e < log.n && rc == RL_OK; e++)
             rc = add_arrival(j, &log, &log.events[e]);
@@ -322,17 +330,21 @@ done:
     return rc;
 }
 
-/* Those that could not be read stay as they are.  Returns how many. */
+/* Those that could not be read, or not whole, stay.  Returns how many. */
 static int remove_rings(const char *folder, const struct join *j)
 {
-    char path[4200];
-    int left = 0;
+    int left = j->aside;
+    char path[4500];
 
-    for (size_t i = 0; i < j->n; i++)
-        if (j->rings[i].read)
-            unlink(j->rings[i].path);
-        else
-            left++;
+    for (size_t i = 0; i < j->n; i++) {
+        const struct ring *ring = &j->rings[i];
+        left += !ring->read || ring->damaged;
+        snprintf(path, sizeof path, "%s%s", ring->path, DAMAGED);
+        if (ring->damaged)
+            rename(ring->path, path);
+        else if (ring->read)
+            unlink(ring->path);
+    }
     if (path_join(path, sizeof path, folder, "trace") == RL_OK)
         rmdir(path);
     return left;
@@ -374,6 +386,7 @@ static int find_rings(struct join *j, const char *folder)
         const char *end = strstr(entry->d_name, ".ring");
         if (end && end[5] == 0)
             rc = add_ring(j, rings, entry->d_name);
+        j->aside += end && strcmp(end + 5, DAMAGED) == 0;
     }
     if (j->n > 0)
         qsort(j->rings, j->n, sizeof *j->rings, by_path);
@@ -392,7 +405,7 @@ int timeline_join(const char *folder, int *left)
     *left = 0;
     TRY(path_join(path, sizeof path, folder, "trace.json"));
     TRY(find_rings(&j, folder));
-    *left = (int)j.n;
+    *left = (int)j.n + j.aside;
     if (j.n == 0)
         goto done;
     TRY(survey(&j));

@@ -121,6 +121,16 @@ ok "none is whole: the next start has rings of its own" run 2 tests/bits.cfg $ke
     pass "none is whole: they are in trace-1" ||
     fail "none is whole: they are in trace-1" "$(ls "$out" "$out"/trace*)"
 
+# ---- a ring that is damaged in one place: the rest of it is in the timeline, the ring stays
+mkdir -p "$WORK/damaged/trace"
+ring=$WORK/damaged/trace/rank-00000.ring
+cp "$WORK/whole.ring" "$ring"
+dd if="$RANKWISE" of="$ring" bs=1 skip=4096 seek=7000 count=1500 conv=notrunc 2>/dev/null
+"$RANKWISE" trace "$WORK/damaged" > "$WORK/report" 2> "$WORK/log"
+[ $? -eq 0 ] && grep -q '^rank 0' "$WORK/report" &&
+    grep -Eq '[0-9] damaged spans are left out' "$WORK/log" && [ -s "$ring.damaged" ] &&
+    pass "a damaged ring" || fail "a damaged ring" "$(cat "$WORK/report" "$WORK/log")"
+
 # ---- clocks of two hosts: a name space of time has one of its own
 if unshare -T --monotonic 1000 true 2>/dev/null; then
     set -- train tests/bits.cfg $keys trace=true output="$WORK/clocks"
