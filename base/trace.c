@@ -333,6 +333,8 @@ int trace_read(const char *path, struct trace_log *log)
     int rc = RL_OK;
 
     memset(log, 0, sizeof *log);
+    if (file_exists(path) && !file_is_plain(path))
+        TRY(rl_error(RL_EINVAL, "%s is no plain file", path));
     TRY(file_read(path, &file));
     if (!is_whole(&file))
         TRY(rl_error(RL_EINVAL, "%s is no trace that this version wrote, or its head is "

@@ -121,6 +121,34 @@ ok "none is whole: the next start has rings of its own" run 2 tests/bits.cfg $ke
     pass "none is whole: they are in trace-1" ||
     fail "none is whole: they are in trace-1" "$(ls "$out" "$out"/trace*)"
 
+# ---- what is no timeline of ours, or a hostile one
+head='{"otherData":{"software":"rankwise"},"traceEvents":['
+span() { printf '{"ph":"X","pid":%s,"tid":0,"ts":%s,"dur":%s,"name":"%s"}' "$@"; }
+for text in '{}' '[]' 5 '{"traceEvents":5}' '{"traceEvents":[]}' "[$(span 0 0 1 a)]" \
+        '{"traceEvents":[{"ph":"B","pid":0,"tid":0,"ts":0,"name":"a"}]}'; do
+    echo "$text" > "$WORK/foreign.json"
+    says 1 'foreign.json: no timeline of Rankwise' "foreign: $text" \
+        "$RANKWISE" trace "$WORK/foreign.json"
+done
+echo "$head$(span 0 0 1e308 a)]}" > "$WORK/foreign.json"
+says 1 'foreign.json: event 0 ' "a time of 309 digits" "$RANKWISE" trace "$WORK/foreign.json"
+echo "$head$(span 0 0 5 a),$(span 0 3 5 b)]}" > "$WORK/foreign.json"
+says 1 'foreign.json: rank 0: "b" crosses' "spans that cross" "$RANKWISE" trace "$WORK/foreign.json"
+printf '%s\n' "$head$(span 0 0 5 step),$(span 0 1 2 '\u001b[2J\n\u007fx')]}" > \
+    "$WORK/foreign.json"
+[ "$("$RANKWISE" trace "$WORK/foreign.json" | sed -n 's/.* s  //p')" = '?[2J??x' ] &&
+    pass "control characters stay out of the terminal" ||
+    fail "control characters stay out of the terminal" "$("$RANKWISE" trace "$WORK/foreign.json")"
+awk -v head="$head" 'BEGIN { printf "%s{\"ph\":\"M\"}", head
+    for (i = 0; i < 100000; i++)
+        printf ",{\"ph\":\"X\",\"pid\":%d,\"tid\":0,\"ts\":%d,\"dur\":%s,\"name\":\"%s\"}\n",
+            i < 50000 ? 0 : i, i, i ? "1" : "1e6", i ? "name " i : "step"
+    print "]}" }' > "$WORK/foreign.json"
+ok "50,000 names and 50,000 ranks" timeout 60 "$RANKWISE" trace "$WORK/foreign.json"
+mkfifo "$WORK/pipe"
+says 1 'pipe is no plain file' "a pipe that nobody writes to" \
+    timeout 60 "$RANKWISE" trace "$WORK/pipe"
+
 # ---- a ring that is damaged in one place: the rest of it is in the timeline, the ring stays
 mkdir -p "$WORK/damaged/trace"
 ring=$WORK/damaged/trace/rank-00000.ring
