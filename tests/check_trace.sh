@@ -153,7 +153,7 @@ says 1 'pipe is no plain file' "a pipe that nobody writes to" \
 mkdir -p "$WORK/damaged/trace"
 ring=$WORK/damaged/trace/rank-00000.ring
 cp "$WORK/whole.ring" "$ring"
-dd if="$RANKWISE" of="$ring" bs=1 skip=4096 seek=7000 count=1500 conv=notrunc 2>/dev/null
+yes | head -c 1500 | dd of="$ring" bs=1 seek=7000 conv=notrunc 2>/dev/null
 "$RANKWISE" trace "$WORK/damaged" > "$WORK/report" 2> "$WORK/log"
 [ $? -eq 0 ] && grep -q '^rank 0' "$WORK/report" &&
     grep -Eq '[0-9] damaged spans are left out' "$WORK/log" && [ -s "$ring.damaged" ] &&
@@ -187,5 +187,10 @@ grep -q 'without a timeline' "$WORK/blocked/log.txt" ||
     pass "a file in its way: said" || fail "a file in its way: said" "$said"
 [ "$(hashes "$WORK/blocked")" = "$(hashes "$WORK/without")" ] &&
     pass "a file in its way: trained" || fail "a file in its way: trained"
+small() { (ulimit -f 12000; run 1 tests/bits.cfg $keys trace=true output="$WORK/small"); }
+ok "no room for a ring" small
+printf '%s' "$said" | grep -q 'without a timeline' && [ ! -e "$WORK/small/trace" ] &&
+    pass "no room for a ring: no empty folder is left" ||
+    fail "no room for a ring: no empty folder is left" "$said $(ls "$WORK/small")"
 says 1 'no trace.json' "no timeline" "$RANKWISE" trace "$WORK/without"
 finish
