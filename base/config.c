@@ -173,6 +173,14 @@ static int check_pairs(const struct config *c)
     if (c->lr_min > c->lr)
         return rl_error(RL_EINVAL, "%s: lr_min: %g is more than lr = %g", config_where(c, "lr_min"),
                         c->lr_min, c->lr);
+    if (c->trace_first > c->steps)
+        return rl_error(RL_EINVAL, "%s: trace_first: %lld is after the last step: steps = %lld",
+                        config_where(c, "trace_first"), (long long)c->trace_first,
+                        (long long)c->steps);
+    if (c->trace_last > 0 && c->trace_first > c->trace_last)
+        return rl_error(RL_EINVAL, "%s: trace_first: %lld is after trace_last = %lld",
+                        config_where(c, "trace_first"), (long long)c->trace_first,
+                        (long long)c->trace_last);
     return RL_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 bool file_exists(const char *path);
+bool file_is_plain(const char *path);     /* what can be read without waiting for a writer */
 bool folder_exists(const char *path);
 /* The whole file as it is, in place of what `out` held; gzip is the caller's.  RL_EINVAL: it is no
  * plain file (a pipe, a device) and goes on for more than 16 MiB. */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -232,25 +233,77 @@ static int by_begin(const void *a, const void *b)
     return (x->end < y->end) - (x->end > y->end);
 }
 
+/* False for NaN as well. */
+static bool is_time(double seconds)
+{
+    return seconds >= 0 && seconds <= TRACE_LONGEST;
+}
+
 static bool is_whole(const struct text *file)
 {
     const struct head *h = (const struct head *)file->data;
 
     return file->size >= sizeof *h && memcmp(h->mark, MARK, sizeof h->mark) == 0 &&
            h->event_bytes == sizeof(struct trace_event) && h->room > 0 &&
-           h->room <= (file->size - sizeof *h) / sizeof(struct trace_event);
+           h->room <= (file->size - sizeof *h) / sizeof(struct trace_event) && h->rank >= 0 &&
+           is_time(fabs(h->offset)) && is_time(fabs(h->error)) && is_time(h->seen) &&
+           fabs(h->day) <= 1e3 * TRACE_LONGEST;     /* since 1970 */
+}
+
+static bool is_event(const struct trace_event *e)
+{
+    return e->kind <= TRACE_MEET && e->thread >= 0 && e->thread < TRACE_THREADS &&
+           e->unit < TRACE_UNITS && is_time(e->begin) &&
+           (e->end == 0 || (is_time(e->end) && e->end >= e->begin));
 }
 
 static void add(struct trace_log *log, const struct trace_event *e)
 {
     struct trace_event *to = &log->events[log->n];
 
-    if (e->kind < TRACE_WORK || e->kind > TRACE_MEET || e->thread < 0 ||
-        e->thread >= TRACE_THREADS || e->unit >= TRACE_UNITS)
+    if (e->kind == TRACE_NONE)
         return;
+    if (!is_event(e)) {
+        log->damaged++;
+        return;
+    }
     *to = *e;
     to->name[TRACE_NAME - 1] = to->of[TRACE_NAME - 1] = 0;
     log->n++;
+}
+
+/* Does one that was not over begin in the middle of a whole one? */
+static bool begins_inside(const struct trace_log *log, size_t n, const struct trace_event *e)
+{
+    for (size_t i = 0; i < n && log->events[i].end > 0; i++)
+        if (log->events[i].thread == e->thread && log->events[i].begin < e->begin &&
+            e->begin < log->events[i].end)
+            return true;
+    return false;
+}
+
+/* Takes out what crosses another span of its thread. */
+static void nest(struct trace_log *log)
+{
+    double ends[TRACE_THREADS][TRACE_DEPTH];
+    int depth[TRACE_THREADS] = { 0 };
+    size_t kept = 0;
+
+    for (size_t i = 0; i < log->n; i++) {
+        const struct trace_event e = log->events[i];
+        double *end = ends[e.thread];
+        int *d = &depth[e.thread];
+        bool nests = e.end > 0 || !begins_inside(log, kept, &e);
+
+        while (e.end > 0 && *d > 0 && end[*d - 1] <= e.begin)
+            (*d)--;
+        if (e.end > 0 && (nests = *d < TRACE_DEPTH && (*d == 0 || e.end <= end[*d - 1])))
+            end[(*d)++] = e.end;
+        if (nests)
+            log->events[kept++] = e;
+    }
+    log->damaged += (int64_t)(log->n - kept);
+    log->n = kept;
 }
 
 static void take_events(struct trace_log *log, struct head *h)
@@ -270,6 +323,7 @@ static void take_events(struct trace_log *log, struct head *h)
         }
     }
     qsort(log->events, log->n, sizeof *log->events, by_begin);
+    nest(log);
 }
 
 int trace_read(const char *path, struct trace_log *log)
@@ -279,9 +333,12 @@ int trace_read(const char *path, struct trace_log *log)
     int rc = RL_OK;
 
     memset(log, 0, sizeof *log);
+    if (file_exists(path) && !file_is_plain(path))
+        TRY(rl_error(RL_EINVAL, "%s is no plain file", path));
     TRY(file_read(path, &file));
     if (!is_whole(&file))
-        TRY(rl_error(RL_EINVAL, "%s is no trace that this version wrote", path));
+        TRY(rl_error(RL_EINVAL, "%s is no trace that this version wrote, or its head is "
+                     "damaged", path));
     h = (struct head *)file.data;
     log->events = calloc(h->room + TRACE_THREADS * TRACE_DEPTH, sizeof *log->events);
     if (!log->events)

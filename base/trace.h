@@ -20,6 +20,7 @@
 #define TRACE_TEXT 64
 #define TRACE_THREADS 4
 #define TRACE_DEPTH 16                  /* spans in each other; deeper ones are not kept */
+#define TRACE_LONGEST 1e9               /* seconds, some 30 years: no clock shows more */
 #define TRACE_EVENTS ((size_t)1 << 16)  /* of a ring: 6 MiB, some hundred steps */
 
 enum trace_unit { TRACE_NOTHING, TRACE_ROWS, TRACE_TOKENS, TRACE_BYTES, TRACE_UNITS };
@@ -77,12 +78,14 @@ struct trace_log {
     double offset, error, day, seen;    /* day: clock_of_day() - clock_now() at the start */
     char thread[TRACE_THREADS][TRACE_NAME];
     struct trace_event *events;         /* (n) whole ones by begin, outer before inner, then those
-                                         * that were not over */
+                                         * that were not over; those of a thread nest */
     size_t n;
     int64_t dropped;                    /* that the ring had no room for */
+    int64_t damaged;                    /* that no recorder wrote so, and are not among them */
 };
 
-/* RL_EINVAL: it is no such file, or of another version. */
+/* Times are finite and within TRACE_LONGEST.  RL_EINVAL: it is no such file, of another version, or
+ * its head is damaged. */
 int trace_read(const char *path, struct trace_log *log);
 void trace_log_free(struct trace_log *log);         /* fine on a zeroed struct */
 

@@ -59,8 +59,8 @@ int folder_lock(const char *path, const char *name, double patience, int *fd)
         clock_sleep(0.1);
     }
     if (flock(*fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        rc = rl_error(RL_EINVAL, "output: another run is writing to %s; choose another output or "
-                      "stop it", path);
+        rc = rl_error(RL_EINVAL, "output: another run is writing to %s; let it end or stop it, or "
+                      "choose another folder", path);
 done:
     return rc;
 }

@@ -465,11 +465,11 @@ int supervise(const struct supervision *asked_for, const char *config, char *con
 {
     struct supervisor s = { .asked = *asked_for, .path = config, .assignments = assignments,
                             .n_assignments = n };
-    int rc = RL_OK;
+    int left, rc = RL_OK;
 
     TRY(begin(&s));
     rc = run_to_the_end(&s);
-    timeline_rescue(s.output);          /* what the last start left, if it was killed */
+    timeline_rescue(s.output, LOCK_SECONDS, &left); /* of a last start that was killed */
 done:
     end(&s);
     return rc;

@@ -15,9 +15,12 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "base/trace.h"
 #include "launch/timeline.h"
+
+#define DAMAGED ".damaged"              /* behind the name of a ring */
 
 /* A rank comes to the `number`-th operation of the group, link or feed of this hash. */
 struct arrival {
@@ -27,9 +30,12 @@ struct arrival {
     int rank;
 };
 
+struct ring { char *path; bool read, damaged; };
+
 struct join {
-    char **path;                        /* (n) */
+    struct ring *rings;                 /* (n), by path */
     size_t n;
+    int aside;                          /* damaged ones of earlier joins */
     struct arrival *arrivals;           /* (n_arrivals): first all, then the last of each */
     size_t n_arrivals, room;
     double origin, day;                 /* rank 0's clock at the first event; + day: since 1970 */
@@ -63,10 +69,15 @@ static int survey(struct join *j)
     int rc = RL_OK;
 
     for (size_t i = 0; i < j->n; i++) {
-        if (trace_read(j->path[i], &log) != RL_OK) {
+        if (trace_read(j->rings[i].path, &log) != RL_OK) {
             status_print();             /* said; the others are worth having */
             continue;
         }
+        j->rings[i].read = true;
+        j->rings[i].damaged = log.damaged > 0;
+        if (log.damaged > 0)
+            log_info("%s: %lld damaged spans are left out; it is kept as .damaged",
+                     j->rings[i].path, (long long)log.damaged);
         j->ranks++;
         for (size_t e = 0; e < log.n && rc == RL_OK; e++)
             rc = add_arrival(j, &log, &log.events[e]);
@@ -249,28 +260,32 @@ static void add_rank(struct text *out, const struct join *j, const struct trace_
 
 /* ---- the file */
 
-static int write_events(const struct join *j, FILE *file)
+/* A ring that was read before and cannot be now: all of them stay. */
+static int write_events(const struct join *j, FILE *file, const char *path)
 {
     struct text out = { 0 };
     struct trace_log log;
+    int rc = RL_OK;
     bool good = fprintf(file, "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"software\":"
                         "\"rankwise\",\"ranks\":%d,\"began\":%.6f},\n\"traceEvents\":[", j->ranks,
                         j->origin + j->day) > 0;
     size_t comma = 1;                   /* that nothing is in front of */
 
     for (size_t i = 0; i < j->n && good; i++) {
-        if (trace_read(j->path[i], &log) != RL_OK) {
-            status_drop();              /* said before */
+        if (!j->rings[i].read)
             continue;
-        }
+        TRY(trace_read(j->rings[i].path, &log));
         text_clear(&out);
         add_rank(&out, j, &log);
         good = fwrite(out.data + comma, 1, out.size - comma, file) == out.size - comma;
         comma = 0;
         trace_log_free(&log);
     }
+    if (!good || fputs("\n]}\n", file) < 0 || fflush(file) != 0)
+        rc = rl_error(RL_EIO, "cannot write %s: %s", path, strerror(errno));
+done:
     text_free(&out);
-    return good && fputs("\n]}\n", file) >= 0 ? RL_OK : RL_EIO;
+    return rc;
 }
 
 /* path.part -> fsync -> rename: readers meet the old file or the new one. */
@@ -284,8 +299,8 @@ static int write_file(const struct join *j, const char *path)
     file = fopen(part, "we");
     if (!file)
         return rl_error(RL_EIO, "cannot write %s: %s", part, strerror(errno));
-    rc = write_events(j, file);
-    if ((fclose(file) != 0 || rc != RL_OK))
+    rc = write_events(j, file, part);
+    if (fclose(file) != 0 && rc == RL_OK)
         rc = rl_error(RL_EIO, "cannot write %s: %s", part, strerror(errno));
     if (rc == RL_OK)
         rc = file_sync(part);
@@ -296,17 +311,18 @@ static int write_file(const struct join *j, const char *path)
     return rc == RL_OK ? folder_sync(path) : rc;
 }
 
-/* That of an earlier start gives way to a name that is free. */
-static int make_way(const char *folder, const char *path)
+int timeline_make_way(const char *folder, const char *name, const char *ending)
 {
-    char name[32], kept[4300];
+    char path[4300], kept[4300], other[64];
     int rc = RL_OK;
 
-    if (!file_exists(path))
+    snprintf(other, sizeof other, "%s%s", name, ending);
+    TRY(path_join(path, sizeof path, folder, other));
+    if (access(path, F_OK) != 0)
         return RL_OK;
-    for (int i = 1; i == 1 || file_exists(kept); i++) {
-        snprintf(name, sizeof name, "trace-%d.json", i);
-        TRY(path_join(kept, sizeof kept, folder, name));
+    for (int i = 1; i == 1 || access(kept, F_OK) == 0; i++) {
+        snprintf(other, sizeof other, "%s-%d%s", name, i, ending);
+        TRY(path_join(kept, sizeof kept, folder, other));
     }
     if (rename(path, kept) != 0)
         rc = rl_error(RL_EIO, "cannot rename %s: %s", path, strerror(errno));
@@ -314,27 +330,38 @@ done:
     return rc;
 }
 
-static void remove_rings(const char *folder, const struct join *j)
+/* Those that could not be read, or not whole, stay.  Returns how many. */
+static int remove_rings(const char *folder, const struct join *j)
 {
-    char path[4200];
+    int left = j->aside;
+    char path[4500];
 
-    for (size_t i = 0; i < j->n; i++)
-        unlink(j->path[i]);
+    for (size_t i = 0; i < j->n; i++) {
+        const struct ring *ring = &j->rings[i];
+        left += !ring->read || ring->damaged;
+        snprintf(path, sizeof path, "%s%s", ring->path, DAMAGED);
+        if (ring->damaged)
+            rename(ring->path, path);
+        else if (ring->read)
+            unlink(ring->path);
+    }
     if (path_join(path, sizeof path, folder, "trace") == RL_OK)
         rmdir(path);
+    return left;
 }
 
-static int add_ring(struct join *j, const char *rings, const char *name)
+static int add_ring(struct join *j, const char *folder, const char *name)
 {
-    char path[4400], **more = realloc(j->path, (j->n + 1) * sizeof *more);
+    struct ring *more = realloc(j->rings, (j->n + 1) * sizeof *more);
+    char path[4400];
     int rc = RL_OK;
 
     if (!more)
         return rl_error(RL_ENOFIT, "no memory for the names of %zu rings", j->n);
-    j->path = more;
-    TRY(path_join(path, sizeof path, rings, name));
-    j->path[j->n] = strdup(path);
-    if (!j->path[j->n])
+    j->rings = more;
+    TRY(path_join(path, sizeof path, folder, name));
+    j->rings[j->n] = (struct ring){ .path = strdup(path) };
+    if (!j->rings[j->n].path)
         return rl_error(RL_ENOFIT, "no memory for the names of %zu rings", j->n);
     j->n++;
 done:
@@ -343,7 +370,7 @@ done:
 
 static int by_path(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(((const struct ring *)a)->path, ((const struct ring *)b)->path);
 }
 
 static int find_rings(struct join *j, const char *folder)
@@ -359,38 +386,39 @@ static int find_rings(struct join *j, const char *folder)
         const char *end = strstr(entry->d_name, ".ring");
         if (end && end[5] == 0)
             rc = add_ring(j, rings, entry->d_name);
+        j->aside += end && strcmp(end + 5, DAMAGED) == 0;
     }
     if (j->n > 0)
-        qsort(j->path, j->n, sizeof *j->path, by_path);
+        qsort(j->rings, j->n, sizeof *j->rings, by_path);
 done:
     if (dir)
         closedir(dir);
     return rc;
 }
 
-int timeline_join(const char *folder, int *ranks)
+int timeline_join(const char *folder, int *left)
 {
     struct join j = { 0 };
     char path[4200];
     int rc = RL_OK;
 
-    *ranks = 0;
+    *left = 0;
     TRY(path_join(path, sizeof path, folder, "trace.json"));
     TRY(find_rings(&j, folder));
+    *left = (int)j.n + j.aside;
     if (j.n == 0)
         goto done;
     TRY(survey(&j));
     keep_last(&j);
     if (j.events > 0) {
-        TRY(make_way(folder, path));
+        TRY(timeline_make_way(folder, "trace", ".json"));
         TRY(write_file(&j, path));
-        *ranks = j.ranks;
     }
-    remove_rings(folder, &j);
+    *left = remove_rings(folder, &j);
 done:
     for (size_t i = 0; i < j.n; i++)
-        free(j.path[i]);
-    free(j.path);
+        free(j.rings[i].path);
+    free(j.rings);
     free(j.arrivals);
     return rc;
 }

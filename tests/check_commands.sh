@@ -34,6 +34,10 @@ c=$("$RANKWISE" generate $demo --prompt "$text" --seed 4 --n 2)
 [ "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --seed 1)" = \
   "$("$RANKWISE" generate $demo --prompt "$text" --temperature 0 --seed 2)" ] &&
       pass "generate: greedy" || fail "generate: greedy"
+[ "$("$RANKWISE" generate $demo --prompt "$text" --min-p 1 --seed 1)" = \
+  "$("$RANKWISE" generate $demo --prompt "$text" --top-k 1 --seed 2)" ] &&
+      pass "generate: min-p 1 leaves the likeliest, as in training" ||
+      fail "generate: min-p 1 leaves the likeliest, as in training"
 [ "$("$RANKWISE" generate $demo --prompts launch/demo/held-out.jsonl --json --max-new 4 | wc -l)" \
     -eq 100 ] &&
     pass "generate: a line a prompt" || fail "generate: a line a prompt"

@@ -30,6 +30,11 @@ hears 1 '^CHANGE +disk .*run: no such folder' "a folder that is not there" \
 hears 1 '^CHANGE +disk .*no such folder' "the same on two ranks" \
     mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
 says 1 'doctor: 1 line to change' "one line closes it" "$RANKWISE" doctor "$WORK/run"
+full() { "$RANKWISE" doctor "$WORK/full" > /dev/full; }
+mkdir "$WORK/full"
+full 2> "$WORK/log"
+[ $? -eq 1 ] && grep -q 'cannot write to standard output' "$WORK/log" &&
+    pass "lines that nobody takes" || fail "lines that nobody takes" "$(cat "$WORK/log")"
 says 1 'needs one folder' "two folders" "$RANKWISE" doctor a b
 
 mkdir "$WORK/run"

@@ -86,6 +86,7 @@ says 1 'another run is writing' "a run that goes on is left alone" "$RANKWISE" t
 victims=$(pgrep -P $pid)
 kill -9 $pid $victims
 wait $pid 2>/dev/null
+cp "$out/trace/rank-00000.ring" "$WORK/whole.ring"
 ok "killed: the rings have it" sh -c '"$0" trace "$1" > "$1.report"' "$RANKWISE" "$out"
 [ "$(grep -c '^rank' "$out.report")" -eq 2 ] && grep -q '"unfinished":true' "$out/trace.json" &&
     pass "killed: both ranks, and what they were in the middle of" ||
@@ -97,6 +98,66 @@ ok "killed: it goes on with a timeline" run 2 tests/bits.cfg $keys trace=true \
 cmp -s "$out/trace-1.json" "$WORK/first.json" && [ -s "$out/trace.json" ] &&
     pass "killed: that of the first start is still there" ||
     fail "killed: that of the first start is still there" "$(ls "$out")"
+
+# ---- rings that cannot be read are not lost
+ring=$out/trace/rank-00000.ring
+mkdir "$out/trace"; cp "$WORK/whole.ring" "$ring"
+dd if="$WORK/whole.ring" of="$out/trace/rank-00001.ring" bs=100000 count=30 2>/dev/null
+ln -s nowhere "$out/trace/rank-00002.ring"
+"$RANKWISE" trace "$out" > "$WORK/report" 2> "$WORK/log"
+[ $? -eq 0 ] && grep -q '^rank 0' "$WORK/report" && [ "$(wc -l < "$WORK/log")" -eq 2 ] &&
+    [ "$(echo $(ls "$out/trace"))" = 'rank-00001.ring rank-00002.ring' ] &&
+    pass "one of three rings is whole: joined, the others stay" ||
+    fail "one of three rings is whole: joined, the others stay" \
+        "$(ls "$out/trace"; cat "$WORK/log")"
+rm "$out"/trace*.json
+"$RANKWISE" trace "$out" > "$WORK/report" 2> "$WORK/log"
+[ $? -eq 1 ] && grep -q 'none of the 2 rings' "$WORK/log" && [ -s "$out/trace/rank-00001.ring" ] &&
+    pass "none is whole: said, and they stay" ||
+    fail "none is whole: said, and they stay" "$(cat "$WORK/log")"
+ok "none is whole: the next start has rings of its own" run 2 tests/bits.cfg $keys trace=true \
+    steps=$((done_before + 4)) output="$out"
+[ -s "$out/trace.json" ] && [ -s "$out/trace-1/rank-00001.ring" ] && [ ! -e "$out/trace" ] &&
+    pass "none is whole: they are in trace-1" ||
+    fail "none is whole: they are in trace-1" "$(ls "$out" "$out"/trace*)"
+
+# ---- what is no timeline of ours, or a hostile one
+head='{"otherData":{"software":"rankwise"},"traceEvents":['
+span() { printf '{"ph":"X","pid":%s,"tid":0,"ts":%s,"dur":%s,"name":"%s"}' "$@"; }
+for text in '{}' '[]' 5 '{"traceEvents":5}' '{"traceEvents":[]}' "[$(span 0 0 1 a)]" \
+        '{"traceEvents":[{"ph":"B","pid":0,"tid":0,"ts":0,"name":"a"}]}'; do
+    echo "$text" > "$WORK/foreign.json"
+    says 1 'foreign.json: no timeline of Rankwise' "foreign: $text" \
+        "$RANKWISE" trace "$WORK/foreign.json"
+done
+echo "$head$(span 0 0 1e308 a)]}" > "$WORK/foreign.json"
+says 1 'foreign.json: event 0 ' "a time of 309 digits" "$RANKWISE" trace "$WORK/foreign.json"
+echo "$head$(span 0 0 5 a),$(span 0 3 5 b)]}" > "$WORK/foreign.json"
+says 1 'foreign.json: rank 0: "b" crosses' "spans that cross" "$RANKWISE" trace "$WORK/foreign.json"
+printf '%s\n' "$head$(span 0 0 5 step),$(span 0 1 2 '\u001b[2J\n\u007fx')]}" > \
+    "$WORK/foreign.json"
+[ "$("$RANKWISE" trace "$WORK/foreign.json" | sed -n 's/.* s  //p')" = '?[2J??x' ] &&
+    pass "control characters stay out of the terminal" ||
+    fail "control characters stay out of the terminal" "$("$RANKWISE" trace "$WORK/foreign.json")"
+awk -v head="$head" 'BEGIN { printf "%s{\"ph\":\"M\"}", head
+    for (i = 0; i < 100000; i++)
+        printf ",{\"ph\":\"X\",\"pid\":%d,\"tid\":0,\"ts\":%d,\"dur\":%s,\"name\":\"%s\"}\n",
+            i < 50000 ? 0 : i, i, i ? "1" : "1e6", i ? "name " i : "step"
+    print "]}" }' > "$WORK/foreign.json"
+ok "50,000 names and 50,000 ranks" timeout 60 "$RANKWISE" trace "$WORK/foreign.json"
+mkfifo "$WORK/pipe"
+says 1 'pipe is no plain file' "a pipe that nobody writes to" \
+    timeout 60 "$RANKWISE" trace "$WORK/pipe"
+
+# ---- a ring that is damaged in one place: the rest of it is in the timeline, the ring stays
+mkdir -p "$WORK/damaged/trace"
+ring=$WORK/damaged/trace/rank-00000.ring
+cp "$WORK/whole.ring" "$ring"
+yes | head -c 1500 | dd of="$ring" bs=1 seek=7000 conv=notrunc 2>/dev/null
+"$RANKWISE" trace "$WORK/damaged" > "$WORK/report" 2> "$WORK/log"
+[ $? -eq 0 ] && grep -q '^rank 0' "$WORK/report" &&
+    grep -Eq '[0-9] damaged spans are left out' "$WORK/log" && [ -s "$ring.damaged" ] &&
+    pass "a damaged ring" || fail "a damaged ring" "$(cat "$WORK/report" "$WORK/log")"
 
 # ---- clocks of two hosts: a name space of time has one of its own
 if unshare -T --monotonic 1000 true 2>/dev/null; then
@@ -126,5 +187,10 @@ grep -q 'without a timeline' "$WORK/blocked/log.txt" ||
     pass "a file in its way: said" || fail "a file in its way: said" "$said"
 [ "$(hashes "$WORK/blocked")" = "$(hashes "$WORK/without")" ] &&
     pass "a file in its way: trained" || fail "a file in its way: trained"
+small() { (ulimit -f 12000; run 1 tests/bits.cfg $keys trace=true output="$WORK/small"); }
+ok "no room for a ring" small
+printf '%s' "$said" | grep -q 'without a timeline' && [ ! -e "$WORK/small/trace" ] &&
+    pass "no room for a ring: no empty folder is left" ||
+    fail "no room for a ring: no empty folder is left" "$said $(ls "$WORK/small")"
 says 1 'no trace.json' "no timeline" "$RANKWISE" trace "$WORK/without"
 finish

@@ -259,6 +259,65 @@ static void test_other_files_are_refused(void **state)
     assert_int_equal(trace_open("/nowhere/x.ring", 16), RL_EIO);
 }
 
+/* What one thread did nests, and has times that a clock can show. */
+static void assert_sound(const struct trace_log *log)
+{
+    for (size_t i = 0; i < log->n; i++) {
+        const struct trace_event *a = &log->events[i];
+        assert_true(a->begin >= 0 && a->begin <= TRACE_LONGEST && a->end <= TRACE_LONGEST);
+        assert_true(a->end == 0 || a->end >= a->begin);
+        for (size_t k = 0; k < log->n; k++) {
+            const struct trace_event *b = &log->events[k];
+            double end = b->end > 0 ? b->end : INFINITY;
+            if (a->thread == b->thread && a->end > 0)
+                assert_false(a->begin < b->begin && b->begin < a->end && a->end < end);
+        }
+    }
+}
+
+/* A byte of every hundred is another: read without what it hit, or refused. */
+static void test_what_is_damaged_is_left_out(void **state)
+{
+    struct text whole = { 0 }, copy = { 0 };
+    struct trace_log log;
+    struct trace outer;
+    uint32_t random = 1;
+    int read = 0, damaged = 0;
+
+    (void)state;
+    assert_int_equal(trace_open(path, 64), RL_OK);
+    for (int i = 0; i < 15; i++) {
+        outer = trace_begin("outer");
+        span("inner", i);
+        span("inner", i);
+        trace_end(outer, TRACE_NOTHING, 0);
+    }
+    trace_begin("open");
+    trace_close();
+    assert_int_equal(file_read(path, &whole), RL_OK);
+    for (int round = 0; round < 300; round++) {
+        text_clear(&copy);
+        text_add(&copy, whole.data, whole.size);
+        for (size_t at = 0; at < copy.size; at += 1 + random % 200) {
+            random = random * 1664525u + 1013904223u;
+            copy.data[at] = (char)(random >> 24);
+            at += round % 2 ? 0 : sizeof(struct trace_event) * (random >> 20 & 15);
+        }
+        memcpy(copy.data, whole.data, 64);
+        assert_int_equal(file_write(path, copy.data, copy.size), RL_OK);
+        if (trace_read(path, &log) != RL_OK)
+            continue;
+        assert_sound(&log);
+        read++;
+        damaged += log.damaged > 0;
+        trace_log_free(&log);
+    }
+    assert_in_range(read, 50, 300);
+    assert_in_range(damaged, 50, 300);
+    text_free(&whole);
+    text_free(&copy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_a_killed_process_did_can_be_read, make_path,
                                         remove_file),
         cmocka_unit_test_setup_teardown(test_other_files_are_refused, make_path, remove_file),
+        cmocka_unit_test_setup_teardown(test_what_is_damaged_is_left_out, make_path, remove_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

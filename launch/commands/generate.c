@@ -108,8 +108,8 @@ static int check_options(int argc)
         return rl_error(RL_EINVAL, "--max-new: from 1 to %d", 1 << 20);
     if (!(temperature >= 0 && temperature <= 100))
         return rl_error(RL_EINVAL, "--temperature: from 0 to 100");
-    if (top_k < 0 || top_k > INT32_MAX || !(top_p > 0 && top_p <= 1) || !(min_p >= 0 && min_p < 1))
-        return rl_error(RL_EINVAL, "--top-k from 0, --top-p above 0 to 1, --min-p from 0 below 1");
+    if (top_k < 0 || top_k > INT32_MAX || !(top_p > 0 && top_p <= 1) || !(min_p >= 0 && min_p <= 1))
+        return rl_error(RL_EINVAL, "--top-k from 0, --top-p above 0 to 1, --min-p from 0 to 1");
     if (!(penalty >= 1e-3 && penalty <= 1000))
         return rl_error(RL_EINVAL, "--repetition-penalty: from 0.001 to 1000");
     if (threads < 1 || threads > 1024)
