@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     prepare();
     status = run(argc, argv);
 
-    if (fflush(stdout) != 0 && status == RL_OK)
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == RL_OK)
         status = rl_error(RL_EIO, "cannot write to standard output");
     status_print();
     return status_exit_code(status);

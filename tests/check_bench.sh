@@ -55,6 +55,12 @@ if [ "${SAN:-0}" = 1 ]; then skip "kernels (minutes under sanitizers)"; else
     grep '"bench":"training products"' "$WORK/lines" | grep -q '"peak_fraction_min":' &&
         pass "kernels: the worst product" || fail "kernels: the worst product"
 fi
+ok "a run that writes checkpoints" "$RANKWISE" bench train $tiny checkpoint_every=1
+for what in "bench rollout $tiny" doctor; do
+    said=$("$RANKWISE" $what 2>&1 > /dev/full); code=$?
+    case $code:$said in *"1:"*"cannot write to standard output"*) pass "$what: a full disk" ;;
+        *) fail "$what: a full disk" "exit $code: $said" ;; esac
+done
 says 1 'bench needs one of' "no bench" "$RANKWISE" bench
 says 1 'bench needs one of' "another bench" "$RANKWISE" bench everything
 says 1 "unknown option '--row'" "another option" "$RANKWISE" bench train --row 3

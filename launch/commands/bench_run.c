@@ -234,6 +234,14 @@ done:
     return rc;
 }
 
+/* A checkpoint that a thread writes is done before its files and its memory go. */
+static int end_run(struct bench_run *b, int rc)
+{
+    if (!b->run.world || rc == RL_ELOST)
+        return rc;
+    return status_worse(rc, comm_agree(b->world, save_finish(&b->run)));
+}
+
 static int bench_run(struct bench_run *b)
 {
     const struct bench_options *o = b->o;
@@ -269,6 +277,7 @@ static int bench_work(const struct bench_options *o, const char *work)
     TRY(comm_start(&b.world, &argc, &argv));
     rc = bench_run(&b);
 done:
+    rc = end_run(&b, rc);
     peer_end(b.peer);
     run_close(&b.run);
     config_close(b.config);
