@@ -124,6 +124,65 @@ printf '#!/bin/sh\nexit 3\n' > "$WORK/peer"
 # shellcheck disable=SC2086
 says 1 'ended without an answer' "a peer that ends" "$RANKWISE" bench train $tiny --against torch
 
+# peers that do not answer, and what is left of them
+printf '#!/bin/sh\nsleep 300 & echo $$ $! > "%s/pids"\n%s' "$WORK" \
+    'echo "{\"peer\": \"stuck\"}"; wait' > "$WORK/stuck"
+chmod +x "$WORK/stuck"
+# gone NAME: the peer and its child, a second later at most
+gone() {
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+        left=
+        for pid in $(cat "$WORK/pids"); do
+            case $(cut -d ' ' -f 3 "/proc/$pid/stat" 2>/dev/null) in ''|Z) ;; *) left=$pid ;; esac
+        done
+        [ -n "$left" ] || { pass "$1"; return; }
+        sleep 0.1
+    done
+    fail "$1" "process $left"
+}
+export RANKWISE_PYTHON="$WORK/stuck"
+# shellcheck disable=SC2086
+{
+says 1 'no answer in 1 seconds \(--peer-seconds\)' "a peer that is silent" \
+    "$RANKWISE" bench train $tiny --against torch --peer-seconds 1
+gone "it is ended with its children"
+for work in rollout train; do
+    rm -f "$WORK/pids"
+    "$RANKWISE" bench $work $tiny --against torch > /dev/null 2> "$WORK/errors" & bench=$!
+    until [ -s "$WORK/pids" ]; do sleep 0.05; done
+    kill -TERM $bench; wait $bench; code=$?
+    [ $code -eq 5 ] && pass "$work: a stop ends the wait for a peer" ||
+        fail "$work: a stop ends the wait for a peer" "exit $code: $(cat "$WORK/errors")"
+    gone "$work: and the peer"
+done
+printf '#!/bin/sh\nexec yes\n' > "$WORK/peer"
+export RANKWISE_PYTHON="$WORK/peer"
+says 1 'said 1048576 bytes and no answer' "a peer that says yes" \
+    "$RANKWISE" bench train $tiny --against torch
+printf '#!/bin/sh\nexec cat /dev/zero\n' > "$WORK/peer"
+says 1 'said 1048576 bytes and no answer' "a peer whose line does not end" \
+    "$RANKWISE" bench train $tiny --against torch
+RANKWISE_PYTHON=/nope says 1 'its interpreter is /nope' "a peer's interpreter that is not there" \
+    "$RANKWISE" bench train $tiny --against torch
+}
+
+if command -v python3 > /dev/null; then
+    printf '#!/bin/sh\necho "{\\"pp\\":8,\\"t_tg\\":1}"\n' > "$WORK/llama-batched-bench"
+    chmod +x "$WORK/llama-batched-bench"
+    export RANKWISE_PYTHON=python3
+    # shellcheck disable=SC2086
+    PATH=$WORK:$PATH says 1 'a line without tg, pl, t_pp' "a llama.cpp of another version" \
+        "$RANKWISE" bench rollout $tiny --against llama.cpp
+else skip "a llama.cpp of another version (no python3)"; fi
+
+# a bench.sh whose commands fail
+mkdir -p "$WORK/build"
+printf '#!/bin/sh\nexit 3\n' > "$WORK/build/rankwise"
+chmod +x "$WORK/build/rankwise"
+said=$(BUILD=$WORK/build sh launch/bench.sh 2>&1); code=$?
+[ $code -eq 1 ] && pass "bench.sh says that something failed" ||
+    fail "bench.sh says that something failed" "exit $code"
+
 # pairs of commands: 10 and 20 tokens a second
 ok "two commands in turns" sh launch/bench-pair.sh 3 pair 'echo "{\"tok_s\":10}"' \
     'echo "{\"tok_s\":20}"'

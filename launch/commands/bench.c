@@ -14,6 +14,7 @@
 static struct bench_options o = {
     .model = "15m", .device = "auto", .dtype = "fp32", .algorithm = "online_dpo", .rows = 32,
     .prompt = 32, .fresh = 64, .repeats = 3, .threads = 1, .samples = 2,
+    .peer_seconds = 600,                    /* torch.compile takes minutes */
 };
 
 static const struct option_row options[] = {
@@ -33,6 +34,8 @@ static const struct option_row options[] = {
     { "against", OPTION_TEXT, &o.against, "PEER",
       "rollout, train, step: torch (Python named by RANKWISE_PYTHON, default python3); rollout: "
       "llama.cpp (its llama-batched-bench on PATH)" },
+    { "peer-seconds", OPTION_INT, &o.peer_seconds, "N",
+      "for each answer of a peer, its start included (default 600)" },
     { "mb", OPTION_INT, &o.mb, "N",
       "MiB of checkpoint's state (default 1024), of comm's largest message (default 64)" },
     { "folder", OPTION_TEXT, &o.folder, "DIR",
@@ -83,6 +86,8 @@ static int check(const struct bench *bench, int words)
     if (o.repeats < 1 || o.repeats > FIGURES || o.threads < 1 || o.threads > 1024)
         return rl_error(RL_EINVAL, "--repeats from 1 to %d, --threads from 1 to 1024",
                         FIGURES);
+    if (o.peer_seconds < 1 || o.peer_seconds > 86400)
+        return rl_error(RL_EINVAL, "--peer-seconds from 1 to 86400");
     if (o.mb < 0 || o.mb > 1 << 20)
         return rl_error(RL_EINVAL, "--mb from 1 to %d", 1 << 20);
     if (bench->run == bench_step && (o.samples < 1 || o.rows % o.samples != 0))

@@ -4,6 +4,7 @@
 #include "actor/actor.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "launch/commands/bench.h"
 
 struct rollout {
@@ -127,9 +128,12 @@ int bench_rollout(const struct bench_options *o)
 
     memset(&r, 0, sizeof r);
     r.o = o;
+    stop_watch();                       /* a peer does not stay */
     TRY(open_rollout(&r));
-    for (int64_t i = -1; i < o->repeats; i++)
+    for (int64_t i = -1; i < o->repeats; i++) {
+        TRY(stop_asked() ? RL_ESTOP : RL_OK);
         TRY(repeat(&r, i >= 0));
+    }
     print(&r);
 done:
     peer_end(r.peer);
