@@ -55,6 +55,23 @@ if [ "${SAN:-0}" = 1 ]; then skip "kernels (minutes under sanitizers)"; else
     grep '"bench":"training products"' "$WORK/lines" | grep -q '"peak_fraction_min":' &&
         pass "kernels: the worst product" || fail "kernels: the worst product"
 fi
+value() { tail -n 1 "$WORK/lines" | sed -n "s/.*\"$1\":\([-+.0-9e]*\).*/\1/p"; }
+keys "step with samples that nobody learns from" 1 "tokens" \
+    "$RANKWISE" bench step $tiny --rows 8 --samples 4
+[ "$(value tokens) $(value trained_tokens)" = "128 64" ] && pass "trained tokens are counted" ||
+    fail "trained tokens are counted" "$(cat "$WORK/lines")"
+keys "step whose rows end early" 1 "tokens" "$RANKWISE" bench step --model launch/demo/model \
+    --rows 4 --prompt 8 --new 200 --repeats 1 --folder "$WORK"
+[ "$(value tokens)" -gt 32 ] && [ "$(value tokens)" -lt 832 ] && pass "tokens made are counted" ||
+    fail "tokens made are counted" "$(cat "$WORK/lines")"
+for word in threads=2 dtype=bf16 rows_per_step=1 row_tokens=8; do
+    says 1 "$word: bench sets this key from --" "$word" "$RANKWISE" bench train $tiny $word
+done
+says 1 "bench sets this key from --new" "max_new" "$RANKWISE" bench step $tiny max_new=1
+for work in rollout train step; do
+    says 1 'the model has 256 positions' "$work: a row that is too long" \
+        "$RANKWISE" bench $work --model tiny --new 300 --folder "$WORK"
+done
 ok "a run that writes checkpoints" "$RANKWISE" bench train $tiny checkpoint_every=1
 for what in "bench rollout $tiny" doctor; do
     said=$("$RANKWISE" $what 2>&1 > /dev/full); code=$?
@@ -70,8 +87,6 @@ says 1 'no whole number of prompts' "half a prompt" "$RANKWISE" bench step --row
 says 1 'takes options only' "words without a configuration" "$RANKWISE" bench rollout dtype=bf16
 says 1 "unknown key 'tempo'" "a word that is no key" "$RANKWISE" bench train $tiny tempo=1
 says 1 'no such model folder' "no such model" "$RANKWISE" bench train --model 16m --folder "$WORK"
-says 1 'the model has 256 positions' "a row that is too long" \
-    "$RANKWISE" bench rollout --model tiny --new 300
 says 1 'cannot make a folder' "no such folder" \
     "$RANKWISE" bench train --model tiny --folder "$WORK/none"
 says 1 'needs two ranks' "comm alone" "$RANKWISE" bench comm
@@ -96,7 +111,6 @@ keys "a peer" 2 "pairs seconds peer_seconds speed_ratio speed_ratio_min speed_ra
 grep -q 'bench_torch.py work=train dtype=fp32 V=512 C=32 .* rows=4 prompt=8 new=8' \
     "$WORK/arguments" && pass "a peer is told the work" ||
     fail "a peer is told the work" "$(cat "$WORK/arguments")"
-value() { tail -n 1 "$WORK/lines" | sed -n "s/.*\"$1\":\([-+.0-9e]*\).*/\1/p"; }
 awk -v a="$(value seconds)" -v b="$(value peer_seconds)" -v r="$(value speed_ratio)" \
     'BEGIN { e = a * r / 0.5 - 1; exit !(b == 0.5 && e < 1e-3 && e > -1e-3) }' &&
     pass "the ratio is theirs over ours" || fail "the ratio is theirs over ours" \
@@ -107,6 +121,17 @@ says 1 'no bench_torch.py' "an installation without the scripts" \
     "$WORK/usr/bin/rankwise" bench train $tiny --against torch
 touch "$WORK/usr/share/rankwise/bench_torch.py"
 ok "an installed script" "$WORK/usr/bin/rankwise" bench train $tiny --against torch
+says 1 'ours trained 128' "a step that trains more than the peer's" \
+    "$RANKWISE" bench step $tiny --algorithm grpo --samples 4 --against torch ppo.epochs=2
+says 1 'not of ppo with 2' "an algorithm that the peer does not do" \
+    "$RANKWISE" bench step $tiny --algorithm ppo --against torch
+says 1 'not of online_dpo with 4' "samples that the peer would train" \
+    "$RANKWISE" bench step $tiny --samples 4 --against torch
+cp -r launch/demo/model "$WORK/other"
+sed -i 's/"rope_theta": 10000.0/"rope_theta": 20000.0/' "$WORK/other/config.json"
+says 1 "peer's model is a Llama with" "a model that the peer has not" \
+    "$RANKWISE" bench train $tiny --model "$WORK/other" --against torch
+keys "words beside a peer" 2 "words" "$RANKWISE" bench train $tiny --against torch reduction=fast
 export TOKENS=63
 says 1 '63 tokens in 0.5 seconds is no answer to our 64' "a peer that does other work" \
     "$RANKWISE" bench train $tiny --against torch

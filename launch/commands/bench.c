@@ -77,6 +77,39 @@ void help_bench(FILE *out)
           "reduction=fast; both, and comm and checkpoint, run under mpirun, too\n", out);
 }
 
+/* Keys that an option sets: the lines and a peer are told the option. */
+static const struct { const char *key, *option; } optional[] = {
+    { "model", "model" }, { "model_init", "model" }, { "threads", "threads" },
+    { "dtype", "dtype" }, { "device", "device" }, { "algorithm", "algorithm" },
+    { "max_new", "new" }, { "row_tokens", "new" }, { "rows_per_step", "rows" },
+    { "prompts_per_step", "rows" }, { "samples_per_prompt", "samples" }, { "steps", "repeats" },
+    { "prompts", "prompt" }, { "text", "prompt" }, { "output", "folder" },
+};
+
+static int check_words(char *const *words, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (size_t k = 0; k < sizeof optional / sizeof *optional; k++) {
+            size_t length = strcspn(words[i], "= \t");
+            if (length == strlen(optional[k].key) &&
+                strncmp(words[i], optional[k].key, length) == 0)
+                return rl_error(RL_EINVAL, "%s: bench sets this key from --%s", words[i],
+                                optional[k].option);
+        }
+    return RL_OK;
+}
+
+void bench_words_line(struct text *line, const struct bench_options *given)
+{
+    struct text words = { 0 };
+
+    for (int i = 0; i < given->n_words; i++)
+        text_addf(&words, "%s%s", i ? " " : "", given->words[i]);
+    if (words.size > 0)
+        word_line(line, "words", words.data);
+    text_free(&words);
+}
+
 static int check(const struct bench *bench, int words)
 {
     if (o.rows < 1 || o.rows > 4096 || o.prompt < 1 || o.fresh < 1 || o.prompt > 1 << 16 ||
@@ -126,6 +159,7 @@ int command_bench(int argc, char **argv)
         return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, train, step, comm, "
                         "checkpoint");
     TRY(check(bench, argc - 1));
+    TRY(check_words(argv + 1, argc - 1));
     o.words = argv + 1;
     o.n_words = argc - 1;
     if (!o.folder)

@@ -44,6 +44,12 @@ int bench_model(struct model **m, const char *name, struct compute *compute);
 /* Parameters that a token is multiplied with: all but the norms and an untied embedding. */
 double bench_weights_per_token(const struct model_shape *shape);
 
+/* RL_EINVAL: a row is longer than the context. */
+int bench_fits(const struct bench_options *o, const struct model_shape *shape);
+
+/* ,"words":"reduction=fast ..." when there are any */
+void bench_words_line(struct text *line, const struct bench_options *o);
+
 /* ---- the files of a run: made in a new folder of `place`, on the first rank of every host */
 struct bench_files { char folder[4200], config[4300]; bool mine; };
 /* Collective.  work: "train" or "step". */

@@ -123,6 +123,7 @@ static int vocabulary_of(const struct bench_options *o, int *V)
     memset(&s, 0, sizeof s);
     if (!shape)
         TRY(source_open(&s, o->model));
+    TRY(bench_fits(o, shape ? shape : &s.shape));
     *V = shape ? shape->V : s.shape.V;
 done:
     source_close(&s);

@@ -45,6 +45,23 @@ static const struct { const char *name, *script; } peers[] = {
     { "torch", "bench_torch.py" }, { "llama.cpp", "bench_llama.py" }, { 0 },
 };
 
+/* ---- what the scripts can do */
+
+static int check_work(const struct bench_options *o, const char *work, const struct model_shape *s)
+{
+    bool llama = strcmp(s->family, "llama") == 0 && s->tied && s->theta == 10000;
+    bool pairs = strcmp(o->algorithm, "online_dpo") == 0 && o->samples == 2;
+
+    if (!llama)
+        return rl_error(RL_EINVAL, "--against %s: the peer's model is a Llama with one embedding "
+                        "for both ends and rope_theta 10000; %s is not", o->against, o->model);
+    if (strcmp(work, "step") == 0 && !pairs && strcmp(o->algorithm, "grpo") != 0)
+        return rl_error(RL_EINVAL, "--against %s: the peer does steps of online_dpo with --samples "
+                        "2 and of grpo, not of %s with %lld", o->against, o->algorithm,
+                        (long long)o->samples);
+    return RL_OK;
+}
+
 /* ---- where the script is */
 
 /* Beside the program: of a build in the sources, of an installation. */
@@ -235,6 +252,7 @@ int peer_start(struct peer **p, const struct bench_options *o, const char *work,
             script = peers[i].script;
     if (!script)
         return rl_error(RL_EINVAL, "--against takes torch or llama.cpp, not '%s'", o->against);
+    TRY(check_work(o, work, shape));
     TRY(script_path(path, sizeof path, script));
     environment_words(&w, o);
     w.list[w.n++] = python && *python ? (char *)python : python3;
@@ -291,6 +309,7 @@ void peer_print(const struct peer *p, const struct bench_options *o, const char 
     number_line(&line, "prompt", (double)o->prompt);
     number_line(&line, "new", (double)o->fresh);
     number_line(&line, "threads", (double)o->threads);
+    bench_words_line(&line, o);
     number_line(&line, "pairs", ratios.n);
     figures_line(&line, "seconds", ours);
     figures_line(&line, "peer_seconds", theirs);
