@@ -82,6 +82,20 @@ says 1 'bench needs one of' "no bench" "$RANKWISE" bench
 says 1 'bench needs one of' "another bench" "$RANKWISE" bench everything
 says 1 "unknown option '--row'" "another option" "$RANKWISE" bench train --row 3
 says 1 'rows from 1 to 4096' "no rows" "$RANKWISE" bench train --rows 0
+says 1 'mb from 1 to' "no message" "$RANKWISE" bench comm --mb 0
+says 1 'at most 16777216 tokens' "more than there is room for" \
+    "$RANKWISE" bench train --rows 4096 --prompt 65536
+says 1 'go with step' "an algorithm of train" "$RANKWISE" bench train --algorithm grpo
+says 1 'dpo learns from files' "an algorithm of pairs" "$RANKWISE" bench step --algorithm dpo
+says 1 "bench step: .*no 'nope'" "no such algorithm" "$RANKWISE" bench step $tiny --algorithm nope
+says 1 "bench step: missing key 'raco.weights'" "an algorithm that needs words" \
+    "$RANKWISE" bench step $tiny --algorithm raco
+says 1 'bench rollout takes one rank' "ranks that would not know of each other" \
+    mpirun -np 2 "$RANKWISE" bench rollout $tiny
+mkdir -p "$WORK/a \"quoted\\ folder"
+cp -r launch/demo/model "$WORK/a \"quoted\\ folder/model"
+ok "paths with quotes" "$RANKWISE" bench train $tiny --model "$WORK/a \"quoted\\ folder/model" \
+    --folder "$WORK/a \"quoted\\ folder"
 says 1 'repeats from 1 to 64' "too many repeats" "$RANKWISE" bench train --repeats 65
 says 1 'no whole number of prompts' "half a prompt" "$RANKWISE" bench step --rows 3
 says 1 'takes options only' "words without a configuration" "$RANKWISE" bench rollout dtype=bf16

@@ -234,13 +234,30 @@ done:
 
 /* ---- the story */
 
+/* The error again without the file, which is gone when it is read, and its line. */
+static int without_file(const struct bench_run *b, int rc)
+{
+    const char *line = status_message();
+    size_t file = strlen(b->files.config);
+
+    if (strncmp(line, b->files.config, file) != 0)
+        return rc;
+    return rl_error(rc, "bench %s:%s", b->work, line + file + strspn(line + file, ":0123456789"));
+}
+
 static int open_config(struct bench_run *b)
 {
+    bool held = status_hold(true);
     int rc = RL_OK;
 
     TRY(config_open(&b->config, b->files.config, b->o->words, b->o->n_words));
     rc = algorithm_check(b->config);
 done:
+    if (rc != RL_OK)
+        rc = without_file(b, rc);
+    status_hold(held);
+    if (!held)
+        status_print();
     return rc;
 }
 
