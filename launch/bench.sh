@@ -1,8 +1,8 @@
 #!/bin/sh
 # make bench: what docs/performance.md lists under targets, as lines of JSON, in under ten minutes;
 # also into build/bench.jsonl.  What the time does not reach, and peers that are not there, are a
-# line each.  From the environment: THREADS (default: the cores), BENCH_SECONDS (default 570),
-# RANKWISE_PYTHON (default python3).
+# line each; what failed is, too, and the exit status is then 1.  From the environment: THREADS
+# (default: the cores), BENCH_SECONDS (default 570), RANKWISE_PYTHON (default python3).
 BUILD=${BUILD:-build}
 rankwise=$BUILD/rankwise
 out=$BUILD/bench.jsonl
@@ -18,10 +18,15 @@ export OMPI_MCA_rmaps_base_oversubscribe=1
 [ "$(id -u)" -ne 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # line COMMAND...: its lines, within the time that is left
+failed=0
 line() {
     left=$((end - $(date +%s)))
     if [ $left -le 5 ]; then echo "bench: no time left for: $*" >&2; return; fi
-    timeout $left "$@" | tee -a "$out"
+    { timeout -k 10 $left "$@"; echo $? > "$out.status"; } | tee -a "$out"
+    if [ "$(cat "$out.status")" -eq 0 ]; then return; fi
+    if [ "$(date +%s)" -ge $end ]; then echo "bench: the time ended in: $*" >&2; return; fi
+    echo "bench: failed: $*" >&2
+    failed=1
 }
 bench() { line "$rankwise" bench "$@"; }
 
@@ -64,4 +69,5 @@ bench rollout --model 124m --rows 32 --dtype bf16 --threads "$threads" --repeats
     ${llama:-$torch}
 line mpirun -n 4 "$rankwise" bench step --model 15m --rows 64 --prompt 16 --repeats 1
 }
-exit 0
+rm -f "$out.status"
+exit $failed

@@ -78,7 +78,6 @@ int main(int argc, char **argv)
 
     prepare();
     status = run(argc, argv);
-
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == RL_OK)     /* now, or before */
         status = rl_error(RL_EIO, "cannot write to standard output");
     status_print();

@@ -55,17 +55,52 @@ if [ "${SAN:-0}" = 1 ]; then skip "kernels (minutes under sanitizers)"; else
     grep '"bench":"training products"' "$WORK/lines" | grep -q '"peak_fraction_min":' &&
         pass "kernels: the worst product" || fail "kernels: the worst product"
 fi
+value() { tail -n 1 "$WORK/lines" | sed -n "s/.*\"$1\":\([-+.0-9e]*\).*/\1/p"; }
+keys "step with samples that nobody learns from" 1 "tokens" \
+    "$RANKWISE" bench step $tiny --rows 8 --samples 4
+[ "$(value tokens) $(value trained_tokens)" = "128 64" ] && pass "trained tokens are counted" ||
+    fail "trained tokens are counted" "$(cat "$WORK/lines")"
+keys "step whose rows end early" 1 "tokens" "$RANKWISE" bench step --model launch/demo/model \
+    --rows 4 --prompt 8 --new 200 --repeats 1 --folder "$WORK"
+[ "$(value tokens)" -gt 32 ] && [ "$(value tokens)" -lt 832 ] && pass "tokens made are counted" ||
+    fail "tokens made are counted" "$(cat "$WORK/lines")"
+for word in threads=2 dtype=bf16 rows_per_step=1 row_tokens=8; do
+    says 1 "$word: bench sets this key from --" "$word" "$RANKWISE" bench train $tiny $word
+done
+says 1 "bench sets this key from --new" "max_new" "$RANKWISE" bench step $tiny max_new=1
+for work in rollout train step; do
+    says 1 'the model has 256 positions' "$work: a row that is too long" \
+        "$RANKWISE" bench $work --model tiny --new 300 --folder "$WORK"
+done
+ok "a run that writes checkpoints" "$RANKWISE" bench train $tiny checkpoint_every=1
+for what in "bench rollout $tiny" doctor; do
+    said=$("$RANKWISE" $what 2>&1 > /dev/full); code=$?
+    case $code:$said in *"1:"*"cannot write to standard output"*) pass "$what: a full disk" ;;
+        *) fail "$what: a full disk" "exit $code: $said" ;; esac
+done
 says 1 'bench needs one of' "no bench" "$RANKWISE" bench
 says 1 'bench needs one of' "another bench" "$RANKWISE" bench everything
 says 1 "unknown option '--row'" "another option" "$RANKWISE" bench train --row 3
 says 1 'rows from 1 to 4096' "no rows" "$RANKWISE" bench train --rows 0
+says 1 'mb from 1 to' "no message" "$RANKWISE" bench comm --mb 0
+says 1 'at most 16777216 tokens' "more than there is room for" \
+    "$RANKWISE" bench train --rows 4096 --prompt 65536
+says 1 'go with step' "an algorithm of train" "$RANKWISE" bench train --algorithm grpo
+says 1 'dpo learns from files' "an algorithm of pairs" "$RANKWISE" bench step --algorithm dpo
+says 1 "bench step: .*no 'nope'" "no such algorithm" "$RANKWISE" bench step $tiny --algorithm nope
+says 1 "bench step: missing key 'raco.weights'" "an algorithm that needs words" \
+    "$RANKWISE" bench step $tiny --algorithm raco
+says 1 'bench rollout takes one rank' "ranks that would not know of each other" \
+    mpirun -np 2 "$RANKWISE" bench rollout $tiny
+mkdir -p "$WORK/a \"quoted\\ folder"
+cp -r launch/demo/model "$WORK/a \"quoted\\ folder/model"
+ok "paths with quotes" "$RANKWISE" bench train $tiny --model "$WORK/a \"quoted\\ folder/model" \
+    --folder "$WORK/a \"quoted\\ folder"
 says 1 'repeats from 1 to 64' "too many repeats" "$RANKWISE" bench train --repeats 65
 says 1 'no whole number of prompts' "half a prompt" "$RANKWISE" bench step --rows 3
 says 1 'takes options only' "words without a configuration" "$RANKWISE" bench rollout dtype=bf16
 says 1 "unknown key 'tempo'" "a word that is no key" "$RANKWISE" bench train $tiny tempo=1
 says 1 'no such model folder' "no such model" "$RANKWISE" bench train --model 16m --folder "$WORK"
-says 1 'the model has 256 positions' "a row that is too long" \
-    "$RANKWISE" bench rollout --model tiny --new 300
 says 1 'cannot make a folder' "no such folder" \
     "$RANKWISE" bench train --model tiny --folder "$WORK/none"
 says 1 'needs two ranks' "comm alone" "$RANKWISE" bench comm
@@ -90,7 +125,6 @@ keys "a peer" 2 "pairs seconds peer_seconds speed_ratio speed_ratio_min speed_ra
 grep -q 'bench_torch.py work=train dtype=fp32 V=512 C=32 .* rows=4 prompt=8 new=8' \
     "$WORK/arguments" && pass "a peer is told the work" ||
     fail "a peer is told the work" "$(cat "$WORK/arguments")"
-value() { tail -n 1 "$WORK/lines" | sed -n "s/.*\"$1\":\([-+.0-9e]*\).*/\1/p"; }
 awk -v a="$(value seconds)" -v b="$(value peer_seconds)" -v r="$(value speed_ratio)" \
     'BEGIN { e = a * r / 0.5 - 1; exit !(b == 0.5 && e < 1e-3 && e > -1e-3) }' &&
     pass "the ratio is theirs over ours" || fail "the ratio is theirs over ours" \
@@ -101,6 +135,17 @@ says 1 'no bench_torch.py' "an installation without the scripts" \
     "$WORK/usr/bin/rankwise" bench train $tiny --against torch
 touch "$WORK/usr/share/rankwise/bench_torch.py"
 ok "an installed script" "$WORK/usr/bin/rankwise" bench train $tiny --against torch
+says 1 'ours trained 128' "a step that trains more than the peer's" \
+    "$RANKWISE" bench step $tiny --algorithm grpo --samples 4 --against torch ppo.epochs=2
+says 1 'not of ppo with 2' "an algorithm that the peer does not do" \
+    "$RANKWISE" bench step $tiny --algorithm ppo --against torch
+says 1 'not of online_dpo with 4' "samples that the peer would train" \
+    "$RANKWISE" bench step $tiny --samples 4 --against torch
+cp -r launch/demo/model "$WORK/other"
+sed -i 's/"rope_theta": 10000.0/"rope_theta": 20000.0/' "$WORK/other/config.json"
+says 1 "peer's model is a Llama with" "a model that the peer has not" \
+    "$RANKWISE" bench train $tiny --model "$WORK/other" --against torch
+keys "words beside a peer" 2 "words" "$RANKWISE" bench train $tiny --against torch reduction=fast
 export TOKENS=63
 says 1 '63 tokens in 0.5 seconds is no answer to our 64' "a peer that does other work" \
     "$RANKWISE" bench train $tiny --against torch
@@ -117,6 +162,65 @@ says 1 'against torch: no torch here' "a peer that is not there" \
 printf '#!/bin/sh\nexit 3\n' > "$WORK/peer"
 # shellcheck disable=SC2086
 says 1 'ended without an answer' "a peer that ends" "$RANKWISE" bench train $tiny --against torch
+
+# peers that do not answer, and what is left of them
+printf '#!/bin/sh\nsleep 300 & echo $$ $! > "%s/pids"\n%s' "$WORK" \
+    'echo "{\"peer\": \"stuck\"}"; wait' > "$WORK/stuck"
+chmod +x "$WORK/stuck"
+# gone NAME: the peer and its child, a second later at most
+gone() {
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+        left=
+        for pid in $(cat "$WORK/pids"); do
+            case $(cut -d ' ' -f 3 "/proc/$pid/stat" 2>/dev/null) in ''|Z) ;; *) left=$pid ;; esac
+        done
+        [ -n "$left" ] || { pass "$1"; return; }
+        sleep 0.1
+    done
+    fail "$1" "process $left"
+}
+export RANKWISE_PYTHON="$WORK/stuck"
+# shellcheck disable=SC2086
+{
+says 1 'no answer in 1 seconds \(--peer-seconds\)' "a peer that is silent" \
+    "$RANKWISE" bench train $tiny --against torch --peer-seconds 1
+gone "it is ended with its children"
+for work in rollout train; do
+    rm -f "$WORK/pids"
+    "$RANKWISE" bench $work $tiny --against torch > /dev/null 2> "$WORK/errors" & bench=$!
+    until [ -s "$WORK/pids" ]; do sleep 0.05; done
+    kill -TERM $bench; wait $bench; code=$?
+    [ $code -eq 5 ] && pass "$work: a stop ends the wait for a peer" ||
+        fail "$work: a stop ends the wait for a peer" "exit $code: $(cat "$WORK/errors")"
+    gone "$work: and the peer"
+done
+printf '#!/bin/sh\nexec yes\n' > "$WORK/peer"
+export RANKWISE_PYTHON="$WORK/peer"
+says 1 'said 1048576 bytes and no answer' "a peer that says yes" \
+    "$RANKWISE" bench train $tiny --against torch
+printf '#!/bin/sh\nexec cat /dev/zero\n' > "$WORK/peer"
+says 1 'said 1048576 bytes and no answer' "a peer whose line does not end" \
+    "$RANKWISE" bench train $tiny --against torch
+RANKWISE_PYTHON=/nope says 1 'its interpreter is /nope' "a peer's interpreter that is not there" \
+    "$RANKWISE" bench train $tiny --against torch
+}
+
+if command -v python3 > /dev/null; then
+    printf '#!/bin/sh\necho "{\\"pp\\":8,\\"t_tg\\":1}"\n' > "$WORK/llama-batched-bench"
+    chmod +x "$WORK/llama-batched-bench"
+    export RANKWISE_PYTHON=python3
+    # shellcheck disable=SC2086
+    PATH=$WORK:$PATH says 1 'a line without tg, pl, t_pp' "a llama.cpp of another version" \
+        "$RANKWISE" bench rollout $tiny --against llama.cpp
+else skip "a llama.cpp of another version (no python3)"; fi
+
+# a bench.sh whose commands fail
+mkdir -p "$WORK/build"
+printf '#!/bin/sh\nexit 3\n' > "$WORK/build/rankwise"
+chmod +x "$WORK/build/rankwise"
+said=$(BUILD=$WORK/build sh launch/bench.sh 2>&1); code=$?
+[ $code -eq 1 ] && pass "bench.sh says that something failed" ||
+    fail "bench.sh says that something failed" "exit $code"
 
 # pairs of commands: 10 and 20 tokens a second
 ok "two commands in turns" sh launch/bench-pair.sh 3 pair 'echo "{\"tok_s\":10}"' \

@@ -10,10 +10,15 @@
 #include "launch/commands/bench.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
+#include "learner/learner.h"
+
+#define NOT_GIVEN INT64_MIN
+#define TOKENS (1 << 24)                /* of all rows: their text is written to a file */
 
 static struct bench_options o = {
-    .model = "15m", .device = "auto", .dtype = "fp32", .algorithm = "online_dpo", .rows = 32,
-    .prompt = 32, .fresh = 64, .repeats = 3, .threads = 1, .samples = 2,
+    .model = "15m", .device = "auto", .dtype = "fp32", .rows = 32, .prompt = 32, .fresh = 64,
+    .repeats = 3, .threads = 1, .samples = NOT_GIVEN, .mb = NOT_GIVEN,
+    .peer_seconds = 600,                    /* torch.compile takes minutes */
 };
 
 static const struct option_row options[] = {
@@ -27,12 +32,14 @@ static const struct option_row options[] = {
     { "threads", OPTION_INT, &o.threads, "N", "threads of a rank (default 1)" },
     { "dtype", OPTION_TEXT, &o.dtype, "NAME", "fp32 or bf16 (default fp32)" },
     { "device", OPTION_TEXT, &o.device, "NAME",
-      "auto, ref, cpu-plain, cpu-avx2, cpu-avx512 (default auto)" },
+      "auto, cpu, ref, cpu-plain, cpu-avx2, cpu-avx512, cpu-avx512-bf16 (default auto)" },
     { "algorithm", OPTION_TEXT, &o.algorithm, "NAME", "step: of the run (default online_dpo)" },
     { "samples", OPTION_INT, &o.samples, "N", "step: rows of a prompt (default 2)" },
     { "against", OPTION_TEXT, &o.against, "PEER",
       "rollout, train, step: torch (Python named by RANKWISE_PYTHON, default python3); rollout: "
       "llama.cpp (its llama-batched-bench on PATH)" },
+    { "peer-seconds", OPTION_INT, &o.peer_seconds, "N",
+      "for each answer of a peer, its start included (default 600)" },
     { "mb", OPTION_INT, &o.mb, "N",
       "MiB of checkpoint's state (default 1024), of comm's largest message (default 64)" },
     { "folder", OPTION_TEXT, &o.folder, "DIR",
@@ -56,14 +63,14 @@ done:
 static const struct bench {
     const char *name;
     int (*run)(const struct bench_options *o);
-    bool takes_peer, takes_words;
+    bool takes_peer, takes_words, alone;
 } benches[] = {
-    { "kernels", bench_kernels, false, false },
-    { "rollout", bench_rollout, true, false },
-    { "train", bench_train, true, true },
-    { "step", bench_step, true, true },
-    { "comm", bench_comm, false, false },
-    { "checkpoint", bench_checkpoint, false, false },
+    { "kernels", bench_kernels, false, false, true },
+    { "rollout", bench_rollout, true, false, true },
+    { "train", bench_train, true, true, false },
+    { "step", bench_step, true, true, false },
+    { "comm", bench_comm, false, false, false },
+    { "checkpoint", bench_checkpoint, false, false, false },
     { 0 },
 };
 
@@ -74,26 +81,107 @@ void help_bench(FILE *out)
           "reduction=fast; both, and comm and checkpoint, run under mpirun, too\n", out);
 }
 
-static int check(const struct bench *bench, int words)
+/* Keys that an option sets: the lines and a peer are told the option. */
+static const struct { const char *key, *option; } optional[] = {
+    { "model", "model" }, { "model_init", "model" }, { "threads", "threads" },
+    { "dtype", "dtype" }, { "device", "device" }, { "algorithm", "algorithm" },
+    { "max_new", "new" }, { "row_tokens", "new" }, { "rows_per_step", "rows" },
+    { "prompts_per_step", "rows" }, { "samples_per_prompt", "samples" }, { "steps", "repeats" },
+    { "prompts", "prompt" }, { "text", "prompt" }, { "output", "folder" },
+};
+
+static int check_words(char *const *words, int n)
 {
-    if (o.rows < 1 || o.rows > 4096 || o.prompt < 1 || o.fresh < 1 || o.prompt > 1 << 16 ||
-        o.fresh > 1 << 16)
-        return rl_error(RL_EINVAL, "--rows from 1 to 4096, --prompt and --new from 1 to %d",
-                        1 << 16);
-    if (o.repeats < 1 || o.repeats > FIGURES || o.threads < 1 || o.threads > 1024)
-        return rl_error(RL_EINVAL, "--repeats from 1 to %d, --threads from 1 to 1024",
-                        FIGURES);
-    if (o.mb < 0 || o.mb > 1 << 20)
-        return rl_error(RL_EINVAL, "--mb from 1 to %d", 1 << 20);
-    if (bench->run == bench_step && (o.samples < 1 || o.rows % o.samples != 0))
+    for (int i = 0; i < n; i++)
+        for (size_t k = 0; k < sizeof optional / sizeof *optional; k++) {
+            size_t length = strcspn(words[i], "= \t");
+            if (length == strlen(optional[k].key) &&
+                strncmp(words[i], optional[k].key, length) == 0)
+                return rl_error(RL_EINVAL, "%s: bench sets this key from --%s", words[i],
+                                optional[k].option);
+        }
+    return RL_OK;
+}
+
+void bench_words_line(struct text *line, const struct bench_options *given)
+{
+    struct text words = { 0 };
+
+    for (int i = 0; i < given->n_words; i++)
+        text_addf(&words, "%s%s", i ? " " : "", given->words[i]);
+    if (words.size > 0)
+        word_line(line, "words", words.data);
+    text_free(&words);
+}
+
+static int check_sizes(void)
+{
+    const struct { const char *option; int64_t value, most; } sizes[] = {
+        { "rows", o.rows, 4096 }, { "prompt", o.prompt, 1 << 16 }, { "new", o.fresh, 1 << 16 },
+        { "repeats", o.repeats, FIGURES }, { "threads", o.threads, 1024 },
+        { "samples", o.samples, 4096 }, { "mb", o.mb, 1 << 20 },
+        { "peer-seconds", o.peer_seconds, 86400 },
+    };
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].value != NOT_GIVEN && (sizes[i].value < 1 || sizes[i].value > sizes[i].most))
+            return rl_error(RL_EINVAL, "--%s from 1 to %lld", sizes[i].option,
+                            (long long)sizes[i].most);
+    if (o.rows * (o.prompt + o.fresh) > TOKENS)
+        return rl_error(RL_EINVAL, "--rows times --prompt + --new: at most %d tokens", TOKENS);
+    return RL_OK;
+}
+
+/* step's own options. */
+static int check_step(bool step)
+{
+    const struct algorithm *a = o.algorithm ? algorithm_find(o.algorithm) : NULL;
+
+    if (!step && (o.algorithm || o.samples != NOT_GIVEN))
+        return rl_error(RL_EINVAL, "--algorithm and --samples go with step");
+    if (a && a->source != SOURCE_PROMPTS)
+        return rl_error(RL_EINVAL, "--algorithm %s learns from files; bench step takes those that "
+                        "generate", o.algorithm);
+    if (!o.algorithm)
+        o.algorithm = "online_dpo";
+    if (o.samples == NOT_GIVEN)
+        o.samples = 2;
+    if (step && o.rows % o.samples != 0)
         return rl_error(RL_EINVAL, "--samples: %lld rows are no whole number of prompts with %lld "
                         "rows each", (long long)o.rows, (long long)o.samples);
+    return RL_OK;
+}
+
+static int check(const struct bench *bench, int words)
+{
+    int rc = RL_OK;
+
+    TRY(check_sizes());
+    TRY(check_step(bench->run == bench_step));
     if (o.against && !bench->takes_peer)
         return rl_error(RL_EINVAL, "--against goes with rollout, train and step");
     if (words > 0 && !bench->takes_words)
         return rl_error(RL_EINVAL, "bench %s takes options only; key=value goes with train and "
                         "step", bench->name);
-    return RL_OK;
+done:
+    return rc;
+}
+
+/* Those of one process, under mpirun: one line for all ranks. */
+static int run_alone(const struct bench *bench)
+{
+    struct comm *world = NULL;
+    int argc = 0, rc = RL_OK;
+    char **argv = NULL;
+
+    TRY(comm_start(&world, &argc, &argv));
+    if (comm_size(world) > 1)
+        TRY(comm_agree(world, rl_error(RL_EINVAL, "bench %s takes one rank", bench->name)));
+    rc = bench->run(&o);
+done:
+    if (world)
+        comm_stop(world);
+    return rc;
 }
 
 static const struct bench *find(const char *name)
@@ -121,11 +209,12 @@ int command_bench(int argc, char **argv)
         return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, train, step, comm, "
                         "checkpoint");
     TRY(check(bench, argc - 1));
+    TRY(check_words(argv + 1, argc - 1));
     o.words = argv + 1;
     o.n_words = argc - 1;
     if (!o.folder)
         o.folder = bench->takes_words ? temporary() : ".";
-    rc = bench->run(&o);
+    rc = bench->alone ? run_alone(bench) : bench->run(&o);
 done:
     return rc;
 }

@@ -22,6 +22,7 @@ struct bench_options {
     const char *model, *device, *dtype, *folder, *against, *algorithm;
     int64_t rows, prompt, fresh, repeats, threads, samples, mb;     /* fresh: new tokens; mb 0: not
                                                                      * given */
+    int64_t peer_seconds;               /* for an answer of a peer */
     char *const *words;                 /* key=value, for the configuration of a run */
     int n_words;
 };
@@ -43,6 +44,12 @@ int bench_model(struct model **m, const char *name, struct compute *compute);
 /* Parameters that a token is multiplied with: all but the norms and an untied embedding. */
 double bench_weights_per_token(const struct model_shape *shape);
 
+/* RL_EINVAL: a row is longer than the context. */
+int bench_fits(const struct bench_options *o, const struct model_shape *shape);
+
+/* ,"words":"reduction=fast ..." when there are any */
+void bench_words_line(struct text *line, const struct bench_options *o);
+
 /* ---- the files of a run: made in a new folder of `place`, on the first rank of every host */
 struct bench_files { char folder[4200], config[4300]; bool mine; };
 /* Collective.  work: "train" or "step". */
@@ -53,8 +60,8 @@ void bench_files_remove(struct bench_files *f);
 /* ---- the peer: a script that says what it is, then answers each line with one repeat */
 struct peer;
 struct peer_repeat { double seconds, tokens; };
-/* *p is NULL when o->against is; RL_EINVAL: one line says what is missing.  work: "rollout",
- * "train" or "step". */
+/* *p is NULL when o->against is; RL_EINVAL: one line says what is missing, or that the peer is
+ * late; RL_ESTOP: a stop was asked meanwhile (stop_watch).  work: "rollout", "train" or "step". */
 int peer_start(struct peer **p, const struct bench_options *o, const char *work,
                const struct model_shape *shape);
 /* One repeat of the peer; tokens: what ours counted, RL_EINVAL when the peer counts others. */

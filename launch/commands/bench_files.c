@@ -71,13 +71,27 @@ static void add_text(struct text *out, const struct bench_options *o, int V)
     text_adds(out, "\n");
 }
 
+/* A line `key = "WORDS";` of the configuration. */
+static void add_string(struct text *out, const char *key, const char *begin, const char *end)
+{
+    const char *const parts[] = { begin, end };
+
+    text_addf(out, "%s = \"", key);
+    for (int i = 0; i < 2; i++)
+        for (const char *c = parts[i]; *c; c++)
+            text_addf(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+    text_adds(out, "\";\n");
+}
+
 /* GRPO as it was published looks at a reference, too. */
 static void add_step(struct text *out, const struct bench_options *o, const char *folder)
 {
-    text_addf(out, "algorithm = \"%s\";\nprompts = \"%s/prompts.jsonl\";\n"
-              "rewards = ( { kind = \"length\"; unit = \"characters\"; name = \"length\"; } );\n"
-              "prompts_per_step = %lld;\nsamples_per_prompt = %lld;\nmax_new = %lld;\n"
-              "temperature = 1.0;\n", o->algorithm, folder, (long long)(o->rows / o->samples),
+    add_string(out, "algorithm", o->algorithm, "");
+    add_string(out, "prompts", folder, "/prompts.jsonl");
+    text_adds(out, "rewards = ( { kind = \"length\"; unit = \"characters\"; name = \"length\"; } "
+              ");\n");
+    text_addf(out, "prompts_per_step = %lld;\nsamples_per_prompt = %lld;\nmax_new = %lld;\n"
+              "temperature = 1.0;\n", (long long)(o->rows / o->samples),
               (long long)o->samples, (long long)o->fresh);
     if (strcmp(o->algorithm, "grpo") == 0)
         text_adds(out, "beta = 0.04;\nppo = { kl_in = \"loss\"; kl = \"k3\"; };\n");
@@ -86,18 +100,21 @@ static void add_step(struct text *out, const struct bench_options *o, const char
 static void add_config(struct text *out, const struct bench_options *o, const char *folder,
                        const char *work, bool random)
 {
-    text_addf(out, "model = \"%s%s\";\n", random ? folder : o->model, random ? "/model" : "");
+    add_string(out, "model", random ? folder : o->model, random ? "/model" : "");
     if (random)
         text_adds(out, "model_init = \"random\";\n");
-    text_addf(out, "output = \"%s/run\";\nsteps = 1000000;\nlr = 1e-5;\neval_every = 0;\n"
-              "checkpoint_every = 0;\nlog_samples = 0;\nthreads = %lld;\ndtype = \"%s\";\n"
-              "device = \"%s\";\n", folder, (long long)o->threads, o->dtype, o->device);
-    if (strcmp(work, "step") == 0)
+    add_string(out, "output", folder, "/run");
+    add_string(out, "dtype", o->dtype, "");
+    add_string(out, "device", o->device, "");
+    text_addf(out, "steps = 1000000;\nlr = 1e-5;\neval_every = 0;\n"
+              "checkpoint_every = 0;\nlog_samples = 0;\nthreads = %lld;\n", (long long)o->threads);
+    if (strcmp(work, "step") == 0) {
         add_step(out, o, folder);
-    else
-        text_addf(out, "algorithm = \"lm\";\ntext = [\"%s/text.txt\"];\nrows_per_step = %lld;\n"
-                  "row_tokens = %lld;\n", folder, (long long)o->rows,
-                  (long long)(o->prompt + o->fresh));
+        return;
+    }
+    add_string(out, "text", folder, "/text.txt");
+    text_addf(out, "algorithm = \"lm\";\nrows_per_step = %lld;\nrow_tokens = %lld;\n",
+              (long long)o->rows, (long long)(o->prompt + o->fresh));
 }
 
 /* ---- files */
@@ -123,6 +140,7 @@ static int vocabulary_of(const struct bench_options *o, int *V)
     memset(&s, 0, sizeof s);
     if (!shape)
         TRY(source_open(&s, o->model));
+    TRY(bench_fits(o, shape ? shape : &s.shape));
     *V = shape ? shape->V : s.shape.V;
 done:
     source_close(&s);

@@ -68,6 +68,12 @@ done:
     return rc;
 }
 
+int bench_fits(const struct bench_options *o, const struct model_shape *shape)
+{
+    return o->prompt + o->fresh <= shape->context ? RL_OK
+           : rl_error(RL_EINVAL, "--prompt + --new: the model has %d positions", shape->context);
+}
+
 double bench_weights_per_token(const struct model_shape *s)
 {
     double layer = (double)s->C * (s->H + 2 * s->G) * s->D + (double)s->H * s->D * s->C +

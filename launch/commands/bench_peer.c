@@ -6,36 +6,61 @@
  *   we    -->  an empty line
  *   it    -->  {"seconds": 0.84, "tokens": 2048}                 or {"error": "..."}
  *              ...                                       our end of the pipe closes: it ends
+ *
+ * Each answer has --peer-seconds and PEER_BYTES, a stop ends the wait for it, and what is left of
+ * the peer's process group when we end is ended, too.
  */
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "launch/commands/bench.h"
 
 #define PYTHON "RANKWISE_PYTHON"
-
-extern char **environ;
+#define PEER_BYTES (1 << 20)            /* until an answer: libraries are noisy */
+#define GRACE 1.0                       /* seconds to end by itself */
 
 struct peer {
     const char *name;
     char version[160];
-    pid_t pid;
-    FILE *to, *from;
+    pid_t pid;                          /* and its process group; 0: none */
+    int to, from;
+    int64_t seconds;                    /* for an answer */
+    struct text heard;                  /* from the peer, lines that were read taken out */
 };
 
 static const struct { const char *name, *script; } peers[] = {
     { "torch", "bench_torch.py" }, { "llama.cpp", "bench_llama.py" }, { 0 },
 };
+
+/* ---- what the scripts can do */
+
+static int check_work(const struct bench_options *o, const char *work, const struct model_shape *s)
+{
+    bool llama = strcmp(s->family, "llama") == 0 && s->tied && s->theta == 10000;
+    bool pairs = strcmp(o->algorithm, "online_dpo") == 0 && o->samples == 2;
+
+    if (!llama)
+        return rl_error(RL_EINVAL, "--against %s: the peer's model is a Llama with one embedding "
+                        "for both ends and rope_theta 10000; %s is not", o->against, o->model);
+    if (strcmp(work, "step") == 0 && !pairs && strcmp(o->algorithm, "grpo") != 0)
+        return rl_error(RL_EINVAL, "--against %s: the peer does steps of online_dpo with --samples "
+                        "2 and of grpo, not of %s with %lld", o->against, o->algorithm,
+                        (long long)o->samples);
+    return RL_OK;
+}
 
 /* ---- where the script is */
 
@@ -101,57 +126,111 @@ static void work_words(struct words *w, const struct bench_options *o, const cha
         add_word(w, numbers[i].name, numbers[i].value);
 }
 
-static int spawn(struct peer *p, char *const *words, int in, int out)
+/* In a process group of its own, that ends with us however we end. */
+static void become(char *const *words, int in, int out, pid_t parent)
 {
-    posix_spawn_file_actions_t files;
-    int error;
-
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, in, 0);
-    posix_spawn_file_actions_adddup2(&files, out, 1);
-    error = posix_spawnp(&p->pid, words[0], &files, NULL, words, environ);
-    posix_spawn_file_actions_destroy(&files);
-    if (error)
-        p->pid = 0;
-    return error;
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(127);
+    dup2(in, 0);
+    dup2(out, 1);
+    closefrom(3);                           /* the sockets of MPI */
+    signal(SIGPIPE, SIG_DFL);
+    execvp(words[0], words);
+    _exit(127);
 }
 
 static int start(struct peer *p, char *const *words)
 {
     int to[2] = { -1, -1 }, from[2] = { -1, -1 };
-    bool fine = pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0 &&
-                spawn(p, words, to[0], from[1]) == 0;
+    pid_t self = getpid(), pid = -1;
 
+    if (pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0)
+        pid = fork();
+    if (pid == 0)
+        become(words, to[0], from[1], self);
     close(to[0]);
     close(from[1]);
-    p->to = fdopen(to[1], "w");
-    p->from = fdopen(from[0], "r");
+    p->to = to[1];
+    p->from = from[0];
+    if (pid < 0)
+        return rl_error(RL_EIO, "--against: cannot start a process");
+    setpgid(pid, pid);
+    p->pid = pid;
     signal(SIGPIPE, SIG_IGN);               /* one that has ended is met when it does not answer */
-    return fine && p->to && p->from ? RL_OK : rl_error(RL_EIO, "--against: cannot start env");
+    return RL_OK;
 }
 
-/* The next line of the peer as JSON; lines of others' libraries in between are passed over. */
+/* More of what the peer says. */
+static int listen_to(struct peer *p, double until)
+{
+    struct pollfd from = { .fd = p->from, .events = POLLIN };
+    char bytes[4096];
+    ssize_t n;
+
+    while (poll(&from, 1, 100) <= 0) {
+        if (stop_asked())
+            return RL_ESTOP;
+        if (clock_now() >= until)
+            return rl_error(RL_EINVAL, "--against %s: no answer in %lld seconds (--peer-seconds)",
+                            p->name, (long long)p->seconds);
+    }
+    n = read(p->from, bytes, sizeof bytes);
+    if (n <= 0) {
+        const char *python = getenv(PYTHON);
+        return rl_error(RL_EINVAL, "--against %s: it ended without an answer; its interpreter is "
+                        "%s (%s names another)", p->name, python && *python ? python : "python3",
+                        PYTHON);
+    }
+    text_add(&p->heard, bytes, (size_t)n);
+    return RL_OK;
+}
+
+/* The next whole line that is JSON, NULL: none yet.  Those of libraries in between are passed
+ * over. */
+static struct json *take_answer(struct peer *p)
+{
+    struct json *answer = NULL;
+    size_t begin = 0;
+    char *end;
+
+    while (!answer && p->heard.size > begin &&
+           (end = memchr(p->heard.data + begin, '\n', p->heard.size - begin))) {
+        size_t n = (size_t)(end - p->heard.data) - begin;
+        if (p->heard.data[begin] == '{')
+            answer = json_try(p->heard.data + begin, n);
+        begin += n + 1;
+    }
+    if (begin > 0) {
+        p->heard.size -= begin;
+        memmove(p->heard.data, p->heard.data + begin, p->heard.size);
+    }
+    return answer;
+}
+
+/* *answer is NULL on error. */
 static int hear(struct peer *p, struct json **answer)
 {
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t n;
+    double until = clock_now() + (double)p->seconds;
+    size_t passed = 0;
     int rc = RL_OK;
 
-    *answer = NULL;
-    while (!*answer && (n = getline(&line, &room, p->from)) > 0)
-        if (line[0] == '{')
-            *answer = json_try(line, (size_t)n);
-    free(line);
-    if (!*answer)
-        return rl_error(RL_EINVAL, "--against %s: it ended without an answer (%s names the "
-                        "interpreter, python3 by itself)", p->name, PYTHON);
+    while (!(*answer = take_answer(p))) {
+        size_t before = p->heard.size;
+        TRY(listen_to(p, until));
+        passed += p->heard.size - before;
+        if (passed > PEER_BYTES)
+            TRY(rl_error(RL_EINVAL, "--against %s: it said %d bytes and no answer among them",
+                         p->name, PEER_BYTES));
+    }
     if (json_is_string(json_get(*answer, "error"))) {
         rc = rl_error(RL_EINVAL, "--against %s: %s", p->name,
                       json_string(json_get(*answer, "error"), ""));
         json_free(*answer);
         *answer = NULL;
     }
+done:
     return rc;
 }
 
@@ -173,6 +252,7 @@ int peer_start(struct peer **p, const struct bench_options *o, const char *work,
             script = peers[i].script;
     if (!script)
         return rl_error(RL_EINVAL, "--against takes torch or llama.cpp, not '%s'", o->against);
+    TRY(check_work(o, work, shape));
     TRY(script_path(path, sizeof path, script));
     environment_words(&w, o);
     w.list[w.n++] = python && *python ? (char *)python : python3;
@@ -181,6 +261,8 @@ int peer_start(struct peer **p, const struct bench_options *o, const char *work,
     if (!(*p = calloc(1, sizeof **p)))
         return rl_error(RL_ENOFIT, "no memory for a peer");
     (*p)->name = o->against;
+    (*p)->seconds = o->peer_seconds;
+    (*p)->to = (*p)->from = -1;
     TRY(start(*p, w.list));
     TRY(hear(*p, &answer));
     snprintf((*p)->version, sizeof (*p)->version, "%s",
@@ -199,8 +281,7 @@ int peer_repeat(struct peer *p, double tokens, struct peer_repeat *r)
     struct json *answer = NULL;
     int rc = RL_OK;
 
-    fputs("\n", p->to);
-    fflush(p->to);
+    (void)!write(p->to, "\n", 1);           /* one that has ended does not answer */
     TRY(hear(p, &answer));
     r->seconds = json_number(json_get(answer, "seconds"), NAN);
     r->tokens = json_number(json_get(answer, "tokens"), NAN);
@@ -228,6 +309,7 @@ void peer_print(const struct peer *p, const struct bench_options *o, const char 
     number_line(&line, "prompt", (double)o->prompt);
     number_line(&line, "new", (double)o->fresh);
     number_line(&line, "threads", (double)o->threads);
+    bench_words_line(&line, o);
     number_line(&line, "pairs", ratios.n);
     figures_line(&line, "seconds", ours);
     figures_line(&line, "peer_seconds", theirs);
@@ -235,17 +317,34 @@ void peer_print(const struct peer *p, const struct bench_options *o, const char 
     print_line(&line);
 }
 
+static bool ended(struct peer *p, double seconds)
+{
+    double until = clock_now() + seconds;
+    pid_t pid;
+
+    while ((pid = waitpid(p->pid, NULL, WNOHANG)) == 0 && clock_now() < until)
+        clock_sleep(0.005);
+    return pid != 0;
+}
+
 void peer_end(struct peer *p)
 {
-    int status;
-
     if (!p)
         return;
-    if (p->to)
-        fclose(p->to);
-    if (p->from)
-        fclose(p->from);
-    if (p->pid > 0)
-        waitpid(p->pid, &status, 0);
+    if (p->to >= 0)
+        close(p->to);
+    if (p->from >= 0)
+        close(p->from);
+    if (p->pid > 0) {
+        bool done = ended(p, GRACE);
+        if (!done) {
+            kill(-p->pid, SIGTERM);
+            done = ended(p, GRACE);
+        }
+        kill(-p->pid, SIGKILL);             /* what it left behind, too */
+        if (!done)
+            ended(p, 10 * GRACE);
+    }
+    text_free(&p->heard);
     free(p);
 }

@@ -4,6 +4,7 @@
 #include "actor/actor.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "launch/commands/bench.h"
 
 struct rollout {
@@ -16,7 +17,7 @@ struct rollout {
     struct peak peak;
     struct peer *peer;
     struct figures seconds, theirs;
-    double made;                        /* tokens in a repeat */
+    double made;                        /* tokens in the repeats that count */
 };
 
 static void fill_prompts(struct batch *b, const struct bench_options *o, int V)
@@ -58,9 +59,7 @@ static int open_rollout(struct rollout *r)
 
     TRY(compute_open(&r->compute, o->device, o->dtype, (int)o->threads));
     TRY(bench_model(&r->model, o->model, r->compute));
-    if (o->prompt + o->fresh > model_shape(r->model)->context)
-        return rl_error(RL_EINVAL, "--prompt + --new: the model has %d positions",
-                        model_shape(r->model)->context);
+    TRY(bench_fits(o, model_shape(r->model)));
     TRY(peak_measure(&r->peak, r->compute));
     TRY(actor_create(&r->actor, r->model, &settings));
     TRY(place(r));
@@ -82,11 +81,12 @@ static int repeat(struct rollout *r, bool counts)
     TRY(actor_fill(r->actor, &r->batch, PURPOSE_SAMPLE, 0));
     seconds = clock_now() - t;
     actor_stats(r->actor, &made, &mean);
-    r->made = (double)made;
     if (r->peer)
-        TRY(peer_repeat(r->peer, r->made, &theirs));
-    if (counts)
+        TRY(peer_repeat(r->peer, (double)made, &theirs));
+    if (counts) {
         figures_add(&r->seconds, seconds);
+        r->made += (double)made;
+    }
     if (counts && r->peer)
         figures_add(&r->theirs, theirs.seconds);
 done:
@@ -96,7 +96,8 @@ done:
 static void print(const struct rollout *r)
 {
     const struct bench_options *o = r->o;
-    double seconds = figures_median(&r->seconds), rate = r->made / seconds;
+    double seconds = figures_median(&r->seconds);
+    double tokens = r->made / r->seconds.n, rate = tokens / seconds;
     double gflops = 2e-9 * rate * bench_weights_per_token(model_shape(r->model));
     struct text line = { 0 };
 
@@ -110,6 +111,7 @@ static void print(const struct rollout *r)
     number_line(&line, "threads", (double)o->threads);
     number_line(&line, "repeats", r->seconds.n);
     figures_line(&line, "seconds", &r->seconds);
+    number_line(&line, "tokens", tokens);
     number_line(&line, "tok_s", rate);
     number_line(&line, "gflops", gflops);
     number_line(&line, "peak_gflops", r->peak.gflops);
@@ -127,9 +129,12 @@ int bench_rollout(const struct bench_options *o)
 
     memset(&r, 0, sizeof r);
     r.o = o;
+    stop_watch();                       /* a peer does not stay */
     TRY(open_rollout(&r));
-    for (int64_t i = -1; i < o->repeats; i++)
+    for (int64_t i = -1; i < o->repeats; i++) {
+        TRY(stop_asked() ? RL_ESTOP : RL_OK);
         TRY(repeat(&r, i >= 0));
+    }
     print(&r);
 done:
     peer_end(r.peer);

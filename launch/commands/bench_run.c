@@ -32,7 +32,9 @@ struct bench_run {
     struct run run;
     struct peak peak;                   /* of all ranks together */
     struct peer *peer;
-    double tokens;                      /* of a step, as the peer counts them */
+    double tokens, trained;             /* of the newest step: of its rows, in its update */
+    double all_tokens, all_trained;     /* of the steps that count */
+    double trained_before;              /* in the run up to the newest step */
     double began, ready, stepped;       /* when the command began; seconds to the first step, and
                                          * to its end */
     double loss;
@@ -41,6 +43,19 @@ struct bench_run {
 };
 
 /* ---- what a step took */
+
+/* A row that ended early has fewer tokens than were asked for, and an update takes the rows that
+ * the algorithm learns from, as often as it goes over them. */
+static void count_tokens(struct bench_run *b, const struct json *line)
+{
+    double total = json_number(json_get(line, "train/tokens"), 0);
+    double row = json_number(json_get(line, "len/prompt/mean"), 0) +
+                 json_number(json_get(line, "len/response/mean"), 0);
+
+    b->trained = total - b->trained_before;
+    b->trained_before = total;
+    b->tokens = b->train ? b->trained : round(row * (double)b->o->rows);
+}
 
 static int read_step(struct bench_run *b, bool counts)
 {
@@ -58,13 +73,17 @@ static int read_step(struct bench_run *b, bool counts)
     if (!line)
         TRY(RL_EBUG);
     b->loss = json_number(json_get(line, "loss"), NAN);
+    count_tokens(b, line);
     for (int i = 0; i < PARTS && counts; i++) {
         snprintf(name, sizeof name, "time/%s", parts[i]);
         if (json_is_number(json_get(line, name)))
             figures_add(&b->part[i], json_number(json_get(line, name), 0));
     }
-    if (counts)
+    if (counts) {
         figures_add(&b->step, json_number(json_get(line, "time/step"), 0));
+        b->all_tokens += b->tokens;
+        b->all_trained += b->trained;
+    }
 done:
     json_free(line);
     text_free(&text);
@@ -83,7 +102,10 @@ static int repeat(struct bench_run *b, bool counts)
         rc = read_step(b, counts);
     if (b->stepped == 0)
         b->stepped = clock_now() - b->began;
-    if (b->peer)
+    if (b->peer && rc == RL_OK && b->trained != b->tokens)
+        rc = rl_error(RL_EINVAL, "--against %s: of %g tokens ours trained %g, and the peer would "
+                      "train all, once", b->o->against, b->tokens, b->trained);
+    if (b->peer && rc == RL_OK)
         rc = status_worse(rc, peer_repeat(b->peer, b->tokens, &theirs));
     if (counts && b->peer)
         figures_add(&b->theirs, theirs.seconds);
@@ -157,33 +179,37 @@ static void config_line(const struct bench_run *b, struct text *line)
     number_line(line, "prompt", (double)b->o->prompt);
     number_line(line, "new", (double)b->o->fresh);
     number_line(line, "repeats", b->step.n);
+    bench_words_line(line, b->o);
 }
 
 /* Operations of a step over its weights: 6 a token that is trained, 2 a token that is generated,
- * or scored by the reference. */
-static double operations(const struct bench_run *b)
+ * its prompt once for all its samples, or scored by the reference.  A critic's are not counted. */
+static double operations(const struct bench_run *b, double tokens, double trained)
 {
     double weights = bench_weights_per_token(&b->run.inputs.policy.shape);
-    double row = (double)(b->o->prompt + b->o->fresh), rows = (double)b->o->rows;
-    double operations = 6 * row * rows;
+    double shared = (double)(b->o->prompt * (b->o->rows - b->o->rows / b->o->samples));
+    double operations = 6 * trained;
 
     if (b->part[GENERATE].n > 0)
-        operations += 2 * row * rows;
+        operations += 2 * (tokens - shared);
     if (b->part[REF_LOGP].n > 0)
-        operations += 2 * row * rows;
+        operations += 2 * tokens;
     return operations * weights;
 }
 
 static int print(struct bench_run *b)
 {
     const struct figures *seconds = b->train ? &b->part[UPDATE] : &b->step;
-    double gflops = operations(b) * 1e-9 / figures_median(seconds);
+    double tokens = b->all_tokens / b->step.n, trained = b->all_trained / b->step.n;
+    double gflops = operations(b, tokens, trained) * 1e-9 / figures_median(seconds);
     struct text line = { 0 };
     int rc = RL_OK;
 
     config_line(b, &line);
     figures_line(&line, "seconds", seconds);
-    number_line(&line, "tok_s", b->tokens / figures_median(seconds));
+    number_line(&line, "tokens", tokens);
+    number_line(&line, "trained_tokens", trained);
+    number_line(&line, "tok_s", tokens / figures_median(seconds));
     number_line(&line, "gflops", gflops);
     number_line(&line, "peak_gflops", b->peak.gflops);
     number_line(&line, "read_gbytes", b->peak.gbytes);
@@ -208,13 +234,30 @@ done:
 
 /* ---- the story */
 
+/* The error again without the file, which is gone when it is read, and its line. */
+static int without_file(const struct bench_run *b, int rc)
+{
+    const char *line = status_message();
+    size_t file = strlen(b->files.config);
+
+    if (strncmp(line, b->files.config, file) != 0)
+        return rc;
+    return rl_error(rc, "bench %s:%s", b->work, line + file + strspn(line + file, ":0123456789"));
+}
+
 static int open_config(struct bench_run *b)
 {
+    bool held = status_hold(true);
     int rc = RL_OK;
 
     TRY(config_open(&b->config, b->files.config, b->o->words, b->o->n_words));
     rc = algorithm_check(b->config);
 done:
+    if (rc != RL_OK)
+        rc = without_file(b, rc);
+    status_hold(held);
+    if (!held)
+        status_print();
     return rc;
 }
 
@@ -234,6 +277,14 @@ done:
     return rc;
 }
 
+/* A checkpoint that a thread writes is done before its files and its memory go. */
+static int end_run(struct bench_run *b, int rc)
+{
+    if (!b->run.world || rc == RL_ELOST)
+        return rc;
+    return status_worse(rc, comm_agree(b->world, save_finish(&b->run)));
+}
+
 static int bench_run(struct bench_run *b)
 {
     const struct bench_options *o = b->o;
@@ -243,7 +294,6 @@ static int bench_run(struct bench_run *b)
         return comm_agree(b->world, rl_error(RL_EINVAL, "--against takes one rank: the others "
                                              "would wait with full cores"));
     TRY(open_run(b));
-    b->tokens = (double)(o->rows * (o->prompt + o->fresh));
     TRY(repeat(b, false));
     TRY(measure_peak(b));
     TRY(peer_start(&b->peer, o, b->work, &b->run.inputs.policy.shape));
@@ -269,6 +319,7 @@ static int bench_work(const struct bench_options *o, const char *work)
     TRY(comm_start(&b.world, &argc, &argv));
     rc = bench_run(&b);
 done:
+    rc = end_run(&b, rc);
     peer_end(b.peer);
     run_close(&b.run);
     config_close(b.config);

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import tempfile
 
 PROGRAM = "llama-batched-bench"
 TRIES = 10                                      # it may end before its thread has written the line
+SECONDS = 600                                   # of one run of it
 ALIGNMENT = 32
 F32, BF16 = 0, 30                               # types of tensors
 UINT32, FLOAT32, STRING = 4, 6, 8               # types of values
@@ -108,7 +110,7 @@ def once(path, w):
                "-npp", str(w["prompt"]), "-ntg", str(passes), "-npl", str(w["rows"]),
                "-t", str(w["threads"]), "-tb", str(w["threads"]), "--output-format", "jsonl"]
     for _ in range(TRIES):
-        said = subprocess.run(command, capture_output=True, text=True)
+        said = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
         for line in said.stdout.splitlines():
             if line.startswith("{") and "t_tg" in line:
                 return times(json.loads(line), w, passes)
@@ -119,6 +121,9 @@ def once(path, w):
 
 
 def times(t, w, passes):
+    missing = [k for k in ("pp", "tg", "pl", "t_pp", "t_tg") if k not in t]
+    if missing:
+        raise ValueError(f"{PROGRAM} printed a line without {', '.join(missing)}")
     if (t["pp"], t["tg"], t["pl"]) != (w["prompt"], passes, w["rows"]):
         raise ValueError(f"{PROGRAM} did other work: {t}")
     return {"seconds": t["t_pp"] + t["t_tg"], "prefill": t["t_pp"], "decode": t["t_tg"],
@@ -142,7 +147,10 @@ def main():
 
 
 try:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # the model's file does not stay
     main()
+except KeyboardInterrupt:
+    sys.exit(1)
 except Exception as e:
     say(error=str(e).splitlines()[0] if str(e) else type(e).__name__)
     sys.exit(1)

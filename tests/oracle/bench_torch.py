@@ -325,6 +325,8 @@ try:
     say(peer=f"torch {torch.__version__.split('+')[0]}, {way.name()}")
     for line in sys.stdin:
         say(**way.once())
+except KeyboardInterrupt:
+    sys.exit(1)
 except Exception as e:
     say(error=str(e).splitlines()[0] if str(e) else type(e).__name__)
     sys.exit(1)
