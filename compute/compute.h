@@ -214,9 +214,10 @@ struct compute {
     double (*dot)(struct compute *k, const float *a, const float *b, size_t n);
 };
 
-/* name: "auto" or "cpu" (the best this machine runs), "ref", or a forced "cpu-plain", "cpu-avx2",
- * "cpu-avx512", "cpu-avx512-bf16".  dtype: "fp32" or "bf16".  threads >= 1.  RL_EINVAL for an
- * unknown word or a name that this processor cannot run. */
+#define COMPUTE_NAMES "auto, cpu, ref, cpu-plain, cpu-avx2, cpu-avx512, cpu-avx512-bf16"
+/* name: of COMPUTE_NAMES; "auto" and "cpu" are the best this machine runs, the others are forced.
+ * dtype: "fp32" or "bf16".  threads >= 1.  RL_EINVAL for an unknown word or a name that this
+ * processor cannot run. */
 int compute_open(struct compute **k, const char *name, const char *dtype, int threads);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */

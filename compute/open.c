@@ -41,8 +41,7 @@ static int find_backend(const struct backend **found, const char *name)
                    : rl_error(RL_EINVAL, "device = \"%s\": this processor cannot run it; use "
                               "\"auto\"", name);
     }
-    return rl_error(RL_EINVAL, "device = \"%s\" is unknown; use \"auto\", \"ref\", \"cpu-plain\", "
-                    "\"cpu-avx2\", \"cpu-avx512\" or \"cpu-avx512-bf16\"", name);
+    return rl_error(RL_EINVAL, "device = \"%s\" is unknown; use one of " COMPUTE_NAMES, name);
 }
 
 static int find_dtype(enum compute_dtype *dtype, const char *word)

@@ -57,7 +57,7 @@ static const struct option_row options[] = {
       "between target and directions, at most (default 30); 0: every direction is the target" },
     { "threads", OPTION_INT, &threads, "N", "threads of the products (default 1)" },
     { "dtype", OPTION_TEXT, &dtype, "NAME", "fp32 or bf16 (default fp32)" },
-    { "device", OPTION_TEXT, &device, "NAME", "auto, cpu, ref (default auto)" },
+    { "device", OPTION_TEXT, &device, "NAME", COMPUTE_NAMES " (default auto)" },
     { 0 },
 };
 
