@@ -4,16 +4,6 @@
 # and dtype.
 . tests/lib.sh
 
-# place COUNT ROLES ...: a placement, "2 actor,reward 1 learner" in libconfig's words
-place() {
-    groups=
-    while [ $# -gt 0 ]; do
-        groups="$groups${groups:+,}{count=$1;roles=[\"$(echo "$2" | sed 's/,/","/g')\"];}"
-        shift 2
-    done
-    echo "ranks=($groups)"
-}
-
 apart3=$(place 1 actor 1 learner 1 reward,refmodel)
 apart4=$(place 2 actor 1 learner 1 reward,refmodel)
 pairs4=$(place 2 actor,reward 2 learner,refmodel)

@@ -5,16 +5,6 @@
 . tests/lib.sh
 short="max_lag=1 eval_every=0 checkpoint_every=0 prompts_per_step=5 max_new=12 log_samples=20"
 
-# place COUNT ROLES ...: a placement, "2 actor,reward 1 learner" in libconfig's words
-place() {
-    groups=
-    while [ $# -gt 0 ]; do
-        groups="$groups${groups:+,}{count=$1;roles=[\"$(echo "$2" | sed 's/,/","/g')\"];}"
-        shift 2
-    done
-    echo "ranks=($groups)"
-}
-
 # Ranks, roles of each, separated by "|"
 places="2|1 actor,reward 1 learner,refmodel
 2|1 actor 1 learner,reward,refmodel

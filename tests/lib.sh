@@ -61,3 +61,13 @@ finish() {
     [ $failed -eq 0 ]
     exit
 }
+
+# place COUNT ROLES ...: a placement, "2 actor,reward 1 learner" in libconfig's words
+place() {
+    groups=
+    while [ $# -gt 0 ]; do
+        groups="$groups${groups:+,}{count=$1;roles=[\"$(echo "$2" | sed 's/,/","/g')\"];}"
+        shift 2
+    done
+    echo "ranks=($groups)"
+}
