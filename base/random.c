@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bits.h"
+
 #define BLOCK 64                /* counters at once */
 
 /* Loops that are vectorised for the processor they run on: every lane does what one number does. */
@@ -45,29 +47,13 @@ void random_words(const struct counter *c, uint32_t out[4])
     philox(c, out);
 }
 
-static inline uint64_t bits_of(double x)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static inline double double_of(uint64_t bits)
-{
-    double x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* log u for 0 < u <= 1: u = m 2^e with m in [sqrt 1/2, sqrt 2), s = (m - 1) / (m + 1),
  * log m = 2 (s + s^3/3 + s^5/5 + ...); s^2 < 0.0295, so 12 terms reach the last bit. */
 static inline double natural_log(double u)
 {
-    uint64_t bits = bits_of(u), fraction = bits & 0xfffffffffffff;
+    uint64_t bits = bits_of_f64(u), fraction = bits & 0xfffffffffffff;
     uint64_t low = fraction < 0x6a09e667f3bcd;          /* below sqrt 1/2, which is 0x3fe6a09e... */
-    double m = double_of(fraction | (1022 + low) << 52), e, s, z, sum = 0;
+    double m = f64_of_bits(fraction | (1022 + low) << 52), e, s, z, sum = 0;
 
     e = (double)((int)(bits >> 52) - 1022 - (int)low);
     s = (m - 1) / (m + 1);
@@ -91,7 +77,7 @@ static inline double cosine_of_turn(double t)
         odd = 1 - odd * z / ((n + 1) * n);          /* sin x / x */
     }
     mask = -(uint64_t)(quarter & 1);
-    return double_of(((bits_of(x * odd) & mask) | (bits_of(even) & ~mask)) ^
+    return f64_of_bits(((bits_of_f64(x * odd) & mask) | (bits_of_f64(even) & ~mask)) ^
                      (uint64_t)((quarter + 1) & 2) << 62);
 }
 

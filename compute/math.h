@@ -14,7 +14,8 @@
 
 #include <math.h>
 #include <stdint.h>
-#include <string.h>
+
+#include "base/bits.h"
 
 /* Adding and subtracting it rounds to an integer (even on ties); it then is in the low bits. */
 #define ROUND_F32 0x1.8p23f
@@ -31,38 +32,6 @@
 #define EXP_C4 0x1.55551ap-5f
 #define EXP_C5 0x1.120ba2p-7f
 #define EXP_C6 0x1.6d113cp-10f
-
-static inline float f32_of_bits(uint32_t u)
-{
-    float x;
-
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-static inline uint32_t bits_of_f32(float x)
-{
-    uint32_t u;
-
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-static inline double f64_of_bits(uint64_t u)
-{
-    double x;
-
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-static inline uint64_t bits_of_f64(double x)
-{
-    uint64_t u;
-
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
 
 /* a + b rounded to odd, so that rounding it again to fp32 is harmless. */
 static inline double rw_sum_to_odd(double a, double b)
