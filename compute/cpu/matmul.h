@@ -16,6 +16,7 @@
 #define DEALT 8                      /* cells of A that are dealt out to tiles together */
 #define WIDE ((TILE_M + 7) / 8 * 8)  /* floats that are copied at once */
 #define ROOM (2 * CHAIN * PANEL)     /* floats: lines that are dealt out, then a split panel */
+#define FEW 8                        /* rows that are multiplied while B is read */
 #define SWEEP (1 << 16)              /* floats of an A that stays in the cache as a whole */
 
 /* Panels of B from some column and cell on: where they lie. */
@@ -41,17 +42,17 @@ struct product {
 /* A block of C and of the chain, which it goes through in runs of `run` cells. */
 struct block {
     int row, rows, column, columns, first, cells, run;
-    int most;                        /* rows of a tile */
     bool spread;                     /* pairs of packed weights are split once for all tiles */
+    bool pairs;                      /* tiles read pairs */
+    int tiles, steps;                /* one below another; steps of theirs in a cell */
+    size_t ahead;                    /* bytes of a cell that each of them fetches for later */
 };
 
 /* Tiles are much alike in height, the first of them by one row more: a low tile would wait for its
  * own sums. */
 static int height_of(const struct block *b, int tile)
 {
-    int tiles = (b->rows + b->most - 1) / b->most;
-
-    return b->rows / tiles + (tile < b->rows % tiles);
+    return b->rows / b->tiles + (tile < b->rows % b->tiles);
 }
 
 /* Cells of all rows where the chain runs across memory: a few are made in full lanes and dealt out
@@ -115,20 +116,30 @@ static const float *spread_pairs(float *to, const float *pairs, int cells)
     return to;
 }
 
-/* All rows of the block meet a run of the panel at column n. */
-static void meet(const struct product *p, const struct block *b, const float *a,
-                 const float *panel, size_t ldb, int n, int cells, bool load)
-{
-    int width = b->columns - n < PANEL ? b->columns - n : PANEL;
-    bool pairs = p->a.pairs && !b->spread && (p->packed || !p->b.split);
-    int floats = cell_floats(&p->a), steps = pairs ? cells : cells * floats;
-    float *c = p->c + (size_t)b->row * (size_t)p->N + b->column + n;
+/* A run of the chain in the panel at `column`, and the panel's memory that is due after it. */
+struct run {
+    int column, first, cells;
+    const float *panel, *ahead;
+};
 
-    for (int tile = 0, m = 0, height; m < b->rows; tile++, m += height) {
-        height = height_of(b, tile);
-        tile_panel(pairs, height, a, panel, ldb, c + (size_t)m * (size_t)p->N, (size_t)p->N,
-                   width, steps, load);
-        a += (size_t)(height * cells * floats);
+/* All rows of the block meet the run, each tile while its share of what is ahead is fetched. */
+static void meet(const struct product *p, const struct block *b, size_t cell, const float *a,
+                 const struct run *r)
+{
+    int width = b->columns - r->column < PANEL ? b->columns - r->column : PANEL;
+    size_t floats = (size_t)r->cells * (size_t)cell_floats(&p->a);
+    struct tile t = { .a = a, .b = r->panel, .ldb = cell, .ldc = (size_t)p->N,
+                      .c = p->c + (size_t)b->row * (size_t)p->N + b->column + r->column,
+                      .cells = r->cells * b->steps, .load = p->add || b->first + r->first > 0,
+                      .ahead = (const char *)(r->ahead ? r->ahead : r->panel),
+                      .stride = r->ahead ? b->ahead / (size_t)b->steps : 0 };
+
+    for (int tile = 0; tile < b->tiles; tile++) {
+        t.rows = height_of(b, tile);
+        tile_panel(b->pairs, &t, width);
+        t.a += (size_t)t.rows * floats;
+        t.c += (size_t)t.rows * t.ldc;
+        t.ahead += (size_t)t.cells * t.stride;
     }
 }
 
@@ -137,19 +148,38 @@ static void run_block(const struct product *p, const struct block *b, struct pan
 {
     float *a = room + ROOM;
     size_t row = (size_t)(b->rows * cell_floats(&p->a));
+    size_t cell = panels.cell / (size_t)(p->packed ? 1 : cell_floats(&p->b));
+    bool far = panels.next < panels.cell;      /* read where B lies: not one after another */
 
     pack_rows(p, b, a, room);
     for (int n = 0; n < b->columns; n += PANEL, panels.at += panels.next)
         for (int first = 0; first < b->cells; first += b->run) {
-            int cells = b->cells - first < b->run ? b->cells - first : b->run;
-            const float *panel = panels.at + (size_t)first * panels.cell;
+            bool last = b->cells - first <= b->run;
+            struct run r = { n, first, last ? b->cells - first : b->run,
+                             panels.at + (size_t)first * panels.cell, NULL };
 
+            if (!far && !last)
+                r.ahead = r.panel + (size_t)r.cells * panels.cell;
+            else if (!far && n + PANEL < b->columns)
+                r.ahead = panels.at + panels.next;
             if (b->spread)
-                panel = spread_pairs(room, panel, cells);
-            meet(p, b, a + row * (size_t)first, panel,
-                 panels.cell / (size_t)(p->packed ? 1 : cell_floats(&p->b)), n, cells,
-                 p->add || b->first + first > 0);
+                r.panel = spread_pairs(room, r.panel, r.cells);
+            meet(p, b, cell, a + row * (size_t)first, &r);
         }
+}
+
+/* How the tiles of a block divide it. */
+static void cut_block(const struct product *p, struct block *b, size_t cell)
+{
+    bool split = p->packed && p->a.split;
+    int most;
+
+    b->spread = split && b->rows > 2 * TILE_M_PAIRS;
+    b->pairs = p->a.pairs && !b->spread && (p->packed || !p->b.split);
+    b->steps = b->pairs ? 1 : cell_floats(&p->a);
+    most = split && !b->spread ? TILE_M_PAIRS : TILE_M;
+    b->tiles = (b->rows + most - 1) / most;
+    b->ahead = cell * sizeof(float) / (size_t)b->tiles;
 }
 
 /* Cells of a run of the chain, all much alike. */
@@ -212,8 +242,7 @@ static void product_part(void *job, int begin, int end, int thread)
             panels = find_panels(p, &b, panels_room);
             for (b.row = m0; b.row < m1; b.row += ROWS_BLOCK) {
                 b.rows = m1 - b.row < ROWS_BLOCK ? m1 - b.row : ROWS_BLOCK;
-                b.spread = p->packed && p->a.split && b.rows > 2 * TILE_M_PAIRS;
-                b.most = p->packed && p->a.split && !b.spread ? TILE_M_PAIRS : TILE_M;
+                cut_block(p, &b, panels.cell);
                 run_block(p, &b, panels, room);
             }
         }
@@ -230,11 +259,17 @@ static size_t room_of(const struct product *p)
            height * cells * (size_t)cell_floats(&p->a) + 16;
 }
 
+/* Multiply-adds; a few rows take as long as FEW, because B comes from memory. */
+static double work_of(const struct product *p)
+{
+    return (double)(p->M < FEW ? FEW : p->M) * p->N * p->cells;
+}
+
 /* C meets a piece of B. */
 static void product_piece(struct product *p)
 {
     if (cpu_scratch(p->k, room_of(p)))
-        cpu_split_few(p->k, (double)p->M * p->N * p->cells, p->over_rows ? p->M : p->N,
+        cpu_split_few(p->k, work_of(p), p->over_rows ? p->M : p->N,
                       p->over_rows ? TILE_M : PANEL, p, product_part);
 }
 

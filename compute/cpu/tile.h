@@ -47,16 +47,27 @@ INLINE void step_of_pairs(const int rows, struct lanes sum[TILE_M][TILE_V], cons
 #endif
 }
 
-/* rows x PANEL sums; a is packed [cell][rows], b is [cell] with stride ldb. */
-INLINE void tile(const bool pairs, const int rows, const float *a, const float *b, size_t ldb,
-                 float *c, size_t ldc, int cells, bool load)
+/* A tile's work: rows x PANEL sums in c; a is packed [cell][rows], b is [cell] with stride ldb. */
+struct tile {
+    const float *a, *b;
+    float *c;
+    size_t ldb, ldc;
+    int rows, cells;
+    bool load;                       /* the chain goes on from what c holds, else from +0 */
+    const char *ahead;               /* fetched for later, `stride` bytes a cell */
+    size_t stride;
+};
+
+INLINE void tile(const bool pairs, const int rows, const struct tile *t)
 {
+    const float *a = t->a, *b = t->b;
+    const char *ahead = t->ahead;
     struct lanes sum[TILE_M][TILE_V];
 
     UNROLL for (int m = 0; m < rows; m++)
         UNROLL for (int v = 0; v < TILE_V; v++)
-            sum[m][v] = load ? lanes_load(c + (size_t)m * ldc + 16 * v) : lanes_set(0.0f);
-    for (int i = 0; i < cells; i++, a += rows * (pairs ? FLOATS_OF_PAIR : 1), b += ldb) {
+            sum[m][v] = t->load ? lanes_load(t->c + (size_t)m * t->ldc + 16 * v) : lanes_set(0.0f);
+    for (int left = t->cells; left > 0; left--) {
         struct lanes row[TILE_V];
 
         UNROLL for (int v = 0; v < TILE_V; v++)
@@ -65,69 +76,73 @@ INLINE void tile(const bool pairs, const int rows, const float *a, const float *
             step_of_pairs(rows, sum, a, row);
         else
             step(rows, sum, a, row);
+        UNROLL for (int v = 0; v < TILE_V; v++)
+            __builtin_prefetch(ahead + 64 * v);
+        a += rows * (pairs ? FLOATS_OF_PAIR : 1);
+        b += t->ldb;
+        ahead += t->stride;
     }
     UNROLL for (int m = 0; m < rows; m++)
         UNROLL for (int v = 0; v < TILE_V; v++)
-            lanes_store(c + (size_t)m * ldc + 16 * v, sum[m][v]);
+            lanes_store(t->c + (size_t)m * t->ldc + 16 * v, sum[m][v]);
 }
 
-INLINE void tile_of(const bool pairs, int rows, const float *a, const float *b, size_t ldb,
-                    float *c, size_t ldc, int cells, bool load)
+INLINE void tile_of(const bool pairs, const struct tile *t)
 {
-    switch (rows) {
-    case 1: tile(pairs, 1, a, b, ldb, c, ldc, cells, load); break;
-    case 2: tile(pairs, 2, a, b, ldb, c, ldc, cells, load); break;
-    case 3: tile(pairs, 3, a, b, ldb, c, ldc, cells, load); break;
-    case 4: tile(pairs, 4, a, b, ldb, c, ldc, cells, load); break;
+    switch (t->rows) {
+    case 1: tile(pairs, 1, t); break;
+    case 2: tile(pairs, 2, t); break;
+    case 3: tile(pairs, 3, t); break;
+    case 4: tile(pairs, 4, t); break;
 #if TILE_M >= 6
-    case 5: tile(pairs, 5, a, b, ldb, c, ldc, cells, load); break;
-    case 6: tile(pairs, 6, a, b, ldb, c, ldc, cells, load); break;
+    case 5: tile(pairs, 5, t); break;
+    case 6: tile(pairs, 6, t); break;
 #endif
 #if TILE_M >= 12
-    case 7: tile(pairs, 7, a, b, ldb, c, ldc, cells, load); break;
-    case 8: tile(pairs, 8, a, b, ldb, c, ldc, cells, load); break;
-    case 9: tile(pairs, 9, a, b, ldb, c, ldc, cells, load); break;
-    case 10: tile(pairs, 10, a, b, ldb, c, ldc, cells, load); break;
-    case 11: tile(pairs, 11, a, b, ldb, c, ldc, cells, load); break;
-    case 12: tile(pairs, 12, a, b, ldb, c, ldc, cells, load); break;
+    case 7: tile(pairs, 7, t); break;
+    case 8: tile(pairs, 8, t); break;
+    case 9: tile(pairs, 9, t); break;
+    case 10: tile(pairs, 10, t); break;
+    case 11: tile(pairs, 11, t); break;
+    case 12: tile(pairs, 12, t); break;
 #endif
     }
 }
 
 /* These are not inlined: the floating-point state may be another one inside. */
 __attribute__((noinline))
-static void tile_fp32(int rows, const float *a, const float *b, size_t ldb, float *c, size_t ldc,
-                      int cells, bool load)
+static void tile_fp32(const struct tile *t)
 {
-    tile_of(false, rows, a, b, ldb, c, ldc, cells, load);
+    tile_of(false, t);
 }
 
 __attribute__((noinline))
-static void tile_bf16(int rows, const float *a, const float *b, size_t ldb, float *c, size_t ldc,
-                      int cells, bool load)
+static void tile_bf16(const struct tile *t)
 {
-    tile_of(true, rows, a, b, ldb, c, ldc, cells, load);
+    tile_of(true, t);
 }
 
-/* One panel of C, b of pairs or of floats: `rows` rows and `width` (at most PANEL) columns.  A
- * narrow panel goes through a full-width buffer; b is then padded. */
-static void tile_panel(bool pairs, int rows, const float *a, const float *b, size_t ldb, float *c,
-                       size_t ldc, int width, int cells, bool load)
+/* The tile's first `width` (at most PANEL) columns, b of pairs or of floats.  A narrow panel goes
+ * through a full-width buffer; b is then padded. */
+static void tile_panel(bool pairs, const struct tile *t, int width)
 {
-    void (*run)(int rows, const float *a, const float *b, size_t ldb, float *c, size_t ldc,
-                int cells, bool load) = pairs ? tile_bf16 : tile_fp32;
+    void (*run)(const struct tile *t) = pairs ? tile_bf16 : tile_fp32;
     float edge[TILE_M * PANEL] ALIGNED;
+    struct tile whole;
 
     if (width == PANEL) {
-        run(rows, a, b, ldb, c, ldc, cells, load);
+        run(t);
         return;
     }
+    whole = *t;
+    whole.c = edge;
+    whole.ldc = PANEL;
     memset(edge, 0, sizeof edge);
-    for (int m = 0; m < rows && load; m++)
-        memcpy(edge + m * PANEL, c + (size_t)m * ldc, (size_t)width * sizeof *c);
-    run(rows, a, b, ldb, edge, PANEL, cells, load);
-    for (int m = 0; m < rows; m++)
-        memcpy(c + (size_t)m * ldc, edge + m * PANEL, (size_t)width * sizeof *c);
+    for (int m = 0; m < t->rows && t->load; m++)
+        memcpy(edge + m * PANEL, t->c + (size_t)m * t->ldc, (size_t)width * sizeof *edge);
+    run(&whole);
+    for (int m = 0; m < t->rows; m++)
+        memcpy(t->c + (size_t)m * t->ldc, edge + m * PANEL, (size_t)width * sizeof *edge);
 }
 
 #endif
