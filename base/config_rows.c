@@ -356,7 +356,7 @@ const struct row config_rows[] = {
          "order of gradient sums: the same for any number of ranks, or whatever is quick"),
     INT("reduction_leaves", reduction_leaves, "8", 1, 1024, ROW_FIXED,
         "pieces of the batch in that order, a power of two; learners may not be more"),
-    BOOL("recompute", recompute, "false", 0, "keep fewer activations and compute them again"),
+    BOOL("recompute", recompute, "false", 0, "keep fewer activations, and no logits; compute them again"),
     WORD("dtype", dtype, "fp32", "fp32 bf16", ROW_FIXED,
          "of products' operands, stored activations; weights, moments, sums: fp32 in both"),
     WORD("device", device, "auto",

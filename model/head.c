@@ -6,8 +6,8 @@
  *  rows   | logits -> lse     | -> lse            | -> | -> logp, entropy
  *         +-------------------+-------------------+----+
  *
- * One tile of logits exists at a time, so no (tokens x vocabulary) array does; the backward pass
- * makes the tiles again.  A row's last token has no target and no logits.  The backward pass also
+ * One tile of logits is worked on at a time.  Where memory counts (`recompute`) no other exists, and
+ * the backward pass makes the tiles again; else they are kept for it.  A row's last token has no target and no logits.  The backward pass also
  * leaves out positions whose gradient is zero (prompts): a zero adds nothing.
  */
 #include <string.h>
@@ -20,7 +20,7 @@ static int least(int a, int b)
 }
 
 void head_layout(struct head *h, struct memory *memory, const struct model_shape *s,
-                 enum compute_dtype dtype, int T)
+                 enum compute_dtype dtype, int T, bool logits)
 {
     h->hidden = memory_take(memory, (size_t)T * s->C * stored_bytes(dtype));
     h->rstd = memory_take(memory, (size_t)T * sizeof(float));
@@ -30,6 +30,8 @@ void head_layout(struct head *h, struct memory *memory, const struct model_shape
     h->targets = memory_take(memory, (size_t)T * sizeof(int));
     h->state = memory_take(memory, (size_t)T * sizeof *h->state);
     h->target_logit = memory_take(memory, (size_t)T * sizeof(float));
+    if (logits)
+        h->kept = memory_take(memory, (size_t)T * s->V * sizeof(float));
 }
 
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
@@ -48,6 +50,7 @@ void head_layout_scratch(struct head *h, struct memory *memory, const struct mod
     h->dhidden = memory_take(memory, (size_t)T * s->C * sizeof(float));
     h->drows = memory_take(memory, rows);
     h->pick = memory_take(memory, R * sizeof(int));
+    h->pick_at = memory_take(memory, R * sizeof(int));
     h->pick_slot = memory_take(memory, R * sizeof(int));
     h->dscore = memory_take(memory, R * s->scores * sizeof(float));
     if (!s->lm)
@@ -121,7 +124,16 @@ static void list_targets(struct head *h, const struct pass *p)
         }
 }
 
-void head_forward(struct head *h, const struct pass *p, float temperature, float *logp,
+/* Ids v .. v + n of the i-th position, when its tile is kept: rows of n, HEAD_ROWS of them or, in
+ * the last tiles, fewer. */
+static float *kept_logits(const struct head *h, int i, int V, int v, int n)
+{
+    int r = i / HEAD_ROWS * HEAD_ROWS, R = least(HEAD_ROWS, h->P - r);
+
+    return h->kept + (size_t)r * V + (size_t)R * v + (size_t)(i - r) * n;
+}
+
+void head_forward(struct head *h, const struct pass *p, float temperature, bool keep, float *logp,
                   float *entropy)
 {
     struct model *m = p->model;
@@ -133,15 +145,17 @@ void head_forward(struct head *h, const struct pass *p, float temperature, float
         memset(entropy, 0, (size_t)p->T * sizeof *entropy);
     list_targets(h, p);
     h->temperature = temperature;
+    h->keeps = keep && h->kept;
     for (int r = 0; r < h->P; r += HEAD_ROWS) {
         int R = least(HEAD_ROWS, h->P - r);
 
         gather(h, p, h->from + r, R);
         for (int v = 0; v < V; v += HEAD_VOCAB) {
             int n = least(HEAD_VOCAB, V - v);
+            float *logits = h->keeps ? kept_logits(h, r, V, v, n) : h->logits;
 
-            tile(m, h->logits, h->rows, v, n, R);
-            k->lse_forward(k, h->state + r, h->target_logit + r, h->logits, h->targets + r,
+            tile(m, logits, h->rows, v, n, R);
+            k->lse_forward(k, h->state + r, h->target_logit + r, logits, h->targets + r,
                            temperature, v, n, R);
         }
         k->lse_finish(k, h->logp, entropy ? h->entropy : NULL, h->state + r, h->target_logit + r,
@@ -174,6 +188,7 @@ static int pick(struct head *h, const struct pass *p, const float *dlogp, const 
         if (cuts_pair(p, R, h->from[i]))
             break;
         h->pick[R] = h->from[i];
+        h->pick_at[R] = i;
         h->pick_targets[R] = h->targets[i];
         h->pick_state[R] = h->state[i];
         h->dlogp[R] = of_logp;
@@ -218,6 +233,23 @@ static void tile_weight(struct head *h, const struct pass *p, int R, size_t at, 
                                       begun[i] || !p->leaves[i].fresh);
 }
 
+/* The picked rows' logits over the temperature. */
+static void tile_again(struct head *h, const struct pass *p, int v, int n, int R)
+{
+    struct compute *k = p->model->compute;
+
+    for (int i = 0; h->keeps && i < R; i++)
+        memcpy(h->logits + (size_t)i * n, kept_logits(h, h->pick_at[i], p->model->shape.V, v, n),
+               (size_t)n * sizeof(float));
+    if (h->keeps)
+        return;
+    tile(p->model, h->logits, h->rows, v, n, R);
+    /* lse_forward is also what divides by the temperature; its sums go nowhere here. */
+    if (h->temperature != 1.0f)
+        k->lse_forward(k, h->no_state, h->logp, h->logits, h->pick_targets, h->temperature, v, n,
+                       R);
+}
+
 /* The picked rows' tiles again, now as gradients: into drows and the head's weight. */
 static void tiles_backward(struct head *h, const struct pass *p, struct ids_part ids, int R,
                            bool with_entropy, bool drows, size_t offset, const bool *begun)
@@ -229,11 +261,7 @@ static void tiles_backward(struct head *h, const struct pass *p, struct ids_part
     for (int v = ids.first; v < ids.end; v += HEAD_VOCAB) {
         int n = least(HEAD_VOCAB, ids.end - v);
 
-        tile(m, h->logits, h->rows, v, n, R);
-        /* lse_forward is also what divides by the temperature; its sums go nowhere here. */
-        if (h->temperature != 1.0f)
-            k->lse_forward(k, h->no_state, h->logp, h->logits, h->pick_targets,
-                           h->temperature, v, n, R);
+        tile_again(h, p, v, n, R);
         k->lse_backward(k, h->logits, h->pick_state, h->pick_targets, h->dlogp,
                         with_entropy ? h->dentropy : NULL, h->temperature, v, n, R);
         if (drows)

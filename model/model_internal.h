@@ -147,6 +147,9 @@ struct head {
     int *from, *targets;         /* (P) the position and the token after it */
     struct lse *state;           /* (P) */
     float *target_logit;         /* (P) */
+    float *kept;                 /* (P,V) the tiles of logits one after another, over temperature;
+                                  * NULL: the backward pass makes them again */
+    bool keeps;                  /* the last forward pass kept them */
     /* scratch */
     void *rows;                  /* (HEAD_ROWS, C) stored: hidden states, gathered */
     float *logits;               /* (HEAD_ROWS, HEAD_VOCAB) */
@@ -154,21 +157,23 @@ struct head {
     /* scratch of the backward pass: positions that have a gradient, gathered */
     float *dhidden;              /* (T,C) */
     float *drows;                /* (HEAD_ROWS, C) */
-    int *pick, *pick_slot, *pick_targets;    /* (HEAD_ROWS), and so the rest */
+    int *pick, *pick_at;         /* (HEAD_ROWS) positions, and their places in `from` */
+    int *pick_slot, *pick_targets;           /* (HEAD_ROWS), and so the rest */
     struct lse *pick_state, *no_state;
     float *dlogp, *dentropy;
     float *dscore;               /* (HEAD_ROWS, scores) */
 };
-/* backward: with what the backward pass needs.  The scratch may share bytes with anything that
+/* logits: keep them from forward to backward; backward: with what the backward pass needs.  The
+ * scratch may share bytes with anything that
  * does not live during one of the functions below, nor, of a backward pass, between them. */
 void head_layout(struct head *h, struct memory *memory, const struct model_shape *s,
-                 enum compute_dtype dtype, int T);
+                 enum compute_dtype dtype, int T, bool logits);
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
                          enum compute_dtype dtype, int T, bool backward);
 /* x(T,C), the last layer's output -> hidden; then what is wanted of it: logp, entropy (T, entropy
  * may be NULL), score (T, scores). */
 void head_norm_forward(struct head *h, const struct pass *p, const float *x);
-void head_forward(struct head *h, const struct pass *p, float temperature, float *logp,
+void head_forward(struct head *h, const struct pass *p, float temperature, bool keep, float *logp,
                   float *entropy);
 void score_forward(const struct head *h, const struct pass *p, float *score);
 /* dhidden = 0; the gradients of outputs are added to it, unless dhidden is false, and to the head's

@@ -44,7 +44,7 @@ static void layout(struct trainer *t, struct memory *m)
     t->position = memory_take(m, T * sizeof(int));
     t->slot = memory_take(m, T * sizeof(int));
     t->x = memory_take(m, slots * T * s->C * sizeof(float));
-    head_layout(&t->head, m, s, t->dtype, t->max_tokens);
+    head_layout(&t->head, m, s, t->dtype, t->max_tokens, t->mode == KEEP_ALL && !t->apart);
     if (backward)
         t->dx = memory_take(m, T * s->C * sizeof(float));
     if (backward && s->lm && s->tied) {
@@ -244,7 +244,7 @@ int model_run(struct trainer *t, const int *tokens, const int *start, int N, flo
     }
     head_norm_forward(&t->head, p, x_at(t, L));
     if (out->logp)
-        head_forward(&t->head, p, temperature, out->logp + t->first,
+        head_forward(&t->head, p, temperature, keep, out->logp + t->first,
                      out->entropy ? out->entropy + t->first : NULL);
     if (out->score)
         score_forward(&t->head, p, out->score + first_score(t));

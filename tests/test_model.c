@@ -214,10 +214,25 @@ static void cut_a_leaf(struct tiny *t)
     free(cut);
 }
 
+/* More positions than a tile of logits has, of which half have a gradient. */
+static void keep_logits(struct tiny *t)
+{
+    static const int many[] = { 96, 95, 90, 1, 96, 71, 0 };
+    struct rows r = tiny_rows(t->shape, many);
+    float *kept = malloc(t->size * sizeof *kept), *again = malloc(t->size * sizeof *again);
+
+    leaf(t, &r, r.N, false, kept);
+    leaf(t, &r, r.N, true, again);
+    assert_bits(kept, again, t->size);
+    free(kept);
+    free(again);
+}
+
 static void test_micro_batches_and_recomputation_keep_the_bits(void **state)
 {
     (void)state;
     tiny_each(cut_a_leaf);
+    tiny_each(keep_logits);
 }
 
 /* Rows 0 and 1 to what holds NaN and is written, row 2 (no gradient) to nothing, the rest added;
