@@ -44,7 +44,8 @@ struct block {
     int row, rows, column, columns, first, cells, run;
     bool spread;                     /* pairs of packed weights are split once for all tiles */
     bool pairs;                      /* tiles read pairs */
-    int tiles, steps;                /* one below another; steps of theirs in a cell */
+    int tiles, height, higher;       /* one below another, the first few higher by a row */
+    int steps;                       /* of theirs in a cell */
     size_t ahead;                    /* bytes of a cell that each of them fetches for later */
 };
 
@@ -52,7 +53,7 @@ struct block {
  * own sums. */
 static int height_of(const struct block *b, int tile)
 {
-    return b->rows / b->tiles + (tile < b->rows % b->tiles);
+    return b->height + (tile < b->higher);
 }
 
 /* Cells of all rows where the chain runs across memory: a few are made in full lanes and dealt out
@@ -116,7 +117,8 @@ static const float *spread_pairs(float *to, const float *pairs, int cells)
     return to;
 }
 
-/* A run of the chain in the panel at `column`, and the panel's memory that is due after it. */
+/* A run of the chain in the panel at `column`, and the memory of packed weights that is
+ * due after it, or NULL. */
 struct run {
     int column, first, cells;
     const float *panel, *ahead;
@@ -149,7 +151,6 @@ static void run_block(const struct product *p, const struct block *b, struct pan
     float *a = room + ROOM;
     size_t row = (size_t)(b->rows * cell_floats(&p->a));
     size_t cell = panels.cell / (size_t)(p->packed ? 1 : cell_floats(&p->b));
-    bool far = panels.next < panels.cell;      /* read where B lies: not one after another */
 
     pack_rows(p, b, a, room);
     for (int n = 0; n < b->columns; n += PANEL, panels.at += panels.next)
@@ -158,9 +159,9 @@ static void run_block(const struct product *p, const struct block *b, struct pan
             struct run r = { n, first, last ? b->cells - first : b->run,
                              panels.at + (size_t)first * panels.cell, NULL };
 
-            if (!far && !last)
+            if (p->packed && !last)
                 r.ahead = r.panel + (size_t)r.cells * panels.cell;
-            else if (!far && n + PANEL < b->columns)
+            else if (p->packed && n + PANEL < b->columns)
                 r.ahead = panels.at + panels.next;
             if (b->spread)
                 r.panel = spread_pairs(room, r.panel, r.cells);
@@ -179,6 +180,8 @@ static void cut_block(const struct product *p, struct block *b, size_t cell)
     b->steps = b->pairs ? 1 : cell_floats(&p->a);
     most = split && !b->spread ? TILE_M_PAIRS : TILE_M;
     b->tiles = (b->rows + most - 1) / most;
+    b->height = b->rows / b->tiles;
+    b->higher = b->rows % b->tiles;
     b->ahead = cell * sizeof(float) / (size_t)b->tiles;
 }
 
