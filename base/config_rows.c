@@ -51,6 +51,8 @@ const struct row config_rows[] = {
     INT("rows_per_step", rows_per_step, "16", 1, MANY, ROW_FIXED, "lm: packed rows in a step"),
     INT("micro_rows", micro_rows, "16", 1, MANY, 0,
         "room of a pass in full-length rows, which shorter ones share; changes memory, not bits"),
+    INT("rollout_rows", rollout_rows, "64", 1, MANY, 0,
+        "rows that an actor decodes at once; twice as many prompt tokens fit beside; not in bits"),
     INT("max_lag", max_lag, "0", 0, 1, ROW_FIXED,
         "steps between the weights that sample and those that train; 1 overlaps the two"),
     BOOL("shuffle", shuffle, "true", ROW_FIXED, "prompts or rows in a new order every epoch"),
