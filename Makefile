@@ -81,6 +81,7 @@ FOLDERS_mpi_checkpoint  = checkpoints comm base
 FOLDERS_test_model      = model comm data compute base
 FOLDERS_test_scores     = model comm data compute base
 FOLDERS_test_blocks     = model comm data compute base
+FOLDERS_test_passes     = model comm data compute base
 FOLDERS_test_cache      = model comm data compute base
 FOLDERS_test_shape      = model comm data compute base
 FOLDERS_test_actor      = actor model comm data compute base

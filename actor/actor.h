@@ -34,7 +34,8 @@ struct actor_settings {
     struct stop_strings *stop;  /* NULL: none; the caller keeps it and closes it after the actor */
     uint64_t seed;
     int max_prompt;             /* tokens in the longest prompt */
-    int rows_at_once;           /* decode batch; the cache holds this many rows at most */
+    int rows_at_once;           /* decode batch; the cache holds this many rows, max_rows at most;
+                                 * a pass takes twice as many tokens of prompts, or 128 */
     int max_rows;               /* rows of the largest batch */
 };
 

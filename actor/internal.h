@@ -13,7 +13,8 @@
 
 #include "actor/actor.h"
 
-#define PREFILL_CHUNK 128        /* prompt tokens that a pass has room for beside its places */
+#define PROMPT_TOKENS 2          /* for each of a pass's places it has room for so many more, */
+#define PROMPT_LEAST 128         /* of prompts: for so many at least */
 
 struct place {
     int row;                     /* of the batch */

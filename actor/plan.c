@@ -5,7 +5,7 @@
  * Every row in its worst case and one open prompt beside them: a row never waits for a page
  * half-way (prefill.c).
  *
- *   tokens of a pass = rows_at_once + a chunk of prompts
+ *   tokens of a pass = rows_at_once + chunks of prompts, twice as many at most
  */
 #include "actor/internal.h"
 
@@ -45,7 +45,7 @@ static int settings_check(const struct actor_settings *s)
         wrong = "stop tokens: no list of ids";
     else if (s->max_prompt < 1 || s->max_prompt > INT_MAX / 2)
         wrong = "longest prompt: out of range";
-    else if (s->rows_at_once < 1 || s->max_rows < 1 || s->max_rows > INT_MAX / 2)
+    else if (s->rows_at_once < 1 || s->max_rows < 1 || s->max_rows > INT_MAX / 8)
         wrong = "rows: at least one is needed";
     return wrong ? rl_error(RL_EINVAL, "%s", wrong) : RL_OK;
 }
@@ -53,6 +53,8 @@ static int settings_check(const struct actor_settings *s)
 /* Sizes that follow from the shape and the settings. */
 static void sizes(struct actor *a, const struct model_shape *shape, const struct actor_settings *s)
 {
+    int prompts;
+
     a->set = *s;
     if (a->set.rows_at_once > s->max_rows)
         a->set.rows_at_once = s->max_rows;
@@ -66,9 +68,12 @@ static void sizes(struct actor *a, const struct model_shape *shape, const struct
         a->set.max_prompt = a->room;
     a->stride = pages_of(a->room);
     a->prompts = a->set.rows_at_once + 1;
-    a->pass_tokens = a->set.rows_at_once + PREFILL_CHUNK;
-    if (a->set.max_prompt < PREFILL_CHUNK / a->prompts)
-        a->pass_tokens = a->set.rows_at_once + a->set.max_prompt * a->prompts;
+    prompts = PROMPT_TOKENS * a->set.rows_at_once;
+    if (prompts < PROMPT_LEAST)
+        prompts = PROMPT_LEAST;
+    if (a->set.max_prompt < prompts / a->prompts)
+        prompts = a->set.max_prompt * a->prompts;
+    a->pass_tokens = a->set.rows_at_once + prompts;
 }
 
 static size_t cache_pages(const struct actor *a)

@@ -78,7 +78,8 @@ struct config {
     int64_t seed, steps, prompts_per_step, samples_per_prompt, max_new;
     int64_t row_tokens;         /* lm: tokens in a packed row; 0: the model's context */
     int64_t rows_per_step;      /* lm: packed rows in a step */
-    int64_t micro_rows;         /* rows in one forward and backward pass, at least a prompt group */
+    int64_t micro_rows;         /* of full length: the room of a pass, at least a prompt group */
+    int64_t rollout_rows;       /* decoded at once by an actor, at most */
     int64_t max_lag;
     bool shuffle;               /* prompts or rows in a new order every epoch */
     char *long_prompts;         /* "error" | "skip" */

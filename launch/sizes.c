@@ -39,7 +39,7 @@ struct actor_settings rank_actor(const struct inputs *in, const struct config *c
         .stop_tokens = c->stop_tokens.items, .n_stop_tokens = c->stop_tokens.count,
         .stop = in->stop,
         .seed = (uint64_t)c->seed, .max_prompt = in->longest_prompt,
-        .rows_at_once = rows < ACTOR_ROWS ? rows : ACTOR_ROWS, .max_rows = rows,
+        .rows_at_once = (int)c->rollout_rows, .max_rows = rows,
     };
 }
 

@@ -26,8 +26,6 @@
 #include "learner/learner.h"
 #include "learner/policy/rules.h"
 
-#define ACTOR_ROWS 64                   /* rows decoded at once by an actor, at most */
-
 struct inputs {
     const struct algorithm *algorithm;
     enum rows_from source;              /* of the rows of training */

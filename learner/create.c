@@ -41,7 +41,7 @@ static int find_method(struct learner *ln)
     return ln->method->check ? ln->method->check(ln->config, a) : RL_OK;
 }
 
-/* Rows and tokens of the largest micro-batch. */
+/* Room of a micro-batch. */
 static int set_micro(struct learner *ln)
 {
     int64_t micro = ln->config->micro_rows, used = ln->used_rows;
@@ -55,7 +55,6 @@ static int set_micro(struct learner *ln)
         return rl_error(RL_ENOFIT, "micro_rows: %lld rows of %d tokens and %d prompts of %d rows "
                         "are too many for one learner", (long long)micro, ln->max_row_tokens,
                         ln->P, ln->k);
-    ln->micro.max_rows = (int)micro;
     ln->micro.max_tokens = (int)micro * ln->max_row_tokens;
     return RL_OK;
 }
@@ -117,13 +116,11 @@ static void layout(struct learner *ln, struct memory *memory, const struct learn
 
 static int open_trainer(struct learner *ln, struct trainee *t)
 {
-    const struct micro *m = &ln->micro;
+    int room = ln->micro.max_tokens;
 
     if (ln->blocks && t == &ln->policy)
-        return trainer_create_blocks(&t->trainer, t->model, m->max_rows, m->max_tokens,
-                                     ln->config->recompute);
-    return trainer_create(&t->trainer, t->model, m->max_rows, m->max_tokens,
-                          ln->config->recompute);
+        return trainer_create_blocks(&t->trainer, t->model, room, room, ln->config->recompute);
+    return trainer_create(&t->trainer, t->model, room, room, ln->config->recompute);
 }
 
 static int open_trainee(struct learner *ln, struct trainee *t, struct model *model, double lr)
@@ -203,11 +200,11 @@ void learner_destroy(struct learner *ln)
 static size_t trainee_bytes(const struct learner *ln, const struct model_shape *shape,
                             const struct learner_size *size, bool blocks)
 {
-    const struct micro *m = &ln->micro;
+    int room = ln->micro.max_tokens;
     bool again = ln->config->recompute;
     size_t (*bytes)(const struct model_shape *shape, struct compute *k, int max_rows,
                     int max_tokens, bool recompute) = blocks ? trainer_bytes_blocks : trainer_bytes;
-    size_t passes = bytes(shape, size->compute, m->max_rows, m->max_tokens, again);
+    size_t passes = bytes(shape, size->compute, room, room, again);
 
     return tree_bytes(model_size(shape), ln->leaves, size->ranks, size->rank) + passes +
            optimizer_bytes(shape);

@@ -2,7 +2,7 @@
  *
  *   batch   | g0 g1 | g2 g3 | g4 g5 | g6 g7 |      groups; a leaf is a run of whole groups
  *   leaf      [   0   ] [   1   ] ...
- *   micro     [ g0  g1   g2 ] [ g3 ...             whole groups, about micro_rows used rows
+ *   micro     [ g0  g1   g2 ] [ g3 ...             whole groups, about equally heavy (micro.c)
  *
  * A micro-batch may have rows of several leaves; each leaf's sums over tokens go to its own buffer.
  * A later micro-batch of a leaf goes on where the earlier stopped, so the cut into micro-batches
@@ -271,7 +271,7 @@ static int leaves_ahead(const struct learner *ln)
 int gradients_add(struct learner *ln, const struct batch *b)
 {
     struct span s = { .leaf = tree_first(ln->policy.tree) };
-    int group, last, first, end, rc = RL_OK;
+    int group, last, first, end, ahead, rc = RL_OK;
 
     leaf_groups(ln, b, s.leaf, &group, &end);
     while (s.leaf < tree_end(ln->policy.tree)) {
@@ -280,8 +280,9 @@ int gradients_add(struct learner *ln, const struct batch *b)
             TRY(leaf_close(ln, &s));        /* a leaf without any row counts as zeros */
             continue;
         }
-        leaf_groups(ln, b, s.leaf + leaves_ahead(ln) - 1, &first, &last);
-        group = micro_pack(ln, b, group, ln->fast ? end : last, micro_rows(ln));
+        ahead = ln->fast ? 1 : leaves_ahead(ln);
+        leaf_groups(ln, b, s.leaf + ahead - 1, &first, &last);
+        group = micro_pack(ln, b, group, last, ahead > 1 ? b->groups : last);
         if (ln->micro.N > 0)                /* else no row of these groups is marked */
             TRY(pass(ln, b, &s));
     }
@@ -295,7 +296,7 @@ int gradients_look(struct learner *ln, const struct batch *b)
     int rc = RL_OK;
 
     for (int group = 0; group < b->groups;) {
-        group = micro_pack(ln, b, group, b->groups, micro_rows(ln));
+        group = micro_pack(ln, b, group, b->groups, b->groups);
         if (ln->micro.N == 0)
             continue;
         ln->looked = true;

@@ -179,7 +179,7 @@ static void find_group(struct learner *ln, const struct batch *b, bool *found)
         int first = group;
         const struct array *array;
         size_t i;
-        group = micro_pack(ln, b, group, group + 1, 1);
+        group = micro_pack(ln, b, group, group + 1, group + 1);
         if (ln->micro.N == 0)
             continue;
         memset(grads, 0, model_size(&ln->shape) * sizeof *grads);

@@ -84,16 +84,16 @@ extern const struct method method_dpo, method_lists, method_singles, method_lm, 
 /* Rows of one forward and backward pass, packed: whole prompt groups, without the rows that are not
  * marked. */
 struct micro {
-    int max_rows, max_tokens;
+    int max_tokens;             /* the room: rows of any length share it */
     int group, groups;          /* of the batch held here */
     int N, T;
-    int *row;                   /* (max_rows) row of the batch */
-    int *start;                 /* (max_rows + 1) */
+    int *row;                   /* (max_tokens) row of the batch: each has a token */
+    int *start;                 /* (max_tokens + 1) */
     int *tokens;                /* (max_tokens) */
     float *logp, *dlogp;        /* (max_tokens) OUT_LOGP */
     float *entropy, *dentropy;  /* (max_tokens) OUT_ENTROPY; else NULL */
     float *score, *dscore;      /* (max_tokens, scores) OUT_SCORE; else NULL */
-    double *S, *R, *slope;      /* (max_rows) sums over the response; d loss / d S */
+    double *S, *R, *slope;      /* (max_tokens) sums over the response; d loss / d S */
 };
 
 /* Something that is trained. */
@@ -166,7 +166,8 @@ struct learner {
     unsigned outputs;           /* at first OUT_LOGP */
     float temperature;          /* of the log-probabilities */
     bool blocks;                /* backward passes of the policy block by block */
-    int pass_rows;              /* rows of one pass; at first 0: about micro_rows */
+    int pass_rows;              /* of full length, for which a pass has room; at first 0: as many
+                                 * as micro_rows says */
     int objectives;             /* data sets or signs of the records, at least 1 */
     int scores;                 /* outputs of the score head in use */
     int used_rows;              /* of a group that are ever marked at once; at first k */
@@ -189,12 +190,16 @@ struct learner {
 
 /* ---- micro.c */
 void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, int scores);
-void micro_clear(struct micro *micro);
-void micro_add(struct micro *micro, const struct batch *b, int n);
-/* Pack the marked rows of groups from `group` on, up to `end`, at most `rows` unless the first
- * group has more; returns the first group that found no room. */
-int micro_rows(const struct learner *ln);       /* of the configuration, and no more than fit */
-int micro_pack(struct learner *ln, const struct batch *b, int group, int end, int rows);
+/* Pack the marked rows of groups from `group` on, up to `last`: those of the next of the passes,
+ * about equally heavy, that the groups up to `end` take.  Returns the first group left out. */
+int micro_pack(struct learner *ln, const struct batch *b, int group, int last, int end);
+/* The same of rows that are chosen otherwise, of a batch of any size. */
+typedef bool row_in(const struct learner *ln, const struct batch *b, int n);
+bool row_any(const struct learner *ln, const struct batch *b, int n);
+int micro_pack_rows(struct learner *ln, const struct batch *b, row_in *in, int group, int last,
+                    int end);
+/* Rows from n on, of groups that need not stay together; returns the first row left out. */
+int micro_pack_each(struct learner *ln, const struct batch *b, int n);
 /* Collective.  ln->counted over the marked rows. */
 int gradients_count(struct learner *ln, const struct batch *b);
 /* Is every row within the rooms?  RL_EBUG.  Not collective. */

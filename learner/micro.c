@@ -3,6 +3,7 @@
 
 #include "base/status.h"
 #include "learner/internal.h"
+#include "model/passes.h"
 
 int row_response(const struct batch *b, int n, int *from)
 {
@@ -58,7 +59,7 @@ int gradients_count(struct learner *ln, const struct batch *b)
 
 void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, int scores)
 {
-    size_t rows = (size_t)micro->max_rows, tokens = (size_t)micro->max_tokens;
+    size_t tokens = (size_t)micro->max_tokens, rows = tokens;     /* of one token, at most */
     size_t entropies = outputs & OUT_ENTROPY ? tokens : 0;
     size_t values = outputs & OUT_SCORE ? tokens * (size_t)scores : 0;
 
@@ -76,13 +77,13 @@ void micro_layout(struct micro *micro, struct memory *memory, unsigned outputs, 
     micro->slope = memory_take(memory, rows * sizeof(double));
 }
 
-void micro_clear(struct micro *micro)
+static void clear(struct micro *micro)
 {
     micro->N = micro->T = micro->groups = 0;
     micro->start[0] = 0;
 }
 
-void micro_add(struct micro *micro, const struct batch *b, int n)
+static void add_row(struct micro *micro, const struct batch *b, int n)
 {
     int length = b->start[n + 1] - b->start[n];
 
@@ -92,31 +93,67 @@ void micro_add(struct micro *micro, const struct batch *b, int n)
     micro->start[micro->N] = micro->T;
 }
 
-int micro_rows(const struct learner *ln)
-{
-    int64_t rows = ln->config->micro_rows;
+struct groups {
+    const struct learner *ln;
+    const struct batch *b;
+    row_in *in;
+};
 
-    return rows < ln->micro.max_rows ? (int)rows : ln->micro.max_rows;
+static int tokens_of_group(const void *of, int group)
+{
+    const struct groups *g = of;
+    const struct batch *b = g->b;
+    int tokens = 0;
+
+    for (int n = group * b->k; n < (group + 1) * b->k; n++)
+        tokens += g->in(g->ln, b, n) ? b->start[n + 1] - b->start[n] : 0;
+    return tokens;
 }
 
-int micro_pack(struct learner *ln, const struct batch *b, int group, int end, int rows)
+int micro_pack_rows(struct learner *ln, const struct batch *b, row_in *in, int group, int last,
+                    int end)
 {
     struct micro *micro = &ln->micro;
+    struct groups groups = { ln, b, in };
+    struct passes passes = { end, micro->max_tokens, tokens_of_group, &groups };
 
-    micro_clear(micro);
+    clear(micro);
     micro->group = group;
-    for (; group < end; group++) {
-        int used = 0;
-        for (int n = group * b->k; n < (group + 1) * b->k; n++)
-            used += ln->place[n] >= 0;
-        if (micro->N > 0 && micro->N + used > rows)
-            break;
-        for (int n = group * b->k; n < (group + 1) * b->k; n++)
-            if (ln->place[n] >= 0) {
-                ln->place[n] = micro->N;
-                micro_add(micro, b, n);
-            }
-        micro->groups++;
-    }
-    return group;
+    last = pass_end(&passes, group, last);
+    micro->groups = last - group;
+    for (int n = group * b->k; n < last * b->k; n++)
+        if (in(ln, b, n))
+            add_row(micro, b, n);
+    return last;
+}
+
+bool row_any(const struct learner *ln, const struct batch *b, int n)
+{
+    (void)ln, (void)b, (void)n;
+    return true;
+}
+
+int micro_pack_each(struct learner *ln, const struct batch *b, int n)
+{
+    struct batch each = *b;
+
+    each.k = 1;
+    each.groups = b->N;
+    return micro_pack_rows(ln, &each, row_any, n, b->N, b->N);
+}
+
+static bool row_marked(const struct learner *ln, const struct batch *b, int n)
+{
+    (void)b;
+    return ln->place[n] >= 0;
+}
+
+int micro_pack(struct learner *ln, const struct batch *b, int group, int last, int end)
+{
+    const struct micro *micro = &ln->micro;
+
+    last = micro_pack_rows(ln, b, row_marked, group, last, end);
+    for (int i = 0; i < micro->N; i++)
+        ln->place[micro->row[i]] = i;
+    return last;
 }

@@ -16,7 +16,6 @@ static int nll_pass(struct learner *ln, const struct batch *b, double *out)
         int shift = micro->start[i] - b->start[n];
         out[n] = -row_sum(micro->logp, from + shift, end + shift);
     }
-    micro_clear(micro);
 done:
     return rc;
 }
@@ -26,11 +25,9 @@ static int nll_rows(struct learner *ln, const struct batch *b, double *out)
     int rc = RL_OK;
 
     TRY(micro_check(b, ln->max_row_tokens));
-    micro_clear(&ln->micro);
-    for (int n = 0; n < b->N; n++) {
-        micro_add(&ln->micro, b, n);
-        if (ln->micro.N == ln->micro.max_rows || n == b->N - 1)
-            TRY(nll_pass(ln, b, out));
+    for (int n = 0; n < b->N;) {
+        n = micro_pack_each(ln, b, n);
+        TRY(nll_pass(ln, b, out));
     }
 done:
     return rc;

@@ -18,9 +18,9 @@ void ptx_layout(struct learner *ln, struct memory *memory, int ranks)
     stats_layout(&ln->text.stats, memory, rows > 0 ? ranks : 0, rows);
 }
 
-static bool is_of_pass(const struct learner *ln, int row)
+static bool is_of_pass(const struct learner *ln, const struct batch *b, int n)
 {
-    return row % ln->passes == ln->pass;
+    return (b->group + n) % ln->passes == ln->pass;
 }
 
 int ptx_begin(struct learner *ln)
@@ -52,7 +52,7 @@ int ptx_count(struct learner *ln)
         return RL_OK;
     for (int n = 0; n < b->N; n++) {
         int from, end = row_response(b, n, &from);
-        if (!is_of_pass(ln, b->group + n))
+        if (!is_of_pass(ln, b, n))
             continue;
         counts[0] += end - from;
         counts[1] += end - b->start[n];
@@ -88,15 +88,11 @@ done:
 
 int ptx_add(struct learner *ln, int first, int end, float *slot)
 {
-    struct micro *micro = &ln->micro;
-    int most = micro_rows(ln), rc = RL_OK;
+    int rc = RL_OK;
 
     for (int n = first; n < end;) {
-        micro_clear(micro);
-        for (; n < end && micro->N < most; n++)
-            if (is_of_pass(ln, ln->text.b->group + n))
-                micro_add(micro, ln->text.b, n);
-        if (micro->N > 0)
+        n = micro_pack_rows(ln, ln->text.b, is_of_pass, n, end, end);
+        if (ln->micro.N > 0)
             TRY(pass(ln, slot));
     }
 done:
@@ -106,7 +102,7 @@ done:
 bool ptx_is_in(const struct learner *ln, int first, int end)
 {
     for (int n = first; n < end; n++)
-        if (is_of_pass(ln, ln->text.b->group + n))
+        if (is_of_pass(ln, ln->text.b, n))
             return true;
     return false;
 }

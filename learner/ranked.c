@@ -28,7 +28,6 @@ static int pairs_pass(struct learner *ln, const struct batch *b, double *out, in
         for (int r = 0; r < b->R; r++)
             row[RANKED_COLUMNS + r] = b->reward[(size_t)n * b->R + r];
     }
-    micro_clear(micro);
 done:
     return rc;
 }
@@ -38,11 +37,9 @@ static int pairs_rows(struct learner *ln, const struct batch *b, double *out, in
     int rc = RL_OK;
 
     TRY(micro_check(b, ln->max_row_tokens));
-    micro_clear(&ln->micro);
-    for (int n = 0; n < b->N; n++) {
-        micro_add(&ln->micro, b, n);
-        if (ln->micro.N == ln->micro.max_rows || n == b->N - 1)
-            TRY(pairs_pass(ln, b, out, columns));
+    for (int n = 0; n < b->N;) {
+        n = micro_pack_each(ln, b, n);
+        TRY(pairs_pass(ln, b, out, columns));
     }
 done:
     return rc;

@@ -11,11 +11,12 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "model/passes.h"
 
 struct refmodel {
     const struct model *model;
     struct trainer *trainer;     /* forward passes only */
-    int micro_rows;
+    int room;                    /* tokens of a pass */
     float temperature;
 };
 
@@ -23,9 +24,9 @@ size_t refmodel_bytes(const struct model_shape *shape, struct compute *k, int mi
                       int max_row_tokens)
 {
     int64_t tokens = (int64_t)micro_rows * max_row_tokens;
+    int room = tokens < INT_MAX ? (int)tokens : INT_MAX;
 
-    return sizeof(struct refmodel)
-         + trainer_bytes_scoring(shape, k, micro_rows, tokens < INT_MAX ? (int)tokens : INT_MAX);
+    return sizeof(struct refmodel) + trainer_bytes_scoring(shape, k, room, room);
 }
 
 int refmodel_create(struct refmodel **out, struct model *model, int micro_rows, int max_row_tokens,
@@ -44,9 +45,9 @@ int refmodel_create(struct refmodel **out, struct model *model, int micro_rows, 
     if (!ref)
         return rl_error(RL_ENOFIT, "no memory for the reference model");
     ref->model = model;
-    ref->micro_rows = micro_rows;
+    ref->room = micro_rows * max_row_tokens;
     ref->temperature = temperature;
-    TRY(trainer_create_scoring(&ref->trainer, model, micro_rows, micro_rows * max_row_tokens));
+    TRY(trainer_create_scoring(&ref->trainer, model, ref->room, ref->room));
     *out = ref;
     ref = NULL;
 done:
@@ -77,16 +78,24 @@ static int finish_row(const struct refmodel *ref, const struct batch *b, int row
     return RL_OK;
 }
 
+static int tokens_of_row(const void *of, int row)
+{
+    const struct batch *b = of;
+
+    return b->start[row + 1] - b->start[row];
+}
+
 int refmodel_fill(struct refmodel *ref, struct batch *b)
 {
+    struct passes passes = { b->N, ref->room, tokens_of_row, b };
     int rc = RL_OK;
 
     if (b->status != RL_OK)
         return RL_OK;
-    for (int first = 0, n; first < b->N; first += n) {
-        n = b->N - first < ref->micro_rows ? b->N - first : ref->micro_rows;
-        TRY(model_logprobs(ref->trainer, b->tokens, b->start + first, n, ref->temperature, false,
-                           b->ref_logp, NULL));
+    for (int first = 0, end; first < b->N; first = end) {
+        end = pass_end(&passes, first, b->N);
+        TRY(model_logprobs(ref->trainer, b->tokens, b->start + first, end - first,
+                           ref->temperature, false, b->ref_logp, NULL));
     }
     for (int row = 0; row < b->N; row++)
         TRY(finish_row(ref, b, row));

@@ -13,7 +13,8 @@
 struct refmodel;                                        /* defined in refmodel.c */
 
 /* Use the frozen weights handed in; the caller keeps the model and destroys it after the reference
- * model.  One forward pass takes at most micro_rows rows of at most max_row_tokens tokens.
+ * model.  A forward pass has room for micro_rows rows of max_row_tokens tokens, and shorter
+ * rows share it.
  * temperature: that of the loss.  *ref is NULL on error. */
 int refmodel_create(struct refmodel **ref, struct model *model, int micro_rows, int max_row_tokens,
                     float temperature);

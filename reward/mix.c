@@ -9,34 +9,36 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "model/mixture.h"
+#include "model/passes.h"
 
 struct mix {
     struct trainer *trainer;     /* forward passes only */
-    int micro_rows, max_prompt, R;
+    int room, max_prompt, R;     /* room: tokens of a pass */
     struct memory memory;        /* of these, for one pass: */
-    int *tokens, *start;         /* (micro_rows prompts) */
-    float *logits;               /* (tokens, R) */
+    int *tokens, *start;         /* (room) */
+    float *logits;               /* (room, R) */
 };
 
 static void layout(struct mix *mix, struct memory *m)
 {
-    size_t rows = (size_t)mix->micro_rows, tokens = rows * (size_t)mix->max_prompt;
+    size_t tokens = (size_t)mix->room;
 
     mix->tokens = memory_take(m, tokens * sizeof *mix->tokens);
-    mix->start = memory_take(m, (rows + 1) * sizeof *mix->start);
+    mix->start = memory_take(m, (tokens + 1) * sizeof *mix->start);
     mix->logits = memory_take(m, tokens * (size_t)mix->R * sizeof *mix->logits);
 }
 
 size_t mix_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
                  int max_prompt)
 {
-    struct mix mix = { .micro_rows = micro_rows, .max_prompt = max_prompt, .R = shape->scores };
+    struct mix mix = { .room = micro_rows * max_prompt, .max_prompt = max_prompt,
+                       .R = shape->scores };
     struct memory memory;
 
     memory_count(&memory);
     layout(&mix, &memory);
     return sizeof mix + memory.peak +
-           trainer_bytes_scoring(shape, k, micro_rows, micro_rows * max_prompt);
+           trainer_bytes_scoring(shape, k, mix.room, mix.room);
 }
 
 int mix_create(struct mix **out, struct model *model, int micro_rows, int max_prompt)
@@ -51,14 +53,14 @@ int mix_create(struct mix **out, struct model *model, int micro_rows, int max_pr
     mix = calloc(1, sizeof *mix);
     if (!mix)
         return rl_error(RL_ENOFIT, "no memory for an orchestrator");
-    *mix = (struct mix){ .micro_rows = micro_rows, .max_prompt = max_prompt,
+    *mix = (struct mix){ .room = micro_rows * max_prompt, .max_prompt = max_prompt,
                          .R = model_shape(model)->scores };
     memory_count(&mix->memory);
     layout(mix, &mix->memory);
     mix->memory.lower = "micro_rows";
     TRY(memory_open(&mix->memory));
     layout(mix, &mix->memory);
-    TRY(trainer_create_scoring(&mix->trainer, model, micro_rows, micro_rows * max_prompt));
+    TRY(trainer_create_scoring(&mix->trainer, model, mix->room, mix->room));
     *out = mix;
     mix = NULL;
 done:
@@ -123,13 +125,23 @@ done:
     return rc;
 }
 
+static int tokens_of_prompt(const void *of, int group)
+{
+    const struct batch *b = of;
+
+    return b->prompt_len[group * b->k];
+}
+
 int mix_fill(struct mix *mix, struct batch *b)
 {
+    struct passes passes = { b->groups, mix->room, tokens_of_prompt, b };
     int rc = RL_OK;
 
     TRY(check(mix, b));
-    for (int g = 0; g < b->groups; g += mix->micro_rows)
-        TRY(run(mix, b, g, b->groups - g < mix->micro_rows ? b->groups - g : mix->micro_rows));
+    for (int first = 0, end; first < b->groups; first = end) {
+        end = pass_end(&passes, first, b->groups);
+        TRY(run(mix, b, first, end - first));
+    }
     b->filled |= COL_MIX;
 done:
     return rc;

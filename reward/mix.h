@@ -18,8 +18,9 @@
 
 struct mix;
 
-/* Prompts of at most max_prompt tokens, micro_rows in a pass.  The caller keeps the model, which
- * has an output of its score head for each reward, and destroys it after.  RL_EINVAL, RL_ENOFIT. */
+/* Prompts of at most max_prompt tokens; a pass has room for micro_rows of them, and shorter ones
+ * share it.  The caller keeps the model, which has an output of its score head for each reward, and
+ * destroys it after.  RL_EINVAL, RL_ENOFIT. */
 int mix_create(struct mix **mix, struct model *model, int micro_rows, int max_prompt);
 void mix_destroy(struct mix *mix);                      /* NULL is fine */
 size_t mix_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,

@@ -8,15 +8,16 @@
 
 #include "base/memory.h"
 #include "base/status.h"
+#include "model/passes.h"
 
 struct scorer {
     struct model *model;
     const struct verdict *verdict;
     struct trainer *trainer;     /* forward passes only */
-    int micro_rows, max_row_tokens, S;
+    int room_tokens, max_row_tokens, S;
     struct memory memory;        /* of these: */
-    int *tokens, *start;         /* (micro_rows rows) one pass */
-    float *score;                /* (tokens, S) */
+    int *tokens, *start;         /* (room_tokens) one pass */
+    float *score;                /* (room_tokens, S) */
     double *point, *other, *c, *weights;    /* of a verdict */
 
     int N, room;                 /* rows that were run, and how many there is room for */
@@ -26,11 +27,11 @@ struct scorer {
 
 static void layout(struct scorer *s, struct memory *m)
 {
-    size_t tokens = (size_t)s->micro_rows * s->max_row_tokens, S = (size_t)s->S;
+    size_t tokens = (size_t)s->room_tokens, S = (size_t)s->S;
     size_t K = (size_t)s->verdict->prototypes;
 
     s->tokens = memory_take(m, tokens * sizeof *s->tokens);
-    s->start = memory_take(m, ((size_t)s->micro_rows + 1) * sizeof *s->start);
+    s->start = memory_take(m, (tokens + 1) * sizeof *s->start);
     s->score = memory_take(m, tokens * S * sizeof *s->score);
     s->point = memory_take(m, (S + K * S) * sizeof *s->point);
     s->other = memory_take(m, S * sizeof *s->other);
@@ -41,14 +42,14 @@ static void layout(struct scorer *s, struct memory *m)
 size_t scorer_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,
                     int max_row_tokens)
 {
-    struct scorer s = { .verdict = &shape->verdict, .micro_rows = micro_rows,
+    struct scorer s = { .verdict = &shape->verdict, .room_tokens = micro_rows * max_row_tokens,
                         .max_row_tokens = max_row_tokens, .S = shape->scores };
     struct memory memory;
 
     memory_count(&memory);
     layout(&s, &memory);
     return sizeof s + memory.peak +
-           trainer_bytes_scoring(shape, k, micro_rows, micro_rows * max_row_tokens);
+           trainer_bytes_scoring(shape, k, s.room_tokens, s.room_tokens);
 }
 
 int scorer_create(struct scorer **out, struct model *model, int micro_rows, int max_row_tokens)
@@ -66,14 +67,15 @@ int scorer_create(struct scorer **out, struct model *model, int micro_rows, int 
     s = calloc(1, sizeof *s);
     if (!s)
         return rl_error(RL_ENOFIT, "no memory for a reward model");
-    *s = (struct scorer){ .model = model, .verdict = &shape->verdict, .micro_rows = micro_rows,
+    *s = (struct scorer){ .model = model, .verdict = &shape->verdict,
+                          .room_tokens = micro_rows * max_row_tokens,
                           .max_row_tokens = max_row_tokens, .S = shape->scores };
     memory_count(&s->memory);
     layout(s, &s->memory);
     s->memory.lower = "micro_rows";
     TRY(memory_open(&s->memory));
     layout(s, &s->memory);
-    TRY(trainer_create_scoring(&s->trainer, model, micro_rows, micro_rows * max_row_tokens));
+    TRY(trainer_create_scoring(&s->trainer, model, s->room_tokens, s->room_tokens));
     *out = s;
     s = NULL;
 done:
@@ -171,8 +173,22 @@ done:
     return rc;
 }
 
+struct rows {
+    const struct batch *b;
+    const struct context *x;
+};
+
+static int tokens_of_row(const void *of, int n)
+{
+    const struct rows *r = of;
+
+    return r->b->start[n + 1] - r->b->start[n] + (r->x ? r->x->n : 0);
+}
+
 int scorer_run(struct scorer *s, const struct batch *b, const struct context *context)
 {
+    struct rows rows = { b, context };
+    struct passes passes = { b->N, s->room_tokens, tokens_of_row, &rows };
     int rc = RL_OK;
 
     if (!context && s->fresh)
@@ -180,8 +196,10 @@ int scorer_run(struct scorer *s, const struct batch *b, const struct context *co
     s->fresh = false;
     TRY(take_room(s, b->N));
     TRY(check_rows(s, b, context));
-    for (int n = 0; n < b->N; n += s->micro_rows)
-        TRY(run_some(s, b, context, n, b->N - n < s->micro_rows ? b->N - n : s->micro_rows));
+    for (int first = 0, end; first < b->N; first = end) {
+        end = pass_end(&passes, first, b->N);
+        TRY(run_some(s, b, context, first, end - first));
+    }
     s->N = b->N;
     s->fresh = !context;
 done:

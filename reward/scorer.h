@@ -16,8 +16,9 @@
 
 struct scorer;
 
-/* Rows of at most max_row_tokens tokens, those of a context included.  The caller keeps the model
- * and destroys it after the scorer.  RL_EINVAL, RL_ENOFIT. */
+/* Rows of at most max_row_tokens tokens, those of a context included; a pass has room for
+ * micro_rows of them, and shorter ones share it.  The caller keeps the model and destroys it after
+ * the scorer.  RL_EINVAL, RL_ENOFIT. */
 int scorer_create(struct scorer **s, struct model *model, int micro_rows, int max_row_tokens);
 void scorer_destroy(struct scorer *s);                  /* NULL is fine */
 size_t scorer_bytes(const struct model_shape *shape, struct compute *k, int micro_rows,

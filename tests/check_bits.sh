@@ -69,6 +69,8 @@ for lag in 0 1; do
 done
 for dtype in fp32 bf16; do
     same 0 "micro-batches of one group" 1 micro_rows=1
+    same 0 "three rows decoded at once" 1 rollout_rows=3
+    same 0 "all rows decoded at once" 1 rollout_rows=1000
     same 0 "recomputed activations" 1 recompute=true
     first "plain C kernels" device=cpu-plain
     first "the definition (ref)" device=ref

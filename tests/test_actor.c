@@ -77,14 +77,16 @@ static void test_actor_logp_is_that_of_the_training_pass_to_the_bit(void **state
 
 static void test_rows_at_once_do_not_change_a_bit(void **state)
 {
+    static const int rows[] = { 2, 5, 8, 16, 64, 1024 };    /* at last whole prompts in a pass */
     struct actor_settings set = settings();
     struct held one, more;
 
     (void)state;
     set.rows_at_once = 1;
     fill_with(&one, &set, 0, GROUPS);
-    for (int rows = 2; rows <= 64; rows *= 2) {
-        set.rows_at_once = rows + (rows == 4);          /* 2, 5, 8, 16, more than there are */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        set.rows_at_once = rows[i];
+        set.max_rows = rows[i] > ROWS ? rows[i] : ROWS;
         fill_with(&more, &set, 0, GROUPS);
         assert_same_rows(&more.b, &one.b, 0);
         drop(&more);
@@ -350,9 +352,9 @@ static void test_planned_bytes_are_those_taken(void **state)
     struct mallinfo2 before, after;
 
     (void)state;
-    for (int rows = 4; rows <= 64; rows *= 4) {
+    for (int rows = 4; rows <= 256; rows *= 4) {
         set.rows_at_once = rows;
-        set.max_rows = 64;
+        set.max_rows = 256;
         before = mallinfo2();
         assert_ok(actor_create(&actor, model, &set));
         after = mallinfo2();

@@ -117,6 +117,37 @@ static void test_micro_batches_do_not_change_a_bit(void **state)
     }
 }
 
+/* 24 rows of 5 to 14 tokens of 16: room for 8 of full length makes two passes, not three. */
+static void test_short_rows_share_the_room_of_a_pass(void **state)
+{
+    struct config c = settings("online_dpo");
+    struct run r;
+    int passes = 0, rows = 0, total = 0;
+
+    (void)state;
+    c.dpo.pairing = "all";
+    c.micro_rows = 2 * TINY_K;
+    open_alone(&r, c, "ref");
+    for (int n = 0; n < r.b->N; n++) {
+        r.learner->place[n] = n / TINY_K == 2 || n == 5 ? -1 : 0;
+        total += r.learner->place[n] < 0 ? 0 : r.b->start[n + 1] - r.b->start[n];
+    }
+    for (int group = 0, end; group < r.b->groups; group = end, passes++) {
+        const struct micro *m = &r.learner->micro;
+        end = micro_pack(r.learner, r.b, group, r.b->groups, r.b->groups);
+        assert_true(m->group == group && m->groups == end - group);
+        assert_true(m->T == m->start[m->N] && m->T <= 2 * TINY_K * TINY_ROW);
+        assert_true(abs(m->T - total / 2) <= TINY_K * TINY_ROW / 2);    /* half a group */
+        for (int i = 0; i < m->N; i++)
+            assert_int_equal(r.learner->place[m->row[i]], i);
+        rows += m->N;
+    }
+    assert_int_equal(passes, 2);
+    assert_int_equal(rows, r.b->N - TINY_K - 1);
+    assert_true(r.learner->place[2 * TINY_K] < 0 && r.learner->place[5] < 0);
+    close_run(&r);
+}
+
 /* With one leaf there is nothing to cut: "fast" on one rank is the same sum. */
 static void test_fast_is_one_leaf(void **state)
 {
@@ -399,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_first_loss_is_log_2_and_nothing_differs),
         cmocka_unit_test(test_other_log_probs_at_the_start_are_an_error),
         cmocka_unit_test(test_micro_batches_do_not_change_a_bit),
+        cmocka_unit_test(test_short_rows_share_the_room_of_a_pass),
         cmocka_unit_test(test_fast_is_one_leaf),
         cmocka_unit_test(test_update_follows_the_slope),
         cmocka_unit_test(test_a_batch_of_ties_changes_nothing),

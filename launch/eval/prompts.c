@@ -56,7 +56,7 @@ static int open_side(struct session *s, struct side *side, const struct seat *se
         .stop_tokens = c->stop_tokens.items, .n_stop_tokens = c->stop_tokens.count,
         .stop = s->stop,
         .seed = (uint64_t)c->seed, .max_prompt = prompts_longest(s->prompts),
-        .rows_at_once = rows < ACTOR_ROWS ? rows : ACTOR_ROWS, .max_rows = rows,
+        .rows_at_once = (int)c->rollout_rows, .max_rows = rows,
     };
 
     side->rows = calloc((size_t)s->count * s->k * s->columns + 1, sizeof *side->rows);

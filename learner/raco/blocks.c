@@ -59,7 +59,7 @@ static size_t tree_floats(const struct learner *ln)
 void blocks_layout_raco(struct learner *ln, struct memory *memory)
 {
     struct raco *r = ln->state;
-    size_t rows = (size_t)ln->micro.max_rows, block = largest_part(ln) * sizeof(float);
+    size_t rows = (size_t)blocks_rows(ln), block = largest_part(ln) * sizeof(float);
     size_t sketches = (size_t)(1 + r->K) * r->buckets;
 
     r->slope = memory_take(memory, (size_t)r->K * rows * sizeof *r->slope);
@@ -113,7 +113,7 @@ static int begin(struct learner *ln, const struct batch *b)
 
     r->compare = true;
     raco_mark(ln, b, KIND_ANY);
-    if (micro_pack(ln, b, 0, b->groups, micro->max_rows) != b->groups)
+    if (micro_pack(ln, b, 0, b->groups, b->groups) != b->groups)
         return rl_error(RL_EBUG, "%d groups of the step have no room in one pass", b->groups);
     if (micro->N == 0)
         return RL_OK;

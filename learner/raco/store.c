@@ -70,7 +70,7 @@ int leaf_objective(struct learner *ln, const struct batch *b, int leaf, int i, b
     for (int group = first, next; group < end; group = next) {
         next = end;
         if (!*held) {
-            next = micro_pack(ln, b, group, end, micro_rows(ln));
+            next = micro_pack(ln, b, group, end, end);
             *held = group == first && next == end;
             TRY(forward(ln));
         }

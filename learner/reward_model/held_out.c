@@ -14,7 +14,6 @@ struct held_out {
     int set;                    /* of the held-out files: that of the training files */
     int room;                   /* pairs of a record, at most */
     struct rm_pair *pairs;      /* (room) of one record */
-    int first;                  /* record that the micro-batch begins with */
     double *out;                /* (groups, room, HELD_TERMS) */
 };
 enum { HELD_WEIGHT, HELD_GAP, HELD_TERMS };
@@ -39,17 +38,15 @@ static void measure(struct held_out *e, int g, int at)
     }
 }
 
-/* Forward of the packed records [e->first, end). */
-static int pass(struct held_out *e, int end)
+/* Forward of the packed records. */
+static int pass(struct held_out *e)
 {
-    struct micro *micro = &e->ln->micro;
+    const struct micro *micro = &e->ln->micro;
     int rc = RL_OK;
 
     TRY(micro_forward(e->ln, false));
-    for (int g = e->first; g < end; g++)
-        measure(e, g, (g - e->first) * e->b->k);
-    micro_clear(micro);
-    e->first = end;
+    for (int i = 0; i < micro->groups; i++)
+        measure(e, micro->group + i, i * e->b->k);
 done:
     return rc;
 }
@@ -61,16 +58,13 @@ static int all_records(struct held_out *e)
     int rc = RL_OK;
 
     TRY(micro_check(b, ln->max_row_tokens));
-    if (b->k > ln->micro.max_rows)
+    if (b->k > ln->micro.max_tokens / ln->max_row_tokens)
         return rl_error(RL_EINVAL, "%s: eval_pairs: a record of %d answers; micro_rows = %lld has "
                         "no room for them", config_where(ln->config, "eval_pairs"), b->k,
                         (long long)ln->config->micro_rows);
-    micro_clear(&ln->micro);
-    for (int g = 0; g < b->groups; g++) {
-        for (int n = g * b->k; n < (g + 1) * b->k; n++)
-            micro_add(&ln->micro, b, n);
-        if (ln->micro.N + b->k > ln->micro.max_rows || g == b->groups - 1)
-            TRY(pass(e, g + 1));
+    for (int group = 0; group < b->groups;) {
+        group = micro_pack_rows(ln, b, row_any, group, b->groups, b->groups);
+        TRY(pass(e));
     }
 done:
     return rc;
