@@ -180,13 +180,15 @@ done:
     return rc;
 }
 
-/* Ranks of one host need shared memory only.  Open MPI would load all drivers of networks to ask
- * them, and the clock of one (PSM2) takes 0.2 s to measure itself.  Whoever has chosen is heeded. */
+/* Ranks of one host need shared memory only.  Open MPI would load all drivers of networks to choose
+ * one, and that of Omni-Path measures a clock for 0.2 s.  Who has chosen already is heeded. */
 static void choose_transport(void)
 {
     const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE"), *all = getenv("OMPI_COMM_WORLD_SIZE");
 
-    if (here && all && strcmp(here, all) == 0 && !getenv("OMPI_MCA_mtl") && !getenv("OMPI_MCA_btl"))
+    bool chosen = getenv("OMPI_MCA_mtl") || getenv("OMPI_MCA_btl");
+
+    if (here && all && strcmp(here, all) == 0 && !chosen)
         setenv("OMPI_MCA_pml", "ob1", 0);
 }
 
