@@ -180,6 +180,18 @@ done:
     return rc;
 }
 
+/* Ranks of one host need shared memory only.  Open MPI would load all drivers of networks to choose
+ * one, and that of Omni-Path measures a clock for 0.2 s.  Who has chosen already is heeded. */
+static void choose_transport(void)
+{
+    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE"), *all = getenv("OMPI_COMM_WORLD_SIZE");
+
+    bool chosen = getenv("OMPI_MCA_mtl") || getenv("OMPI_MCA_btl");
+
+    if (here && all && strcmp(here, all) == 0 && !chosen)
+        setenv("OMPI_MCA_pml", "ob1", 0);
+}
+
 int comm_start_within(struct comm **world, double deadline, int *argc, char ***argv)
 {
     struct watch *watch = NULL;
@@ -191,6 +203,7 @@ int comm_start_within(struct comm **world, double deadline, int *argc, char ***a
     TRY(mpi_status(MPI_Initialized(&started)));
     if (started)
         return rl_error(RL_EBUG, "comm_start was called twice");
+    choose_transport();
     TRY(watch_open(&watch, deadline));
     TRY(mpi_status(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level)));
     if (level < MPI_THREAD_FUNNELED)

@@ -360,6 +360,7 @@ int run_begin(struct run *r)
     struct trace t = begin_step(r, r->step);
     int rc = RL_OK;
 
+    TRY(draw_weights(r));
     TRY(comm_agree(r->world, exchange_weights(r)));
     if (r->step > 0)
         goto done;                      /* the queue came with the checkpoint */

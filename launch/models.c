@@ -328,16 +328,20 @@ done:
     return rc;
 }
 
-static void make_up(const struct source *s, struct model *m)
+void source_draw(const struct source *s, struct model *m)
 {
-    if (!s->drawn) {
-        model_randomize(m, s->seed, 0.02);
-        start_scores(s, m);
-        return;
-    }
-    memcpy(model_weights(m), model_weights((struct model *)s->drawn),
-           model_size(&s->shape) * sizeof(float));
-    model_changed(m);
+    source_draw_part(s, m, 0, model_size(&s->shape));
+    source_drawn(s, m);
+}
+
+void source_draw_part(const struct source *s, struct model *m, size_t begin, size_t end)
+{
+    model_randomize_part(m, s->seed, 0.02, begin, end);
+}
+
+void source_drawn(const struct source *s, struct model *m)
+{
+    start_scores(s, m);                 /* and repacks */
 }
 
 /* Elements of all arrays in the files. */
@@ -385,9 +389,7 @@ int source_model(struct model **m, const struct source *s, struct compute *compu
     if (!s->random)
         TRY(check_size(s));
     TRY(model_create(m, &s->shape, compute));
-    if (s->random)
-        make_up(s, *m);
-    else
+    if (!s->random)
         TRY(load(s, *m));
 done:
     if (rc != RL_OK) {

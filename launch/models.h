@@ -45,10 +45,8 @@ struct source {
     struct model_shape shape;    /* of source_model */
     struct heads heads;          /* and how its score head starts */
     struct heads stored;         /* what the files hold */
-    bool random;                 /* source_model makes weights up, by counter of */
+    bool random;                 /* source_draw makes weights up, by counter of */
     uint64_t seed;               /* this; the files need none */
-    const struct model *drawn;   /* a model that has these weights: copied, not drawn again; else
-                                  * NULL */
     double temperature;          /* of a checkpoint of a reward model's training; 0: none */
     struct tokenizer *tokenizer; /* NULL: the folder has none */
     int bos;                     /* -1: none */
@@ -61,10 +59,15 @@ int source_open(struct source *s, const char *path);
  * weights of its own making if model_init says so. */
 int source_open_start(struct source *s, const struct config *c, const char *path);
 void source_close(struct source *s);                             /* fine on a zeroed struct */
-/* The model with its weights; *m is NULL on error.  RL_EINVAL names the tensor that is missing or
- * of another shape than config.json says.  The caller destroys it. */
+/* The model with its weights, zeros of a random one; *m is NULL on error.  RL_EINVAL names the
+ * tensor that is missing or of another shape than config.json says.  The caller destroys it. */
 int source_model(struct model **m, const struct source *s, struct compute *compute);
-/* Would source_model make up the same weights for both? */
+/* The weights of a random source: all of them; or the floats from `begin`, a multiple of 64, to
+ * `end`, and, when all are there, what else a model needs to be used. */
+void source_draw(const struct source *s, struct model *m);
+void source_draw_part(const struct source *s, struct model *m, size_t begin, size_t end);
+void source_drawn(const struct source *s, struct model *m);
+/* Would source_draw make up the same weights for both? */
 bool source_draws_alike(const struct source *a, const struct source *b);
 /* From here on the source is a model with these heads: its shape, what source_model makes and its
  * config.json, so that checkpoints and exports say what they hold.  RL_EINVAL: a vocabulary head

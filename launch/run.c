@@ -13,23 +13,13 @@
 
 /* ---- models */
 
-/* Learners have the weights to begin with; an actor that is no learner gets them through the
- * feed. */
+/* Learners have the weights to begin with, or will draw them (draw.c); an actor that is no learner
+ * gets them through the feed. */
 static int open_policy(struct run *r)
 {
     if (run_holds(r, ROLE_LEARNER))
         return source_model(&r->policy, &r->inputs.policy, r->compute);
     return model_create(&r->policy, &r->inputs.policy.shape, r->compute);
-}
-
-/* While the policy has the weights that it starts with, others that start so are copies. */
-static void set_drawn(struct run *r, const struct model *drawn)
-{
-    struct inputs *in = &r->inputs;
-
-    in->policy.drawn = drawn;
-    if (source_draws_alike(&in->reference, &in->policy))
-        in->reference.drawn = drawn;
 }
 
 static int open_models(struct run *r)
@@ -38,7 +28,6 @@ static int open_models(struct run *r)
 
     if (run_has_policy(r, comm_rank(r->world)))
         TRY(open_policy(r));
-    set_drawn(r, run_holds(r, ROLE_LEARNER) ? r->policy : NULL);
     TRY(follower_open(&r->reference_copy, &r->inputs.follows_reference, r->world, &r->placement,
                       &r->inputs.reference, r->compute));
     TRY(follower_open(&r->judge_mean, &r->inputs.follows_judge, r->world, &r->placement,
@@ -54,7 +43,6 @@ static int open_models(struct run *r)
     if (run_holds(r, ROLE_REWARD) && r->config->orchestrator.model)
         TRY(source_model(&r->orchestrator, &r->inputs.orchestrator, r->compute));
 done:
-    set_drawn(r, NULL);
     return rc;
 }
 

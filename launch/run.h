@@ -127,6 +127,10 @@ bool evaluation_due(const struct run *r);
  * Collective over world. */
 int state_resume(struct run *r, bool fresh);
 
+/* ---- draw.c: the weights of models that begin random, after state_resume: those that a checkpoint
+ * brings are not drawn.  The ranks of a host draw a share each.  Collective over world. */
+int draw_weights(struct run *r);
+
 /* ---- record.c: the step's lines in metrics.jsonl and samples.jsonl, and on the terminal */
 int record_step(struct run *r);
 int record_samples(struct run *r, const struct batch *b);

@@ -349,28 +349,39 @@ bool model_is_score(const char *name)
            strcmp(name, PAL_USERS) == 0 || strcmp(name, GPM_SCALE) == 0;
 }
 
-/* Elements e and e + 1 (e even) of array a are the normals of counter (seed, init, a, e / 2). */
-static void randomize(float *w, size_t n, uint64_t seed, int a, double std)
+/* Elements e and e + 1 (e even) of array a are the normals of counter (seed, init, a, e / 2); those
+ * from `first` (even) to `end`. */
+static void randomize(float *w, size_t first, size_t end, uint64_t seed, int a, double std)
 {
     const size_t most = (size_t)1 << 33;        /* of one `prompt`: positions end there */
 
-    for (size_t e = 0; e < n; e += most) {
+    for (size_t e = first, n; e < end; e += n) {
         struct counter c = { .seed = seed, .purpose = PURPOSE_INIT, .step = (uint32_t)a,
-                             .prompt = (uint32_t)(e >> 33) };
-        random_normals(&c, std, w + e, n - e < most ? n - e : most);
+                             .prompt = (uint32_t)(e >> 33), .position = (uint32_t)(e % most / 2) };
+        n = most - e % most < end - e ? most - e % most : end - e;
+        random_normals(&c, std, w + e, n);
+    }
+}
+
+void model_randomize_part(struct model *m, uint64_t seed, double std, size_t begin, size_t end)
+{
+    for (int a = 0; a < m->n_arrays; a++) {
+        const struct array *x = &m->arrays[a];
+        size_t first = begin > x->offset ? begin - x->offset : 0;
+        size_t last = end > x->offset ? end - x->offset : 0;
+        float *w = x->data;
+
+        last = last < x->size ? last : x->size;
+        if (x->dims > 1 && first < last)
+            randomize(w, first, last, seed, a, std);
+        for (size_t e = first; x->dims == 1 && e < last; e++)
+            w[e] = 1.0f;
     }
 }
 
 void model_randomize(struct model *m, uint64_t seed, double std)
 {
-    for (int a = 0; a < m->n_arrays; a++) {
-        float *w = m->arrays[a].data;
-
-        if (m->arrays[a].dims > 1)
-            randomize(w, m->arrays[a].size, seed, a, std);
-        for (size_t e = 0; m->arrays[a].dims == 1 && e < m->arrays[a].size; e++)
-            w[e] = 1.0f;
-    }
+    model_randomize_part(m, seed, std, 0, model_size(&m->shape));
     model_changed(m);
 }
 
@@ -381,9 +392,9 @@ void model_randomize_scores(struct model *m, uint64_t seed, double std)
         float *w = x->data;
 
         if (strcmp(x->name, SCORE_WEIGHT) == 0)
-            randomize(w, x->size, seed, a, std);
+            randomize(w, 0, x->size, seed, a, std);
         if (strcmp(x->name, PAL_PROTOTYPES) == 0)
-            randomize(w, x->size, seed, a, 1);
+            randomize(w, 0, x->size, seed, a, 1);
         if (strcmp(x->name, PAL_USERS) == 0)
             memset(w, 0, x->size * sizeof *w);
         for (size_t e = 0; strcmp(x->name, GPM_SCALE) == 0 && e < x->size; e++)

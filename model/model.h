@@ -81,6 +81,9 @@ bool model_is_score(const char *name);
 
 /* Initial weights: normal(0, std) by counter for matrices, ones for norms. */
 void model_randomize(struct model *m, uint64_t seed, double std);
+/* Those of them in the floats from `begin` to `end` of the flat buffer; begin is a multiple of 64.
+ * Does not repack. */
+void model_randomize_part(struct model *m, uint64_t seed, double std, size_t begin, size_t end);
 
 /* The score head alone: normal(0, std) by counter; std 0: zeros.  Of a verdict's parameters,
  * prototypes are normal(0, 1), users know none better than another, and scales are 1. */

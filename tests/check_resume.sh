@@ -85,6 +85,23 @@ for lag in 0 1; do
         fail "lag $lag: no half checkpoint is left"
 done
 
+# ---- a model that begins random: the ranks of a host draw it together, and what a checkpoint
+# brings is not drawn, but the reference is
+apart='ranks=({count=1;roles=["actor","refmodel"];},{count=1;roles=["learner"];},'
+apart=$apart'{count=1;roles=["reward"];})'
+keys="algorithm=ppo model_init=random steps=4 eval_every=0 checkpoint_every=2 $small"
+for copy in "" "ref.update=every ref.every=3"; do
+    out="$WORK/random${copy:+-copy}"
+    ok "random${copy:+, $copy}: four steps" run 1 tests/bits.cfg $keys $copy output="$out-1"
+    ok "random${copy:+, $copy}: two of them on 3 ranks" run 3 tests/bits.cfg $keys $copy steps=2 \
+        output="$out-3"
+    ok "random${copy:+, $copy}: the rest, roles apart" run 3 tests/bits.cfg $keys $copy "$apart" \
+        output="$out-3"
+    [ "$(resumes "$out-3")" -eq 1 ] && [ "$(hashes "$out-1")" = "$(hashes "$out-3")" ] &&
+        pass "random${copy:+, $copy}: the same hash at every step" ||
+        fail "random${copy:+, $copy}: the same hash at every step" "$(hashes "$out-3")"
+done
+
 # ---- scores that nobody can give twice: what is on record is replayed, not asked again
 cat > "$WORK/dice" <<'END'
 #!/bin/sh
@@ -125,8 +142,6 @@ while read -r line; do
     echo "{\"id\": $id, \"score\": $(($(od -An -N1 -tu1 /dev/urandom) % 2))}"
 done
 END
-apart='ranks=({count=1;roles=["actor","refmodel"];},{count=1;roles=["learner"];},'
-apart=$apart'{count=1;roles=["reward"];})'
 coin="rewards=({kind=\"process\"; command=\"sh $WORK/coin\";})"
 # Lines of steps that were trained; with lag 1 a seventh was sampled.
 on_record() { grep -v '"step":7,' "$1/scores.jsonl"; }

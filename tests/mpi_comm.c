@@ -404,12 +404,23 @@ static void test_silent_rank_behind_another_is_named(struct comm *world)
     feed_close(far);
 }
 
+/* Of a launcher that says how many ranks are here, and where nobody has chosen. */
+static void test_no_networks_on_one_host(struct comm *world)
+{
+    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE"), *pml = getenv("OMPI_MCA_pml");
+    bool open = !getenv("OMPI_MCA_mtl") && !getenv("OMPI_MCA_btl");
+
+    if (here && atoi(here) == comm_size(world) && open)
+        check(pml && *pml);
+}
+
 int main(int argc, char **argv)
 {
     struct comm *world;
 
     if (comm_start(&world, &argc, &argv) != RL_OK)
         return 1;
+    fact(world, "ranks of one host ask no drivers of networks", test_no_networks_on_one_host);
     fact(world, "every rank gets the root's bytes", test_broadcast);
     fact(world, "every rank's bytes arrive in rank order", test_gathers);
     fact(world, "bytes of any number arrive in rank order behind root's", test_gather_text);

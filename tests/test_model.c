@@ -13,6 +13,26 @@ static void logprobs(struct tiny *t, const struct rows *r, bool keep, struct tra
     assert_ok(model_logprobs(*out, r->tokens, r->start, r->N, temperature, keep, logp, entropy));
 }
 
+/* ---- weights that begin random */
+
+/* Parts that end inside of an array, at its end, and in the gap behind it. */
+static void test_weights_in_parts_are_the_weights(void **state)
+{
+    (void)state;
+    for (int shape = 0; shape < TINY_SHAPES; shape++) {
+        struct tiny whole = tiny_open(shape, "ref"), t = tiny_open(shape, "ref");
+        size_t bytes = t.size * sizeof(float), step = 64;
+        float *w = model_weights(t.model);
+
+        memset(w, 0, bytes);
+        for (size_t end = t.size; end > 0; end -= step < end ? step : end, step += 64)
+            model_randomize_part(t.model, 7, 0.4, end > step ? end - step : 0, end);
+        assert_memory_equal(w, model_weights(whole.model), bytes);
+        tiny_close(&t);
+        tiny_close(&whole);
+    }
+}
+
 /* ---- gradients */
 
 static double value(struct trainer *t, const struct rows *r, float temperature)
@@ -390,6 +410,7 @@ static void test_bad_rows_are_refused_before_anything_is_touched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_weights_in_parts_are_the_weights),
         cmocka_unit_test(test_gradient_is_the_slope),
         cmocka_unit_test(test_row_does_not_depend_on_its_batch),
         cmocka_unit_test(test_row_does_not_depend_on_its_place),

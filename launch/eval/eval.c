@@ -38,6 +38,8 @@ static int take_seat(struct eval *e, const char *path, struct seat **out)
                      "compared must share the tokenizer", path, seat->source.shape.V,
                      e->seats[0].source.path, e->seats[0].source.shape.V));
     TRY(source_model(&seat->model, &seat->source, e->compute));
+    if (seat->source.random)
+        source_draw(&seat->source, seat->model);
     *out = seat;
 done:
     return rc;
