@@ -6,9 +6,10 @@
  *  rows   | logits -> lse     | -> lse            | -> | -> logp, entropy
  *         +-------------------+-------------------+----+
  *
- * One tile of logits is worked on at a time.  Where memory counts (`recompute`) no other exists, and
- * the backward pass makes the tiles again; else they are kept for it.  A row's last token has no target and no logits.  The backward pass also
- * leaves out positions whose gradient is zero (prompts): a zero adds nothing.
+ * One tile of logits is worked on at a time.  Where memory counts (`recompute`) no other exists,
+ * and the backward pass makes the tiles again; else they are kept for it.  A row's last token has
+ * no target and no logits.  The backward pass also leaves out positions whose gradient is zero
+ * (prompts): a zero adds nothing.
  */
 #include <string.h>
 
