@@ -18,6 +18,10 @@
 #define ROOM (2 * CHAIN * PANEL)     /* floats: lines that are dealt out, then a split panel */
 #define FEW 8                        /* rows that are multiplied while B is read */
 #define SWEEP (1 << 16)              /* floats of an A that stays in the cache as a whole */
+/* Scratch of a thread, 1.7 MB, the same for all products: what grew from pass to pass would be
+ * memory that nobody has planned. */
+#define PANELS_ROOM ((GROUP + PANEL) * CHAIN)
+#define ROWS_ROOM (ROWS_BLOCK * CHAIN + 16)        /* more than SWEEP */
 
 /* Panels of B from some column and cell on: where they lie. */
 struct panels {
@@ -220,15 +224,10 @@ static struct panels find_panels(const struct product *p, const struct block *b,
     return panels;
 }
 
-static size_t room_of_panels(const struct product *p)
-{
-    return p->panels.at ? 0 : (size_t)(group_of(p) + PANEL) * CHAIN;
-}
-
 static void product_part(void *job, int begin, int end, int thread)
 {
     const struct product *p = job;
-    float *panels_room = cpu_scratch_of(p->k, thread), *room = panels_room + room_of_panels(p);
+    float *panels_room = cpu_scratch_of(p->k, thread), *room = panels_room + PANELS_ROOM;
     int m0 = p->over_rows ? begin : 0, m1 = p->over_rows ? end : p->M;
     int n0 = p->over_rows ? 0 : begin, n1 = p->over_rows ? p->N : end, group = group_of(p);
     int run = run_of(p), longest = sweeps(p) ? p->cells : run, last = p->first + p->cells;
@@ -253,15 +252,6 @@ static void product_part(void *job, int begin, int end, int thread)
         flush_end();
 }
 
-static size_t room_of(const struct product *p)
-{
-    size_t height = (size_t)(p->M < ROWS_BLOCK ? p->M : ROWS_BLOCK);
-    size_t cells = (size_t)(sweeps(p) ? p->cells : run_of(p));
-
-    return room_of_panels(p) + ROOM +
-           height * cells * (size_t)cell_floats(&p->a) + 16;
-}
-
 /* Multiply-adds; a few rows take as long as FEW, because B comes from memory. */
 static double work_of(const struct product *p)
 {
@@ -271,7 +261,7 @@ static double work_of(const struct product *p)
 /* C meets a piece of B. */
 static void product_piece(struct product *p)
 {
-    if (cpu_scratch(p->k, room_of(p)))
+    if (cpu_scratch(p->k, PANELS_ROOM + ROOM + ROWS_ROOM))
         cpu_split_few(p->k, work_of(p), p->over_rows ? p->M : p->N,
                       p->over_rows ? TILE_M : PANEL, p, product_part);
 }
