@@ -93,6 +93,12 @@ void memory_rewind(struct memory *m, size_t mark)
     m->used = mark;
 }
 
+void memory_skip(struct memory *m, size_t mark)
+{
+    if (m->used < mark)
+        m->used = mark;
+}
+
 void memory_copy_past(void *to, const void *from, size_t bytes)
 {
     size_t at = 0;

@@ -7,8 +7,10 @@
  *       a->logits = memory_take(m, rows * V * sizeof(float));
  *       size_t mark = memory_mark(m);          -- two lives that never meet
  *       a->first = memory_take(m, n1);
+ *       size_t end = memory_mark(m);
  *       memory_rewind(m, mark);                -- share bytes
  *       a->second = memory_take(m, n2);
+ *       memory_skip(m, end);                   -- what comes next lies behind both
  *   }
  *
  * The function runs twice: counting (memory_count: take returns NULL) and, after memory_open, for
@@ -39,5 +41,6 @@ void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL wh
 void memory_copy_past(void *to, const void *from, size_t bytes);
 size_t memory_mark(const struct memory *m);
 void memory_rewind(struct memory *m, size_t mark);
+void memory_skip(struct memory *m, size_t mark);     /* forward, if `mark` is ahead */
 
 #endif

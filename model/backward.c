@@ -9,7 +9,7 @@
 void gradients_layout(struct gradients *d, struct memory *memory, const struct model_shape *s,
                       int T, bool apart)
 {
-    size_t one = (size_t)T * sizeof(float), mark;
+    size_t one = (size_t)T * sizeof(float), mark, end;
 
     d->norm2 = memory_take(memory, one * s->C);
     d->norm1 = apart ? memory_take(memory, one * s->C) : d->norm2;
@@ -19,14 +19,14 @@ void gradients_layout(struct gradients *d, struct memory *memory, const struct m
     d->act = memory_take(memory, one * s->F);
     d->gate = memory_take(memory, one * s->F);
     d->up = memory_take(memory, one * s->F);
+    end = memory_mark(memory);
     if (!apart)
         memory_rewind(memory, mark);            /* the two halves never live together */
     d->att = memory_take(memory, one * s->H * s->D);
     d->q = memory_take(memory, one * s->H * s->D);
     d->key = memory_take(memory, one * s->G * s->D);
     d->value = memory_take(memory, one * s->G * s->D);
-    if (!apart)
-        memory_rewind(memory, mark);
+    memory_skip(memory, end);
 }
 
 static float *zeroed(float *x, size_t n)

@@ -12,7 +12,8 @@
 void activations_layout(struct activations *a, struct memory *memory, const struct model_shape *s,
                         enum compute_dtype dtype, int T, bool keep)
 {
-    size_t one = (size_t)T * sizeof(float), stored = (size_t)T * stored_bytes(dtype), mark;
+    size_t one = (size_t)T * sizeof(float), stored = (size_t)T * stored_bytes(dtype);
+    size_t mark, end;
 
     a->mid = memory_take(memory, one * s->C);
     mark = memory_mark(memory);
@@ -23,6 +24,7 @@ void activations_layout(struct activations *a, struct memory *memory, const stru
     a->value = memory_take(memory, stored * s->G * s->D);
     a->att = memory_take(memory, stored * s->H * s->D);
     a->stats = memory_take(memory, one * s->H * 2);
+    end = memory_mark(memory);
     if (!keep)
         memory_rewind(memory, mark);
     a->norm2 = memory_take(memory, stored * s->C);
@@ -30,6 +32,7 @@ void activations_layout(struct activations *a, struct memory *memory, const stru
     a->gate = memory_take(memory, one * s->F);
     a->up = memory_take(memory, one * s->F);
     a->act = memory_take(memory, stored * s->F);
+    memory_skip(memory, end);        /* where the MLP is narrow, its life ends before attention's */
 }
 
 float *room_layout(struct memory *memory, const struct model_shape *s, enum compute_dtype dtype,

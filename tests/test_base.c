@@ -96,14 +96,17 @@ static void test_log_file_gets_lines_and_errors(void **state)
 
 static void layout(struct memory *m, char *out[4])
 {
-    size_t mark;
+    size_t mark, end;
 
     out[0] = memory_take(m, 100);
     mark = memory_mark(m);
-    out[1] = memory_take(m, 64);
+    out[1] = memory_take(m, 1000);
+    end = memory_mark(m);
     memory_rewind(m, mark);
-    out[2] = memory_take(m, 1000);
+    out[2] = memory_take(m, 64);
+    memory_skip(m, end);
     out[3] = memory_take(m, 0);
+    memory_skip(m, mark);                           /* already behind it */
 }
 
 static void test_memory_plan_counts_then_gives_the_same_layout(void **state)
@@ -120,6 +123,7 @@ static void test_memory_plan_counts_then_gives_the_same_layout(void **state)
     layout(&m, p);
     assert_ptr_equal(p[0], m.base);
     assert_ptr_equal(p[1], p[2]);                   /* lives that never meet share bytes */
+    assert_ptr_equal(p[3], p[1] + 1024);            /* behind the longer one */
     for (int i = 0; i < 4; i++)
         assert_int_equal((uintptr_t)p[i] % 64, 0);
     for (size_t i = 0; i < m.size; i++)

@@ -9,7 +9,8 @@
 #include "model/model.h"
 #include "tests/support.h"
 
-/* Heads that share keys, sizes that are no multiple of a lane, one tile of logits and several. */
+/* Heads that share keys, sizes that are no multiple of a lane, one tile of logits and several, an
+ * MLP that is narrow beside attention. */
 static const struct model_shape tiny_shapes[] = {
     { .family = "llama", .V = 70, .C = 16, .L = 2, .H = 4, .G = 2, .D = 6, .F = 20, .context = 96,
       .eps = 1e-5f, .theta = 10000, .tied = true, .lm = true },
@@ -17,6 +18,8 @@ static const struct model_shape tiny_shapes[] = {
       .context = 400, .eps = 1e-6f, .theta = 500, .tied = false, .lm = true },
     { .family = "llama", .V = 2100, .C = 12, .L = 1, .H = 1, .G = 1, .D = 10, .F = 16,
       .context = 96, .eps = 1e-6f, .theta = 10000, .tied = true, .lm = true },
+    { .family = "llama", .V = 50, .C = 8, .L = 2, .H = 4, .G = 2, .D = 16, .F = 3, .context = 96,
+      .eps = 1e-5f, .theta = 10000, .tied = true, .lm = true },
 };
 #define TINY_SHAPES ((int)(sizeof tiny_shapes / sizeof *tiny_shapes))
 
