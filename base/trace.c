@@ -42,7 +42,7 @@ struct head {
 /* One recorder a process. */
 static struct head *head;
 static struct trace_event *ring;
-static int64_t step_now;
+static atomic_int_fast64_t step_now;      /* read by other threads */
 static atomic_bool keeps;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;     /* of other threads that come */
 static _Thread_local int mine = -1;     /* index of the calling thread */

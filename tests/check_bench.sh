@@ -2,7 +2,8 @@
 # rankwise bench: every kind of line with its keys, one line for bad options, and a peer that takes
 # turns.  No figure is judged.
 . tests/lib.sh
-tiny="--model tiny --rows 4 --prompt 8 --new 8 --folder $WORK"
+small="--model tiny --rows 4 --prompt 8 --new 8"
+tiny="$small --folder $WORK"
 
 # lines FILE: are all of them JSON?
 lines() {
@@ -31,7 +32,7 @@ step="seconds seconds_min seconds_max tok_s peak_gflops peak_fraction read_gbyte
 # shellcheck disable=SC2086
 {
 keys "rollout" 1 "seconds seconds_min seconds_max tok_s peak_gflops peak_fraction read_gbytes" \
-    "$RANKWISE" bench rollout $tiny --dtype bf16
+    "$RANKWISE" bench rollout $small --dtype bf16
 keys "train" 1 "$step forward backward optimizer whole_step" "$RANKWISE" bench train $tiny
 keys "train on two ranks" 1 "$step reduce" mpirun -np 2 "$RANKWISE" bench train $tiny
 keys "step" 1 "$step generate reward ref_logp" "$RANKWISE" bench step $tiny
@@ -70,10 +71,10 @@ done
 says 1 "bench sets this key from --new" "max_new" "$RANKWISE" bench step $tiny max_new=1
 for work in rollout train step; do
     says 1 'the model has 256 positions' "$work: a row that is too long" \
-        "$RANKWISE" bench $work --model tiny --new 300 --folder "$WORK"
+        "$RANKWISE" bench $work --model tiny --new 300
 done
 ok "a run that writes checkpoints" "$RANKWISE" bench train $tiny checkpoint_every=1
-for what in "bench rollout $tiny" doctor; do
+for what in "bench rollout $small" doctor; do
     said=$("$RANKWISE" $what 2>&1 > /dev/full); code=$?
     case $code:$said in *"1:"*"cannot write to standard output"*) pass "$what: a full disk" ;;
         *) fail "$what: a full disk" "exit $code: $said" ;; esac
@@ -81,22 +82,25 @@ done
 says 1 'bench needs one of' "no bench" "$RANKWISE" bench
 says 1 'bench needs one of' "another bench" "$RANKWISE" bench everything
 says 1 "unknown option '--row'" "another option" "$RANKWISE" bench train --row 3
-says 1 'rows from 1 to 4096' "no rows" "$RANKWISE" bench train --rows 0
-says 1 'mb from 1 to' "no message" "$RANKWISE" bench comm --mb 0
+says 1 'rows 0: from 1 to 4096' "no rows" "$RANKWISE" bench train --rows 0
+says 1 'mb 0: from 1 to' "no message" "$RANKWISE" bench comm --mb 0
 says 1 'at most 16777216 tokens' "more than there is room for" \
     "$RANKWISE" bench train --rows 4096 --prompt 65536
-says 1 'go with step' "an algorithm of train" "$RANKWISE" bench train --algorithm grpo
+says 1 'bench train has no --algorithm' "an algorithm of train" "$RANKWISE" bench train --algorithm grpo
 says 1 'dpo learns from files' "an algorithm of pairs" "$RANKWISE" bench step --algorithm dpo
 says 1 "bench step: .*no 'nope'" "no such algorithm" "$RANKWISE" bench step $tiny --algorithm nope
-says 1 "bench step: missing key 'raco.weights'" "an algorithm that needs words" \
-    "$RANKWISE" bench step $tiny --algorithm raco
+for algorithm in osp raco; do
+    ok "a step of $algorithm" "$RANKWISE" bench step $tiny --algorithm $algorithm --repeats 1
+done
+says 1 'bench kernels has no --rows' "an option of others" "$RANKWISE" bench kernels --rows 7
+says 1 'bench comm has no --model' "an option of others" "$RANKWISE" bench comm --model tiny
 says 1 'bench rollout takes one rank' "ranks that would not know of each other" \
-    mpirun -np 2 "$RANKWISE" bench rollout $tiny
+    mpirun -np 2 "$RANKWISE" bench rollout $small
 mkdir -p "$WORK/a \"quoted\\ folder"
 cp -r launch/demo/model "$WORK/a \"quoted\\ folder/model"
 ok "paths with quotes" "$RANKWISE" bench train $tiny --model "$WORK/a \"quoted\\ folder/model" \
     --folder "$WORK/a \"quoted\\ folder"
-says 1 'repeats from 1 to 64' "too many repeats" "$RANKWISE" bench train --repeats 65
+says 1 'repeats 65: from 1 to 64' "too many repeats" "$RANKWISE" bench train --repeats 65
 says 1 'no whole number of prompts' "half a prompt" "$RANKWISE" bench step --rows 3
 says 1 'takes options only' "words without a configuration" "$RANKWISE" bench rollout dtype=bf16
 says 1 "unknown key 'tempo'" "a word that is no key" "$RANKWISE" bench train $tiny tempo=1
@@ -150,7 +154,7 @@ export TOKENS=63
 says 1 '63 tokens in 0.5 seconds is no answer to our 64' "a peer that does other work" \
     "$RANKWISE" bench train $tiny --against torch
 says 1 'takes torch or llama.cpp' "another peer" "$RANKWISE" bench train $tiny --against us
-says 1 'goes with rollout, train and step' "a peer of kernels" \
+says 1 'bench kernels has no --against' "a peer of kernels" \
     "$RANKWISE" bench kernels --against torch
 says 1 'takes one rank' "a peer beside ranks" \
     mpirun -np 2 "$RANKWISE" bench train $tiny --against torch
@@ -211,7 +215,7 @@ if command -v python3 > /dev/null; then
     export RANKWISE_PYTHON=python3
     # shellcheck disable=SC2086
     PATH=$WORK:$PATH says 1 'a line without tg, pl, t_pp' "a llama.cpp of another version" \
-        "$RANKWISE" bench rollout $tiny --against llama.cpp
+        "$RANKWISE" bench rollout $small --against llama.cpp
 else skip "a llama.cpp of another version (no python3)"; fi
 
 # a bench.sh whose commands fail

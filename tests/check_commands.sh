@@ -122,6 +122,14 @@ done
 ok "bench checkpoint" "$RANKWISE" bench checkpoint --mb 2 --repeats 1 --folder "$WORK"
 [ -z "$(ls "$WORK" | grep rankwise-bench)" ] && pass "bench checkpoint leaves nothing" ||
     fail "bench checkpoint leaves nothing"
+"$RANKWISE" bench checkpoint --mb 400 --repeats 64 --folder "$WORK" > /dev/null 2>&1 & bench=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    ls "$WORK"/rankwise-bench.*/* > /dev/null 2>&1 && break; sleep 0.5
+done
+kill -TERM $bench; wait $bench; code=$?
+[ "$code $(ls "$WORK" | grep -c rankwise-bench)" = "5 0" ] &&
+    pass "bench checkpoint that is asked to stop leaves nothing" ||
+    fail "bench checkpoint that is asked to stop leaves nothing" "exit $code, $(ls "$WORK")"
 
 # train, inspect, export, and the exported folder trains and generates the same
 ok "train" run 2 tests/bits.cfg output="$out" steps=3 max_lag=1 checkpoint_every=2 eval_every=0

@@ -42,8 +42,8 @@ static const struct option_row options[] = {
     { "mb", OPTION_INT, &o.mb, "N",
       "MiB of checkpoint's state (default 1024), of comm's largest message (default 64)" },
     { "folder", OPTION_TEXT, &o.folder, "DIR",
-      "where checkpoint writes (default .), where train and step have their files while they run "
-      "(default TMPDIR or /tmp)" },
+      "where checkpoint, train and step have their files while they run (default ., for train and "
+      "step TMPDIR or /tmp)" },
     { 0 },
 };
 
@@ -59,17 +59,20 @@ done:
     return rc;
 }
 
+#define WORK " model rows prompt new repeats threads dtype device against peer-seconds "
+
 static const struct bench {
     const char *name;
     int (*run)(const struct bench_options *o);
-    bool takes_peer, takes_words, alone;
+    const char *options;                /* that it takes */
+    bool takes_words, alone;
 } benches[] = {
-    { "kernels", bench_kernels, false, false, true },
-    { "rollout", bench_rollout, true, false, true },
-    { "train", bench_train, true, true, false },
-    { "step", bench_step, true, true, false },
-    { "comm", bench_comm, false, false, false },
-    { "checkpoint", bench_checkpoint, false, false, false },
+    { "kernels", bench_kernels, " threads dtype device ", false, true },
+    { "rollout", bench_rollout, WORK, false, true },
+    { "train", bench_train, WORK "folder ", true, false },
+    { "step", bench_step, WORK "folder algorithm samples ", true, false },
+    { "comm", bench_comm, " rows prompt new repeats mb ", false, false },
+    { "checkpoint", bench_checkpoint, " repeats mb folder ", false, false },
     { 0 },
 };
 
@@ -124,10 +127,26 @@ static int check_sizes(void)
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value != NOT_GIVEN && (sizes[i].value < 1 || sizes[i].value > sizes[i].most))
-            return rl_error(RL_EINVAL, "--%s from 1 to %lld", sizes[i].option,
-                            (long long)sizes[i].most);
+            return rl_error(RL_EINVAL, "--%s %lld: from 1 to %lld", sizes[i].option,
+                            (long long)sizes[i].value, (long long)sizes[i].most);
     if (o.rows * (o.prompt + o.fresh) > TOKENS)
         return rl_error(RL_EINVAL, "--rows times --prompt + --new: at most %d tokens", TOKENS);
+    return RL_OK;
+}
+
+/* Options that were given another value than `before` and are not the bench's. */
+static int check_options(const struct bench *bench, const struct bench_options *before)
+{
+    char word[64];
+
+    for (const struct option_row *row = options; row->name; row++) {
+        size_t at = (size_t)((char *)row->place - (char *)&o);
+
+        snprintf(word, sizeof word, " %s ", row->name);
+        if (memcmp(row->place, (const char *)before + at, sizeof(int64_t)) != 0 &&
+            !strstr(bench->options, word))
+            return rl_error(RL_EINVAL, "bench %s has no --%s", bench->name, row->name);
+    }
     return RL_OK;
 }
 
@@ -136,8 +155,6 @@ static int check_step(bool step)
 {
     const struct algorithm *a = o.algorithm ? algorithm_find(o.algorithm) : NULL;
 
-    if (!step && (o.algorithm || o.samples != NOT_GIVEN))
-        return rl_error(RL_EINVAL, "--algorithm and --samples go with step");
     if (a && a->source != SOURCE_PROMPTS)
         return rl_error(RL_EINVAL, "--algorithm %s learns from files; bench step takes those that "
                         "generate", o.algorithm);
@@ -151,14 +168,16 @@ static int check_step(bool step)
     return RL_OK;
 }
 
-static int check(const struct bench *bench, int words)
+static int check(const struct bench *bench, const struct bench_options *before, int words)
 {
+    const char *script;
     int rc = RL_OK;
 
+    TRY(check_options(bench, before));
     TRY(check_sizes());
     TRY(check_step(bench->run == bench_step));
-    if (o.against && !bench->takes_peer)
-        return rl_error(RL_EINVAL, "--against goes with rollout, train and step");
+    if (o.against)
+        TRY(peer_find(o.against, &script));
     if (words > 0 && !bench->takes_words)
         return rl_error(RL_EINVAL, "bench %s takes options only; key=value goes with train and "
                         "step", bench->name);
@@ -200,6 +219,7 @@ static const char *temporary(void)
 
 int command_bench(int argc, char **argv)
 {
+    const struct bench_options before = o;
     const struct bench *bench;
     int rc = RL_OK;
 
@@ -207,7 +227,7 @@ int command_bench(int argc, char **argv)
     if (argc < 1 || !(bench = find(argv[0])))
         return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, train, step, comm, "
                         "checkpoint");
-    TRY(check(bench, argc - 1));
+    TRY(check(bench, &before, argc - 1));
     TRY(check_words(argv + 1, argc - 1));
     o.words = argv + 1;
     o.n_words = argc - 1;

@@ -20,8 +20,7 @@
 
 struct bench_options {
     const char *model, *device, *dtype, *folder, *against, *algorithm;
-    int64_t rows, prompt, fresh, repeats, threads, samples, mb;     /* fresh: new tokens; mb 0: not
-                                                                     * given */
+    int64_t rows, prompt, fresh, repeats, threads, samples, mb;     /* fresh: new tokens */
     int64_t peer_seconds;               /* for an answer of a peer */
     char *const *words;                 /* key=value, for the configuration of a run */
     int n_words;
@@ -47,6 +46,9 @@ double bench_weights_per_token(const struct model_shape *shape);
 /* RL_EINVAL: a row is longer than the context. */
 int bench_fits(const struct bench_options *o, const struct model_shape *shape);
 
+/* The token at a place of all prompts, below V: as good as random. */
+int bench_token(int64_t at, int V);
+
 /* ,"words":"reduction=fast ..." when there are any */
 void bench_words_line(struct text *line, const struct bench_options *o);
 
@@ -56,10 +58,14 @@ struct bench_files { char folder[4200], config[4300]; bool mine; };
 int bench_files_make(struct bench_files *f, struct comm *world, const struct bench_options *o,
                      const char *work);
 void bench_files_remove(struct bench_files *f);
+/* Collective.  That folder alone, made by rank 0 and known to all; removed by whom f->mine says. */
+int bench_folder(struct bench_files *f, struct comm *world, const char *place);
 
 /* ---- the peer: a script that says what it is, then answers each line with one repeat */
 struct peer;
 struct peer_repeat { double seconds, tokens; };
+/* RL_EINVAL: no peer of that name. */
+int peer_find(const char *name, const char **script);
 /* *p is NULL when o->against is; RL_EINVAL: one line says what is missing, or that the peer is
  * late; RL_ESTOP: a stop was asked meanwhile (stop_watch).  work: "rollout", "train" or "step". */
 int peer_start(struct peer **p, const struct bench_options *o, const char *work,

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "checkpoints/checkpoint.h"
 #include "launch/commands/bench.h"
 
@@ -28,7 +29,8 @@ struct bench_file {
     struct checkpoint_piece pieces[ARRAYS];
     float *data;                        /* of the largest piece; all pieces are the same bytes */
     size_t floats;                      /* in data */
-    char checkpoint[4200], plain[4200];
+    struct bench_files files;           /* a folder of our own, which does not stay */
+    char checkpoint[4300], plain[4300];
 };
 
 /* ---- what is written */
@@ -77,7 +79,7 @@ static int write_checkpoint(struct bench_file *b, double *seconds, size_t *bytes
 
 static int write_plain(struct bench_file *b, size_t bytes, double *seconds)
 {
-    char to[4300], count[64];
+    char to[4400], count[64];
     char *argv[] = { "dd", "if=/dev/zero", to, "bs=4M", count, "iflag=count_bytes",
                      "conv=fsync", "status=none", NULL };
     double t = clock_now();
@@ -154,6 +156,7 @@ static int bench_once(struct bench_file *b)
     int rc = RL_OK;
 
     TRY(write_checkpoint(b, &mine, &bytes));
+    TRY(comm_agree(b->world, stop_asked() ? RL_ESTOP : RL_OK));
     TRY(comm_agree(b->world, write_plain(b, bytes, &plain)));
     if (root) {
         print(b, "write", bytes, mine, plain, "dd GB/s");
@@ -166,7 +169,7 @@ done:
         unlink(b->plain);
         unlink(b->checkpoint);
     }
-    return comm_agree(b->world, rc);
+    return comm_agree(b->world, rc == RL_OK && stop_asked() ? RL_ESTOP : rc);
 }
 
 int bench_checkpoint(const struct bench_options *o)
@@ -176,14 +179,17 @@ int bench_checkpoint(const struct bench_options *o)
     int argc = 0, rc = RL_OK;
     char **argv = NULL;
 
+    stop_watch();
     TRY(comm_start(&b.world, &argc, &argv));
-    TRY(path_join(b.checkpoint, sizeof b.checkpoint, o->folder, "rankwise-bench.h5"));
-    TRY(path_join(b.plain, sizeof b.plain, o->folder, "rankwise-bench.dd"));
+    TRY(bench_folder(&b.files, b.world, o->folder));
+    TRY(path_join(b.checkpoint, sizeof b.checkpoint, b.files.folder, "checkpoint.h5"));
+    TRY(path_join(b.plain, sizeof b.plain, b.files.folder, "plain"));
     TRY(comm_agree(b.world, make_content(&b, mb << 20)));
-    for (int64_t i = 0; i < o->repeats && rc == RL_OK; i++)
-        rc = bench_once(&b);
+    for (int64_t i = 0; i < o->repeats; i++)
+        TRY(bench_once(&b));
 done:
     free(b.data);
+    bench_files_remove(&b.files);
     if (b.world)
         comm_stop(b.world);
     return rc;

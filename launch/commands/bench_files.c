@@ -41,7 +41,7 @@ static void add_tokenizer(struct text *out, int V)
 }
 
 /* Tokens without an order that a cache could learn. */
-static int token_at(int64_t at, int V)
+int bench_token(int64_t at, int V)
 {
     return (int)(((uint64_t)at * 0x9e3779b97f4a7c15ull >> 33) % (uint64_t)V);
 }
@@ -51,7 +51,7 @@ static void add_prompts(struct text *out, const struct bench_options *o, int V)
     for (int64_t n = 0; n < o->rows; n++) {
         text_adds(out, "{\"prompt_ids\": [");
         for (int64_t t = 0; t < o->prompt; t++)
-            text_addf(out, "%s%d", t ? ", " : "", token_at(n * o->prompt + t, V));
+            text_addf(out, "%s%d", t ? ", " : "", bench_token(n * o->prompt + t, V));
         text_adds(out, "]}\n");
     }
 }
@@ -65,9 +65,9 @@ static void add_text(struct text *out, const struct bench_options *o, int V)
 
     for (int64_t t = 0; t < 2 * tokens; t++)
         if (V > 0)
-            add_character(out, FIRST_CHARACTER + (uint32_t)(token_at(t, V / 2) * 2));
+            add_character(out, FIRST_CHARACTER + (uint32_t)(bench_token(t, V / 2) * 2));
         else
-            text_addf(out, "%s ", words[token_at(t, 14)]);
+            text_addf(out, "%s ", words[bench_token(t, 14)]);
     text_adds(out, "\n");
 }
 
@@ -83,18 +83,25 @@ static void add_string(struct text *out, const char *key, const char *begin, con
     text_adds(out, "\";\n");
 }
 
-/* GRPO as it was published looks at a reference, too. */
+/* GRPO as it was published looks at a reference, too; RACO has two objectives; OSP's judge is not
+ * examined. */
 static void add_step(struct text *out, const struct bench_options *o, const char *folder)
 {
     add_string(out, "algorithm", o->algorithm, "");
     add_string(out, "prompts", folder, "/prompts.jsonl");
-    text_adds(out, "rewards = ( { kind = \"length\"; unit = \"characters\"; name = \"length\"; } "
-              ");\n");
+    text_adds(out, "rewards = ( { kind = \"length\"; unit = \"characters\"; name = \"length\"; }");
+    if (strcmp(o->algorithm, "raco") == 0)
+        text_adds(out, ",\n{ kind = \"length\"; unit = \"words\"; name = \"short\"; weight = -1.0; } );\n"
+                  "raco = { weights = [0.5, 0.5]; };\n");
+    else
+        text_adds(out, " );\n");
     text_addf(out, "prompts_per_step = %lld;\nsamples_per_prompt = %lld;\nmax_new = %lld;\n"
               "temperature = 1.0;\n", (long long)(o->rows / o->samples),
               (long long)o->samples, (long long)o->fresh);
     if (strcmp(o->algorithm, "grpo") == 0)
         text_adds(out, "beta = 0.04;\nppo = { kl_in = \"loss\"; kl = \"k3\"; };\n");
+    if (strcmp(o->algorithm, "osp") == 0)
+        text_adds(out, "osp = { gate = false; };\n");
 }
 
 static void add_config(struct text *out, const struct bench_options *o, const char *folder,
@@ -175,7 +182,7 @@ done:
     return rc;
 }
 
-static int name_folder(struct bench_files *f, struct comm *world, const char *place)
+int bench_folder(struct bench_files *f, struct comm *world, const char *place)
 {
     int rc = RL_OK;
 
@@ -197,7 +204,7 @@ int bench_files_make(struct bench_files *f, struct comm *world, const struct ben
 {
     int rc = RL_OK;
 
-    TRY(name_folder(f, world, o->folder));
+    TRY(bench_folder(f, world, o->folder));
     f->mine = comm_first_on_host(world);
     rc = comm_agree(world, f->mine ? write_files(f, o, work) : RL_OK);
 done:

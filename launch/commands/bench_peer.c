@@ -126,7 +126,8 @@ static void work_words(struct words *w, const struct bench_options *o, const cha
         add_word(w, numbers[i].name, numbers[i].value);
 }
 
-/* In a process group of its own, that ends with us however we end. */
+/* In a process group of its own.  It ends with us however we end; what it started itself, only when
+ * we end it. */
 static void become(char *const *words, int in, int out, pid_t parent)
 {
     setpgid(0, 0);
@@ -234,10 +235,20 @@ done:
     return rc;
 }
 
+int peer_find(const char *name, const char **script)
+{
+    *script = NULL;
+    for (int i = 0; peers[i].name; i++)
+        if (strcmp(peers[i].name, name) == 0)
+            *script = peers[i].script;
+    return *script ? RL_OK
+           : rl_error(RL_EINVAL, "--against takes torch or llama.cpp, not '%s'", name);
+}
+
 int peer_start(struct peer **p, const struct bench_options *o, const char *work,
                const struct model_shape *shape)
 {
-    const char *python = getenv(PYTHON), *script = NULL;
+    const char *python = getenv(PYTHON), *script;
     static char python3[] = "python3";
     struct words w = { .n = 0 };
     struct json *answer = NULL;
@@ -247,11 +258,7 @@ int peer_start(struct peer **p, const struct bench_options *o, const char *work,
     *p = NULL;
     if (!o->against)
         return RL_OK;
-    for (int i = 0; peers[i].name; i++)
-        if (strcmp(peers[i].name, o->against) == 0)
-            script = peers[i].script;
-    if (!script)
-        return rl_error(RL_EINVAL, "--against takes torch or llama.cpp, not '%s'", o->against);
+    TRY(peer_find(o->against, &script));
     TRY(check_work(o, work, shape));
     TRY(script_path(path, sizeof path, script));
     environment_words(&w, o);

@@ -30,7 +30,7 @@ static void fill_prompts(struct batch *b, const struct bench_options *o, int V)
         b->start[n] = n * (int)o->prompt;
         b->prompt_len[n] = (int)o->prompt;
         for (int t = 0; t < o->prompt; t++)
-            b->tokens[b->start[n] + t] = (n * 7919 + t * 104729 + 3) % V;
+            b->tokens[b->start[n] + t] = bench_token(n * o->prompt + t, V);
     }
     b->T = b->start[b->N] = b->N * (int)o->prompt;
     b->filled = COL_TOKENS;

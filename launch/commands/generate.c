@@ -103,13 +103,18 @@ static int check_options(int argc)
     if (n_samples == NOT_GIVEN)
         n_samples = rps_config ? 5 : 1;
     if (n_samples < 1 || n_samples > 4096)
-        return rl_error(RL_EINVAL, "--n: from 1 to 4096");
+        return rl_error(RL_EINVAL, "-n %lld: from 1 to 4096", (long long)n_samples);
     if (max_new < 1 || max_new > 1 << 20)
-        return rl_error(RL_EINVAL, "--max-new: from 1 to %d", 1 << 20);
+        return rl_error(RL_EINVAL, "--max-new %lld: from 1 to %d", (long long)max_new,
+                        1 << 20);
     if (!(temperature >= 0 && temperature <= 100))
-        return rl_error(RL_EINVAL, "--temperature: from 0 to 100");
-    if (top_k < 0 || top_k > INT32_MAX || !(top_p > 0 && top_p <= 1) || !(min_p >= 0 && min_p <= 1))
-        return rl_error(RL_EINVAL, "--top-k from 0, --top-p above 0 to 1, --min-p from 0 to 1");
+        return rl_error(RL_EINVAL, "--temperature %g: from 0 to 100", temperature);
+    if (top_k < 0 || top_k > INT32_MAX)
+        return rl_error(RL_EINVAL, "--top-k %lld: from 0 to %d", (long long)top_k, INT32_MAX);
+    if (!(top_p > 0 && top_p <= 1))
+        return rl_error(RL_EINVAL, "--top-p %g: above 0, to 1", top_p);
+    if (!(min_p >= 0 && min_p <= 1))
+        return rl_error(RL_EINVAL, "--min-p %g: from 0 to 1", min_p);
     if (!(penalty >= 1e-3 && penalty <= 1000))
         return rl_error(RL_EINVAL, "--repetition-penalty: from 0.001 to 1000");
     if (threads < 1 || threads > 1024)

@@ -110,7 +110,8 @@ def once(path, w):
                "-npp", str(w["prompt"]), "-ntg", str(passes), "-npl", str(w["rows"]),
                "-t", str(w["threads"]), "-tb", str(w["threads"]), "--output-format", "jsonl"]
     for _ in range(TRIES):
-        said = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        said = subprocess.run(command, capture_output=True, text=True, errors="replace",
+                              timeout=SECONDS)
         for line in said.stdout.splitlines():
             if line.startswith("{") and "t_tg" in line:
                 return times(json.loads(line), w, passes)
