@@ -95,7 +95,7 @@ static inline uint32_t word(void)
 /* n floats in (-size, size); the caller frees */
 static inline float *noise(size_t n, float size)
 {
-    float *x = malloc((n + 1) * sizeof *x);
+    float *x = calloc(n + 1, sizeof *x);
 
     for (size_t i = 0; i < n; i++)
         x[i] = size * ((float)(word() >> 8) * 0x1p-23f - 1.0f);
