@@ -346,18 +346,6 @@ static void test_open_refuses_what_it_cannot_run(void **state)
     compute_close(NULL);
 }
 
-static int open_fp32(void **state)
-{
-    (void)state;
-    return backends_open("fp32");
-}
-
-static int open_bf16(void **state)
-{
-    (void)state;
-    return backends_open("bf16");
-}
-
 int main(void)
 {
     const struct CMUnitTest products[] = {           /* of operands in fp32 */

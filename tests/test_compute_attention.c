@@ -221,18 +221,6 @@ static void test_packing_does_not_matter(void **state)
     free(q), free(key), free(value), free(o);
 }
 
-static int open_fp32(void **state)
-{
-    (void)state;
-    return backends_open("fp32");
-}
-
-static int open_bf16(void **state)
-{
-    (void)state;
-    return backends_open("bf16");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -366,12 +366,6 @@ static void test_the_check_sees_what_is_not_quite_right(void **state)
     }
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    return backends_open("bf16");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,5 +381,5 @@ int main(void)
         cmocka_unit_test(test_the_check_sees_what_is_not_quite_right),
     };
 
-    return cmocka_run_group_tests(tests, open_all, backends_close);
+    return cmocka_run_group_tests(tests, open_bf16, backends_close);
 }

@@ -223,18 +223,6 @@ static void test_a_prefix_that_reaches_top_p_exactly_is_enough(void **state)
     assert_int_equal(draw(z, 4, 1, 2, 0.5f, 0, UINT32_MAX), 0);     /* half of what top_k kept */
 }
 
-static int open_fp32(void **state)
-{
-    (void)state;
-    return backends_open("fp32");
-}
-
-static int open_bf16(void **state)
-{
-    (void)state;
-    return backends_open("bf16");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
