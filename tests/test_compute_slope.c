@@ -289,10 +289,10 @@ static void attend(const double *x, double *y)
     }
 }
 
-/* A score is a sum of D products, below 2.25 sqrt(D) after its scale; what it is off by counts twice
+/* A score is a sum of D products, below 2.25 sqrt(D) once scaled; what it is off by counts twice
  * in a probability.  Of bf16, delta = do . o has the rounding of o, 2^-8 of D products of 1.5 each,
- * which comes to q times a key below 1.5; of the sums over queries too little would be left to see, dkey is compared with fp32's in
- * test_compute_attention.c. */
+ * and comes to q times a key below 1.5.  In the sums of dkey too little would be left to see:
+ * test_compute_attention.c has it equal to fp32's. */
 static void test_attention(void **state)
 {
     static const int shapes[][3] = { { 2, 1, 6 }, { 1, 1, 16 }, { 4, 2, 5 } };       /* H, G, D */
