@@ -127,7 +127,8 @@ define test
 $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call archives,$(or $(FOLDERS_$(1)),$(HIGH_TO_LOW)))
 	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
-VARIANT_TESTS = test_compute test_compute_attention test_compute_bf16 test_compute_math test_sample
+VARIANT_TESTS = test_compute test_compute_attention test_compute_bf16 test_compute_math \
+	test_compute_slope test_sample
 $(foreach t,$(filter-out golden test_reward_outside test_reward_record $(VARIANT_TESTS),$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
 

@@ -49,7 +49,7 @@ static inline int backend_open(struct compute **k, const struct variant *v, cons
     return rc;
 }
 
-/* ref and the others: setup and teardown of a group */
+/* ref and the others: setup and teardown of a group, open_fp32 or open_bf16 and backends_close */
 static inline int backends_open(const char *dtype)
 {
     if (compute_open(&ref, "ref", dtype, 1) != RL_OK)
@@ -57,6 +57,18 @@ static inline int backends_open(const char *dtype)
     for (int i = 0; i < BACKENDS; i++)
         backend_open(&backend[i], &variants[i / 3], dtype, i % 3 + 1);
     return 0;
+}
+
+static inline int open_fp32(void **state)
+{
+    (void)state;
+    return backends_open("fp32");
+}
+
+static inline int open_bf16(void **state)
+{
+    (void)state;
+    return backends_open("bf16");
 }
 
 /* A test of its own: counted as skipped where AVX-512 is neither real nor emulated. */
@@ -95,7 +107,7 @@ static inline uint32_t word(void)
 /* n floats in (-size, size); the caller frees */
 static inline float *noise(size_t n, float size)
 {
-    float *x = malloc((n + 1) * sizeof *x);
+    float *x = calloc(n + 1, sizeof *x);
 
     for (size_t i = 0; i < n; i++)
         x[i] = size * ((float)(word() >> 8) * 0x1p-23f - 1.0f);

@@ -1,5 +1,6 @@
 /* Every backend gives ref's bits: each operation over a table of ragged and odd shapes, on one, two
- * and three threads.  (test_compute_math.c: exp and friends; test_compute_slope.c: errors and
+ * and three threads, with both dtypes.  (Products of bf16: test_compute_bf16.c;
+ * test_compute_attention.c; test_compute_math.c: exp and friends; test_compute_slope.c: errors and
  * gradients.) */
 #include "tests/backends.h"
 
@@ -76,14 +77,15 @@ static void test_packed_slices_and_cut_batches(void **state)
 static void test_embedding_and_norm_are_refs(void **state)
 {
     static const int sizes[][2] = { { 0, 8 }, { 1, 1 }, { 5, 7 }, { 3, 16 }, { 9, 35 },
-                                    { 300, 300 } };
+                                    { 300, 900 } };
 
     (void)state;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         int T = sizes[s][0], C = sizes[s][1], tokens[300];
         size_t n = (size_t)(T * C), wide = 11 * (size_t)C;
         float *x = noise(n, 2), *w = noise(wide, 1), *dy = noise(n, 1), *dx0 = noise(n, 1);
-        float *y = noise(n, 1), *e = noise(n, 1), *dx = copy_of(dx0, n), *dw = copy_of(w, wide);
+        void *y = noise_stored(n, 1);
+        float *e = noise(n, 1), *dx = copy_of(dx0, n), *dw = copy_of(w, wide);
         float *de = copy_of(w, wide), rstd[300];
 
         for (int t = 0; t < T; t++)
@@ -93,7 +95,8 @@ static void test_embedding_and_norm_are_refs(void **state)
         ref->rmsnorm_forward(ref, y, rstd, x, w, 1e-5f, T, C);
         ref->rmsnorm_backward(ref, dx, dw, dy, x, w, rstd, T, C);
         EACH_BACKEND(k) {
-            float *y1 = noise(n, 1), *e1 = noise(n, 1), *dx1 = copy_of(dx0, n);
+            void *y1 = noise_stored(n, 1);
+            float *e1 = noise(n, 1), *dx1 = copy_of(dx0, n);
             float *dw1 = copy_of(w, wide), *de1 = copy_of(w, wide), *r1 = noise((size_t)T, 1);
 
             k->embedding_forward(k, e1, w, tokens, T, C);
@@ -102,7 +105,7 @@ static void test_embedding_and_norm_are_refs(void **state)
             k->rmsnorm_backward(k, dx1, dw1, dy, x, w, rstd, T, C);
             same(k, "embedding", e1, e, n);
             same(k, "embedding dw", de1, de, wide);
-            same(k, "rmsnorm y", y1, y, n);
+            same_stored(k, "rmsnorm y", y1, y, n);
             same(k, "rstd", r1, rstd, (size_t)T);
             same(k, "rmsnorm dx", dx1, dx, n);
             same(k, "rmsnorm dw", dw1, dw, wide);
@@ -239,7 +242,7 @@ static void test_entropy_of_a_sure_distribution(void **state)
 
 static void test_flat_buffers_are_refs(void **state)
 {
-    static const size_t sizes[] = { 0, 1, 15, 16, 37, 4097, 40000 };
+    static const size_t sizes[] = { 0, 1, 15, 16, 37, 4097, 40000, 300000 };
     struct adamw torch = { 1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 0.19f, 0.002f, 1, 0.3f };
     struct adamw tf = torch;
 
@@ -247,7 +250,8 @@ static void test_flat_buffers_are_refs(void **state)
     tf.eps_inside = 0;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         size_t n = sizes[s];
-        float *x = noise(n, 30), *u = noise(n, 2), *g = noise(n, 1), *y = noise(n, 1);
+        float *x = noise(n, 30), *u = noise(n, 2), *g = noise(n, 1);
+        void *y = noise_stored(n, 1);
         float *dg = copy_of(u, n), *du = copy_of(g, n), *sum = copy_of(x, n);
         float *w = copy_of(x, n), *m = copy_of(u, n), *v = copy_of(u, n);
 
@@ -261,7 +265,8 @@ static void test_flat_buffers_are_refs(void **state)
         double d = ref->dot(ref, x, g, n);
 
         EACH_BACKEND(k) {
-            float *y1 = noise(n, 1), *dg1 = copy_of(u, n), *du1 = copy_of(g, n);
+            void *y1 = noise_stored(n, 1);
+            float *dg1 = copy_of(u, n), *du1 = copy_of(g, n);
             float *sum1 = copy_of(x, n), *w1 = copy_of(x, n), *m1 = copy_of(u, n);
             float *v1 = copy_of(u, n);
 
@@ -272,7 +277,7 @@ static void test_flat_buffers_are_refs(void **state)
             k->adamw(k, w1, m1, v1, g, n, &tf);
             double d1 = k->dot(k, x, g, n);
 
-            same(k, "swiglu", y1, y, n);
+            same_stored(k, "swiglu", y1, y, n);
             same(k, "swiglu dgate", dg1, dg, n);
             same(k, "swiglu dup", du1, du, n);
             same(k, "add", sum1, sum, n);
@@ -284,6 +289,42 @@ static void test_flat_buffers_are_refs(void **state)
         free(x), free(u), free(g), free(y), free(dg), free(du), free(sum);
         free(w), free(m), free(v);
     }
+}
+
+/* Products of bf16 flush denormals, on every thread; what comes next does not. */
+static void test_denormals_are_kept_after_a_product(void **state)
+{
+    enum { M = 64, N = 300, K = 64, n = 300000 };
+    const struct adamw set = { 1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 0.19f, 0.002f, 1, 1 };
+    void *x = noise_stored(M * K, 1);
+    float *w = noise(N * K, 1), *y = noise(M * N, 1), *tiny = noise(n, 0x1p-127f);
+    float *gate = noise(n, 1), *sum = copy_of(tiny, n), *m = copy_of(tiny, n);
+    float *dg = copy_of(tiny, n), *du = copy_of(tiny, n), *v = calloc(n, sizeof *v);
+    float *weight = copy_of(tiny, n);
+
+    (void)state;
+    ref->add(ref, sum, tiny, n);
+    ref->adamw(ref, weight, m, v, tiny, n, &set);
+    ref->swiglu_backward(ref, dg, du, tiny, gate, gate, n);
+    assert_true(fpclassify(sum[0]) == FP_SUBNORMAL && fpclassify(m[0]) == FP_SUBNORMAL);
+    assert_true(fpclassify(dg[0]) == FP_SUBNORMAL && fpclassify(du[0]) == FP_SUBNORMAL);
+    EACH_BACKEND(k) {
+        float *sum1 = copy_of(tiny, n), *weight1 = copy_of(tiny, n), *m1 = copy_of(tiny, n);
+        float *v1 = calloc(n, sizeof *v1), *dg1 = copy_of(tiny, n), *du1 = copy_of(tiny, n);
+
+        k->matmul_forward(k, y, x, w, NULL, M, N, K);
+        k->add(k, sum1, tiny, n);
+        k->adamw(k, weight1, m1, v1, tiny, n, &set);
+        k->swiglu_backward(k, dg1, du1, tiny, gate, gate, n);
+        same(k, "add", sum1, sum, n);
+        same(k, "adamw w", weight1, weight, n);
+        same(k, "adamw m", m1, m, n);
+        same(k, "adamw v", v1, v, n);
+        same(k, "swiglu dgate", dg1, dg, n);
+        same(k, "swiglu dup", du1, du, n);
+    }
+    free(x), free(w), free(y), free(tiny), free(gate), free(sum), free(m), free(dg), free(du);
+    free(v), free(weight);
 }
 
 /* ---- opening */
@@ -305,25 +346,24 @@ static void test_open_refuses_what_it_cannot_run(void **state)
     compute_close(NULL);
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    return backends_open("fp32");
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_variant_is_tried),
+    const struct CMUnitTest products[] = {           /* of operands in fp32 */
         cmocka_unit_test(test_matrix_products_are_refs),
         cmocka_unit_test(test_packed_slices_and_cut_batches),
+    };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_variant_is_tried),
         cmocka_unit_test(test_embedding_and_norm_are_refs),
         cmocka_unit_test(test_rotary_is_refs),
         cmocka_unit_test(test_log_sum_exp_is_refs),
         cmocka_unit_test(test_entropy_of_a_sure_distribution),
         cmocka_unit_test(test_flat_buffers_are_refs),
+        cmocka_unit_test(test_denormals_are_kept_after_a_product),
         cmocka_unit_test(test_open_refuses_what_it_cannot_run),
     };
 
-    return cmocka_run_group_tests(tests, open_all, backends_close);
+    return cmocka_run_group_tests_name("products", products, open_fp32, backends_close) ||
+           cmocka_run_group_tests_name("fp32", tests, open_fp32, backends_close) ||
+           cmocka_run_group_tests_name("bf16", tests, open_bf16, backends_close);
 }

@@ -65,100 +65,130 @@ static void test_stored_keys_are_rounded_and_nothing_else(void **state)
 }
 
 static const struct heads { int H, G, D; } heads[] = {
-    { 1, 1, 8 }, { 4, 2, 16 }, { 4, 1, 32 }, { 2, 2, 48 }, { 3, 3, 5 }, { 2, 1, 64 },
+    { 1, 1, 8 }, { 3, 3, 5 }, { 4, 2, 16 }, { 4, 1, 32 }, { 2, 2, 48 }, { 2, 1, 64 },
     { 1, 1, 128 }, { 9, 1, 24 },
 };
-static const int starts[] = { 0, 1, 1, 34, 66, 103, 110 };      /* rows of 1, 0, 33, 32, 37, 7 */
-#define ROWS ((int)(sizeof starts / sizeof *starts) - 1)
-#define TOKENS 110
+#define ALL ((int)(sizeof heads / sizeof *heads))
+static const struct packed { int heads, N, start[8]; } batches[] = {     /* for the first heads */
+    { ALL, 6, { 0, 1, 1, 34, 66, 103, 110 } },       /* rows of 1, 0, 33, 32, 37, 7 */
+    { 3, 4, { 0, 150, 151, 407, 451 } },             /* of 150, 1, 256 (eight full blocks), 44 */
+};
+
+static void attention_is_refs(const struct packed *rows, const struct heads *h)
+{
+    int N = rows->N, T = rows->start[N], H = h->H, G = h->G, D = h->D;
+    const int *start = rows->start;
+    size_t n = (size_t)(T * H * D), g = (size_t)(T * G * D), st = (size_t)(T * H * 2);
+    void *key = noise_stored(g, 3), *value = noise_stored(g, 1);
+    float *q = noise(n, 3), *d_o = noise(n, 1);
+    float *dq0 = noise(n, 1), *dk0 = noise(g, 1), *dv0 = noise(g, 1);
+    void *o = noise_stored(n, 1);
+    float *stats = noise(st, 1);
+    float *dq = copy_of(dq0, n), *dk = copy_of(dk0, g), *dv = copy_of(dv0, g);
+
+    ref->attention_forward(ref, o, stats, q, key, value, start, N, H, G, D);
+    ref->attention_backward(ref, dq, dk, dv, d_o, q, key, value, o, stats, start, N, H, G, D);
+    EACH_BACKEND(k) {
+        void *o1 = noise_stored(n, 1);
+        float *stats1 = noise(st, 1);
+        float *dq1 = copy_of(dq0, n), *dk1 = copy_of(dk0, g), *dv1 = copy_of(dv0, g);
+
+        k->attention_forward(k, o1, stats1, q, key, value, start, N, H, G, D);
+        k->attention_backward(k, dq1, dk1, dv1, d_o, q, key, value, o, stats, start, N, H, G,
+                              D);
+        same_stored(k, "o", o1, o, n);
+        same(k, "stats", stats1, stats, st);
+        same(k, "dq", dq1, dq, n);
+        same(k, "dkey", dk1, dk, g);
+        same(k, "dvalue", dv1, dv, g);
+    }
+    free(q), free(key), free(value), free(d_o), free(dq0), free(dk0), free(dv0);
+    free(o), free(stats), free(dq), free(dk), free(dv);
+}
 
 static void test_attention_is_refs(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
-        int H = heads[s].H, G = heads[s].G, D = heads[s].D;
-        size_t n = (size_t)(TOKENS * H * D), g = (size_t)(TOKENS * G * D);
-        size_t st = (size_t)(TOKENS * H * 2);
-        void *key = noise_stored(g, 3), *value = noise_stored(g, 1);
-        float *q = noise(n, 3), *d_o = noise(n, 1);
-        float *dq0 = noise(n, 1), *dk0 = noise(g, 1), *dv0 = noise(g, 1);
-        void *o = noise_stored(n, 1);
-        float *stats = noise(st, 1);
-        float *dq = copy_of(dq0, n), *dk = copy_of(dk0, g), *dv = copy_of(dv0, g);
-
-        ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
-        ref->attention_backward(ref, dq, dk, dv, d_o, q, key, value, o, stats, starts, ROWS,
-                                H, G, D);
-        EACH_BACKEND(k) {
-            void *o1 = noise_stored(n, 1);
-            float *stats1 = noise(st, 1);
-            float *dq1 = copy_of(dq0, n), *dk1 = copy_of(dk0, g), *dv1 = copy_of(dv0, g);
-
-            k->attention_forward(k, o1, stats1, q, key, value, starts, ROWS, H, G, D);
-            k->attention_backward(k, dq1, dk1, dv1, d_o, q, key, value, o, stats, starts, ROWS,
-                                  H, G, D);
-            same_stored(k, "o", o1, o, n);
-            same(k, "stats", stats1, stats, st);
-            same(k, "dq", dq1, dq, n);
-            same(k, "dkey", dk1, dk, g);
-            same(k, "dvalue", dv1, dv, g);
-        }
-        free(q), free(key), free(value), free(d_o), free(dq0), free(dk0), free(dv0);
-        free(o), free(stats), free(dq), free(dk), free(dv);
-    }
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+        for (int s = 0; s < batches[b].heads; s++)
+            attention_is_refs(&batches[b], &heads[s]);
 }
 
 /* ---- pages: any cut of a row into calls gives attention_forward's bits, whatever lay there */
 
-#define ROW 70                /* tokens: two full blocks of keys and a part */
-#define PAGES 3
+#define ROWS 3
+#define TOKENS 188
+#define PAGES 4               /* of a row */
+static const int whole[] = { 0, 70, 171, TOKENS };   /* rows of 3, 4 and 1 pages */
+static const int table[ROWS * PAGES] = { 5, 0, 3, -1,   1, 7, 4, 2,   6 };
+#define ALL_PAGES 8
 
-/* One row of T tokens, extended by pieces of `cut` tokens; pages hold NaN before. */
+/* From call late[n] on, a call brings the next cut[n] tokens of row n. */
+struct pieces { int cut[ROWS], late[ROWS]; };
+
+/* Extend all rows call by call; pages hold NaN before.  A call takes and gives packed arrays, each
+ * row of which is copied from and to the row as a whole. */
 static void *attend_by_pieces(struct compute *k, const float *q, const void *key,
-                              const void *value, int T, int cut, const struct heads *h)
+                              const void *value, const struct pieces *p, const struct heads *h)
 {
-    static const int table[PAGES] = { 5, 0, 3 };
-    size_t page = page_floats(k->dtype, h->G, h->D), token = (size_t)(h->G * h->D);
-    struct pages pages = { noise(6 * page, 1), noise(6 * page, 1) };
-    size_t queries = (size_t)(h->H * h->D);
-    char *o = noise_stored((size_t)T * queries, 1);
+    size_t page = page_floats(k->dtype, h->G, h->D), bytes = stored_bytes(k->dtype);
+    size_t token = bytes * (size_t)(h->G * h->D), query = (size_t)(h->H * h->D);
+    struct pages pages = { noise(ALL_PAGES * page, 1), noise(ALL_PAGES * page, 1) };
+    char *o = noise_stored(TOKENS * query, 1), *o1 = noise_stored(TOKENS * query, 1);
+    char *key1 = malloc(TOKENS * token), *value1 = malloc(TOKENS * token);
+    float *q1 = noise(TOKENS * query, 1);
+    int done[ROWS] = {0}, start[ROWS + 1] = {0};
 
-    for (size_t i = 0; i < 6 * page; i++)
+    for (size_t i = 0; i < ALL_PAGES * page; i++)
         pages.keys[i] = pages.values[i] = f32_of_bits(0xffffffffu);   /* both halves NaN */
-    for (int done = 0; done < T; done += cut) {
-        int start[2] = { 0, T - done < cut ? T - done : cut };
-        struct extend rows = { 1, start, &done, table, PAGES };
+    for (int call = 0, left = TOKENS; left > 0; call++, left -= start[ROWS]) {
+        struct extend rows = { ROWS, start, done, table, PAGES };
 
-        k->pages_store(k, pages, element(key, (size_t)done * token),
-                       element(value, (size_t)done * token), &rows, h->G, h->D);
-        k->pages_attend(k, o + (size_t)done * queries * stored_bytes(k->dtype),
-                        q + (size_t)done * queries, pages, &rows, h->H, h->G, h->D);
+        for (int n = 0; n < ROWS; n++) {
+            int more = whole[n + 1] - whole[n] - done[n];
+            size_t to = (size_t)start[n], from = (size_t)(whole[n] + done[n]);
+
+            more = call < p->late[n] ? 0 : more < p->cut[n] ? more : p->cut[n];
+            memcpy(key1 + to * token, (const char *)key + from * token, (size_t)more * token);
+            memcpy(value1 + to * token, (const char *)value + from * token, (size_t)more * token);
+            memcpy(q1 + to * query, q + from * query, (size_t)more * query * sizeof *q);
+            start[n + 1] = start[n] + more;
+        }
+        k->pages_store(k, pages, key1, value1, &rows, h->G, h->D);
+        k->pages_attend(k, o1, q1, pages, &rows, h->H, h->G, h->D);
+        for (int n = 0; n < ROWS; n++) {
+            int more = start[n + 1] - start[n];
+
+            memcpy(o + (size_t)(whole[n] + done[n]) * query * bytes,
+                   o1 + (size_t)start[n] * query * bytes, (size_t)more * query * bytes);
+            done[n] += more;
+        }
     }
-    free(pages.keys), free(pages.values);
+    free(pages.keys), free(pages.values), free(key1), free(value1), free(q1), free(o1);
     return o;
 }
 
 static void test_pages_give_the_bits_of_rows(void **state)
 {
-    static const int cuts[] = { 1, 7, 45 };
+    static const struct pieces pieces[] = {
+        { { 1, 1, 1 }, { 0, 70, 60 } },              /* token by token, the rows one by one ... */
+        { { 7, 1, 45 }, { 0, 0, 3 } },               /* ... and side by side; one starts at 0 */
+        { { 45, 100, 1 }, { 2, 5, 0 } },             /* chunks across the edges of pages */
+    };
 
     (void)state;
-    for (size_t s = 0; s < sizeof heads / sizeof *heads; s++) {
-        const struct heads *h = &heads[s];
-        int start[] = { 0, ROW };
-        size_t n = (size_t)(ROW * h->H * h->D), g = (size_t)(ROW * h->G * h->D);
+    for (const struct heads *h = heads; h < heads + ALL; h++) {
+        size_t n = (size_t)(TOKENS * h->H * h->D), g = (size_t)(TOKENS * h->G * h->D);
         void *key = noise_stored(g, 3), *value = noise_stored(g, 1);
         float *q = noise(n, 3);
         void *o = noise_stored(n, 1);
-        float *stats = noise((size_t)(2 * ROW * h->H), 1);
+        float *stats = noise((size_t)(2 * TOKENS * h->H), 1);
 
-        ref->attention_forward(ref, o, stats, q, key, value, start, 1, h->H, h->G, h->D);
-        for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
-            same_stored(ref, "o of pages", attend_by_pieces(ref, q, key, value, ROW, cuts[c], h),
-                        o, n);
+        ref->attention_forward(ref, o, stats, q, key, value, whole, ROWS, h->H, h->G, h->D);
+        for (const struct pieces *p = pieces; p < pieces + sizeof pieces / sizeof *pieces; p++) {
+            same_stored(ref, "o of pages", attend_by_pieces(ref, q, key, value, p, h), o, n);
             EACH_BACKEND(k)
-                same_stored(k, "o of pages", attend_by_pieces(k, q, key, value, ROW, cuts[c], h),
-                            o, n);
+                same_stored(k, "o of pages", attend_by_pieces(k, q, key, value, p, h), o, n);
         }
         free(q), free(key), free(value), free(o), free(stats);
     }
@@ -167,19 +197,20 @@ static void test_pages_give_the_bits_of_rows(void **state)
 /* A prompt's rows in one packed call equal each row alone. */
 static void test_packing_does_not_matter(void **state)
 {
-    enum { H = 2, G = 1, D = 16 };
-    void *key = noise_stored(TOKENS * G * D, 3), *value = noise_stored(TOKENS * G * D, 1);
-    void *o = noise_stored(TOKENS * H * D, 1);
-    float *q = noise(TOKENS * H * D, 3), stats[TOKENS * H * 2];
+    enum { H = 2, G = 1, D = 16, T = 110 };
+    const int *start = batches[0].start, N = batches[0].N;
+    void *key = noise_stored(T * G * D, 3), *value = noise_stored(T * G * D, 1);
+    void *o = noise_stored(T * H * D, 1);
+    float *q = noise(T * H * D, 3), stats[T * H * 2];
 
     (void)state;
-    ref->attention_forward(ref, o, stats, q, key, value, starts, ROWS, H, G, D);
+    ref->attention_forward(ref, o, stats, q, key, value, start, N, H, G, D);
     EACH_BACKEND(k) {
-        for (int n = 0; n < ROWS; n++) {
-            int t = starts[n], alone[] = { 0, starts[n + 1] - t };
+        for (int n = 0; n < N; n++) {
+            int t = start[n], alone[] = { 0, start[n + 1] - t };
             size_t at = (size_t)(t * G * D);
-            void *o1 = noise_stored((size_t)(alone[1] * H * D), 1);
-            float stats1[TOKENS * H * 2];
+            void *o1 = noise_stored(T * H * D, 1);
+            float stats1[T * H * 2];
 
             k->attention_forward(k, o1, stats1, q + t * H * D, element(key, at),
                                  element(value, at), alone, 1, H, G, D);
@@ -188,18 +219,6 @@ static void test_packing_does_not_matter(void **state)
         }
     }
     free(q), free(key), free(value), free(o);
-}
-
-static int open_fp32(void **state)
-{
-    (void)state;
-    return backends_open("fp32");
-}
-
-static int open_bf16(void **state)
-{
-    (void)state;
-    return backends_open("bf16");
 }
 
 int main(void)

@@ -111,6 +111,31 @@ static void make_slots(int *slot, int M)
     }
 }
 
+/* dw made new and added to, of tokens without slots and with: the last of these ways or all. */
+static void weight_gradients_are_refs(const float *dw0, const float *dy, const void *x, int M,
+                                      int N, int K, bool all)
+{
+    static const char *const whats[] = { "dw", "dw, added", "dw of slots", "dw of slots, added" };
+    size_t nk = (size_t)(N * K);
+    int *slots = malloc(((size_t)M + 1) * sizeof *slots);
+
+    make_slots(slots, M);
+    for (int way = all ? 0 : 3; way < 4; way++) {
+        const int *slot = way / 2 ? slots : NULL;
+        float *dw = copy_of(dw0, nk);
+
+        ref->matmul_backward_weight(ref, dw, dy, x, slot, M, N, K, way % 2);
+        EACH_BACKEND(k) {
+            float *dw1 = copy_of(dw0, nk);
+
+            k->matmul_backward_weight(k, dw1, dy, x, slot, M, N, K, way % 2);
+            same(k, whats[way], dw1, dw, nk);
+        }
+        free(dw);
+    }
+    free(slots);
+}
+
 /* size: of dy and x and w; at 2^-63 products are near 2^-126 */
 static void products_are_refs(int M, int N, int K, float size)
 {
@@ -118,29 +143,25 @@ static void products_are_refs(int M, int N, int K, float size)
     void *x = noise_stored(mk, size);
     float *w = noise(nk, size), *dy = noise(mn, size), *y = noise(mn, 1);
     float *dx0 = noise(mk, size * size), *dw0 = noise(nk, size * size);
-    float *dx = copy_of(dx0, mk), *dw = copy_of(dw0, nk);
-    int *slot = malloc(((size_t)M + 1) * sizeof *slot);
+    float *dx = copy_of(dx0, mk);
 
-    make_slots(slot, M);
     ref->matmul_forward(ref, y, x, w, NULL, M, N, K);
     ref->matmul_backward_input(ref, dx, dy, w, M, N, K);
-    ref->matmul_backward_weight(ref, dw, dy, x, slot, M, N, K, true);
     EACH_BACKEND(k) {
         float *packed = noise(k->packed_size(k, N, K), 1), *y1 = noise(mn, 1), *y2 = noise(mn, 1);
-        float *dx1 = copy_of(dx0, mk), *dw1 = copy_of(dw0, nk);
+        float *dx1 = copy_of(dx0, mk);
 
         k->pack(k, packed, w, N, K);
         k->matmul_forward(k, y1, x, w, packed, M, N, K);
         k->matmul_forward(k, y2, x, w, NULL, M, N, K);
         k->matmul_backward_input(k, dx1, dy, w, M, N, K);
-        k->matmul_backward_weight(k, dw1, dy, x, slot, M, N, K, true);
         same(k, "y of packed w", y1, y, mn);
         same(k, "y", y2, y, mn);
         same(k, "dx", dx1, dx, mk);
-        same(k, "dw", dw1, dw, nk);
         free(packed);
     }
-    free(x), free(w), free(dy), free(y), free(dx0), free(dw0), free(dx), free(dw), free(slot);
+    weight_gradients_are_refs(dw0, dy, x, M, N, K, size >= 1 && size <= 1);
+    free(x), free(w), free(dy), free(y), free(dx0), free(dw0), free(dx);
 }
 
 static void test_products_are_refs(void **state)
@@ -209,29 +230,59 @@ static void test_rows_do_not_see_each_other(void **state)
     free(x), free(w);
 }
 
-/* A chain of K fused steps over rounded operands is off by at most K 2^-24 of the sum of sizes. */
+/* out(rows, columns) = or += sums over steps of a b: a lies at row * a_row + step * a_step,
+ * b likewise. */
+struct chains {
+    const char *what;
+    int rows, columns, steps;
+    const float *first, *a, *b;      /* first NULL: from 0 */
+    int a_row, a_step, b_column, b_step;
+};
+
+/* A chain of n fused steps over rounded operands is off by at most n 2^-24 of the sum of sizes. */
+static void chains_are_near(const struct compute *k, const struct chains *c, float *got)
+{
+    for (int i = 0; i < c->rows * c->columns; i++) {
+        const float *a = c->a + i / c->columns * c->a_row;
+        const float *b = c->b + i % c->columns * c->b_column;
+        long double sum = c->first ? c->first[i] : 0, size = fabsl(sum);
+
+        for (int s = 0; s < c->steps; s++) {
+            long double p = (long double)bf16_round(a[s * c->a_step]) *
+                            bf16_round(b[s * c->b_step]);
+            sum += p;
+            size += fabsl(p);
+        }
+        if (!(fabsl(got[i] - sum) <= c->steps * 0x1p-24L * size))
+            fail_msg("%s: %s[%d] = %.9g, exact %.9Lg, of %d steps", k->name, c->what, i,
+                     (double)got[i], sum, c->steps);
+    }
+    free(got);
+}
+
 static void test_error_of_a_product(void **state)
 {
-    enum { M = 9, N = 33, K = 1000 };
-    float *x = noise(M * K, 1), *w = noise(N * K, 1), y[M * N];
-    void *xs = stored(x, M * K);
+    static const int sizes[][3] = { { 9, 33, 1000 }, { 1, 700, 12 }, { 300, 6, 11 }, { 2, 3, 2 } };
 
     (void)state;
-    EACH_BACKEND(k) {
-        k->matmul_forward(k, y, xs, w, NULL, M, N, K);
-        for (int m = 0; m < M; m++)
-            for (int n = 0; n < N; n++) {
-                long double sum = 0, size = 0;
-                for (int i = 0; i < K; i++) {
-                    long double p = (long double)bf16_round(x[m * K + i]) *
-                                    bf16_round(w[n * K + i]);
-                    sum += p;
-                    size += fabsl(p);
-                }
-                assert_true(fabsl(y[m * N + n] - sum) <= K * 0x1p-24L * size);
-            }
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        int M = sizes[s][0], N = sizes[s][1], K = sizes[s][2];
+        size_t mk = (size_t)(M * K), nk = (size_t)(N * K), mn = (size_t)(M * N);
+        float *x = noise(mk, 1), *w = noise(nk, 1), *dy = noise(mn, 1), *first = noise(mk, 1);
+        void *xs = stored(x, mk);
+
+        EACH_BACKEND(k) {
+            float *y = noise(mn, 1), *dx = copy_of(first, mk), *dw = noise(nk, 1);
+
+            k->matmul_forward(k, y, xs, w, NULL, M, N, K);
+            k->matmul_backward_input(k, dx, dy, w, M, N, K);
+            k->matmul_backward_weight(k, dw, dy, xs, NULL, M, N, K, false);
+            chains_are_near(k, &(struct chains){ "y", M, N, K, NULL, x, w, K, 1, K, 1 }, y);
+            chains_are_near(k, &(struct chains){ "dx", M, K, N, first, dy, w, N, 1, 1, K }, dx);
+            chains_are_near(k, &(struct chains){ "dw", N, K, M, NULL, dy, x, 1, N, 1, K }, dw);
+        }
+        free(x), free(w), free(dy), free(first), free(xs);
     }
-    free(x), free(w), free(xs);
 }
 
 /* ---- the check that `doctor` runs */
@@ -315,12 +366,6 @@ static void test_the_check_sees_what_is_not_quite_right(void **state)
     }
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    return backends_open("bf16");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,5 +381,5 @@ int main(void)
         cmocka_unit_test(test_the_check_sees_what_is_not_quite_right),
     };
 
-    return cmocka_run_group_tests(tests, open_all, backends_close);
+    return cmocka_run_group_tests(tests, open_bf16, backends_close);
 }

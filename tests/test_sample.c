@@ -223,12 +223,6 @@ static void test_a_prefix_that_reaches_top_p_exactly_is_enough(void **state)
     assert_int_equal(draw(z, 4, 1, 2, 0.5f, 0, UINT32_MAX), 0);     /* half of what top_k kept */
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    return backends_open("fp32");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,5 +236,6 @@ int main(void)
         cmocka_unit_test(test_logits_that_leave_no_mass_fall_back_to_greedy),
     };
 
-    return cmocka_run_group_tests(tests, open_all, backends_close);
+    return cmocka_run_group_tests_name("fp32", tests, open_fp32, backends_close) ||
+           cmocka_run_group_tests_name("bf16", tests, open_bf16, backends_close);
 }
