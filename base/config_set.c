@@ -343,7 +343,7 @@ static int check_reward(struct reader *r, const config_setting_t *s, struct conf
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     int rc = RL_OK;
 
-    TRY(config_set_word(&reward->where, where(r, s)));
+    TRY(config_set_word(&reward->where, r->argument ? "argument" : where(r, s)));
     if (!reward->kind)
         return rl_error(RL_EINVAL, "%s: rewards: a reward needs a kind: %s", where(r, s),
                         config_row(config_reward_rows, "kind")->help);
@@ -427,7 +427,7 @@ static int set_key(struct reader *r, const struct row *row, const config_setting
     int rc = RL_OK;
 
     TRY(set_value(r, row, r->c, s));
-    TRY(config_set_word(config_place(r->c, row), where(r, s)));
+    TRY(config_set_word(config_place(r->c, row), r->argument ? "argument" : where(r, s)));
 done:
     return rc;
 }

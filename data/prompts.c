@@ -143,8 +143,8 @@ static int line_add(struct prompts *p, const struct reading *r, const struct lin
         p->skipped++;
     else
         rc = rl_error(RL_EINVAL, "%s:%lld: the prompt has %d tokens and at most %d fit; shorten "
-                      "it (or, in a run, set long_prompts = \"skip\")", in->path, (long long)in->number,
-                      item.tokens, r->max_tokens);
+                      "it (or, in a run, set long_prompts = \"skip\")", in->path,
+                      (long long)in->number, item.tokens, r->max_tokens);
     if (item.fields)                     /* not kept: nor are its tokens */
         p->ids.count = (int)item.at;
 done:

@@ -86,7 +86,8 @@ says 1 'rows 0: from 1 to 4096' "no rows" "$RANKWISE" bench train --rows 0
 says 1 'mb 0: from 1 to' "no message" "$RANKWISE" bench comm --mb 0
 says 1 'at most 16777216 tokens' "more than there is room for" \
     "$RANKWISE" bench train --rows 4096 --prompt 65536
-says 1 'bench train has no --algorithm' "an algorithm of train" "$RANKWISE" bench train --algorithm grpo
+says 1 'bench train has no --algorithm' "an algorithm of train" \
+    "$RANKWISE" bench train --algorithm grpo
 says 1 'dpo learns from files' "an algorithm of pairs" "$RANKWISE" bench step --algorithm dpo
 says 1 "bench step: .*no 'nope'" "no such algorithm" "$RANKWISE" bench step $tiny --algorithm nope
 for algorithm in osp raco; do

@@ -144,7 +144,7 @@ static void test_bad_lines_are_named_with_file_and_line(void **state)
         { "{\"prompt\":\"a\xff\"}\n", "bad.jsonl:2: not UTF-8 (byte 13 of the line is 0xff)" },
         { "{\"prompt\":\"a\\ud800\"}\n", "bad.jsonl:2: bad JSON" },
         { "{\"prompt\":\"aaaaaaaaaaaaaaaaaaaa\"}\n", "bad.jsonl:2: the prompt has 21 tokens and at "
-          "most 20 fit; shorten it or set long_prompts = \"skip\"" },
+          "most 20 fit; shorten it (or, in a run, set long_prompts = \"skip\")" },
         { "{\"prompt\":\"aaaa", "bad.jsonl:2: the last line is cut" },
         { "{\"prompt\":\"a\",\"x\":[1,2", "bad.jsonl:2: the last line is cut" },
     };

@@ -91,8 +91,8 @@ static void add_step(struct text *out, const struct bench_options *o, const char
     add_string(out, "prompts", folder, "/prompts.jsonl");
     text_adds(out, "rewards = ( { kind = \"length\"; unit = \"characters\"; name = \"length\"; }");
     if (strcmp(o->algorithm, "raco") == 0)
-        text_adds(out, ",\n{ kind = \"length\"; unit = \"words\"; name = \"short\"; weight = -1.0; } );\n"
-                  "raco = { weights = [0.5, 0.5]; };\n");
+        text_adds(out, ",\n{ kind = \"length\"; unit = \"words\"; name = \"short\"; "
+                  "weight = -1.0; } );\nraco = { weights = [0.5, 0.5]; };\n");
     else
         text_adds(out, " );\n");
     text_addf(out, "prompts_per_step = %lld;\nsamples_per_prompt = %lld;\nmax_new = %lld;\n"
