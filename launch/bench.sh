@@ -52,7 +52,7 @@ for rows in 1 8 32; do
     bench rollout --model 15m --rows $rows --dtype bf16 --threads "$threads" ${llama:-$torch}
 done
 bench step --model 15m --dtype bf16 --threads "$threads" $torch
-bench step --model 15m --dtype bf16 --threads "$threads" --algorithm grpo --samples 8
+bench step --model 15m --dtype bf16 --threads "$threads" --algorithm grpo --samples 8 $torch
 line mpirun -n 2 "$rankwise" bench comm
 bench train --model 124m --rows 4 --prompt 32 --new 224 --dtype bf16 --threads "$threads" \
     --repeats 1 $torch

@@ -192,8 +192,9 @@ says 1 'no answer in 1 seconds \(--peer-seconds\)' "a peer that is silent" \
 gone "it is ended with its children"
 for work in rollout train; do
     rm -f "$WORK/pids"
-    "$RANKWISE" bench $work $tiny --against torch > /dev/null 2> "$WORK/errors" & bench=$!
-    until [ -s "$WORK/pids" ]; do sleep 0.05; done
+    TMPDIR=$WORK "$RANKWISE" bench $work $small --against torch \
+        > /dev/null 2> "$WORK/errors" & bench=$!
+    until [ -s "$WORK/pids" ] || ! kill -0 $bench; do sleep 0.05; done
     kill -TERM $bench; wait $bench; code=$?
     [ $code -eq 5 ] && pass "$work: a stop ends the wait for a peer" ||
         fail "$work: a stop ends the wait for a peer" "exit $code: $(cat "$WORK/errors")"
