@@ -20,16 +20,54 @@ CFLAGS  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanit
 endif
 PKGS    = hdf5-openmpi libconfig jansson libxxhash libutf8proc zlib libcurl
 INCLUDE = -I. -I$(BUILD) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -ldl
 
 # A line a file; V=1 shows the whole commands.
 say     = $(if $(V),,@echo '  $(1)'; )
 
 LEVELS  = base compute data comm checkpoints model actor reward refmodel learner launch
-sources = $(shell find $(1) -name '*.c' ! -name 'main.c' ! -path '*/demo/*' ! -path '*/example/*' | sort)
+sources = $(shell find $(1) -name '*.c' ! -name 'main.c' ! -path '*/cuda/*' ! -path '*/demo/*' ! -path '*/example/*' | sort)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
 
 all: $(BUILD)/rankwise
+
+# The GPU's operations, in a shared object that the program looks for when it runs.  Without nvcc,
+# or with CUDA=0, there is none.
+NVCC   ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc))
+CUDA   ?= $(if $(NVCC),1,0)
+TARGETS = $(foreach t,80 90a 100a,-gencode=arch=compute_$(t),code=sm_$(t))
+# The contract's: no contraction, denormals, exact division and roots.  No C++ runtime is needed.
+NVFLAGS = -std=c++17 -O3 -fmad=false $(TARGETS) -I. -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions
+GPU_SOURCES = $(sort $(wildcard compute/cuda/*.cu compute/cuda/*.c))
+gpu_objects = $(patsubst %,$(BUILD)/$(1)%.o,$(GPU_SOURCES))
+
+ifeq ($(CUDA),1)
+all: $(BUILD)/librankwise_cuda.so
+endif
+
+$(BUILD)/librankwise_cuda.so: $(call gpu_objects,)
+	$(call say,link $@)$(NVCC) -shared -cudart static -o $@ $^
+$(BUILD)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,compile $<)$(NVCC) $(NVFLAGS) -MMD -MF $(@:.o=.d) -MT $@ -c -o $@ $<
+$(BUILD)/compute/cuda/%.c.o: compute/cuda/%.c
+	@mkdir -p $(@D)
+	$(call say,compile $<)$(CC) $(CFLAGS) $(STD) $(WARN) -I. -I$(dir $(NVCC))../include -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+# The same without a GPU (tests/cuda/cuda_runtime.h), for tests.
+EMULATED_CUDA = $(BUILD)/tests/librankwise_cuda.so
+HOST_CXX = g++ -std=c++17 -O2 -g -ffp-contract=off $(WARN) -I. -Itests/cuda -fPIC -MMD -MP
+$(EMULATED_CUDA): $(call gpu_objects,tests/emulated/) $(BUILD)/tests/emulated/runtime.o
+	$(call say,link $@)g++ -shared -o $@ $^
+$(BUILD)/tests/emulated/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,emulate $<)$(HOST_CXX) $(if $(filter x86_64,$(shell uname -m)),-mfma) -x c++ -c -o $@ $<
+$(BUILD)/tests/emulated/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call say,emulate $<)$(CC) -O2 -g $(STD) $(WARN) -I. -Itests/cuda -fPIC -MMD -MP -c -o $@ $<
+$(BUILD)/tests/emulated/runtime.o: tests/cuda/runtime.cc
+	@mkdir -p $(@D)
+	$(call say,compile $<)$(HOST_CXX) -c -o $@ $<
 
 # One archive a folder, so that a test links only the folders at or below its level.
 define archive
@@ -137,6 +175,7 @@ EMULATED = $(BUILD)/tests/emulated_avx512.o $(BUILD)/tests/emulated_avx512_bf16.
 $(EMULATED): CFLAGS += -O1
 $(EMULATED): STD += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma -Wno-psabi)
 $(foreach t,$(VARIANT_TESTS),$(eval $(call test,$(t),$(EMULATED))))
+tests: $(EMULATED_CUDA)
 
 # Rewards from outside: what answers, and shared objects that are loaded.
 $(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))

@@ -63,6 +63,7 @@ static void draw(struct actor *a, const int *rows, float *z, bool same, int n)
     for (int i = 0; i < different; i++)
         penalise(a, rows[i], z + (size_t)i * (size_t)a->V, a->kept + (size_t)i * (size_t)a->room);
     a->k->sample(a->k, a->target, z, same, &set, a->word, n, a->V);
+    compute_wait(a->k);
     for (int i = 0; i < different; i++)
         restore(a, rows[i], z + (size_t)i * (size_t)a->V, a->kept + (size_t)i * (size_t)a->room);
 }
@@ -122,11 +123,13 @@ int draw_first(struct actor *a, int first, float *z)
         a->word[i] = word_of(a, first + i);
     draw(a, &first, z, true, rows);
     k->lse_forward(k, a->state, a->target_logit, z, a->target, a->set.loss_temperature, 0, a->V, 1);
+    compute_wait(k);
     for (int i = 1; i < rows; i++) {
         a->state[i] = a->state[0];
         a->target_logit[i] = z[a->target[i]];       /* z is divided by the temperature by now */
     }
     k->lse_finish(k, a->target_logp, NULL, a->state, a->target_logit, rows);
+    compute_wait(k);
     for (int i = 0; i < rows; i++)
         TRY(append(a, first + i, i));
 done:
@@ -146,6 +149,7 @@ int draw_next(struct actor *a, float *z)
     k->lse_forward(k, a->state, a->target_logit, z, a->target, a->set.loss_temperature, 0, a->V,
                    a->active);
     k->lse_finish(k, a->target_logp, NULL, a->state, a->target_logit, a->active);
+    compute_wait(k);
     for (int i = 0; i < a->active; i++)
         TRY(append(a, a->drawn[i], i));
 done:

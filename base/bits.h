@@ -5,7 +5,14 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline float f32_of_bits(uint32_t u)
+/* Small functions that kernels of a GPU call too. */
+#ifdef __CUDACC__
+#define ON_DEVICE __host__ __device__
+#else
+#define ON_DEVICE
+#endif
+
+ON_DEVICE static inline float f32_of_bits(uint32_t u)
 {
     float x;
 
@@ -13,7 +20,7 @@ static inline float f32_of_bits(uint32_t u)
     return x;
 }
 
-static inline uint32_t bits_of_f32(float x)
+ON_DEVICE static inline uint32_t bits_of_f32(float x)
 {
     uint32_t u;
 
@@ -21,7 +28,7 @@ static inline uint32_t bits_of_f32(float x)
     return u;
 }
 
-static inline double f64_of_bits(uint64_t u)
+ON_DEVICE static inline double f64_of_bits(uint64_t u)
 {
     double x;
 
@@ -29,7 +36,7 @@ static inline double f64_of_bits(uint64_t u)
     return x;
 }
 
-static inline uint64_t bits_of_f64(double x)
+ON_DEVICE static inline uint64_t bits_of_f64(double x)
 {
     uint64_t u;
 

@@ -25,28 +25,38 @@ void memory_count(struct memory *m)
 }
 
 /* Huge pages for what of the block can lie on them: touched sooner, and found sooner by the
- * processor. */
-static void *allocate(size_t bytes)
+ * processor.  Touched now: short memory shows at start, not half-way. */
+static void *allocate_huge(size_t bytes)
 {
     char *block = bytes <= SIZE_MAX - ALIGN ? aligned_alloc(ALIGN, bytes) : NULL;
     size_t before = (size_t)(-(uintptr_t)block % HUGE_PAGE);
 
     if (block && bytes >= before + HUGE_PAGE)
         madvise(block + before, (bytes - before) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-    return block;
+    return block ? memset(block, 0, bytes) : NULL;
+}
+
+static struct { void *(*allocate)(size_t bytes); void (*release)(void *block); } from = {
+    allocate_huge, free,
+};
+
+void memory_use(void *(*allocate)(size_t bytes), void (*release)(void *block))
+{
+    from.allocate = allocate;
+    from.release = release;
 }
 
 int memory_open(struct memory *m)
 {
     size_t bytes = m->peak ? m->peak : ALIGN;     /* base tells the passes apart: never NULL */
-    char *base = allocate(bytes);
+    char *base = from.allocate(bytes);
 
     if (!base)
         return rl_error(RL_ENOFIT, "cannot allocate %zu bytes (%.1f GiB)%s%s", bytes,
                         (double)bytes / (1 << 30), m->lower ? "; lower " : "",
                         m->lower ? m->lower : "");
-    memset(base, 0, bytes);        /* touched now: short memory shows at start, not half-way */
     m->base = base;
+    m->release = from.release;
     m->size = bytes;
     m->used = 0;
     return RL_OK;
@@ -54,7 +64,8 @@ int memory_open(struct memory *m)
 
 void memory_close(struct memory *m)
 {
-    free(m->base);
+    if (m->base)
+        m->release(m->base);
     memset(m, 0, sizeof *m);
 }
 

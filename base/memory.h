@@ -26,6 +26,7 @@ struct memory {
     size_t used;     /* bytes taken so far, after rewinds */
     size_t peak;     /* largest `used`: the size to allocate */
     size_t size;     /* bytes allocated, 0 while counting */
+    void (*release)(void *block);
     const char *lower;      /* what to lower when memory is short, for the line; NULL: unknown */
 };
 
@@ -33,6 +34,9 @@ void memory_count(struct memory *m);                 /* start a counting pass */
 /* Allocate `peak` zeroed bytes, 64-byte aligned, and start over.  RL_ENOFIT if memory is short;
  * the line names `lower`, which is set after memory_count. */
 int memory_open(struct memory *m);
+/* From now on blocks come zeroed from `allocate` (NULL: short of memory) and go to `release`: a
+ * GPU's memory, which its kernels reach too. */
+void memory_use(void *(*allocate)(size_t bytes), void (*release)(void *block));
 void memory_close(struct memory *m);                 /* frees; fine on a zeroed struct */
 void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting,
                                                       * or (RL_EBUG) more than was counted */

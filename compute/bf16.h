@@ -15,7 +15,7 @@
 
 #include "compute/math.h"
 
-static inline uint16_t bf16_of_f32(float x)
+ON_DEVICE static inline uint16_t bf16_of_f32(float x)
 {
     uint32_t u = bits_of_f32(x), exponent = u & 0x7f800000u;
 
@@ -26,20 +26,20 @@ static inline uint16_t bf16_of_f32(float x)
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
-static inline float f32_of_bf16(uint16_t h)
+ON_DEVICE static inline float f32_of_bf16(uint16_t h)
 {
     return f32_of_bits((uint32_t)h << 16);
 }
 
 /* x as the nearest bf16 */
-static inline float bf16_round(float x)
+ON_DEVICE static inline float bf16_round(float x)
 {
     return f32_of_bf16(bf16_of_f32(x));
 }
 
 /* a b + c of bf16 a and b, under DAZ and FTZ.  Next to 2^-126 the result is rounded again 2^64
  * higher, where fp32 has all its bits. */
-static inline float bf16_fma(float a, float b, float c)
+ON_DEVICE static inline float bf16_fma(float a, float b, float c)
 {
     float least = 0x1p-126f, sum = fabsf(c) < least ? copysignf(0.0f, c) : c, high;
     float r = rw_fmaf(a, b, sum);
@@ -51,22 +51,22 @@ static inline float bf16_fma(float a, float b, float c)
 }
 
 /* Two numbers that meet two others in one step: even in the lower half. */
-static inline uint32_t bf16_pair(float even, float odd)
+ON_DEVICE static inline uint32_t bf16_pair(float even, float odd)
 {
     return bf16_of_f32(even) | (uint32_t)bf16_of_f32(odd) << 16;
 }
 
-static inline float bf16_even(uint32_t pair)
+ON_DEVICE static inline float bf16_even(uint32_t pair)
 {
     return f32_of_bits(pair << 16);
 }
 
-static inline float bf16_odd(uint32_t pair)
+ON_DEVICE static inline float bf16_odd(uint32_t pair)
 {
     return f32_of_bits(pair & 0xffff0000u);
 }
 
-static inline float bf16_dot2(uint32_t x, uint32_t y, float sum)
+ON_DEVICE static inline float bf16_dot2(uint32_t x, uint32_t y, float sum)
 {
     sum = bf16_fma(bf16_odd(x), bf16_odd(y), sum);
     return bf16_fma(bf16_even(x), bf16_even(y), sum);

@@ -21,6 +21,9 @@
  *   row's start.  N rows, T tokens, C channels, V vocabulary, H query heads, G key/value heads
  *   (H = G * group), D head size.
  * - The gradient of x is dx and is added to (+=).
+ * - On a GPU operations return before they are done.  Arrays of int, the words of `sample`, dlogp
+ *   and dentropy of lse_backward are the processor's memory, read when the operation is called;
+ *   all others are planned memory (base/memory.h), which both reach.
  * - One struct compute serves one calling thread at a time; its scratch memory grows on first use.
  */
 #ifndef COMPUTE_COMPUTE_H
@@ -100,6 +103,9 @@ struct compute {
     int threads;
     int error;                     /* first failure since the last compute_sync */
     void *impl;
+    void *device;                  /* a GPU's, else NULL; and of it: */
+    void (*wait)(struct compute *k);             /* until every operation is done */
+    void (*release)(struct compute *k);
 
     /* ---- matrix products: w is (N,K) as Hugging Face stores it; packed is its packed form or
      * NULL.  Rows n0 (a multiple of PACK_ROWS) onwards of a packed w begin at
@@ -119,9 +125,7 @@ struct compute {
     void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const void *x,
                                    const int *slot, int M, int N, int K, bool add);
 
-    /* ---- embedding: y(T,C) = w[token].  Backward adds tokens in order. */
-    void (*embedding_forward)(struct compute *k, float *y, const float *w, const int *tokens,
-                              int T, int C);
+    /* ---- dw[token] += dy(T,C), tokens in order.  Forward it is a gather. */
     void (*embedding_backward)(struct compute *k, float *dw, const float *dy, const int *tokens,
                                int T, int C);
 
@@ -174,6 +178,13 @@ struct compute {
                             const float *gate, const float *up, size_t n);
     void (*add)(struct compute *k, float *y, const float *x, size_t n);      /* y += x */
 
+    /* ---- memory, in the order of the operations; multiples of two bytes, nothing overlaps.
+     * gather: the i-th `bytes` of y are the from[i]-th of x. */
+    void (*zero)(struct compute *k, void *y, size_t bytes);
+    void (*copy)(struct compute *k, void *y, const void *x, size_t bytes);
+    void (*gather)(struct compute *k, void *y, const void *x, const int *from, int n,
+                   size_t bytes);
+
     /* ---- log-probabilities from blocks of logits z(T,n) for ids v0 .. v0+n, v0 a multiple of
      * VOCAB_BLOCK; blocks come in order, and v0 = 0 starts `state` anew.  z is first divided by
      * temperature, in place (1: untouched).  Online rule per VOCAB_BLOCK: as attention's, the
@@ -214,10 +225,18 @@ struct compute {
     double (*dot)(struct compute *k, const float *a, const float *b, size_t n);
 };
 
-#define COMPUTE_NAMES "auto, cpu, ref, cpu-plain, cpu-avx2, cpu-avx512, cpu-avx512-bf16"
-/* name: of COMPUTE_NAMES; "auto" and "cpu" are the best this machine runs, the others are forced.
+/* Until every operation is done: before the processor reads what one wrote, or writes what one may
+ * yet read.  compute_sync waits, too. */
+static inline void compute_wait(struct compute *k)
+{
+    if (k->wait)
+        k->wait(k);
+}
+
+#define COMPUTE_NAMES "auto, cpu, ref, cpu-plain, cpu-avx2, cpu-avx512, cpu-avx512-bf16, cuda"
+/* name: of COMPUTE_NAMES; "auto" and "cpu" are the best this processor runs, the others are forced.
  * dtype: "fp32" or "bf16".  threads >= 1.  RL_EINVAL for an unknown word or a name that this
- * processor cannot run. */
+ * machine cannot run. */
 int compute_open(struct compute **k, const char *name, const char *dtype, int threads);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */

@@ -34,7 +34,7 @@
 #define EXP_C6 0x1.6d113cp-10f
 
 /* a + b rounded to odd, so that rounding it again to fp32 is harmless. */
-static inline double rw_sum_to_odd(double a, double b)
+ON_DEVICE static inline double rw_sum_to_odd(double a, double b)
 {
     double s = a + b, back = s - a, lost = (a - (s - back)) + (b - back);
     uint64_t u = bits_of_f64(s);
@@ -45,14 +45,14 @@ static inline double rw_sum_to_odd(double a, double b)
 }
 
 /* a b + c rounded once, for processors without the instruction: the product is exact in double. */
-static inline float rw_fmaf(float a, float b, float c)
+ON_DEVICE static inline float rw_fmaf(float a, float b, float c)
 {
     return (float)rw_sum_to_odd((double)a * (double)b, (double)c);
 }
 
 /* exp in fp32: at most 1 ulp off, exp(0) = 1 and exp(-inf) = +0 exactly, one NaN for every NaN.
  * 2^n is applied in two halves, so that a denormal result is rounded once. */
-static inline float rw_expf(float x)
+ON_DEVICE static inline float rw_expf(float x)
 {
     float c = x > EXP_HIGH ? EXP_HIGH : x < EXP_LOW ? EXP_LOW : x;
     float t = fmaf(c, EXP_LOG2E, ROUND_F32);
@@ -74,12 +74,12 @@ static inline float rw_expf(float x)
 /* ---- double: for log-sum-exp's end, losses, the rotary table and random numbers */
 
 /* 2^e for -1022 <= e <= 1023 */
-static inline double rw_power_of_two(int e)
+ON_DEVICE static inline double rw_power_of_two(int e)
 {
     return f64_of_bits((uint64_t)(e + 1023) << 52);
 }
 
-static inline double rw_exp(double x)
+ON_DEVICE static inline double rw_exp(double x)
 {
     if (!(x == x))
         return x;
@@ -104,7 +104,7 @@ static inline double rw_exp(double x)
 
 /* log(m 2^e (1 + c)) for sqrt(1/2) <= m < sqrt(2), |c| < 2^-52.  With f = m - 1, s = f / (2 + f):
  * log(1 + f) = 2 atanh(s) = f - f^2/2 + s (f^2/2 + R),  R = 2/3 s^2 + 2/5 s^4 + ... */
-static inline double rw_log_parts(double m, int e, double c)
+ON_DEVICE static inline double rw_log_parts(double m, int e, double c)
 {
     static const double odd[] = { 2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13,
                                   2.0 / 11, 2.0 / 9,  2.0 / 7,  2.0 / 5,  2.0 / 3 };
@@ -117,7 +117,7 @@ static inline double rw_log_parts(double m, int e, double c)
 }
 
 /* x = m 2^e with sqrt(1/2) <= m < sqrt(2), x positive and finite */
-static inline double rw_split(double x, int *e)
+ON_DEVICE static inline double rw_split(double x, int *e)
 {
     int shift = 0;
 
@@ -133,7 +133,7 @@ static inline double rw_split(double x, int *e)
     return big ? m * 0.5 : m;
 }
 
-static inline double rw_log(double x)
+ON_DEVICE static inline double rw_log(double x)
 {
     int e;
 
@@ -146,7 +146,7 @@ static inline double rw_log(double x)
 }
 
 /* log(1 + x) without the loss of x's low bits in 1 + x */
-static inline double rw_log1p(double x)
+ON_DEVICE static inline double rw_log1p(double x)
 {
     double u = 1.0 + x, c;
     int e;
@@ -163,7 +163,7 @@ static inline double rw_log1p(double x)
 }
 
 /* theta^y for theta > 0, a few ulp for results of ordinary size (|y log theta| < 40: 40 ulp) */
-static inline double rw_pow(double theta, double y)
+ON_DEVICE static inline double rw_pow(double theta, double y)
 {
     return rw_exp(y * rw_log(theta));
 }
@@ -171,7 +171,7 @@ static inline double rw_pow(double theta, double y)
 /* sin and cos together.  x = n pi/2 + r with pi/2 in three pieces of 33 bits, the first two
  * products exact for |n| < 2^20; less true up to |x| = 2^30, and NaN beyond, where no position or
  * random angle gets. */
-static inline void rw_sincos(double x, double *sine, double *cosine)
+ON_DEVICE static inline void rw_sincos(double x, double *sine, double *cosine)
 {
     if (!(x <= 0x1p30 && x >= -0x1p30)) {
         *sine = *cosine = (double)NAN;
@@ -208,7 +208,7 @@ static inline void rw_sincos(double x, double *sine, double *cosine)
 
 /* ---- the order of every sum over channels or vocabulary: element i goes to lane i mod 16, then
  * lanes 8, 4, 2, 1 apart are added.  Clobbers lane. */
-static inline float fold16(float lane[16])
+ON_DEVICE static inline float fold16(float lane[16])
 {
     for (int width = 8; width; width /= 2)
         for (int i = 0; i < width; i++)
@@ -216,7 +216,7 @@ static inline float fold16(float lane[16])
     return lane[0];
 }
 
-static inline double fold16_f64(double lane[16])
+ON_DEVICE static inline double fold16_f64(double lane[16])
 {
     for (int width = 8; width; width /= 2)
         for (int i = 0; i < width; i++)

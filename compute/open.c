@@ -6,6 +6,7 @@
 #include "compute/compute.h"
 #include "compute/cpu/cpu.h"
 #include "compute/cpu/pool.h"
+#include "compute/device.h"
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
@@ -28,10 +29,15 @@ static const struct backend {
 };
 #define BACKENDS (sizeof backends / sizeof *backends)
 
+static const struct backend gpu = { .name = "cuda" };
+
 static int find_backend(const struct backend **found, const char *name)
 {
     bool any = strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0;
 
+    *found = &gpu;
+    if (strcmp(name, gpu.name) == 0)
+        return RL_OK;
     for (size_t i = 0; i < BACKENDS; i++) {
         *found = &backends[i];
         if (any && backends[i].can())
@@ -77,6 +83,8 @@ int compute_open(struct compute **k, const char *name, const char *dtype, int th
         ref_fill_matmul_bf16(made);
     if (backend->fill)
         backend->fill(made);
+    if (backend == &gpu)
+        TRY(device_fill(made));
     cpu_default_control_word();
     if (threads > 1)
         TRY(pool_open(&((struct cpu *)made->impl)->pool, threads));
@@ -91,6 +99,8 @@ void compute_close(struct compute *k)
 {
     if (!k)
         return;
+    if (k->release)
+        k->release(k);
     if (k->impl) {
         struct cpu *cpu = k->impl;
 
@@ -105,8 +115,11 @@ void compute_close(struct compute *k)
 
 int compute_sync(struct compute *k)
 {
-    int rc = k->error;
+    int rc;
 
+    if (k->wait)
+        k->wait(k);
+    rc = k->error;
     k->error = RL_OK;
     return rc;
 }

@@ -2,8 +2,6 @@
  * input.  The residual paths need no line of their own, because every gradient is added to dx.
  * Sums over tokens (weights, norms, embedding) continue the chains that are in grads.
  */
-#include <string.h>
-
 #include "model/model_internal.h"
 
 void gradients_layout(struct gradients *d, struct memory *memory, const struct model_shape *s,
@@ -29,9 +27,10 @@ void gradients_layout(struct gradients *d, struct memory *memory, const struct m
     memory_skip(memory, end);
 }
 
-static float *zeroed(float *x, size_t n)
+static float *zeroed(struct compute *k, float *x, size_t n)
 {
-    return memset(x, 0, n * sizeof *x);
+    k->zero(k, x, n * sizeof *x);
+    return x;
 }
 
 static void input(const struct pass *p, const struct matrix *w, float *dx, const float *dy)
@@ -48,10 +47,10 @@ void mlp_backward(const struct pass *p, int l, const struct activations *a, stru
     struct compute *k = p->model->compute;
     size_t channels = (size_t)p->T * p->model->shape.C, inner = (size_t)p->T * p->model->shape.F;
 
-    input(p, &w->down, zeroed(d->act, inner), dx);
-    k->swiglu_backward(k, zeroed(d->gate, inner), zeroed(d->up, inner), d->act, a->gate, a->up,
-                       inner);
-    input(p, &w->up, zeroed(d->norm2, channels), d->up);
+    input(p, &w->down, zeroed(k, d->act, inner), dx);
+    k->swiglu_backward(k, zeroed(k, d->gate, inner), zeroed(k, d->up, inner), d->act, a->gate,
+                       a->up, inner);
+    input(p, &w->up, zeroed(k, d->norm2, channels), d->up);
     input(p, &w->gate, d->norm2, d->gate);
 }
 
@@ -74,13 +73,13 @@ void attention_backward(const struct pass *p, int l, const struct activations *a
     struct compute *k = m->compute;
     size_t queries = (size_t)p->T * s->H * s->D, keys = (size_t)p->T * s->G * s->D;
 
-    input(p, &w->o, zeroed(d->att, queries), dx);
-    k->attention_backward(k, zeroed(d->q, queries), zeroed(d->key, keys), zeroed(d->value, keys),
-                          d->att, a->q, a->key, a->value, a->att, a->stats, p->start, p->N, s->H,
-                          s->G, s->D);
+    input(p, &w->o, zeroed(k, d->att, queries), dx);
+    k->attention_backward(k, zeroed(k, d->q, queries), zeroed(k, d->key, keys),
+                          zeroed(k, d->value, keys), d->att, a->q, a->key, a->value, a->att,
+                          a->stats, p->start, p->N, s->H, s->G, s->D);
     k->rotary_backward(k, d->key, m->rotary, p->position, p->T, s->G, s->D);
     k->rotary_backward(k, d->q, m->rotary, p->position, p->T, s->H, s->D);
-    input(p, &w->v, zeroed(d->norm1, (size_t)p->T * s->C), d->value);
+    input(p, &w->v, zeroed(k, d->norm1, (size_t)p->T * s->C), d->value);
     input(p, &w->k, d->norm1, d->key);
     input(p, &w->q, d->norm1, d->q);
 }

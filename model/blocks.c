@@ -82,6 +82,8 @@ static const float *times(const struct part *w, const struct run *r, const float
 {
     const int *start = w->t->pass.start;
 
+    if (w->scale)
+        compute_wait(w->t->model->compute);      /* the products before still read t->times */
     for (int n = r->first; n < r->end && w->scale; n++)
         multiply(w, n, w->t->times + (size_t)(start[n] - r->a) * width,
                  dy + (size_t)start[n] * width, width);
@@ -316,11 +318,11 @@ static void layer_down(struct trainer *t, int l)
     int T = p->T, C = t->shape.C;
     size_t bytes = (size_t)T * C * sizeof(float);
 
-    memcpy(t->d.out, t->dx, bytes);
+    k->copy(k, t->d.out, t->dx, bytes);
     mlp_backward(p, l, a, &t->d, t->dx);
     k->rmsnorm_backward(k, t->dx, t->nowhere, t->d.norm2, a->mid, model_at(m, w->norm2), a->rstd2,
                         T, C);
-    memcpy(t->d.mid, t->dx, bytes);
+    k->copy(k, t->d.mid, t->dx, bytes);
     attention_backward(p, l, a, &t->d, t->dx);
     k->rmsnorm_backward(k, t->dx, t->nowhere, t->d.norm1, x_at(t, l), model_at(m, w->norm1),
                         a->rstd1, T, C);
@@ -334,7 +336,7 @@ int model_backward_next(struct trainer *t)
     if (t->block == 0) {
         const struct model *m = t->model;
 
-        memset(t->dx, 0, (size_t)t->pass.T * t->shape.C * sizeof *t->dx);
+        m->compute->zero(m->compute, t->dx, (size_t)t->pass.T * t->shape.C * sizeof *t->dx);
         m->compute->rmsnorm_backward(m->compute, t->dx, t->nowhere, t->head.dhidden, x_at(t, L),
                                      model_at(m, m->norm), t->head.rstd, t->pass.T, t->shape.C);
     }

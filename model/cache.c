@@ -148,9 +148,11 @@ void cache_copy(struct cache *c, int to, int from)
 {
     size_t n = page_floats(c->dtype, c->shape.G, c->shape.D);
 
+    struct compute *k = c->model->compute;
+
     for (int l = 0; l < c->shape.L; l++) {
-        memcpy(c->pages[l].keys + to * n, c->pages[l].keys + from * n, n * sizeof(float));
-        memcpy(c->pages[l].values + to * n, c->pages[l].values + from * n, n * sizeof(float));
+        k->copy(k, c->pages[l].keys + to * n, c->pages[l].keys + from * n, n * sizeof(float));
+        k->copy(k, c->pages[l].values + to * n, c->pages[l].values + from * n, n * sizeof(float));
     }
 }
 

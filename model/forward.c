@@ -84,8 +84,8 @@ void embed_forward(const struct pass *p, float *x)
 {
     struct compute *k = p->model->compute;
 
-    k->embedding_forward(k, x, matrix_weights(p->model, &p->model->embed), p->tokens, p->T,
-                         p->model->shape.C);
+    k->gather(k, x, matrix_weights(p->model, &p->model->embed), p->tokens, p->T,
+              (size_t)p->model->shape.C * sizeof *x);
 }
 
 /* Every query sees the keys of its row up to itself: the row's own in this pass, or the pages. */

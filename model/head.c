@@ -80,7 +80,7 @@ void head_logits(const struct model *m, float *logits, const float *x, const int
     const struct model_shape *s = &m->shape;
     struct compute *k = m->compute;
 
-    k->embedding_forward(k, last, x, chosen, n, s->C);
+    k->gather(k, last, x, chosen, n, (size_t)s->C * sizeof *x);
     k->rmsnorm_forward(k, hidden, rstd, last, model_at(m, m->norm), s->eps, n, s->C);
     tile(m, logits, hidden, 0, s->V, n);
 }
@@ -99,18 +99,17 @@ void head_norm_forward(struct head *h, const struct pass *p, const float *x)
 
 void head_clear(struct head *h, const struct pass *p)
 {
-    memset(h->dhidden, 0, (size_t)p->T * p->model->shape.C * sizeof(float));
+    struct compute *k = p->model->compute;
+
+    k->zero(k, h->dhidden, (size_t)p->T * p->model->shape.C * sizeof(float));
 }
 
 /* rows(R,C) = the hidden states of positions from(R) */
 static void gather(struct head *h, const struct pass *p, const int *from, int R)
 {
-    enum compute_dtype dtype = p->model->compute->dtype;
-    size_t C = (size_t)p->model->shape.C, bytes = C * stored_bytes(dtype);
+    struct compute *k = p->model->compute;
 
-    for (int i = 0; i < R; i++)
-        memcpy((char *)h->rows + (size_t)i * bytes, stored_at(dtype, h->hidden, from[i] * C),
-               bytes);
+    k->gather(k, h->rows, h->hidden, from, R, (size_t)p->model->shape.C * stored_bytes(k->dtype));
 }
 
 /* ---- log-probabilities */
@@ -132,6 +131,16 @@ static float *kept_logits(const struct head *h, int i, int V, int v, int n)
     int r = i / HEAD_ROWS * HEAD_ROWS, R = least(HEAD_ROWS, h->P - r);
 
     return h->kept + (size_t)r * V + (size_t)R * v + (size_t)(i - r) * n;
+}
+
+/* How many picked rows from the i-th on lie one behind the other there. */
+static int kept_run(const struct head *h, int i, int R)
+{
+    int n = 1, at = h->pick_at[i];
+
+    while (i + n < R && h->pick_at[i + n] == at + n && (at + n) % HEAD_ROWS != 0)
+        n++;
+    return n;
 }
 
 void head_forward(struct head *h, const struct pass *p, float temperature, bool keep, float *logp,
@@ -161,6 +170,7 @@ void head_forward(struct head *h, const struct pass *p, float temperature, bool 
         }
         k->lse_finish(k, h->logp, entropy ? h->entropy : NULL, h->state + r, h->target_logit + r,
                       R);
+        compute_wait(k);
         for (int i = 0; i < R; i++)
             logp[h->from[r + i] + 1] = h->logp[i];
         for (int i = 0; i < R && entropy; i++)
@@ -191,7 +201,6 @@ static int pick(struct head *h, const struct pass *p, const float *dlogp, const 
         h->pick[R] = h->from[i];
         h->pick_at[R] = i;
         h->pick_targets[R] = h->targets[i];
-        h->pick_state[R] = h->state[i];
         h->dlogp[R] = of_logp;
         h->dentropy[R++] = of_entropy;
     }
@@ -239,9 +248,12 @@ static void tile_again(struct head *h, const struct pass *p, int v, int n, int R
 {
     struct compute *k = p->model->compute;
 
-    for (int i = 0; h->keeps && i < R; i++)
-        memcpy(h->logits + (size_t)i * n, kept_logits(h, h->pick_at[i], p->model->shape.V, v, n),
-               (size_t)n * sizeof(float));
+    for (int i = 0, run; h->keeps && i < R; i += run) {
+        run = kept_run(h, i, R);
+        k->copy(k, h->logits + (size_t)i * n,
+                kept_logits(h, h->pick_at[i], p->model->shape.V, v, n),
+                (size_t)run * n * sizeof(float));
+    }
     if (h->keeps)
         return;
     tile(p->model, h->logits, h->rows, v, n, R);
@@ -281,7 +293,8 @@ void head_backward(struct head *h, const struct pass *p, struct ids_part ids, co
 
     while ((R = pick(h, p, dlogp, dentropy, &next)) > 0) {
         gather(h, p, h->pick, R);
-        memset(h->drows, 0, (size_t)R * C * sizeof(float));
+        k->gather(k, h->pick_state, h->state, h->pick_at, R, sizeof *h->state);
+        k->zero(k, h->drows, (size_t)R * C * sizeof(float));
         tiles_backward(h, p, ids, R, dentropy != NULL, dhidden, offset, begun);
         for (int i = 0; i < p->n_leaves; i++)
             begun[i] |= leaf_picks(h, p, i, R, &a, &b);
@@ -290,8 +303,8 @@ void head_backward(struct head *h, const struct pass *p, struct ids_part ids, co
     }
     for (int i = 0; i < p->n_leaves; i++)
         if (p->leaves[i].grads && p->leaves[i].fresh && !begun[i])
-            memset(p->leaves[i].grads + offset, 0,
-                   (size_t)(ids.end - ids.first) * C * sizeof(float));
+            k->zero(k, p->leaves[i].grads + offset,
+                    (size_t)(ids.end - ids.first) * C * sizeof(float));
 }
 
 /* ---- scores: one linear product, no bias */
@@ -306,6 +319,7 @@ static int pick_scored(struct head *h, const struct pass *p, const float *dscore
 {
     int S = p->model->shape.scores, R = 0;
 
+    compute_wait(p->model->compute);     /* dscore of the tokens before is still read */
     for (; *next < p->T && R < HEAD_ROWS; ++*next) {
         const float *d = dscore + (size_t)*next * S;
         bool any = false;
@@ -339,7 +353,7 @@ void score_backward(struct head *h, const struct pass *p, const float *dscore, b
                                           slots(h, p, a, b), b - a, S, C, true);
         if (!dhidden)
             continue;
-        memset(h->drows, 0, (size_t)R * C * sizeof(float));
+        k->zero(k, h->drows, (size_t)R * C * sizeof(float));
         k->matmul_backward_input(k, h->drows, h->dscore, matrix_weights(m, &m->score), R, S, C);
         k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
     }

@@ -277,9 +277,9 @@ int backward_check(const struct trainer *t, const struct model_outputs *d)
 /* ---- gradients, leaf by leaf */
 
 /* grads from `from` up to the matrix = 0; returns where the matrix ends. */
-static size_t clear_before(float *grads, size_t from, const struct matrix *w)
+static size_t clear_before(struct compute *k, float *grads, size_t from, const struct matrix *w)
 {
-    memset(grads + from, 0, (w->offset - from) * sizeof *grads);
+    k->zero(k, grads + from, (w->offset - from) * sizeof *grads);
     return w->offset + (size_t)w->out * w->in;
 }
 
@@ -287,18 +287,19 @@ static size_t clear_before(float *grads, size_t from, const struct matrix *w)
 static void clear_rest(const struct trainer *t, float *grads)
 {
     const struct model *m = t->model;
-    size_t at = t->embedded ? clear_before(grads, 0, &m->head) : 0;
+    struct compute *k = m->compute;
+    size_t at = t->embedded ? clear_before(k, grads, 0, &m->head) : 0;
 
     for (int l = 0; l < t->shape.L; l++) {
         const struct layer *y = &m->layers[l];
         const struct matrix *all[] = {&y->q, &y->k, &y->v, &y->o, &y->gate, &y->up, &y->down};
 
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-            at = clear_before(grads, at, all[i]);
+            at = clear_before(k, grads, at, all[i]);
     }
     if (t->shape.lm && !t->embedded)
-        at = clear_before(grads, at, &m->head);
-    memset(grads + at, 0, (model_size(&t->shape) - at) * sizeof *grads);
+        at = clear_before(k, grads, at, &m->head);
+    k->zero(k, grads + at, (model_size(&t->shape) - at) * sizeof *grads);
 }
 
 void embedded_touch(struct trainer *t, int first_row, int end_row)
@@ -320,18 +321,19 @@ void embedded_fold(struct trainer *t, struct ids_part ids, float *grads)
         if (!t->touched[id])
             continue;
         k->add(k, grads + (size_t)(id - ids.first) * C, row, C);
-        memset(row, 0, C * sizeof *row);
+        k->zero(k, row, C * sizeof *row);
         t->touched[id] = false;
     }
 }
 
 void model_backward_forget(struct trainer *t)
 {
+    struct compute *k = t->model->compute;
     size_t C = (size_t)t->shape.C;
 
     for (int id = 0; t->gathers && id < t->shape.V; id++)
         if (t->touched[id])
-            memset(t->embedded + (size_t)id * C, 0, C * sizeof *t->embedded);
+            k->zero(k, t->embedded + (size_t)id * C, C * sizeof *t->embedded);
     if (t->gathers)
         memset(t->touched, 0, (size_t)t->shape.V * sizeof *t->touched);
     t->gathers = NULL;
@@ -342,7 +344,7 @@ static void head_down(struct trainer *t, const struct model_outputs *d)
     const struct pass *p = &t->pass;
     const struct model *m = t->model;
 
-    memset(t->dx, 0, (size_t)p->T * t->shape.C * sizeof *t->dx);
+    m->compute->zero(m->compute, t->dx, (size_t)p->T * t->shape.C * sizeof *t->dx);
     head_clear(&t->head, p);
     if (t->shape.lm)
         head_backward(&t->head, p, (struct ids_part){0, m->shape.V},

@@ -25,9 +25,10 @@ static const struct variant {
     { "cpu-avx2", NULL, NULL },
     { "cpu-avx512", "emulated avx512", emulated_fill_avx512 },
     { "cpu-avx512-bf16", "emulated avx512-bf16", emulated_fill_avx512_bf16 },
+    { "cuda", NULL, NULL },
 };
 
-#define BACKENDS 12                  /* each variant on one, two and three threads */
+#define BACKENDS 13                  /* each variant on one, two and three threads; cuda on one */
 static struct compute *ref, *backend[BACKENDS];      /* NULL: not here */
 
 #define EACH_BACKEND(k)                                                                           \
@@ -54,6 +55,7 @@ static inline int backends_open(const char *dtype)
 {
     if (compute_open(&ref, "ref", dtype, 1) != RL_OK)
         return -1;
+    support_emulate_gpu(true);
     for (int i = 0; i < BACKENDS; i++)
         backend_open(&backend[i], &variants[i / 3], dtype, i % 3 + 1);
     return 0;

@@ -94,3 +94,16 @@ int support_hold(void **state)
     status_hold(true);
     return 0;
 }
+
+/* Beside the test. */
+void support_emulate_gpu(bool at_once)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
+
+    path[n > 0 ? n : 0] = '\0';
+    strcpy(strrchr(path, '/') + 1, "librankwise_cuda.so");
+    setenv("RANKWISE_CUDA", path, 1);
+    if (at_once)
+        setenv("EMULATED_AT_ONCE", "1", 1);
+}

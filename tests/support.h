@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -23,6 +24,10 @@ const char *support_folder(void);
 const char *support_path(const char *folder, const char *name);
 /* Write text to folder/name and return the path. */
 const char *support_write(const char *folder, const char *name, const char *text);
+
+/* device = "cuda" is from now on the emulated one (tests/cuda/cuda_runtime.h).  at_once: each
+ * operation is done when it returns, else when somebody waits for it, as on a GPU. */
+void support_emulate_gpu(bool at_once);
 
 /* For a group's setup: messages of mistakes are held, not printed. */
 int support_hold(void **state);

@@ -6,6 +6,7 @@
  *   tf:    w -= lr sqrt(c2) / c1 * m / (sqrt(v) + eps)
  */
 #include <math.h>
+#include <string.h>
 
 #include "compute/math.h"
 #include "compute/ref/ref.h"
@@ -36,6 +37,26 @@ static void add(struct compute *k, float *y, const float *x, size_t n)
     (void)k;
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
+}
+
+static void zero(struct compute *k, void *y, size_t bytes)
+{
+    (void)k;
+    memset(y, 0, bytes);
+}
+
+static void copy(struct compute *k, void *y, const void *x, size_t bytes)
+{
+    (void)k;
+    memcpy(y, x, bytes);
+}
+
+static void gather(struct compute *k, void *y, const void *x, const int *from, int n,
+                   size_t bytes)
+{
+    (void)k;
+    for (int i = 0; i < n; i++)
+        memcpy((char *)y + (size_t)i * bytes, (const char *)x + (size_t)from[i] * bytes, bytes);
 }
 
 static void store(struct compute *k, void *y, const float *x, size_t n)
@@ -82,6 +103,9 @@ void ref_fill_flat(struct compute *k)
     k->swiglu_backward = swiglu_backward;
     k->add = add;
     k->store = store;
+    k->zero = zero;
+    k->copy = copy;
+    k->gather = gather;
     k->adamw = adamw;
     k->dot = dot;
 }

@@ -4,18 +4,9 @@
  *   with h = x rstd and g = dy w:         dx += rstd (g - h mean(g h))       dw += dy h
  */
 #include <math.h>
-#include <string.h>
 
 #include "compute/math.h"
 #include "compute/ref/ref.h"
-
-static void embedding_forward(struct compute *k, float *y, const float *w, const int *tokens,
-                              int T, int C)
-{
-    (void)k;
-    for (int t = 0; t < T; t++)
-        memcpy(y + (size_t)t * C, w + (size_t)tokens[t] * C, (size_t)C * sizeof *y);
-}
 
 static void embedding_backward(struct compute *k, float *dw, const float *dy, const int *tokens,
                                int T, int C)
@@ -99,7 +90,6 @@ static void rotary_backward(struct compute *k, float *dx, const float *table,
 
 void ref_fill_norm(struct compute *k)
 {
-    k->embedding_forward = embedding_forward;
     k->embedding_backward = embedding_backward;
     k->rmsnorm_forward = rmsnorm_forward;
     k->rmsnorm_backward = rmsnorm_backward;

@@ -1,0 +1,150 @@
+/* See cuda.h.  What the host hands over goes to one of two rings:
+ *
+ *   | staged, perhaps not yet read | free ...  |      when it is full the stream is waited for,
+ *   0                              ^ used             and the other one has its turn
+ *
+ * so that what one operation staged before is still there.
+ */
+#include "compute/cuda/cuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+#define RING ((size_t)4 << 20)       /* bytes, or as many as eight times the largest array */
+#define ALIGN 256
+
+void cuda_check(struct compute *k, cudaError_t error, const char *what)
+{
+    if (error != cudaSuccess && k->error == RL_OK)
+        k->error = cuda_of(k)->host->error(error == cudaErrorMemoryAllocation ? RL_ENOFIT : RL_EBUG,
+                                           "GPU: %s: %s", what, cudaGetErrorString(error));
+}
+
+static void drain(struct compute *k)
+{
+    cuda_check(k, cudaStreamSynchronize(cuda_of(k)->stream), "waiting for the kernels");
+}
+
+static void wait(struct compute *k)
+{
+    drain(k);
+    cuda_of(k)->ring[cuda_of(k)->turn].used = 0;
+}
+
+/* The other ring, empty and with room for bytes; false: no memory. */
+static bool turn_rings(struct compute *k, size_t bytes)
+{
+    struct cuda *cuda = cuda_of(k);
+    size_t size = 8 * bytes > RING ? 8 * bytes : RING;
+    struct cuda_ring *ring;
+    void *more = NULL;
+
+    drain(k);
+    ring = &cuda->ring[cuda->turn ^= 1];
+    ring->used = 0;
+    if (bytes <= ring->size)
+        return true;
+    cudaFreeHost(ring->at);
+    cuda_check(k, cudaHostAlloc(&more, size, cudaHostAllocDefault), "pinned memory");
+    *ring = (struct cuda_ring){ .at = more, .size = more ? size : 0 };
+    return more != NULL;
+}
+
+const void *cuda_stage(struct compute *k, const void *from, size_t bytes)
+{
+    struct cuda *cuda = cuda_of(k);
+    size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    struct cuda_ring *ring = &cuda->ring[cuda->turn];
+    char *to;
+
+    if (ring->size - ring->used < room) {
+        if (!turn_rings(k, room))
+            return NULL;
+        ring = &cuda->ring[cuda->turn];
+    }
+    to = ring->at + ring->used;
+    memcpy(to, from, bytes);
+    ring->used += room;
+    return to;
+}
+
+void *cuda_scratch(struct compute *k, size_t bytes)
+{
+    struct cuda *cuda = cuda_of(k);
+
+    if (bytes > cuda->scratch_size) {
+        drain(k);
+        cudaFree(cuda->scratch);
+        cuda->scratch = NULL;
+        cuda->scratch_size = 0;
+        cuda_check(k, cudaMallocManaged(&cuda->scratch, bytes, cudaMemAttachGlobal), "scratch");
+        cuda->scratch_size = cuda->scratch ? bytes : 0;
+    }
+    return cuda->scratch;
+}
+
+static void release(struct compute *k)
+{
+    struct cuda *cuda = cuda_of(k);
+
+    cudaFreeHost(cuda->ring[0].at);
+    cudaFreeHost(cuda->ring[1].at);
+    cudaFree(cuda->scratch);
+    if (cuda->stream)
+        cudaStreamDestroy(cuda->stream);
+    free(cuda);
+    k->device = NULL;
+}
+
+static int count(const char **why)
+{
+    int n = 0;
+    cudaError_t error = cudaGetDeviceCount(&n);
+
+    *why = error != cudaSuccess ? cudaGetErrorString(error) : "no GPU";
+    return error == cudaSuccess ? n : 0;
+}
+
+static int fill(struct compute *k, const struct device_host *host, int index)
+{
+    struct cuda *cuda = calloc(1, sizeof *cuda);
+
+    if (!cuda)
+        return host->error(RL_ENOFIT, "no memory for the GPU's backend");
+    cuda->host = host;
+    k->device = cuda;
+    k->wait = wait;
+    k->release = release;
+    cuda_check(k, cudaSetDevice(index), "opening the GPU");
+    cuda_check(k, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "its stream");
+    cuda_fill_flat(k);
+    cuda_fill_rows(k);
+    cuda_fill_matmul(k);
+    cuda_fill_attention(k);
+    cuda_fill_attention_backward(k);
+    cuda_fill_lse(k);
+    cuda_fill_sample(k);
+    return k->error;
+}
+
+static void *allocate(size_t bytes)
+{
+    void *p = NULL;
+
+    if (cudaMallocManaged(&p, bytes, cudaMemAttachGlobal) != cudaSuccess)
+        return NULL;
+    if (cudaMemset(p, 0, bytes) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess)
+        return p;
+    cudaFree(p);
+    return NULL;
+}
+
+static void give_back(void *p)
+{
+    cudaFree(p);
+}
+
+__attribute__((visibility("default")))
+const struct device_door rankwise_cuda = { DEVICE_ABI, count, fill, allocate, give_back };

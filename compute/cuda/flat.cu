@@ -1,0 +1,170 @@
+/* What goes element by element over flat buffers: a thread an element.  compute/ref/flat.c has the
+ * formulas. */
+#include "compute/cuda/launch.h"
+
+template <bool bf16>
+static __global__ void swiglu(void *y, const float *gate, const float *up, size_t n)
+{
+    size_t i = element();
+
+    if (i < n)
+        put_stored<bf16>(y, i, gate[i] / (1.0f + rw_expf(-gate[i])) * up[i]);
+}
+
+static void swiglu_forward(struct compute *k, void *y, const float *gate, const float *up,
+                           size_t n)
+{
+    launch(k, "swiglu_forward", k->dtype == COMPUTE_BF16 ? swiglu<true> : swiglu<false>,
+           blocks_of(n), BLOCK, y, gate, up, n);
+}
+
+static __global__ void swiglu_slope(float *dgate, float *dup, const float *dy, const float *gate,
+                                    const float *up, size_t n)
+{
+    size_t i = element();
+
+    if (i >= n)
+        return;
+    float s = 1.0f / (1.0f + rw_expf(-gate[i]));
+    float slope = s * fmaf(gate[i], 1.0f - s, 1.0f);
+
+    dup[i] = fmaf(dy[i], gate[i] * s, dup[i]);
+    dgate[i] = fmaf(dy[i] * up[i], slope, dgate[i]);
+}
+
+static void swiglu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
+                            const float *gate, const float *up, size_t n)
+{
+    launch(k, "swiglu_backward", swiglu_slope, blocks_of(n), BLOCK, dgate, dup, dy, gate, up, n);
+}
+
+static __global__ void add_all(float *y, const float *x, size_t n)
+{
+    size_t i = element();
+
+    if (i < n)
+        y[i] += x[i];
+}
+
+static void add(struct compute *k, float *y, const float *x, size_t n)
+{
+    launch(k, "add", add_all, blocks_of(n), BLOCK, y, x, n);
+}
+
+template <bool bf16> static __global__ void store_all(void *y, const float *x, size_t n)
+{
+    size_t i = element();
+
+    if (i < n)
+        put_stored<bf16>(y, i, x[i]);
+}
+
+static void store(struct compute *k, void *y, const float *x, size_t n)
+{
+    launch(k, "store", k->dtype == COMPUTE_BF16 ? store_all<true> : store_all<false>,
+           blocks_of(n), BLOCK, y, x, n);
+}
+
+static void zero(struct compute *k, void *y, size_t bytes)
+{
+    cuda_check(k, cudaMemsetAsync(y, 0, bytes, cuda_of(k)->stream), "zero");
+}
+
+static void copy(struct compute *k, void *y, const void *x, size_t bytes)
+{
+    cuda_check(k, cudaMemcpyAsync(y, x, bytes, cudaMemcpyDefault, cuda_of(k)->stream), "copy");
+}
+
+/* In words of W. */
+template <typename W>
+static __global__ void gather_all(W *y, const W *x, const int *from, size_t n, size_t words)
+{
+    size_t i = element();
+
+    if (i < n)
+        y[i] = x[(size_t)from[i / words] * words + i % words];
+}
+
+template <typename W>
+static void gather_words(struct compute *k, void *y, const void *x, const int *from, size_t n,
+                         size_t bytes)
+{
+    size_t words = bytes / sizeof(W);
+
+    launch(k, "gather", gather_all<W>, blocks_of(n * words), BLOCK, (W *)y, (const W *)x, from,
+           n * words, words);
+}
+
+static void gather(struct compute *k, void *y, const void *x, const int *from, int n,
+                   size_t bytes)
+{
+    const int *staged = (const int *)cuda_stage(k, from, (size_t)n * sizeof *from);
+
+    if (bytes % sizeof(float) == 0)
+        gather_words<float>(k, y, x, staged, (size_t)n, bytes);
+    else
+        gather_words<uint16_t>(k, y, x, staged, (size_t)n, bytes);
+}
+
+static __global__ void adamw_all(float *w, float *m, float *v, const float *g, size_t n,
+                                 struct adamw a)
+{
+    float rest1 = 1.0f - a.beta1, rest2 = 1.0f - a.beta2, keep = 1.0f - a.lr * a.weight_decay;
+    float tf_rate = a.lr * sqrtf(a.correction2) / a.correction1;
+    size_t i = element();
+
+    if (i >= n)
+        return;
+    float gi = g[i] * a.scale;
+    float mi = fmaf(a.beta1, m[i], rest1 * gi), vi = fmaf(a.beta2, v[i], rest2 * gi * gi);
+    float step = a.eps_inside
+                 ? a.lr * (mi / a.correction1) / (sqrtf(vi / a.correction2) + a.eps)
+                 : tf_rate * mi / (sqrtf(vi) + a.eps);
+
+    m[i] = mi;
+    v[i] = vi;
+    w[i] = w[i] * keep - step;
+}
+
+static void adamw(struct compute *k, float *w, float *m, float *v, const float *g, size_t n,
+                  const struct adamw *a)
+{
+    launch(k, "adamw", adamw_all, blocks_of(n), BLOCK, w, m, v, g, n, *a);
+}
+
+/* One half-warp: lane i has elements i, i + 16, ... */
+static __global__ void dot_lanes(double *sum, const float *a, const float *b, size_t n)
+{
+    double lane = 0.0;
+
+    for (size_t i = threadIdx.x; i < n; i += 16)
+        lane += (double)a[i] * (double)b[i];
+    for (int width = 8; width; width /= 2)
+        lane += __shfl_xor_sync(0xffffu, lane, width);
+    if (threadIdx.x == 0)
+        *sum = lane;
+}
+
+static double dot(struct compute *k, const float *a, const float *b, size_t n)
+{
+    double *sum = (double *)cuda_scratch(k, sizeof *sum);
+
+    if (!sum)
+        return 0.0;
+    launch(k, "dot", dot_lanes, 1, 16, sum, a, b, n);
+    k->wait(k);
+    return *sum;
+}
+
+extern "C" void cuda_fill_flat(struct compute *k)
+{
+    k->swiglu_forward = swiglu_forward;
+    k->swiglu_backward = swiglu_backward;
+    k->add = add;
+    k->store = store;
+    k->zero = zero;
+    k->copy = copy;
+    k->gather = gather;
+    k->adamw = adamw;
+    k->dot = dot;
+}

@@ -1,0 +1,84 @@
+/* How the chapters start kernels, and what their kernels share. */
+#ifndef COMPUTE_CUDA_LAUNCH_H
+#define COMPUTE_CUDA_LAUNCH_H
+
+#include <cuda_runtime.h>
+
+#include <tuple>
+#include <utility>
+
+#include "compute/bf16.h"
+#include "compute/cuda/cuda.h"
+#include "compute/math.h"
+
+#define BLOCK 256                    /* threads, where an element is a thread's */
+#define ALL_LANES 0xffffffffu
+#ifdef __CUDACC__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#endif
+
+template <typename... P, size_t... I>
+static inline cudaError_t launch_list(struct cuda *cuda, void (*kernel)(P...), unsigned blocks,
+                                      unsigned threads, std::tuple<P...> &args,
+                                      std::index_sequence<I...>)
+{
+    void *list[] = { (void *)&std::get<I>(args)... };
+
+    return cudaLaunchKernel(kernel, dim3(blocks), dim3(threads), list, 0, cuda->stream);
+}
+
+/* kernel<<<blocks, threads>>>(args...) on k's stream; nothing if there is nothing to do or an
+ * operation has failed before. */
+template <typename... P, typename... A>
+static inline void launch(struct compute *k, const char *what, void (*kernel)(P...), size_t blocks,
+                          unsigned threads, A... given)
+{
+    std::tuple<P...> args(given...);
+
+    if (blocks == 0 || k->error != 0)
+        return;
+    if (blocks > 0x7fffffffu)
+        cuda_check(k, cudaErrorInvalidConfiguration, what);
+    else
+        cuda_check(k, launch_list(cuda_of(k), kernel, (unsigned)blocks, threads, args,
+                                  std::index_sequence_for<P...>()), what);
+}
+
+/* Blocks that give each of n elements a thread. */
+static inline size_t blocks_of(size_t n)
+{
+    return (n + BLOCK - 1) / BLOCK;
+}
+
+/* A thread's element among all. */
+static __device__ __forceinline__ size_t element(void)
+{
+    return (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+/* A stored array: elements of fp32 or bf16. */
+template <bool bf16> static __device__ __forceinline__ float stored(const void *x, size_t i)
+{
+    return bf16 ? f32_of_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+}
+
+template <bool bf16> static __device__ __forceinline__ void put_stored(void *x, size_t i, float y)
+{
+    if (bf16)
+        ((uint16_t *)x)[i] = bf16_of_f32(y);
+    else
+        ((float *)x)[i] = y;
+}
+
+/* fold16 (compute/math.h) of the sums that sixteen neighbouring threads hold; all of a warp call
+ * it, and each has its sixteen's result. */
+static __device__ __forceinline__ float fold_lanes(float sum)
+{
+    for (int width = 8; width; width /= 2)
+        sum += __shfl_xor_sync(ALL_LANES, sum, width);
+    return sum;
+}
+
+#endif

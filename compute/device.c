@@ -1,0 +1,74 @@
+/* See device.h. */
+#include "compute/device.h"
+
+#include <dlfcn.h>
+#include <linux/limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/status.h"
+#include "compute/compute.h"
+
+#define LIBRARY "librankwise_cuda.so"
+
+static const struct device_host host = { rl_error };
+
+/* Beside the program, in ../lib of it, then where the system looks; RANKWISE_CUDA names it. */
+static void *open_library(void)
+{
+    static const char *const near[] = { "%.*s/" LIBRARY, "%.*s/../lib/" LIBRARY };
+    const char *said = getenv("RANKWISE_CUDA");
+    char self[PATH_MAX], path[PATH_MAX + 64];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    void *library = NULL;
+
+    if (said)
+        return dlopen(said, RTLD_NOW | RTLD_LOCAL);
+    self[n > 0 ? n : 0] = '\0';
+    for (int i = 0; i < 2 && n > 0 && !library; i++) {
+        snprintf(path, sizeof path, near[i], (int)(strrchr(self, '/') - self), self);
+        library = access(path, F_OK) == 0 ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    }
+    return library ? library : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+}
+
+/* The door, looked for once; NULL and *why without it. */
+static const struct device_door *find_door(const char **why)
+{
+    static const struct device_door *door;
+    static const char *reason;
+    void *library;
+
+    if (!door && !reason) {
+        library = open_library();
+        door = library ? dlsym(library, "rankwise_cuda") : NULL;
+        reason = library ? "it is another library" : "there is no " LIBRARY " beside the program";
+        if (door && door->abi != DEVICE_ABI) {
+            door = NULL;
+            reason = LIBRARY " is of another build of rankwise";
+        }
+    }
+    *why = reason;
+    return door;
+}
+
+bool device_is_here(const char **why)
+{
+    const struct device_door *door = find_door(why);
+
+    return door && door->count(why) > 0;
+}
+
+int device_fill(struct compute *k)
+{
+    const char *why;
+    const struct device_door *door = find_door(&why);
+
+    if (!door || door->count(&why) < 1)
+        return rl_error(RL_EINVAL, "device = \"cuda\": no GPU can be used (%s)", why);
+    memory_use(door->allocate, door->release);
+    return door->fill(k, &host, 0);
+}

@@ -1,0 +1,33 @@
+/* The door to librankwise_cuda.so, which is looked for when the program runs: one build serves
+ * machines with and without a GPU. */
+#ifndef COMPUTE_DEVICE_H
+#define COMPUTE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct compute;
+
+/* What the shared object has from the program. */
+struct device_host {
+    int (*error)(int code, const char *format, ...);     /* rl_error */
+};
+
+/* What it gives: the one symbol that is looked up is `const struct device_door rankwise_cuda`. */
+struct device_door {
+    unsigned abi;                    /* DEVICE_ABI of its build */
+    /* GPUs that can be used; below 1: `why` says why there is none. */
+    int (*count)(const char **why);
+    /* Make every operation of k the GPU's, on device number `index`; 0 or a code, one line. */
+    int (*fill)(struct compute *k, const struct device_host *host, int index);
+    void *(*allocate)(size_t bytes); /* zeroed, for kernels and the processor; or NULL */
+    void (*release)(void *p);
+};
+#define DEVICE_ABI 1u
+
+/* Is there a GPU and the shared object for it?  If not, *why is the reason, one clause. */
+bool device_is_here(const char **why);
+/* See device_door.fill; RL_EINVAL if there is none. */
+int device_fill(struct compute *k);
+
+#endif

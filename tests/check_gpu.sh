@@ -1,0 +1,44 @@
+#!/bin/sh
+# device = "cuda" without a GPU: the kernels on the processor (tests/cuda/cuda_runtime.h), each put
+# off until somebody waits for it.  Whole steps, with the processor's bits.
+. tests/lib.sh
+RANKWISE_CUDA=${BUILD:-build}/tests/librankwise_cuda.so
+export RANKWISE_CUDA
+small="steps=1 prompts_per_step=3 max_new=6 eval_every=0"
+long='rewards=({kind="length";unit="characters";name="long";})'
+two="${long%)},{kind=\"words\";words=[\"the\"];name=\"the\";})"
+
+# same NAME RANKS key=value...: the run on the emulated GPU is that on the processor
+same() {
+    name=$1 n=$2; shift 2
+    rm -rf "$WORK/cpu" "$WORK/cuda"
+    for device in cpu cuda; do
+        # shellcheck disable=SC2086
+        run "$n" tests/bits.cfg $small "$long" "$@" device=$device output="$WORK/$device" \
+            > "$WORK/said" 2>&1 || { fail "$name" "$(tail -n 3 "$WORK/said")"; return; }
+    done
+    "$RANKWISE" diff "$WORK/cpu" "$WORK/cuda" > "$WORK/said" 2>&1 &&
+        grep -q '^equal' "$WORK/said" && pass "$name" || fail "$name" "$(cat "$WORK/said")"
+}
+
+for dtype in fp32 bf16; do
+    same "online DPO, $dtype" 1 dtype=$dtype
+    same "PPO, $dtype" 1 dtype=$dtype algorithm=ppo
+done
+same "GRPO with filters and a penalty on two ranks" 2 algorithm=grpo samples_per_prompt=4 top_k=40 \
+    top_p=0.9 min_p=0.01 repetition_penalty=1.2
+same "RACO" 1 algorithm=raco "raco.weights=[0.5,0.5]" "$two"
+same "recomputed activations, a lag" 1 recompute=true max_lag=1 steps=2 prompts_per_step=2
+
+EMULATED_GPUS=0 says 1 'device = "cuda": no GPU can be used \(no CUDA-capable device' "no GPU" \
+    run 1 tests/bits.cfg device=cuda output="$WORK/none"
+RANKWISE_CUDA=$WORK/none.so says 1 'device = "cuda": no GPU can be used' "no library" \
+    run 1 tests/bits.cfg device=cuda output="$WORK/none"
+unset RANKWISE_CUDA
+if [ -f "${BUILD:-build}/librankwise_cuda.so" ] && [ ! -e /dev/nvidiactl ]; then
+    says 1 'device = "cuda": no GPU can be used' "the real library without a driver" \
+        run 1 tests/bits.cfg device=cuda output="$WORK/none"
+else
+    skip "the real library without a driver"
+fi
+finish

@@ -1,0 +1,158 @@
+/* CUDA without a device: what compute/cuda/ uses of the runtime, on the processor, so that kernels
+ * can be held to ref/ on any machine.
+ *
+ * - The threads of a block are fibers: one runs until it ends or waits (__syncthreads, a shuffle);
+ *   blocks come one after the other, so that `static` memory is a block's shared memory.
+ * - A launch is kept and runs at the next wait, as late as it may: who reads a result, or changes
+ *   an operand, without compute_sync() before it sees wrong numbers here too.
+ *
+ * No races between threads are found, and no timing: for those there is compute-sanitizer.
+ */
+#ifndef TESTS_CUDA_RUNTIME_H
+#define TESTS_CUDA_RUNTIME_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
+#define __shared__ static
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+
+#define cudaError_t int
+enum {
+    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
+    cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100,
+};
+struct emulated_stream;
+#define cudaStream_t struct emulated_stream *
+enum cudaMemcpyKind { cudaMemcpyDefault = 4 };
+enum cudaDeviceAttr {
+    cudaDevAttrMultiProcessorCount = 16, cudaDevAttrConcurrentManagedAccess = 89,
+};
+#define cudaMemAttachGlobal 1
+#define cudaHostAllocDefault 0
+#define cudaStreamNonBlocking 1
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+cudaError_t cudaGetDeviceCount(int *count);              /* EMULATED_GPUS, default 1 */
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned flags);
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags);
+cudaError_t cudaFree(void *p);
+cudaError_t cudaFreeHost(void *p);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
+cudaError_t cudaMemset(void *to, int value, size_t bytes);
+cudaError_t cudaDeviceSynchronize(void);
+cudaError_t cudaGetLastError(void);
+const char *cudaGetErrorString(cudaError_t error);
+
+#ifdef __cplusplus
+}
+
+#include <functional>
+#include <tuple>
+#include <utility>
+
+struct uint3 { unsigned x, y, z; };
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+static inline float4 make_float4(float x, float y, float z, float w) { return { x, y, z, w }; }
+
+extern struct emulated_place { uint3 thread, block; dim3 threads, blocks; } emulated_here;
+#define threadIdx (emulated_here.thread)
+#define blockIdx (emulated_here.block)
+#define blockDim (emulated_here.threads)
+#define gridDim (emulated_here.blocks)
+#define warpSize 32
+
+void __syncthreads(void);
+void __syncwarp(unsigned mask = 0xffffffffu);
+/* A thread's word, and the word of its warp's lane `from`: every lane of the warp calls it. */
+uint64_t emulated_exchange(uint64_t word, int from);
+int emulated_lane(void);
+
+template <typename T> T emulated_shuffle(T x, int from)
+{
+    uint64_t word = 0;
+
+    static_assert(sizeof x <= sizeof word, "a shuffle takes at most eight bytes");
+    memcpy(&word, &x, sizeof x);
+    word = emulated_exchange(word, from);
+    memcpy(&x, &word, sizeof x);
+    return x;
+}
+template <typename T> T __shfl_sync(unsigned, T x, int from)
+{
+    return emulated_shuffle(x, from);
+}
+template <typename T> T __shfl_xor_sync(unsigned, T x, int mask)
+{
+    return emulated_shuffle(x, emulated_lane() ^ mask);
+}
+template <typename T> T __shfl_down_sync(unsigned, T x, unsigned by)
+{
+    int to = emulated_lane() + (int)by;
+
+    return emulated_shuffle(x, to < 32 ? to : emulated_lane());
+}
+
+template <typename T> T atomicAdd(T *at, T x)
+{
+    T old = *at;
+
+    *at += x;
+    return old;
+}
+template <typename T> T atomicMax(T *at, T x)
+{
+    T old = *at;
+
+    *at = x > old ? x : old;
+    return old;
+}
+static inline uint64_t __umul64hi(uint64_t a, uint64_t b)
+{
+    return (uint64_t)((unsigned __int128)a * b >> 64);
+}
+
+/* Keeps the launch, as far as it is a possible one. */
+cudaError_t emulated_launch(dim3 grid, dim3 block, size_t shared, std::function<void()> kernel);
+template <typename... P> using emulated_kernel = void (*)(P...);
+
+template <typename... P, size_t... I>
+cudaError_t emulated_keep(void (*kernel)(P...), dim3 grid, dim3 block, void **list, size_t shared,
+                          std::index_sequence<I...>)
+{
+    std::tuple<P...> kept(*static_cast<P *>(list[I])...);
+
+    return emulated_launch(grid, block, shared, [=] { std::apply(kernel, kept); });
+}
+template <typename... P>
+cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void **list,
+                             size_t shared, cudaStream_t)
+{
+    return emulated_keep(kernel, grid, block, list, shared, std::index_sequence_for<P...>());
+}
+#endif
+
+#endif
