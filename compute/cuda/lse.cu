@@ -103,18 +103,7 @@ static void lse_backward(struct compute *k, float *z, const struct lse *state,
 static __global__ void __launch_bounds__(BLOCK)
 softmax_row(float *p, const float *z, float temperature, int V)
 {
-    __shared__ struct lse all;
-    struct lse s = { -INFINITY, 0.0f, 0.0f };
-
-    for (int i = (int)threadIdx.x; i < V; i += BLOCK)
-        p[i] = temperature != 1.0f ? z[i] / temperature : z[i];
-    __syncthreads();
-    row_add(&s, p, V);
-    if (threadIdx.x == 0)
-        all = s;
-    __syncthreads();
-    for (int i = (int)threadIdx.x; i < V; i += BLOCK)
-        p[i] = rw_expf(p[i] - all.max) / all.sum;
+    softmax_of(p, z, temperature, V);
 }
 
 static void softmax(struct compute *k, float *p, const float *z, float temperature, int V)

@@ -85,4 +85,22 @@ static __device__ void row_add(struct lse *state, const float *z, int n)
     }
 }
 
+/* p(V) of one row of logits, by all threads of the block. */
+static __device__ void softmax_of(float *p, const float *z, float temperature, int V)
+{
+    __shared__ struct lse all;
+    struct lse s = { -INFINITY, 0.0f, 0.0f };
+
+    for (int i = (int)threadIdx.x; i < V; i += BLOCK)
+        p[i] = temperature != 1.0f ? z[i] / temperature : z[i];
+    __syncthreads();
+    row_add(&s, p, V);
+    if (threadIdx.x == 0)
+        all = s;
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < V; i += BLOCK)
+        p[i] = rw_expf(p[i] - all.max) / all.sum;
+    __syncthreads();
+}
+
 #endif

@@ -173,29 +173,11 @@ static __device__ int draw_of(struct draw *d, const float *z, const float *p, in
     return d->token;
 }
 
-static __device__ void softmax_of(float *p, const float *z, float temperature, int V,
-                                  struct lse *all)
-{
-    struct lse s = { -INFINITY, 0.0f, 0.0f };
-
-    for (int i = (int)threadIdx.x; i < V; i += BLOCK)
-        p[i] = temperature != 1.0f ? z[i] / temperature : z[i];
-    __syncthreads();
-    row_add(&s, p, V);
-    if (threadIdx.x == 0)
-        *all = s;
-    __syncthreads();
-    for (int i = (int)threadIdx.x; i < V; i += BLOCK)
-        p[i] = rw_expf(p[i] - all->max) / all->sum;
-    __syncthreads();
-}
-
 static __global__ void __launch_bounds__(BLOCK)
 draw_row(int *token, float *p, const float *z, bool same, struct sampling set,
          bool filters, const uint32_t *word, int V)
 {
     __shared__ struct draw d;
-    __shared__ struct lse all;
     size_t r = blockIdx.x;
     uint64_t least = 0;
     int drawn = -1;
@@ -205,7 +187,7 @@ draw_row(int *token, float *p, const float *z, bool same, struct sampling set,
     if (threadIdx.x == 0)
         d.last = UINT64_MAX;
     if (set.temperature != 0.0f) {
-        softmax_of(p, z, set.temperature, V, &all);
+        softmax_of(p, z, set.temperature, V);
         if (filters)
             least = filter(&d, z, p, V, set);
         else
