@@ -30,6 +30,17 @@ same "GRPO with filters and a penalty on two ranks" 2 algorithm=grpo samples_per
 same "RACO" 1 algorithm=raco "raco.weights=[0.5,0.5]" "$two"
 same "recomputed activations, a lag" 1 recompute=true max_lag=1 steps=2 prompts_per_step=2
 
+# prints NAME COMMAND...: the same words on both
+prints() {
+    name=$1; shift
+    "$@" --device cpu > "$WORK/cpu.out" 2>&1 && "$@" --device cuda > "$WORK/cuda.out" 2>&1 &&
+        cmp -s "$WORK/cpu.out" "$WORK/cuda.out" && pass "$name" ||
+        fail "$name" "$(diff "$WORK/cpu.out" "$WORK/cuda.out" | head -n 4)"
+}
+prints "generate" "$RANKWISE" generate launch/demo/model --prompt "The cat" -n 3 --max-new 8 --seed 5
+echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"
+prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --top 3
+
 EMULATED_GPUS=0 says 1 'device = "cuda": no GPU can be used \(no CUDA-capable device' "no GPU" \
     run 1 tests/bits.cfg device=cuda output="$WORK/none"
 RANKWISE_CUDA=$WORK/none.so says 1 'device = "cuda": no GPU can be used' "no library" \

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/status.h"
 #include "data/tokenizer.h"
 #include "launch/commands/commands.h"
@@ -40,11 +41,21 @@ struct scoring {
     struct model *model;
     struct trainer *trainer;
     struct cache *cache;                /* for the logits of --top, else NULL */
+    struct memory memory;               /* of these */
     int *pages, n_pages;
     float *logp, *logits;
     struct ids ids;                     /* prompt and completion of the line */
     int prompt;                         /* tokens of the prompt */
 };
+
+static void layout(struct scoring *s)
+{
+    const struct model_shape *shape = &s->source.shape;
+
+    s->logp = memory_take(&s->memory, (size_t)shape->context * sizeof(float));
+    s->logits = memory_take(&s->memory, (size_t)shape->V * sizeof(float));
+    s->pages = memory_take(&s->memory, (size_t)s->n_pages * sizeof(int));
+}
 
 static int open_all(struct scoring *s, const char *model)
 {
@@ -56,12 +67,11 @@ static int open_all(struct scoring *s, const char *model)
     TRY(compute_open(&s->compute, device, dtype, (int)threads));
     TRY(source_model(&s->model, &s->source, s->compute));
     TRY(trainer_create_scoring(&s->trainer, s->model, 1, shape->context));
-    s->logp = malloc((size_t)shape->context * sizeof(float));
-    s->logits = malloc((size_t)shape->V * sizeof(float));
     s->n_pages = (shape->context + KEY_BLOCK - 1) / KEY_BLOCK;
-    s->pages = malloc((size_t)s->n_pages * sizeof(int));
-    if (!s->logp || !s->logits || !s->pages)
-        return rl_error(RL_ENOFIT, "no memory for a row of %d tokens", shape->context);
+    memory_count(&s->memory);
+    layout(s);
+    TRY(memory_open(&s->memory));
+    layout(s);
     if (top > 0)
         TRY(cache_create(&s->cache, s->model, s->n_pages, 1, shape->context));
     for (int i = 0; s->cache && i < s->n_pages; i++)
@@ -78,9 +88,7 @@ static void close_all(struct scoring *s)
     compute_close(s->compute);
     source_close(&s->source);
     ids_free(&s->ids);
-    free(s->pages);
-    free(s->logp);
-    free(s->logits);
+    memory_close(&s->memory);
 }
 
 /* ---- a line to ids */
