@@ -55,20 +55,29 @@ static const struct device_door *find_door(const char **why)
     return door;
 }
 
-bool device_is_here(const char **why)
+/* The ranks of a host take its GPUs in turn; the launcher says which of them this one is. */
+static int rank_on_host(void)
 {
-    const struct device_door *door = find_door(why);
+    static const char *const said[] = { "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID",
+                                        "PMIX_LOCAL_RANK" };
 
-    return door && door->count(why) > 0;
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        const char *rank = getenv(said[i]);
+
+        if (rank && atoi(rank) > 0)
+            return atoi(rank);
+    }
+    return 0;
 }
 
 int device_fill(struct compute *k)
 {
     const char *why;
     const struct device_door *door = find_door(&why);
+    int count = door ? door->count(&why) : 0;
 
-    if (!door || door->count(&why) < 1)
+    if (count < 1)
         return rl_error(RL_EINVAL, "device = \"cuda\": no GPU can be used (%s)", why);
     memory_use(door->allocate, door->release);
-    return door->fill(k, &host, 0);
+    return door->fill(k, &host, rank_on_host() % count);
 }

@@ -25,9 +25,7 @@ struct device_door {
 };
 #define DEVICE_ABI 1u
 
-/* Is there a GPU and the shared object for it?  If not, *why is the reason, one clause. */
-bool device_is_here(const char **why);
-/* See device_door.fill; RL_EINVAL if there is none. */
+/* See device_door.fill; the ranks of a host take its GPUs in turn.  RL_EINVAL if there is none. */
 int device_fill(struct compute *k);
 
 #endif

@@ -25,8 +25,10 @@ for dtype in fp32 bf16; do
     same "online DPO, $dtype" 1 dtype=$dtype
     same "PPO, $dtype" 1 dtype=$dtype algorithm=ppo
 done
+export EMULATED_GPUS=2                          # a rank each
 same "GRPO with filters and a penalty on two ranks" 2 algorithm=grpo samples_per_prompt=4 top_k=40 \
     top_p=0.9 min_p=0.01 repetition_penalty=1.2
+unset EMULATED_GPUS
 same "RACO" 1 algorithm=raco "raco.weights=[0.5,0.5]" "$two"
 same "recomputed activations, a lag" 1 recompute=true max_lag=1 steps=2 prompts_per_step=2
 
@@ -37,7 +39,8 @@ prints() {
         cmp -s "$WORK/cpu.out" "$WORK/cuda.out" && pass "$name" ||
         fail "$name" "$(diff "$WORK/cpu.out" "$WORK/cuda.out" | head -n 4)"
 }
-prints "generate" "$RANKWISE" generate launch/demo/model --prompt "The cat" -n 3 --max-new 8 --seed 5
+prints "generate" "$RANKWISE" generate launch/demo/model --prompt "The cat" -n 3 --max-new 8 \
+    --seed 5
 echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"
 prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --top 3
 
