@@ -3,7 +3,6 @@
 #ifndef COMPUTE_DEVICE_H
 #define COMPUTE_DEVICE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct compute;
