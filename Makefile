@@ -35,7 +35,8 @@ all: $(BUILD)/rankwise
 # or with CUDA=0, there is none.
 NVCC   ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc))
 CUDA   ?= $(if $(NVCC),1,0)
-TARGETS = $(foreach t,80 90a 100a,-gencode=arch=compute_$(t),code=sm_$(t))
+# Of 80 (A100), 90a (H100, H200) and 100a (B200) those that the compiler knows.
+TARGETS = $(foreach t,80 90a 100a,$(if $(filter compute_$(t:a=),$(shell $(NVCC) --list-gpu-arch)),-gencode=arch=compute_$(t),code=sm_$(t)))
 # The contract's: no contraction, denormals, exact division and roots.  No C++ runtime is needed.
 NVFLAGS = -std=c++17 -O3 -fmad=false $(TARGETS) -I. -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions
 GPU_SOURCES = $(sort $(wildcard compute/cuda/*.cu compute/cuda/*.c))
