@@ -35,9 +35,13 @@ all: $(BUILD)/rankwise
 # or with CUDA=0, there is none.
 NVCC   ?= $(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc))
 CUDA   ?= $(if $(NVCC),1,0)
-# Of 80 (A100), 90a (H100, H200) and 100a (B200) those that the compiler knows.
-TARGETS = $(foreach t,80 90a 100a,$(if $(filter compute_$(t:a=),$(shell $(NVCC) --list-gpu-arch)),-gencode=arch=compute_$(t),code=sm_$(t)))
-# The contract's: no contraction, denormals, exact division and roots.  No C++ runtime is needed.
+# 80 (A100), 90 (H100, H200) and 100 (B200), as far as the compiler knows them; other GPUs compile
+# the first when they load it.
+known   = $(filter $(shell $(NVCC) --list-gpu-arch),$(1))
+TARGETS = -gencode=arch=compute_80,code=compute_80 \
+          $(foreach t,$(patsubst compute_%,%,$(call known,compute_80 compute_90 compute_100)),\
+          -gencode=arch=compute_$(t),code=sm_$(t))
+# The contract's: no contraction, denormals, exact division and roots.
 NVFLAGS = -std=c++17 -O3 -fmad=false $(TARGETS) -I. -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions
 GPU_SOURCES = $(sort $(wildcard compute/cuda/*.cu compute/cuda/*.c))
 gpu_objects = $(patsubst %,$(BUILD)/$(1)%.o,$(GPU_SOURCES))

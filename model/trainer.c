@@ -355,6 +355,13 @@ static void head_down(struct trainer *t, const struct model_outputs *d)
     norm_backward(p, m->norm, t->dx, t->head.dhidden, x_at(t, t->shape.L), t->head.rstd);
 }
 
+/* What gathers for grads goes there. */
+static void fold_gathered(struct trainer *t, float *grads)
+{
+    embedded_fold(t, (struct ids_part){0, t->shape.V}, grads + t->model->embed.offset);
+    t->gathers = NULL;
+}
+
 /* The embedding's gradient goes to the leaf, or gathers for it. */
 static void embed_down(struct trainer *t)
 {
@@ -375,7 +382,7 @@ static void embed_down(struct trainer *t)
         embedded_touch(t, i > 0 ? p->leaves[i - 1].end : 0, p->leaves[i].end);
         t->gathers = grads;
         if (i + 1 < p->n_leaves)
-            model_backward_finish(t, grads);
+            fold_gathered(t, grads);
     }
 }
 
@@ -439,7 +446,6 @@ int model_backward_finish(struct trainer *t, float *grads)
 {
     if (!t->embedded || t->gathers != grads)
         return RL_OK;
-    embedded_fold(t, (struct ids_part){0, t->shape.V}, grads + t->model->embed.offset);
-    t->gathers = NULL;
+    fold_gathered(t, grads);
     return compute_sync(t->model->compute);
 }

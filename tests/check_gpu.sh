@@ -45,13 +45,15 @@ echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"
 prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --top 3
 
 EMULATED_GPUS=0 says 1 'device = "cuda": no GPU can be used \(no CUDA-capable device' "no GPU" \
-    run 1 tests/bits.cfg device=cuda output="$WORK/none"
+    run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
+EMULATED_APART=1 says 1 'GPU 0 cannot share memory' "a GPU whose memory is apart" \
+    run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
 RANKWISE_CUDA=$WORK/none.so says 1 'device = "cuda": no GPU can be used' "no library" \
-    run 1 tests/bits.cfg device=cuda output="$WORK/none"
+    run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
 unset RANKWISE_CUDA
 if [ -f "${BUILD:-build}/librankwise_cuda.so" ] && [ ! -e /dev/nvidiactl ]; then
     says 1 'device = "cuda": no GPU can be used' "the real library without a driver" \
-        run 1 tests/bits.cfg device=cuda output="$WORK/none"
+        run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
 else
     skip "the real library without a driver"
 fi

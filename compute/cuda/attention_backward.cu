@@ -39,6 +39,30 @@ static __device__ __forceinline__ void slopes(const struct backward &b, size_t a
     *ds = *p * (dp - b.delta[at]) * scale;
 }
 
+/* Tokens of a head in what makes scores and in what makes their gradients: queries in q and do, or
+ * keys in keys and values. */
+struct side { struct heads score, slope; int token, count, head; };
+
+/* dots and dp of own rows with the lane's other row. */
+template <int PIECES, bool own16, bool other16>
+static __device__ __forceinline__ void both_dots(float (&dots)[OWN], float (&dp)[OWN], int D,
+                                                 const struct side &x, const struct side &y,
+                                                 piece_t own, piece_t other)
+{
+    UNROLL for (int c = 0; c < PIECES; c++) {
+        __syncthreads();
+        bring_rows<own16>(own, x.score, x.token, x.count, x.head, c * PIECE);
+        bring_rows<other16>(other, y.score, y.token, y.count, y.head, c * PIECE);
+        __syncthreads();
+        add_dots(dots, own, other, c * PIECE, D);
+        __syncthreads();
+        bring_rows<own16>(own, x.slope, x.token, x.count, x.head, c * PIECE);
+        bring_rows<other16>(other, y.slope, y.token, y.count, y.head, c * PIECE);
+        __syncthreads();
+        add_dots(dp, own, other, c * PIECE, D);
+    }
+}
+
 template <int PIECES, bool bf16>
 static __global__ void __launch_bounds__(BLOCK)
 queries(struct backward b, const struct tile_at *tiles)
@@ -62,18 +86,8 @@ queries(struct backward b, const struct tile_at *tiles)
         int left = t.first + t.count - first, count = left < TILE ? left : TILE;
         float dots[OWN] = {}, dp[OWN] = {};
 
-        UNROLL for (int c = 0; c < PIECES; c++) {
-            __syncthreads();
-            bring_rows<false>(own, q, t.first, t.count, h, c * PIECE);
-            bring_rows<bf16>(other, key, first, count, g, c * PIECE);
-            __syncthreads();
-            add_dots(dots, own, other, c * PIECE, D);
-            __syncthreads();
-            bring_rows<false>(own, d_o, t.first, t.count, h, c * PIECE);
-            bring_rows<bf16>(other, value, first, count, g, c * PIECE);
-            __syncthreads();
-            add_dots(dp, own, other, c * PIECE, D);
-        }
+        both_dots<PIECES, false, bf16>(dots, dp, D, { q, d_o, t.first, t.count, h },
+                                       { key, value, first, count, g }, own, other);
         UNROLL for (int i = 0; i < OWN; i++) {
             int mine = first_own() + i < t.count ? first_own() + i : 0;
             float p;
@@ -146,18 +160,8 @@ static __device__ __forceinline__ void meet_queries(const struct backward &b,
     struct heads key = { b.key, b.G, D }, value = { b.value, b.G, D };
     float dots[OWN] = {}, dp[OWN] = {}, p[OWN], ds[OWN];
 
-    UNROLL for (int c = 0; c < PIECES; c++) {
-        __syncthreads();
-        bring_rows<bf16>(own, key, t.first, t.count, g, c * PIECE);
-        bring_rows<false>(other, q, first, count, h, c * PIECE);
-        __syncthreads();
-        add_dots(dots, own, other, c * PIECE, D);
-        __syncthreads();
-        bring_rows<bf16>(own, value, t.first, t.count, g, c * PIECE);
-        bring_rows<false>(other, d_o, first, count, h, c * PIECE);
-        __syncthreads();
-        add_dots(dp, own, other, c * PIECE, D);
-    }
+    both_dots<PIECES, bf16, false>(dots, dp, D, { key, value, t.first, t.count, g },
+                                   { q, d_o, first, count, h }, own, other);
     int query = first + (lane() < count ? lane() : 0);
 
     UNROLL for (int i = 0; i < OWN; i++)

@@ -44,7 +44,7 @@ static bool turn_rings(struct compute *k, size_t bytes)
     drain(k);
     ring = &cuda->ring[cuda->turn ^= 1];
     ring->used = 0;
-    if (bytes <= ring->size)
+    if (size <= ring->size)
         return true;
     cudaFreeHost(ring->at);
     cuda_check(k, cudaHostAlloc(&more, size, cudaHostAllocDefault), "pinned memory");
@@ -109,8 +109,14 @@ static int count(const char **why)
 
 static int fill(struct compute *k, const struct device_host *host, int index)
 {
-    struct cuda *cuda = calloc(1, sizeof *cuda);
+    struct cuda *cuda;
+    int shares = 0;
 
+    if (cudaDeviceGetAttribute(&shares, cudaDevAttrConcurrentManagedAccess, index) != cudaSuccess ||
+        !shares)
+        return host->error(RL_EINVAL, "device = \"cuda\": GPU %d cannot share memory with the "
+                           "processor while it runs; use another, or device = \"cpu\"", index);
+    cuda = calloc(1, sizeof *cuda);
     if (!cuda)
         return host->error(RL_ENOFIT, "no memory for the GPU's backend");
     cuda->host = host;

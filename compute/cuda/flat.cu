@@ -153,7 +153,7 @@ static double dot(struct compute *k, const float *a, const float *b, size_t n)
         return 0.0;
     launch(k, "dot", dot_lanes, 1, 16, sum, a, b, n);
     k->wait(k);
-    return *sum;
+    return k->error ? 0.0 : *sum;
 }
 
 extern "C" void cuda_fill_flat(struct compute *k)

@@ -281,7 +281,7 @@ cudaError_t cudaSetDevice(int device)
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int)
 {
-    *value = attr == cudaDevAttrMultiProcessorCount ? 4 : 1;
+    *value = attr == cudaDevAttrMultiProcessorCount ? 4 : getenv("EMULATED_APART") ? 0 : 1;
     return cudaSuccess;
 }
 
