@@ -39,16 +39,16 @@ static void *open_library(void)
 static const struct device_door *find_door(const char **why)
 {
     static const struct device_door *door;
-    static const char *reason;
+    static char reason[512];
     void *library;
 
-    if (!door && !reason) {
+    if (!door && !reason[0]) {
         library = open_library();
         door = library ? dlsym(library, "rankwise_cuda") : NULL;
-        reason = library ? "it is another library" : "there is no " LIBRARY " beside the program";
+        snprintf(reason, sizeof reason, "%s", door ? "" : dlerror());
         if (door && door->abi != DEVICE_ABI) {
             door = NULL;
-            reason = LIBRARY " is of another build of rankwise";
+            snprintf(reason, sizeof reason, LIBRARY " is of another build of rankwise");
         }
     }
     *why = reason;
