@@ -12,7 +12,7 @@ static void forward(struct bench *b)
 
 static void backward_input(struct bench *b)
 {
-    b->k->matmul_backward_input(b->k, b->x, b->y, b->w, b->M, b->N, b->K);
+    b->k->matmul_backward_input(b->k, b->x, b->y, b->w, b->packed, b->M, b->N, b->K);
 }
 
 static void backward_weight(struct bench *b)

@@ -101,8 +101,9 @@ int compute_check_pairs(struct compute *k, int64_t cases, struct pairs_check *c)
         make_scene(&s, &words, (enum kind)(scene % (KINDS + 1)));
         memcpy(got, s.dx, sizeof got);
         memcpy(want, s.dx, sizeof want);
-        k->matmul_backward_input(k, &got[0][0], &s.dy[0][0], &s.w[0][0], SIDE, 2, SIDE);
-        ref->matmul_backward_input(ref, &want[0][0], &s.dy[0][0], &s.w[0][0], SIDE, 2, SIDE);
+        k->matmul_backward_input(k, &got[0][0], &s.dy[0][0], &s.w[0][0], NULL, SIDE, 2, SIDE);
+        ref->matmul_backward_input(ref, &want[0][0], &s.dy[0][0], &s.w[0][0], NULL, SIDE, 2,
+                                   SIDE);
         TRY(compute_sync(k));
         compare(c, &s, got, want);
     }

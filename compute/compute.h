@@ -101,6 +101,7 @@ struct compute {
     const char *name;              /* "ref", "cpu-plain", "cpu-avx2", "cpu-avx512", ... */
     enum compute_dtype dtype;
     int threads;
+    bool fast;                     /* products may take the fastest way, in which M changes bits */
     int error;                     /* first failure since the last compute_sync */
     void *impl;
     void *device;                  /* a GPU's, else NULL; and of it: */
@@ -117,7 +118,7 @@ struct compute {
                            const float *packed, int M, int N, int K);
     /* dx(M,K) += dy(M,N) w: chain over n ascending */
     void (*matmul_backward_input)(struct compute *k, float *dx, const float *dy, const float *w,
-                                  int M, int N, int K);
+                                  const float *packed, int M, int N, int K);
     /* dw(N,K) = dy^T x, or += (add): chain over the M tokens ascending, from 0 or from dw.
      * slot(M), ascending, bf16: tokens of slots 2i and 2i + 1 are a pair, a token without its
      * neighbour meets a zero.  NULL: slots 0 .. M.  A row's slots begin at an even number, so that
@@ -233,8 +234,11 @@ static inline void compute_wait(struct compute *k)
         k->wait(k);
 }
 
-#define COMPUTE_NAMES "auto, cpu, ref, cpu-plain, cpu-avx2, cpu-avx512, cpu-avx512-bf16, cuda"
+#define COMPUTE_NAMES "auto, cpu, ref, cpu-plain, cpu-avx2, cpu-avx512, cpu-avx512-bf16, cuda, " \
+    "cuda-chain"
 /* name: of COMPUTE_NAMES; "auto" and "cpu" are the best this processor runs, the others are forced.
+ * "cuda" in bf16 is the GPU's tensor cores, with bits of their own; "cuda-chain", slow, and either
+ * in fp32, have the processor's.
  * dtype: "fp32" or "bf16".  threads >= 1.  RL_EINVAL for an unknown word or a name that this
  * machine cannot run. */
 int compute_open(struct compute **k, const char *name, const char *dtype, int threads);

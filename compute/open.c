@@ -29,15 +29,22 @@ static const struct backend {
 };
 #define BACKENDS (sizeof backends / sizeof *backends)
 
-static const struct backend gpu = { .name = "cuda" };
+static const struct backend gpus[] = { { .name = "cuda" }, { .name = "cuda-chain" } };
+
+static bool is_gpu(const struct backend *backend)
+{
+    return backend == &gpus[0] || backend == &gpus[1];
+}
 
 static int find_backend(const struct backend **found, const char *name)
 {
     bool any = strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0;
 
-    *found = &gpu;
-    if (strcmp(name, gpu.name) == 0)
-        return RL_OK;
+    for (int i = 0; i < 2; i++) {
+        *found = &gpus[i];
+        if (strcmp(name, gpus[i].name) == 0)
+            return RL_OK;
+    }
     for (size_t i = 0; i < BACKENDS; i++) {
         *found = &backends[i];
         if (any && backends[i].can())
@@ -83,7 +90,7 @@ int compute_open(struct compute **k, const char *name, const char *dtype, int th
         ref_fill_matmul_bf16(made);
     if (backend->fill)
         backend->fill(made);
-    if (backend == &gpu)
+    if (is_gpu(backend))
         TRY(device_fill(made));
     cpu_default_control_word();
     if (threads > 1)

@@ -178,6 +178,7 @@ static int open_alone(struct run *r)
     if (threads == 0)
         threads = threads_per_rank(comm_ranks_on_host(r->world));
     TRY(compute_open(&r->compute, r->config->device, r->config->dtype, threads));
+    r->compute->fast = strcmp(r->config->reduction, "fast") == 0;
     TRY(metrics_create(&r->metrics));
     r->missing_lines = calloc((size_t)r->config->n_rewards + 1, sizeof *r->missing_lines);
     if (!r->missing_lines)

@@ -37,7 +37,8 @@ static void input(const struct pass *p, const struct matrix *w, float *dx, const
 {
     struct compute *k = p->model->compute;
 
-    k->matmul_backward_input(k, dx, dy, matrix_weights(p->model, w), p->T, w->out, w->in);
+    k->matmul_backward_input(k, dx, dy, matrix_weights(p->model, w), w->packed,
+                             p->T, w->out, w->in);
 }
 
 void mlp_backward(const struct pass *p, int l, const struct activations *a, struct gradients *d,

@@ -63,15 +63,22 @@ void head_layout_scratch(struct head *h, struct memory *memory, const struct mod
     h->dentropy = memory_take(memory, R * sizeof(float));
 }
 
+/* The packed form of ids v0 onwards, a multiple of PACK_ROWS; NULL if there is none. */
+static const float *packed_ids(const struct model *m, int v0)
+{
+    const struct matrix *w = &m->head;
+
+    return w->packed ? w->packed + m->compute->packed_size(m->compute, v0, w->in) : NULL;
+}
+
 /* Logits of ids v0 .. v0+n from rows of hidden states. */
 static void tile(const struct model *m, float *logits, const void *rows, int v0, int n, int R)
 {
     const struct matrix *w = &m->head;
     struct compute *k = m->compute;
-    const float *packed = w->packed ? w->packed + k->packed_size(k, v0, w->in) : NULL;
 
-    k->matmul_forward(k, logits, rows, matrix_weights(m, w) + (size_t)v0 * w->in, packed, R, n,
-                      w->in);
+    k->matmul_forward(k, logits, rows, matrix_weights(m, w) + (size_t)v0 * w->in, packed_ids(m, v0),
+                      R, n, w->in);
 }
 
 void head_logits(const struct model *m, float *logits, const float *x, const int *chosen, int n,
@@ -279,7 +286,8 @@ static void tiles_backward(struct head *h, const struct pass *p, struct ids_part
                         with_entropy ? h->dentropy : NULL, h->temperature, v, n, R);
         if (drows)
             k->matmul_backward_input(k, h->drows, h->logits,
-                                     matrix_weights(m, &m->head) + (size_t)v * C, R, n, C);
+                                     matrix_weights(m, &m->head) + (size_t)v * C,
+                                     packed_ids(m, v), R, n, C);
         tile_weight(h, p, R, offset + (size_t)(v - ids.first) * C, n, begun);
     }
 }
@@ -354,7 +362,8 @@ void score_backward(struct head *h, const struct pass *p, const float *dscore, b
         if (!dhidden)
             continue;
         k->zero(k, h->drows, (size_t)R * C * sizeof(float));
-        k->matmul_backward_input(k, h->drows, h->dscore, matrix_weights(m, &m->score), R, S, C);
+        k->matmul_backward_input(k, h->drows, h->dscore, matrix_weights(m, &m->score),
+                                 m->score.packed, R, S, C);
         k->embedding_backward(k, h->dhidden, h->drows, h->pick, R, C);
     }
 }

@@ -25,7 +25,7 @@ static const struct variant {
     { "cpu-avx2", NULL, NULL },
     { "cpu-avx512", "emulated avx512", emulated_fill_avx512 },
     { "cpu-avx512-bf16", "emulated avx512-bf16", emulated_fill_avx512_bf16 },
-    { "cuda", NULL, NULL },
+    { "cuda-chain", NULL, NULL },
 };
 
 #define BACKENDS 13                  /* each variant on one, two and three threads; cuda on one */

@@ -133,7 +133,7 @@ static void test_matrix_product(void **state)
             clear();
             k->matmul_forward(k, f_out, x, w, NULL, M, N, K);
             is_near(k, "y", M * N, K * EPS * K, 0);          /* K roundings of sums below K */
-            k->matmul_backward_input(k, grad, dy, w, M, N, K);
+            k->matmul_backward_input(k, grad, dy, w, NULL, M, N, K);
             k->matmul_backward_weight(k, grad + M * K, dy, x, NULL, M, N, K, true);
             is_slope(k, "x", 0, M * K, N, N);
             is_slope(k, "w", M * K, N * K, M, M);

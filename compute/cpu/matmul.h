@@ -362,13 +362,14 @@ static void matmul_forward(struct compute *k, float *y, const void *x, const flo
 }
 
 static void matmul_backward_input(struct compute *k, float *dx, const float *dy, const float *w,
-                                  int M, int N, int K)
+                                  const float *packed, int M, int N, int K)
 {
     bool pairs = k->dtype == COMPUTE_BF16;
     struct product p = { .a = { dy, (size_t)N, 1, NULL, N, .pairs = pairs },
                          .b = { w, 1, (size_t)K, NULL, N, .pairs = pairs }, .c = dx, .add = true,
                          .M = M, .N = K };
 
+    (void)packed;
     product_run(k, &p);
 }
 

@@ -12,6 +12,7 @@
 #include "compute/math.h"
 
 #define BLOCK 256                    /* threads, where an element is a thread's */
+#define SHARED_OF_ALL (48u << 10)    /* bytes of shared memory that a kernel need not ask for */
 #define ALL_LANES 0xffffffffu
 #ifdef __CUDACC__
 #define UNROLL _Pragma("unroll")
@@ -21,19 +22,26 @@
 
 template <typename... P, size_t... I>
 static inline cudaError_t launch_list(struct cuda *cuda, void (*kernel)(P...), unsigned blocks,
-                                      unsigned threads, std::tuple<P...> &args,
+                                      unsigned threads, size_t shared, std::tuple<P...> &args,
                                       std::index_sequence<I...>)
 {
     void *list[] = { (void *)&std::get<I>(args)... };
 
-    return cudaLaunchKernel(kernel, dim3(blocks), dim3(threads), list, 0, cuda->stream);
+    if (shared > SHARED_OF_ALL) {
+        cudaError_t error = cudaFuncSetAttribute(
+            (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+
+        if (error != cudaSuccess)
+            return error;
+    }
+    return cudaLaunchKernel(kernel, dim3(blocks), dim3(threads), list, shared, cuda->stream);
 }
 
-/* kernel<<<blocks, threads>>>(args...) on k's stream; nothing if there is nothing to do or an
- * operation has failed before. */
+/* kernel<<<blocks, threads, shared>>>(args...) on k's stream; nothing if there is nothing to do or
+ * an operation has failed before.  shared: bytes of SHARED_MEMORY (tensor.h). */
 template <typename... P, typename... A>
-static inline void launch(struct compute *k, const char *what, void (*kernel)(P...), size_t blocks,
-                          unsigned threads, A... given)
+static inline void launch_shared(struct compute *k, const char *what, void (*kernel)(P...),
+                                 size_t blocks, unsigned threads, size_t shared, A... given)
 {
     std::tuple<P...> args(given...);
 
@@ -42,8 +50,15 @@ static inline void launch(struct compute *k, const char *what, void (*kernel)(P.
     if (blocks > 0x7fffffffu)
         cuda_check(k, cudaErrorInvalidConfiguration, what);
     else
-        cuda_check(k, launch_list(cuda_of(k), kernel, (unsigned)blocks, threads, args,
+        cuda_check(k, launch_list(cuda_of(k), kernel, (unsigned)blocks, threads, shared, args,
                                   std::index_sequence_for<P...>()), what);
+}
+
+template <typename... P, typename... A>
+static inline void launch(struct compute *k, const char *what, void (*kernel)(P...), size_t blocks,
+                          unsigned threads, A... given)
+{
+    launch_shared(k, what, kernel, blocks, threads, 0, given...);
 }
 
 /* Blocks that give each of n elements a thread. */

@@ -176,10 +176,11 @@ static void matmul_forward(struct compute *k, float *y, const void *x, const flo
 }
 
 static void matmul_backward_input(struct compute *k, float *dx, const float *dy, const float *w,
-                                  int M, int N, int K)
+                                  const float *packed, int M, int N, int K)
 {
     struct product p = { { dy, (size_t)N, 1, NULL, M }, { w, 1, (size_t)K, NULL, K }, dx, N, true };
 
+    (void)packed;
     if (k->dtype == COMPUTE_BF16)
         run_product<true, false, false>(k, "matmul_backward_input", p);
     else

@@ -37,9 +37,9 @@ static void forward(struct compute *k, float *y, const void *x, const float *w,
 }
 
 static void backward_input(struct compute *k, float *dx, const float *dy, const float *w,
-                           int M, int N, int K)
+                           const float *packed, int M, int N, int K)
 {
-    (void)k;
+    (void)k, (void)packed;
     for (int m = 0; m < M; m++) {
         float *out = dx + (size_t)m * K;
 

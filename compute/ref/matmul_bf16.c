@@ -31,9 +31,9 @@ static void add_pair(float *out, uint32_t pair, const float *even, const float *
 }
 
 static void backward_input(struct compute *k, float *dx, const float *dy, const float *w,
-                           int M, int N, int K)
+                           const float *packed, int M, int N, int K)
 {
-    (void)k;
+    (void)k, (void)packed;
     for (int m = 0; m < M; m++) {
         const float *a = dy + (size_t)m * N;
 

@@ -36,6 +36,7 @@ enum cudaMemcpyKind { cudaMemcpyDefault = 4 };
 enum cudaDeviceAttr {
     cudaDevAttrMultiProcessorCount = 16, cudaDevAttrConcurrentManagedAccess = 89,
 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 #define cudaMemAttachGlobal 1
 #define cudaHostAllocDefault 0
 #define cudaStreamNonBlocking 1
@@ -90,6 +91,17 @@ void __syncwarp(unsigned mask = 0xffffffffu);
 /* A thread's word, and the word of its warp's lane `from`: every lane of the warp calls it. */
 uint64_t emulated_exchange(uint64_t word, int from);
 int emulated_lane(void);
+/* A lane shows something, sees what its warp's others show, and hides it again: all lanes of a warp
+ * call show, then hide. */
+void emulated_show(const void *p);
+const void *emulated_shown(int lane);
+void emulated_hide(void);
+/* cp.async: a copy (from NULL: zeros) is made when its thread waits for its group, not before. */
+void emulated_copy(void *to, const void *from, size_t bytes);
+void emulated_copies_commit(void);
+void emulated_copies_wait(size_t left);
+char *emulated_shared_memory(void);
+[[noreturn]] void emulated_fail(const char *why);
 
 template <typename T> T emulated_shuffle(T x, int from)
 {
@@ -136,7 +148,14 @@ static inline uint64_t __umul64hi(uint64_t a, uint64_t b)
 }
 
 /* Keeps the launch, as far as it is a possible one. */
-cudaError_t emulated_launch(dim3 grid, dim3 block, size_t shared, std::function<void()> kernel);
+cudaError_t emulated_allow_shared(const void *kernel, int bytes);
+static inline cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute,
+                                               int bytes)
+{
+    return emulated_allow_shared(kernel, bytes);
+}
+cudaError_t emulated_launch(const void *kernel, dim3 grid, dim3 block, size_t shared,
+                            std::function<void()> call);
 template <typename... P> using emulated_kernel = void (*)(P...);
 
 template <typename... P, size_t... I>
@@ -145,7 +164,8 @@ cudaError_t emulated_keep(void (*kernel)(P...), dim3 grid, dim3 block, void **li
 {
     std::tuple<P...> kept(*static_cast<P *>(list[I])...);
 
-    return emulated_launch(grid, block, shared, [=] { std::apply(kernel, kept); });
+    return emulated_launch((const void *)kernel, grid, block, shared,
+                           [=] { std::apply(kernel, kept); });
 }
 template <typename... P>
 cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void **list,

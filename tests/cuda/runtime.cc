@@ -12,11 +12,14 @@
 #include <sys/mman.h>
 
 #include <deque>
+#include <map>
 #include <vector>
 
 #define STACK (64 << 10)
 #define THREADS_MOST 1024
 #define WARP 32
+#define SHARED (48 << 10)            /* bytes that every kernel may have */
+#define SHARED_MOST (227 << 10)      /* that a kernel may ask for */
 
 struct emulated_place emulated_here;
 
@@ -60,10 +63,13 @@ static void begin_context(struct context *c, char *stack, void (*entry)(void))
 
 enum state { READY, AT_WARP, AT_BLOCK, ENDED };
 
+struct copy { void *to; const void *from; size_t bytes; };
+
 struct fiber {
     struct context context;
     enum state state;
     uint64_t word;                   /* what a shuffle shows to the others */
+    std::deque<std::vector<struct copy>> copies;     /* groups of cp.async; the last one is open */
 };
 
 static struct {
@@ -118,6 +124,62 @@ uint64_t emulated_exchange(uint64_t word, int from)
     return word;
 }
 
+void emulated_show(const void *p)
+{
+    block.fibers[block.running].word = (uint64_t)(uintptr_t)p;
+    give_way(AT_WARP);
+}
+
+const void *emulated_shown(int lane)
+{
+    return (const void *)(uintptr_t)block.fibers[block.running / WARP * WARP + lane].word;
+}
+
+void emulated_hide(void)
+{
+    give_way(AT_WARP);
+}
+
+void emulated_copy(void *to, const void *from, size_t bytes)
+{
+    auto &copies = block.fibers[block.running].copies;
+
+    if (copies.empty())
+        copies.emplace_back();
+    copies.back().push_back({ to, from, bytes });
+}
+
+void emulated_copies_commit(void)
+{
+    auto &copies = block.fibers[block.running].copies;
+
+    if (copies.empty())
+        copies.emplace_back();
+    copies.emplace_back();
+}
+
+void emulated_copies_wait(size_t left)
+{
+    auto &copies = block.fibers[block.running].copies;
+
+    for (; copies.size() > left + 1; copies.pop_front())
+        for (const struct copy &c : copies.front())
+            c.from ? (void)memcpy(c.to, c.from, c.bytes) : (void)memset(c.to, 0, c.bytes);
+}
+
+char *emulated_shared_memory(void)
+{
+    static __align__(128) char memory[SHARED_MOST];
+
+    return memory;
+}
+
+void emulated_fail(const char *why)
+{
+    fprintf(stderr, "emulated CUDA: %s\n", why);
+    abort();
+}
+
 static void run_kernel(void)
 {
     (*block.kernel)();
@@ -132,6 +194,7 @@ static void begin_fiber(int i)
 
     begin_context(&f->context, block.stacks + (size_t)i * STACK, run_kernel);
     f->state = READY;
+    f->copies.clear();
 }
 
 /* If all of [first, end) that have not ended wait in `state`, they go on.  True if any does. */
@@ -199,7 +262,8 @@ static void keep(std::function<void()> job)
         queue.push_back(std::move(job));
 }
 
-static void run_grid(dim3 grid, dim3 threads, const std::function<void()> &kernel)
+/* Garbage where a block finds shared memory that nobody has written. */
+static void run_grid(dim3 grid, dim3 threads, size_t shared, const std::function<void()> &kernel)
 {
     emulated_here.blocks = grid;
     emulated_here.threads = threads;
@@ -212,18 +276,33 @@ static void run_grid(dim3 grid, dim3 threads, const std::function<void()> &kerne
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
                 emulated_here.block = { x, y, z };
+                memset(emulated_shared_memory(), 0xff, shared);
                 run_block();
             }
 }
 
-cudaError_t emulated_launch(dim3 grid, dim3 threads, size_t shared, std::function<void()> kernel)
+/* Bytes of shared memory that kernels have asked for. */
+static std::map<const void *, size_t> allowed;
+
+cudaError_t emulated_allow_shared(const void *kernel, int bytes)
+{
+    if (bytes < 0 || bytes > SHARED_MOST)
+        return cudaErrorInvalidValue;
+    allowed[kernel] = (size_t)bytes;
+    return cudaSuccess;
+}
+
+cudaError_t emulated_launch(const void *kernel, dim3 grid, dim3 threads, size_t shared,
+                            std::function<void()> call)
 {
     unsigned count = threads.x * threads.y * threads.z;
+    auto more = allowed.find(kernel);
 
     if (count < 1 || count > THREADS_MOST || grid.x < 1 || grid.y < 1 || grid.z < 1 ||
-        grid.y > 65535 || grid.z > 65535 || grid.x > 0x7fffffffu || shared > (48 << 10))
+        grid.y > 65535 || grid.z > 65535 || grid.x > 0x7fffffffu ||
+        shared > (more == allowed.end() ? SHARED : more->second))
         return cudaErrorInvalidConfiguration;
-    keep([=] { run_grid(grid, threads, kernel); });
+    keep([=] { run_grid(grid, threads, shared, call); });
     return cudaSuccess;
 }
 
