@@ -364,7 +364,7 @@ const struct row config_rows[] = {
          "of products' operands, stored activations; weights, moments, sums: fp32 in both"),
     WORD("device", device, "auto",
          "auto cpu ref cpu-plain cpu-avx2 cpu-avx512 cpu-avx512-bf16 cuda cuda-chain", 0,
-         "auto: this processor's fastest kernels; cuda: a GPU; cuda-chain: in the processor's bits"),
+         "auto: this processor's fastest kernels; cuda: a GPU; cuda-chain: with CPU's bits"),
     INT("threads", threads, "1", 0, 1024, 0, "of a rank; 0: cores of the host / ranks on it"),
     REAL("deadline", deadline, "600", 1, 1e7, 0,
          "seconds any wait may take before the run ends; who is late is named"),
