@@ -130,6 +130,7 @@ FOLDERS_test_shape      = model comm data compute base
 FOLDERS_test_actor      = actor model comm data compute base
 FOLDERS_test_actor_draws = actor model comm data compute base
 FOLDERS_test_sample     = compute base
+FOLDERS_test_sequence   = compute base
 FOLDERS_test_reward     = reward model comm data compute base
 FOLDERS_test_reward_rules = reward model comm data compute base
 FOLDERS_test_reward_outside = reward model comm data compute base

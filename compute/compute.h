@@ -107,6 +107,8 @@ struct compute {
     void *device;                  /* a GPU's, else NULL; and of it: */
     void (*wait)(struct compute *k);             /* until every operation is done */
     void (*release)(struct compute *k);
+    void (*begin)(struct compute *k);            /* compute_begin, compute_end */
+    void (*end)(struct compute *k);
 
     /* ---- matrix products: w is (N,K) as Hugging Face stores it; packed is its packed form or
      * NULL.  Rows n0 (a multiple of PACK_ROWS) onwards of a packed w begin at
@@ -232,6 +234,22 @@ static inline void compute_wait(struct compute *k)
 {
     if (k->wait)
         k->wait(k);
+}
+
+/* A pass that comes again and again, as in decoding: operations between begin and end may be put off
+ * until end, and one that was seen before with the same sizes and arrays costs a GPU one launch (a
+ * CUDA graph).  What the processor hands over may differ each time.  A wait in between is fine, and
+ * does away with the saving. */
+static inline void compute_begin(struct compute *k)
+{
+    if (k->begin)
+        k->begin(k);
+}
+
+static inline void compute_end(struct compute *k)
+{
+    if (k->end)
+        k->end(k);
 }
 
 #define COMPUTE_NAMES "auto, cpu, ref, cpu-plain, cpu-avx2, cpu-avx512, cpu-avx512-bf16, cuda, " \

@@ -216,6 +216,7 @@ int model_extend_some(struct cache *c, const int *tokens, const struct extend *g
                       .tokens = tokens + given->start[0], .start = c->start,
                       .position = c->position, .rows = &rows, .pages = c->pages};
 
+    compute_begin(c->model->compute);
     embed_forward(&p, c->x[0]);
     for (int l = 0; l < c->shape.L; l++) {
         layer_inside(&p, l, &c->inside, c->x[l % 2]);
@@ -224,6 +225,7 @@ int model_extend_some(struct cache *c, const int *tokens, const struct extend *g
     if (wanted > 0)
         head_logits(c->model, logits, c->x[c->shape.L % 2], c->chosen, wanted, c->last, c->hidden,
                     c->rstd);
+    compute_end(c->model->compute);
     TRY(compute_sync(c->model->compute));
 done:
     return rc;

@@ -1,7 +1,7 @@
 /* See cuda.h.  What the host hands over goes to one of two rings:
  *
- *   | staged, perhaps not yet read | free ...  |      when it is full the stream is waited for,
- *   0                              ^ used             and the other one has its turn
+ *   | staged, perhaps not yet copied | free ...  |      when it is full the stream is waited for,
+ *   0                                ^ used             and the other one has its turn
  *
  * so that what one operation staged before is still there.
  */
@@ -13,7 +13,6 @@
 #include "base/status.h"
 
 #define RING ((size_t)4 << 20)       /* bytes, or as many as eight times the largest array */
-#define ALIGN 256
 
 void cuda_check(struct compute *k, cudaError_t error, const char *what)
 {
@@ -22,52 +21,72 @@ void cuda_check(struct compute *k, cudaError_t error, const char *what)
                                            "GPU: %s: %s", what, cudaGetErrorString(error));
 }
 
-static void drain(struct compute *k)
+void cuda_drain(struct compute *k)
 {
+    cuda_sequence_flush(k);
     cuda_check(k, cudaStreamSynchronize(cuda_of(k)->stream), "waiting for the kernels");
 }
 
 static void wait(struct compute *k)
 {
-    drain(k);
+    cuda_drain(k);
     cuda_of(k)->ring[cuda_of(k)->turn].used = 0;
 }
 
-/* The other ring, empty and with room for bytes; false: no memory. */
-static bool turn_rings(struct compute *k, size_t bytes)
+void cuda_area_free(struct cuda_area *area)
+{
+    cudaFreeHost(area->at);
+    cudaFree(area->there);
+    *area = (struct cuda_area){ 0 };
+}
+
+bool cuda_area_grow(struct compute *k, struct cuda_area *area, size_t bytes)
+{
+    void *at = NULL, *there = NULL;
+
+    area->used = 0;
+    if (bytes <= area->size)
+        return true;
+    cuda_area_free(area);
+    cuda_check(k, cudaHostAlloc(&at, bytes, cudaHostAllocDefault), "pinned memory");
+    cuda_check(k, cudaMalloc(&there, bytes), "memory for what the host hands over");
+    *area = (struct cuda_area){ .at = at, .there = there };
+    area->size = at && there ? bytes : 0;
+    return area->size > 0;
+}
+
+/* The other ring, empty and with room for bytes; NULL: no memory. */
+static struct cuda_area *turn_rings(struct compute *k, size_t bytes)
 {
     struct cuda *cuda = cuda_of(k);
-    size_t size = 8 * bytes > RING ? 8 * bytes : RING;
-    struct cuda_ring *ring;
-    void *more = NULL;
+    struct cuda_area *ring = &cuda->ring[cuda->turn ^= 1];
 
-    drain(k);
-    ring = &cuda->ring[cuda->turn ^= 1];
-    ring->used = 0;
-    if (size <= ring->size)
-        return true;
-    cudaFreeHost(ring->at);
-    cuda_check(k, cudaHostAlloc(&more, size, cudaHostAllocDefault), "pinned memory");
-    *ring = (struct cuda_ring){ .at = more, .size = more ? size : 0 };
-    return more != NULL;
+    cuda_drain(k);
+    return cuda_area_grow(k, ring, 8 * bytes > RING ? 8 * bytes : RING) ? ring : NULL;
+}
+
+static const void *stage_in_ring(struct compute *k, const void *from, size_t bytes)
+{
+    size_t room = (bytes + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+    struct cuda *cuda = cuda_of(k);
+    struct cuda_area *ring = &cuda->ring[cuda->turn];
+    size_t at;
+
+    if (ring->size - ring->used < room && !(ring = turn_rings(k, room)))
+        return NULL;
+    at = ring->used;
+    memcpy(ring->at + at, from, bytes);
+    cuda_check(k, cudaMemcpyAsync(ring->there + at, ring->at + at, bytes, cudaMemcpyDefault,
+                                  cuda->stream), "what the host hands over");
+    ring->used += room;
+    return ring->there + at;
 }
 
 const void *cuda_stage(struct compute *k, const void *from, size_t bytes)
 {
-    struct cuda *cuda = cuda_of(k);
-    size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    struct cuda_ring *ring = &cuda->ring[cuda->turn];
-    char *to;
+    const void *there = bytes > 0 ? cuda_sequence_stage(k, from, bytes) : NULL;
 
-    if (ring->size - ring->used < room) {
-        if (!turn_rings(k, room))
-            return NULL;
-        ring = &cuda->ring[cuda->turn];
-    }
-    to = ring->at + ring->used;
-    memcpy(to, from, bytes);
-    ring->used += room;
-    return to;
+    return there || bytes == 0 ? there : stage_in_ring(k, from, bytes);
 }
 
 void *cuda_scratch(struct compute *k, size_t bytes)
@@ -75,7 +94,7 @@ void *cuda_scratch(struct compute *k, size_t bytes)
     struct cuda *cuda = cuda_of(k);
 
     if (bytes > cuda->scratch_size) {
-        drain(k);
+        cuda_drain(k);
         cudaFree(cuda->scratch);
         cuda->scratch = NULL;
         cuda->scratch_size = 0;
@@ -89,8 +108,9 @@ static void release(struct compute *k)
 {
     struct cuda *cuda = cuda_of(k);
 
-    cudaFreeHost(cuda->ring[0].at);
-    cudaFreeHost(cuda->ring[1].at);
+    cuda_sequence_close(k);
+    cuda_area_free(&cuda->ring[0]);
+    cuda_area_free(&cuda->ring[1]);
     cudaFree(cuda->scratch);
     if (cuda->stream)
         cudaStreamDestroy(cuda->stream);
@@ -125,6 +145,7 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     k->release = release;
     cuda_check(k, cudaSetDevice(index), "opening the GPU");
     cuda_check(k, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "its stream");
+    cuda_sequence_open(k);
     cuda_fill_flat(k);
     cuda_fill_rows(k);
     cuda_fill_matmul(k);

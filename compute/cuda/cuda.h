@@ -24,15 +24,17 @@
 extern "C" {
 #endif
 
-/* Pinned memory. */
-struct cuda_ring { char *at; size_t size, used; };
+/* What the host hands over: written to pinned memory, copied to the same place of the device's. */
+struct cuda_area { char *at, *there; size_t size, used; };
+struct cuda_sequence;                /* sequence.cu */
 
 /* What k->device points to. */
 struct cuda {
     const struct device_host *host;
     cudaStream_t stream;
-    struct cuda_ring ring[2];        /* what is staged lies in one until the stream has read it */
+    struct cuda_area ring[2];        /* what is staged lies in one until the stream has read it */
     int turn;                        /* whose turn it is */
+    struct cuda_sequence *sequence;
     void *scratch;                   /* managed; kernels on the stream take turns */
     size_t scratch_size;
 };
@@ -44,6 +46,21 @@ static inline struct cuda *cuda_of(struct compute *k)
 
 /* The first failure sticks in k->error; `what` was being done. */
 void cuda_check(struct compute *k, cudaError_t error, const char *what);
+/* Room for bytes, staged so far given up; false (and k->error) without memory. */
+bool cuda_area_grow(struct compute *k, struct cuda_area *area, size_t bytes);
+void cuda_area_free(struct cuda_area *area);
+#define CUDA_ALIGN 256               /* of what is staged */
+/* Until the stream is empty; what was put off is begun first. */
+void cuda_drain(struct compute *k);
+
+/* ---- sequences of operations, which may be put off (compute_begin, compute_end) */
+void cuda_sequence_open(struct compute *k);      /* once */
+void cuda_sequence_close(struct compute *k);
+/* Launch what was put off, one by one; the sequence is over. */
+void cuda_sequence_flush(struct compute *k);
+/* cuda_stage in a sequence; NULL outside of one, or (the sequence is over) without room. */
+const void *cuda_sequence_stage(struct compute *k, const void *from, size_t bytes);
+
 /* A copy of the host's bytes that kernels can read; NULL (and k->error) without memory. */
 const void *cuda_stage(struct compute *k, const void *from, size_t bytes);
 /* Bytes for the kernels of one operation; NULL (and k->error) without memory. */

@@ -67,12 +67,15 @@ static void store(struct compute *k, void *y, const float *x, size_t n)
 
 static void zero(struct compute *k, void *y, size_t bytes)
 {
-    cuda_check(k, cudaMemsetAsync(y, 0, bytes, cuda_of(k)->stream), "zero");
+    enqueue(k, "zero", [=](cudaStream_t stream) { return cudaMemsetAsync(y, 0, bytes, stream); },
+            zero, y, bytes);
 }
 
 static void copy(struct compute *k, void *y, const void *x, size_t bytes)
 {
-    cuda_check(k, cudaMemcpyAsync(y, x, bytes, cudaMemcpyDefault, cuda_of(k)->stream), "copy");
+    enqueue(k, "copy", [=](cudaStream_t stream) {
+        return cudaMemcpyAsync(y, x, bytes, cudaMemcpyDefault, stream);
+    }, copy, y, x, bytes);
 }
 
 /* In words of W. */

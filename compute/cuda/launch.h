@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <functional>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -20,9 +22,41 @@
 #define UNROLL
 #endif
 
+/* ---- what goes to the stream: at once, or when the sequence ends */
+
+using cuda_step = std::function<cudaError_t(cudaStream_t)>;
+
+bool cuda_sequence_is_open(struct compute *k);
+/* key: equal for steps that do the same with the same arguments. */
+void cuda_put_off(struct compute *k, const char *what, const std::string &key, cuda_step step);
+
+/* The bytes of x, without what its padding happens to hold. */
+template <typename T> static inline void add_to_key(std::string *key, T x)
+{
+    __builtin_clear_padding(&x);
+    key->append((const char *)&x, sizeof x);
+}
+
+/* `step` enqueues something on the stream it is given; `arguments`, with what it is among them (a
+ * kernel, a name), tell it apart from every other step. */
+template <typename F, typename... A>
+static inline void enqueue(struct compute *k, const char *what, F step, A... arguments)
+{
+    std::string key;
+
+    if (k->error != 0)
+        return;
+    if (!cuda_sequence_is_open(k)) {
+        cuda_check(k, step(cuda_of(k)->stream), what);
+        return;
+    }
+    (add_to_key(&key, arguments), ...);
+    cuda_put_off(k, what, key, step);
+}
+
 template <typename... P, size_t... I>
-static inline cudaError_t launch_list(struct cuda *cuda, void (*kernel)(P...), unsigned blocks,
-                                      unsigned threads, size_t shared, std::tuple<P...> &args,
+static inline cudaError_t launch_list(cudaStream_t stream, void (*kernel)(P...), unsigned blocks,
+                                      unsigned threads, size_t shared, std::tuple<P...> args,
                                       std::index_sequence<I...>)
 {
     void *list[] = { (void *)&std::get<I>(args)... };
@@ -34,7 +68,17 @@ static inline cudaError_t launch_list(struct cuda *cuda, void (*kernel)(P...), u
         if (error != cudaSuccess)
             return error;
     }
-    return cudaLaunchKernel(kernel, dim3(blocks), dim3(threads), list, shared, cuda->stream);
+    return cudaLaunchKernel(kernel, dim3(blocks), dim3(threads), list, shared, stream);
+}
+
+template <typename... P, size_t... I>
+static inline void launch_args(struct compute *k, const char *what, void (*kernel)(P...),
+                               unsigned blocks, unsigned threads, size_t shared,
+                               const std::tuple<P...> &args, std::index_sequence<I...> all)
+{
+    enqueue(k, what, [=](cudaStream_t stream) {
+        return launch_list(stream, kernel, blocks, threads, shared, args, all);
+    }, kernel, blocks, threads, shared, std::get<I>(args)...);
 }
 
 /* kernel<<<blocks, threads, shared>>>(args...) on k's stream; nothing if there is nothing to do or
@@ -43,15 +87,11 @@ template <typename... P, typename... A>
 static inline void launch_shared(struct compute *k, const char *what, void (*kernel)(P...),
                                  size_t blocks, unsigned threads, size_t shared, A... given)
 {
-    std::tuple<P...> args(given...);
-
-    if (blocks == 0 || k->error != 0)
-        return;
     if (blocks > 0x7fffffffu)
         cuda_check(k, cudaErrorInvalidConfiguration, what);
-    else
-        cuda_check(k, launch_list(cuda_of(k), kernel, (unsigned)blocks, threads, shared, args,
-                                  std::index_sequence_for<P...>()), what);
+    else if (blocks > 0)
+        launch_args(k, what, kernel, (unsigned)blocks, threads, shared, std::tuple<P...>(given...),
+                    std::index_sequence_for<P...>());
 }
 
 template <typename... P, typename... A>

@@ -29,6 +29,7 @@
 enum {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100,
+    cudaErrorStreamCaptureUnsupported = 900,
 };
 struct emulated_stream;
 #define cudaStream_t struct emulated_stream *
@@ -40,6 +41,13 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 #define cudaMemAttachGlobal 1
 #define cudaHostAllocDefault 0
 #define cudaStreamNonBlocking 1
+#define cudaEventDisableTiming 2
+struct emulated_graph;
+struct emulated_event;
+#define cudaGraph_t struct emulated_graph *
+#define cudaGraphExec_t struct emulated_graph *
+#define cudaEvent_t struct emulated_event *
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,6 +60,18 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned flags);
+cudaError_t cudaMalloc(void **p, size_t bytes);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *run, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t run, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t run);
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags);
 cudaError_t cudaFree(void *p);
 cudaError_t cudaFreeHost(void *p);

@@ -249,14 +249,31 @@ static void run_block(void)
 
 /* ---- the queue */
 
-static std::deque<std::function<void()>> queue;
+using jobs = std::deque<std::function<void()>>;
+static jobs queue;
+static struct emulated_graph *captured;          /* what the stream captures into */
+struct emulated_graph { jobs steps; };
+
+/* EMULATED_CALLS: a file, to which the names of what was called are added. */
+static void called(const char *name)
+{
+    const char *path = getenv("EMULATED_CALLS");
+    FILE *f = path ? fopen(path, "a") : NULL;
+
+    if (f) {
+        fprintf(f, "%s\n", name);
+        fclose(f);
+    }
+}
 
 /* EMULATED_AT_ONCE: nothing waits, for tests of single operations. */
 static void keep(std::function<void()> job)
 {
     static const bool at_once = getenv("EMULATED_AT_ONCE") != NULL;
 
-    if (at_once)
+    if (captured)
+        captured->steps.push_back(std::move(job));
+    else if (at_once)
         job();
     else
         queue.push_back(std::move(job));
@@ -302,12 +319,17 @@ cudaError_t emulated_launch(const void *kernel, dim3 grid, dim3 threads, size_t 
         grid.y > 65535 || grid.z > 65535 || grid.x > 0x7fffffffu ||
         shared > (more == allowed.end() ? SHARED : more->second))
         return cudaErrorInvalidConfiguration;
+    called("cudaLaunchKernel");
     keep([=] { run_grid(grid, threads, shared, call); });
     return cudaSuccess;
 }
 
+/* As the real one, it cannot be waited for while it captures. */
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
+    called("cudaStreamSynchronize");
+    if (captured)
+        return cudaErrorStreamCaptureUnsupported;
     while (!queue.empty()) {
         std::function<void()> next = std::move(queue.front());
 
@@ -320,6 +342,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind,
                             cudaStream_t)
 {
+    called("cudaMemcpyAsync");
     keep([=] { memmove(to, from, bytes); });
     return cudaSuccess;
 }
@@ -338,6 +361,81 @@ cudaError_t cudaMemset(void *to, int value, size_t bytes)
 cudaError_t cudaDeviceSynchronize(void)
 {
     return cudaStreamSynchronize(NULL);
+}
+
+/* ---- events: of a stream that is empty, or has come as far as the queue's n-th job */
+
+struct emulated_event { size_t left; };
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    *event = new struct emulated_event();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+{
+    event->left = queue.size();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    if (event->left > 0)
+        cudaStreamSynchronize(NULL);
+    event->left = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
+/* ---- graphs */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, enum cudaStreamCaptureMode)
+{
+    called("cudaStreamBeginCapture");
+    captured = new struct emulated_graph();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
+{
+    called("cudaStreamEndCapture");
+    *graph = captured;
+    captured = NULL;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *run, cudaGraph_t graph, unsigned long long)
+{
+    called("cudaGraphInstantiate");
+    *run = new struct emulated_graph(*graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t run, cudaStream_t)
+{
+    called("cudaGraphLaunch");
+    for (auto &step : run->steps)
+        keep(step);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t run)
+{
+    cudaStreamSynchronize(NULL);
+    delete run;
+    return cudaSuccess;
 }
 
 /* ---- the device */
@@ -383,6 +481,11 @@ static cudaError_t take(void **p, size_t bytes)
 }
 
 cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
+{
+    return take(p, bytes);
+}
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     return take(p, bytes);
 }

@@ -1,0 +1,199 @@
+/* Sequences of operations on an emulated GPU (compute_begin, compute_end): when a graph is made and
+ * launched, and that results are those of the operations one by one. */
+#include "tests/backends.h"
+
+#define ROWS 3
+#define WIDE 40
+
+struct buffers { float *x, *y, *z; };
+static struct compute *gpu;
+
+static struct buffers *open_buffers(void)
+{
+    static struct buffers b;
+
+    b.x = noise(ROWS * WIDE, 1);
+    b.y = calloc(ROWS * WIDE, sizeof *b.y);
+    b.z = calloc(ROWS * WIDE, sizeof *b.z);
+    return &b;
+}
+
+static void close_buffers(struct buffers *b)
+{
+    free(b->x), free(b->y), free(b->z);
+}
+
+/* How often the runtime's `name` was called since the last time anyone asked. */
+static int calls_of(const char *name)
+{
+    FILE *f = fopen(getenv("EMULATED_CALLS"), "r");
+    char line[128];
+    int n = 0;
+
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = '\0';
+        n += strcmp(line, name) == 0;
+    }
+    if (f)
+        fclose(f);
+    remove(getenv("EMULATED_CALLS"));
+    return n;
+}
+
+/* y = rows `from` of x, z += y: what the host hands over is `from`. */
+static void operations(struct compute *k, struct buffers *b, const int *from, size_t n)
+{
+    k->gather(k, b->y, b->x, from, ROWS, WIDE * sizeof(float));
+    k->add(k, b->z, b->y, n);
+}
+
+/* The same on the processor. */
+static void expect(struct compute *k, struct buffers *b, const int *from, float *z, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        z[i] += b->x[(size_t)from[i / WIDE] * WIDE + i % WIDE];
+    assert_memory_equal(z, b->z, ROWS * WIDE * sizeof *z);
+    assert_ok(compute_sync(k));
+}
+
+static void test_the_third_time_is_a_graph_and_takes_new_indices(void **state)
+{
+    struct buffers *b = open_buffers();
+    float *z = calloc(ROWS * WIDE, sizeof *z);
+    int launched[5] = { 0 };
+
+    (void)state;
+    for (int time = 0; time < 5; time++) {
+        const int from[ROWS] = { time % 3, (time + 1) % 3, 2 };
+
+        calls_of("");
+        compute_begin(gpu);
+        operations(gpu, b, from, ROWS * WIDE);
+        compute_end(gpu);
+        launched[time] = calls_of("cudaGraphLaunch");
+        assert_ok(compute_sync(gpu));
+        expect(gpu, b, from, z, ROWS * WIDE);
+    }
+    for (int time = 0; time < 5; time++)
+        assert_int_equal(launched[time], time > 0);
+    free(z);
+    close_buffers(b);
+}
+
+/* Nothing runs before the end; another size is another sequence. */
+static void test_other_arguments_are_another_graph(void **state)
+{
+    struct buffers *b = open_buffers();
+    float *z = calloc(ROWS * WIDE, sizeof *z);
+    const int from[ROWS] = { 2, 1, 0 };
+
+    (void)state;
+    for (int time = 0; time < 6; time++) {
+        size_t n = (size_t)(time / 2 + 1) * WIDE;
+
+        calls_of("");
+        compute_begin(gpu);
+        operations(gpu, b, from, n);
+        assert_int_equal(calls_of("cudaLaunchKernel"), 0);
+        compute_end(gpu);
+        assert_int_equal(calls_of("cudaGraphInstantiate"), time % 2);
+        assert_ok(compute_sync(gpu));
+        expect(gpu, b, from, z, n);
+    }
+    free(z);
+    close_buffers(b);
+}
+
+static void test_a_wait_inside_has_all_that_came_before(void **state)
+{
+    struct buffers *b = open_buffers();
+    float *z = calloc(ROWS * WIDE, sizeof *z);
+    const int from[ROWS] = { 1, 1, 0 };
+
+    (void)state;
+    for (int time = 0; time < 3; time++) {
+        compute_begin(gpu);
+        operations(gpu, b, from, ROWS * WIDE);
+        compute_wait(gpu);
+        expect(gpu, b, from, z, ROWS * WIDE);
+        operations(gpu, b, from, ROWS * WIDE);
+        compute_end(gpu);
+        assert_ok(compute_sync(gpu));
+        expect(gpu, b, from, z, ROWS * WIDE);
+    }
+    free(z);
+    close_buffers(b);
+}
+
+/* More than the area holds goes its own way, and fits the next time. */
+static void test_what_is_too_much_to_stage_fits_the_next_time(void **state)
+{
+    size_t n = (size_t)1 << 19;
+    float *x = noise(1, 1), *y = calloc(n, sizeof *y);
+    int *from = calloc(n, sizeof *from);
+
+    (void)state;
+    for (int time = 0; time < 4; time++) {
+        memset(y, 0, n * sizeof *y);
+        calls_of("");
+        compute_begin(gpu);
+        gpu->gather(gpu, y, x, from, (int)n, sizeof *y);
+        compute_end(gpu);
+        assert_int_equal(calls_of("cudaGraphLaunch"), time >= 2);
+        assert_ok(compute_sync(gpu));
+        for (size_t i = 0; i < n; i++)
+            assert_memory_equal(&y[i], x, sizeof *x);
+    }
+    free(x), free(y), free(from);
+}
+
+/* Many more sequences than graphs are kept. */
+static void test_the_oldest_graph_makes_room(void **state)
+{
+    struct buffers *b = open_buffers();
+    float *z = calloc(ROWS * WIDE, sizeof *z);
+    const int from[ROWS] = { 2, 0, 1 };
+
+    (void)state;
+    for (int time = 0; time < 120; time++) {
+        size_t n = (size_t)(time / 2 % 30 + 1);
+
+        compute_begin(gpu);
+        operations(gpu, b, from, n);
+        compute_end(gpu);
+        assert_ok(compute_sync(gpu));
+        expect(gpu, b, from, z, n);
+    }
+    free(z);
+    close_buffers(b);
+}
+
+static int open_gpu(void **state)
+{
+    (void)state;
+    support_emulate_gpu(false);
+    return setenv("EMULATED_CALLS", support_path(support_folder(), "calls"), 1) == 0
+           ? compute_open(&gpu, "cuda", "fp32", 1) : -1;
+}
+
+static int close_gpu(void **state)
+{
+    int rc = compute_sync(gpu);
+
+    (void)state;
+    compute_close(gpu);
+    return rc;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_third_time_is_a_graph_and_takes_new_indices),
+        cmocka_unit_test(test_other_arguments_are_another_graph),
+        cmocka_unit_test(test_a_wait_inside_has_all_that_came_before),
+        cmocka_unit_test(test_what_is_too_much_to_stage_fits_the_next_time),
+        cmocka_unit_test(test_the_oldest_graph_makes_room),
+    };
+
+    return cmocka_run_group_tests(tests, open_gpu, close_gpu);
+}
