@@ -260,6 +260,8 @@ static inline void compute_end(struct compute *k)
  * dtype: "fp32" or "bf16".  threads >= 1.  RL_EINVAL for an unknown word or a name that this
  * machine cannot run. */
 int compute_open(struct compute **k, const char *name, const char *dtype, int threads);
+/* For `plan`: its packed_size can be asked, nothing else; no GPU need be there. */
+int compute_open_sizes(struct compute **k, const char *name, const char *dtype);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */
 

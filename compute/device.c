@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "base/status.h"
 #include "compute/compute.h"
+#include "compute/cuda/sizes.h"
 
 #define LIBRARY "librankwise_cuda.so"
 
@@ -80,4 +82,24 @@ int device_fill(struct compute *k)
         return rl_error(RL_EINVAL, "device = \"cuda\": no GPU can be used (%s)", why);
     memory_use(door->allocate, door->release);
     return door->fill(k, &host, rank_on_host() % count);
+}
+
+int device_fill_sizes(struct compute *k)
+{
+    k->packed_size = cuda_packed_size;
+    k->device = NULL;
+    return RL_OK;
+}
+
+size_t device_memory(const char *card)
+{
+    static const struct { const char *name; size_t mib; } cards[] = {     /* as nvidia-smi has it */
+        { "A100-40", 40960 }, { "A100-80", 81920 }, { "H100", 81559 }, { "H200", 143771 },
+        { "L4", 23034 }, { "L40S", 46068 },
+    };
+
+    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++)
+        if (strcasecmp(card, cards[i].name) == 0)
+            return cards[i].mib << 20;
+    return 0;
 }

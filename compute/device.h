@@ -26,5 +26,11 @@ struct device_door {
 
 /* See device_door.fill; the ranks of a host take its GPUs in turn.  RL_EINVAL if there is none. */
 int device_fill(struct compute *k);
+/* Only what compute_open_sizes promises, without a GPU; RL_OK. */
+int device_fill_sizes(struct compute *k);
+
+/* Bytes of memory of a card of DEVICE_CARDS, in any case; 0: unknown. */
+#define DEVICE_CARDS "A100-40, A100-80, H100, H200, L4, L40S"
+size_t device_memory(const char *card);
 
 #endif

@@ -65,7 +65,8 @@ static int find_dtype(enum compute_dtype *dtype, const char *word)
     return RL_OK;
 }
 
-int compute_open(struct compute **k, const char *name, const char *dtype, int threads)
+static int open_named(struct compute **k, const char *name, const char *dtype, int threads,
+                      int (*fill_gpu)(struct compute *k))
 {
     const struct backend *backend;
     enum compute_dtype found;
@@ -91,7 +92,7 @@ int compute_open(struct compute **k, const char *name, const char *dtype, int th
     if (backend->fill)
         backend->fill(made);
     if (is_gpu(backend))
-        TRY(device_fill(made));
+        TRY(fill_gpu(made));
     cpu_default_control_word();
     if (threads > 1)
         TRY(pool_open(&((struct cpu *)made->impl)->pool, threads));
@@ -100,6 +101,16 @@ int compute_open(struct compute **k, const char *name, const char *dtype, int th
 done:
     compute_close(made);
     return rc;
+}
+
+int compute_open(struct compute **k, const char *name, const char *dtype, int threads)
+{
+    return open_named(k, name, dtype, threads, device_fill);
+}
+
+int compute_open_sizes(struct compute **k, const char *name, const char *dtype)
+{
+    return open_named(k, name, dtype, 1, device_fill_sizes);
 }
 
 void compute_close(struct compute *k)

@@ -182,6 +182,29 @@ mib() { "$RANKWISE" plan tests/bits.cfg -n 1 "$@" | awk '$2 ~ /^actor/ { print i
     pass "and leaves held-out files alone without evaluations" ||
     fail "and leaves held-out files alone without evaluations"
 
+# the memory of a GPU, without one; what fits
+gpu_plan() { "$RANKWISE" plan tests/bits.cfg -n 2 device=cuda "$@"; }
+gpu_plan --card h200 | grep -q 'fullest GPU: [0-9.]* MiB of the 143771.0 MiB that h200 has' &&
+    pass "plan for a card" || fail "plan for a card" "$(gpu_plan --card h200 | tail -n 1)"
+gpu_plan | grep -q 'card or --memory says' && pass "plan for a GPU of unknown memory" ||
+    fail "plan for a GPU of unknown memory" "$(gpu_plan | tail -n 1)"
+says 2 'does not fit: .* on one GPU of 1024.0 MiB' "a GPU that is too small" gpu_plan --memory 1
+says 1 'card H900 is unknown; use one of' "an unknown card" gpu_plan --card H900
+says 1 'card is of device = "cuda"' "a processor is no card" "$RANKWISE" plan tests/bits.cfg -n 1 \
+    --card H100
+says 1 'memory lots: give GiB' "memory in words" gpu_plan --memory lots
+says 1 'largest lr: use one of micro_rows' "the largest of another key" gpu_plan --card L4 \
+    --largest lr
+says 1 'largest needs to know' "the largest for a GPU of unknown memory" gpu_plan --largest max_new
+says 2 'does not fit with prompts_per_step = 1 either' "nothing fits" gpu_plan --memory 0.5 \
+    --largest prompts_per_step
+most=$("$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.05 --largest prompts_per_step |
+    sed -n 's/^largest prompts_per_step that fits: //p')
+ok "the largest fits" "$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.05 \
+    prompts_per_step="${most:-0}"
+says 2 'does not fit' "and one more does not" "$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.05 \
+    prompts_per_step=$((${most:-0} + 1))
+
 # language-model training on text
 "$RANKWISE" generate $demo --prompts launch/demo/prompts.jsonl --max-new 40 > "$WORK/text.txt"
 ok "lm on 1 rank" run 1 tests/lm.cfg text="[\"$WORK/text.txt\"]" eval_text="[\"$WORK/text.txt\"]" \

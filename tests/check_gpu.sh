@@ -39,8 +39,8 @@ prints() {
         cmp -s "$WORK/cpu.out" "$WORK/cuda.out" && pass "$name" ||
         fail "$name" "$(diff "$WORK/cpu.out" "$WORK/cuda.out" | head -n 4)"
 }
-EMULATED_CALLS=$WORK/calls prints "generate" "$RANKWISE" generate launch/demo/model --prompt "The cat" -n 3 --max-new 8 \
-    --seed 5
+EMULATED_CALLS=$WORK/calls prints "generate" "$RANKWISE" generate launch/demo/model \
+    --prompt "The cat" -n 3 --max-new 8 --seed 5
 [ "$(grep -c cudaGraphLaunch "$WORK/calls")" -ge 4 ] && pass "decoding launches a graph" ||
     fail "decoding launches a graph" "$(sort "$WORK/calls" | uniq -c)"
 echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"

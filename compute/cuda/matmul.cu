@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "compute/cuda/launch.h"
+#include "compute/cuda/sizes.h"
 
 #define DEEP 16                      /* even: pairs stay together */
 
@@ -151,12 +152,6 @@ static void run_product(struct compute *k, const char *what, const struct produc
         run_tiles<pairs, a16, b16, 128, 128, 8, 8>(k, what, p);
 }
 
-static size_t packed_size(struct compute *k, int N, int K)
-{
-    (void)k, (void)N, (void)K;
-    return 0;                        /* w is read where it lies */
-}
-
 static void pack(struct compute *k, float *packed, const float *w, int N, int K)
 {
     (void)k, (void)packed, (void)w, (void)N, (void)K;
@@ -226,7 +221,7 @@ static void matmul_backward_weight(struct compute *k, float *dw, const float *dy
 
 extern "C" void cuda_fill_matmul(struct compute *k)
 {
-    k->packed_size = packed_size;
+    k->packed_size = cuda_packed_size;
     k->pack = pack;
     k->matmul_forward = matmul_forward;
     k->matmul_backward_input = matmul_backward_input;

@@ -7,23 +7,31 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "compute/device.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
 #include "launch/sizes.h"
 
 static int64_t n_ranks, per_host;
+static const char *card, *memory, *largest;
+
+#define KEYS "micro_rows, prompts_per_step, samples_per_prompt, max_new"
 
 static const struct option_row options[] = {
     { "n", OPTION_INT, &n_ranks, "RANKS", "ranks of the run" },
     { "per-host", OPTION_INT, &per_host, "RANKS",
       "ranks that share a host's memory (default: all of them)" },
+    { "card", OPTION_TEXT, &card, "NAME", "a rank's GPU: " DEVICE_CARDS },
+    { "memory", OPTION_TEXT, &memory, "GIB", "of a GPU, or of a host, if not this machine's" },
+    { "largest", OPTION_TEXT, &largest, "KEY", "the largest value that fits, of " KEYS },
     { 0 },
 };
 
 void help_plan(FILE *out)
 {
     options_help(options, out);
-    fputs("\nexits 2 when the ranks of a host need more memory than this machine has\n", out);
+    fputs("\nexits 2 when a rank needs more than its GPU has, or a host's ranks more than it has\n",
+          out);
 }
 
 /* What every rank of the plan needs to know. */
@@ -40,9 +48,8 @@ static int plan_open(struct plan *p, const struct config *c)
 
     p->config = c;
     TRY(placement_make(&p->placement, c, (int)n_ranks));
-    TRY(compute_open(&p->compute, c->device, c->dtype, 1));
+    TRY(compute_open_sizes(&p->compute, c->device, c->dtype));
     TRY(inputs_open(&p->inputs, c));
-    inputs_tell(&p->inputs, c);
 done:
     return rc;
 }
@@ -130,19 +137,151 @@ static void print_messages(const struct plan *p)
            learners->count > 1 ? mib(weights) : 0.0, (int)p->config->reduction_leaves);
 }
 
-static int check_memory(size_t host_bytes)
-{
-    size_t there = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+/* ---- does it fit? */
 
-    printf("\nfullest host: %.1f MiB of the %.1f MiB that this machine has\n", mib(host_bytes),
-           mib(there));
-    if (host_bytes > there)
-        return rl_error(RL_ENOFIT,
-                        "does not fit: %.1f MiB on one host of %.1f MiB; use more hosts, fewer "
-                        "samples_per_prompt, smaller micro_rows or recompute = true",
-                        mib(host_bytes), mib(there));
+/* Where bytes have to fit: a rank's in its GPU, a host's ranks' in its memory. */
+struct room {
+    bool gpu;
+    const char *whose;
+    size_t bytes;                    /* 0: unknown */
+};
+
+#define CONTEXT ((size_t)1 << 30)    /* of a GPU, left to the driver, kernels and libraries */
+
+static int room_find(struct room *room, const struct config *c)
+{
+    bool gpu = strncmp(c->device, "cuda", 4) == 0;
+    char *end;
+    double gib = memory ? strtod(memory, &end) : 0;
+    size_t bytes = card ? device_memory(card) : 0;
+
+    if (card && (!gpu || bytes == 0))
+        return gpu ? rl_error(RL_EINVAL, "--card %s is unknown; use one of " DEVICE_CARDS
+                              ", or --memory GIB", card)
+                   : rl_error(RL_EINVAL, "--card is of device = \"cuda\"; this is device = \"%s\"",
+                              c->device);
+    if (memory && (*end != '\0' || !(gib > 0) || gib > 1e6))
+        return rl_error(RL_EINVAL, "--memory %s: give GiB, as in --memory 80", memory);
+    *room = (struct room){ gpu, card ? card : "this machine", bytes };
+    if (memory)
+        room->bytes = (size_t)(gib * (1 << 30)), room->whose = "--memory";
+    else if (!gpu)
+        room->bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
     return RL_OK;
 }
+
+/* Of a rank, in the memory that `room` is. */
+static size_t bytes_there(const struct room *room, const struct bytes *b)
+{
+    return room->gpu ? b->total - b->batches - b->copies - b->journal + CONTEXT : b->total;
+}
+
+/* Bytes of the fullest GPU or host. */
+static int fullest(const struct plan *p, const struct room *room, size_t *most)
+{
+    int host = room->gpu ? 1 : (int)(per_host > 0 ? per_host : n_ranks), rc = RL_OK;
+    size_t here = 0;
+    struct bytes b;
+
+    *most = 0;
+    for (int r = 0; r < n_ranks; r++) {
+        TRY(bytes_of(p, r, &b));
+        here = r % host == 0 ? bytes_there(room, &b) : here + bytes_there(room, &b);
+        *most = here > *most ? here : *most;
+    }
+done:
+    return rc;
+}
+
+static int check_memory(const struct room *room, size_t most)
+{
+    const char *what = room->gpu ? "GPU" : "host";
+
+    if (room->bytes == 0) {
+        printf("\nfullest GPU: %.1f MiB; --card or --memory says how much it has\n", mib(most));
+        return RL_OK;
+    }
+    printf("\nfullest %s: %.1f MiB of the %.1f MiB that %s has\n", what, mib(most),
+           mib(room->bytes), room->whose);
+    if (most > room->bytes)
+        return rl_error(RL_ENOFIT,
+                        "does not fit: %.1f MiB on one %s of %.1f MiB; use more %ss, fewer "
+                        "samples_per_prompt, smaller micro_rows or recompute = true",
+                        mib(most), what, mib(room->bytes), what);
+    return RL_OK;
+}
+
+/* ---- the largest value that fits */
+
+/* The configuration of the command line with key = n.  A value that is not allowed, or more than a
+ * learner can be made of, does not fit. */
+static int fits_with(int argc, char **argv, int64_t n, const struct room *room, bool *fits)
+{
+    char word[64], **words = malloc(((size_t)argc + 1) * sizeof *words);
+    struct config *config = NULL;
+    struct plan plan = { 0 };
+    bool held = status_hold(true);
+    size_t most;
+    int rc;
+
+    *fits = false;
+    if (!words)
+        return rl_error(RL_ENOFIT, "no memory for the words of a configuration");
+    snprintf(word, sizeof word, "%s=%" PRId64, largest, n);
+    memcpy(words, argv + 1, (size_t)(argc - 1) * sizeof *words);
+    words[argc - 1] = word;
+    TRY(config_open(&config, argv[0], words, argc));
+    TRY(plan_open(&plan, config));
+    TRY(fullest(&plan, room, &most));
+    *fits = most <= room->bytes;
+done:
+    plan_close(&plan);
+    config_close(config);
+    free(words);
+    status_drop();
+    status_hold(held);
+    return RL_OK;
+}
+
+static int check_key(const struct room *room)
+{
+    static const char *const keys[] = { "micro_rows", "prompts_per_step", "samples_per_prompt",
+                                        "max_new" };
+
+    if (room->bytes == 0)
+        return rl_error(RL_EINVAL, "--largest needs to know how much memory a GPU has: --card or "
+                        "--memory");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(largest, keys[i]) == 0)
+            return RL_OK;
+    return rl_error(RL_EINVAL, "--largest %s: use one of " KEYS, largest);
+}
+
+/* Doubled until it does not fit, then halved between the two. */
+static int print_largest(int argc, char **argv, const struct room *room)
+{
+    int64_t below = 0, above = 1;
+    bool fits = true;
+    int rc = RL_OK;
+
+    TRY(check_key(room));
+    while (fits && above <= (int64_t)1 << 24) {
+        TRY(fits_with(argc, argv, above, room, &fits));
+        below = fits ? above : below;
+        above = fits ? 2 * above : above;
+    }
+    while (above - below > 1) {
+        TRY(fits_with(argc, argv, below + (above - below) / 2, room, &fits));
+        *(fits ? &below : &above) = below + (above - below) / 2;
+    }
+    if (below == 0)
+        return rl_error(RL_ENOFIT, "does not fit with %s = 1 either", largest);
+    printf("largest %s that fits: %" PRId64 "\n", largest, below);
+done:
+    return rc;
+}
+
+/* ---- the page */
 
 static void print_head(const struct plan *p)
 {
@@ -157,11 +296,11 @@ static void print_head(const struct plan *p)
            "reference", "actor", "reward", "learner", "batches", "MiB");
 }
 
-static int print_plan(const struct plan *p)
+static int print_plan(const struct plan *p, const struct room *room)
 {
-    int host = (int)(per_host > 0 ? per_host : n_ranks), rc = RL_OK;
-    size_t fullest = 0, on_host = 0;
     struct bytes b;
+    size_t most;
+    int rc = RL_OK;
 
     /* What one learner cannot be made of, none can: asked before the first line is out. */
     TRY(bytes_of(p, placement_of(&p->placement, ROLE_LEARNER)->rank[0], &b));
@@ -169,11 +308,10 @@ static int print_plan(const struct plan *p)
     for (int r = 0; r < n_ranks; r++) {
         TRY(bytes_of(p, r, &b));
         print_rank(p, r, &b);
-        on_host = r % host == 0 ? b.total : on_host + b.total;
-        fullest = on_host > fullest ? on_host : fullest;
     }
     print_messages(p);
-    rc = check_memory(fullest);
+    TRY(fullest(p, room, &most));
+    rc = check_memory(room, most);
 done:
     return rc;
 }
@@ -181,17 +319,23 @@ done:
 int command_plan(int argc, char **argv)
 {
     struct config *config = NULL;
-    struct plan plan;
+    struct plan plan = { 0 };
+    struct room room;
     int rc = RL_OK;
 
-    memset(&plan, 0, sizeof plan);
     TRY(options_parse(options, &argc, argv));
     if (argc < 1 || n_ranks < 1 || n_ranks > 1 << 20 || per_host < 0)
         return rl_error(RL_EINVAL, "plan needs a configuration file and -n RANKS (at least 1)");
     TRY(config_open(&config, argv[0], argv + 1, argc - 1));
     TRY(algorithm_check(config));
+    TRY(room_find(&room, config));
+    if (largest) {
+        rc = print_largest(argc, argv, &room);
+        goto done;
+    }
     TRY(plan_open(&plan, config));
-    TRY(print_plan(&plan));
+    inputs_tell(&plan.inputs, config);
+    TRY(print_plan(&plan, &room));
 done:
     plan_close(&plan);
     config_close(config);
