@@ -236,10 +236,10 @@ static inline void compute_wait(struct compute *k)
         k->wait(k);
 }
 
-/* A pass that comes again and again, as in decoding: operations between begin and end may be put off
- * until end, and one that was seen before with the same sizes and arrays costs a GPU one launch (a
- * CUDA graph).  What the processor hands over may differ each time.  A wait in between is fine, and
- * does away with the saving. */
+/* A pass that comes again and again, as in decoding: operations between begin and end may be put
+ * off until end, and a pass that was seen before with the same sizes and arrays costs a GPU one
+ * launch (a CUDA graph).  What the processor hands over may differ each time.  A wait in between is
+ * fine, and does away with the saving. */
 static inline void compute_begin(struct compute *k)
 {
     if (k->begin)

@@ -142,7 +142,7 @@ function check_include(line,    path) {
             door[path] = "^(compute/cuda/|comm/nccl[.]c$)"
         if (path ~ /^[a-z0-9]*intrin[.]h$/)
             door[path] = "^(compute/|base/memory[.]c$)"
-        if (path ~ /^(algorithm|deque|functional|tuple|utility|vector)$/)
+        if (path ~ /^(algorithm|deque|functional|string|tuple|utility|vector)$/)
             door[path] = "^(compute/cuda/|tests/cuda/)"         # of C++
         if (!(path in door))
             found("<" path "> has no door")
