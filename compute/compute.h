@@ -76,6 +76,14 @@ static inline bool sampling_filters(const struct sampling *s)
     return s->top_k > 0 || s->top_p < 1.0f || s->min_p > 0.0f;
 }
 
+/* A rank's largest calls, by which the scratch memory of a GPU's kernels is planned. */
+struct compute_load {
+    int tokens;                    /* T of a pass */
+    int heads, D;                  /* of its attention */
+    int features;                  /* of the widest dy(T, features) */
+    int rows, vocabulary;          /* of sample */
+};
+
 /* Of the operands of matrix products and of stored activations; everything else is fp32. */
 enum compute_dtype { COMPUTE_FP32, COMPUTE_BF16 };
 
@@ -107,6 +115,8 @@ struct compute {
     void *device;                  /* a GPU's, else NULL; and of it: */
     void (*wait)(struct compute *k);             /* until every operation is done */
     void (*release)(struct compute *k);
+    size_t (*scratch_bytes)(struct compute *k, const struct compute_load *load);
+    void (*reserve)(struct compute *k, size_t bytes);      /* of scratch: all it will need */
     void (*begin)(struct compute *k);            /* compute_begin, compute_end */
     void (*end)(struct compute *k);
 
@@ -236,6 +246,20 @@ static inline void compute_wait(struct compute *k)
         k->wait(k);
 }
 
+/* Bytes of scratch memory that kernels take beside what is planned elsewhere: a GPU's; processors
+ * have theirs on first use, a few MiB. */
+static inline size_t compute_scratch(struct compute *k, const struct compute_load *load)
+{
+    return k->scratch_bytes ? k->scratch_bytes(k, load) : 0;
+}
+
+/* Take it now: memory that is short shows at the start. */
+static inline void compute_reserve(struct compute *k, const struct compute_load *load)
+{
+    if (k->reserve)
+        k->reserve(k, compute_scratch(k, load));
+}
+
 /* A pass that comes again and again, as in decoding: operations between begin and end may be put
  * off until end, and a pass that was seen before with the same sizes and arrays costs a GPU one
  * launch (a CUDA graph).  What the processor hands over may differ each time.  A wait in between is
@@ -260,7 +284,7 @@ static inline void compute_end(struct compute *k)
  * dtype: "fp32" or "bf16".  threads >= 1.  RL_EINVAL for an unknown word or a name that this
  * machine cannot run. */
 int compute_open(struct compute **k, const char *name, const char *dtype, int threads);
-/* For `plan`: its packed_size can be asked, nothing else; no GPU need be there. */
+/* For `plan`: packed_size and compute_scratch can be asked, nothing else; no GPU need be there. */
 int compute_open_sizes(struct compute **k, const char *name, const char *dtype);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */

@@ -87,6 +87,7 @@ int device_fill(struct compute *k)
 int device_fill_sizes(struct compute *k)
 {
     k->packed_size = cuda_packed_size;
+    k->scratch_bytes = cuda_scratch_bytes;
     k->device = NULL;
     return RL_OK;
 }

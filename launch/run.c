@@ -174,6 +174,7 @@ static double lock_patience(const struct run *r)
 static int open_alone(struct run *r)
 {
     int threads = (int)r->config->threads, rc = RL_OK;
+    struct compute_load load;
 
     if (threads == 0)
         threads = threads_per_rank(comm_ranks_on_host(r->world));
@@ -184,6 +185,8 @@ static int open_alone(struct run *r)
     if (!r->missing_lines)
         TRY(rl_error(RL_ENOFIT, "no memory for a run"));
     TRY(inputs_open(&r->inputs, r->config));
+    load = rank_load(&r->inputs, r->config, &r->placement, comm_rank(r->world));
+    compute_reserve(r->compute, &load);
     TRY(open_models(r));
     TRY(open_rings(r));
     TRY(open_feed(r));

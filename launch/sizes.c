@@ -1,6 +1,7 @@
 /* What a rank takes of the inputs; see sizes.h. */
 #include "launch/sizes.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -103,6 +104,45 @@ size_t copy_bytes(const struct inputs *in, const struct config *c, int learners,
     return bytes;
 }
 
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* A pass of `tokens` through a model of this shape. */
+static void add_load(struct compute_load *load, const struct model_shape *s, int64_t tokens)
+{
+    load->tokens = larger(load->tokens, (int)(tokens < INT_MAX ? tokens : INT_MAX));
+    load->heads = larger(load->heads, s->H);
+    load->D = larger(load->D, s->D);
+    load->features = larger(load->features, larger(larger(s->F, s->C), s->H * s->D));
+}
+
+struct compute_load rank_load(const struct inputs *in, const struct config *c,
+                              const struct placement *p, int rank)
+{
+    struct actor_settings s = rank_actor(in, c, p, rank);
+    int rows = larger(in->micro_rows, in->train.k);
+    int64_t tokens = (int64_t)rows * larger(in->row_tokens, in->reference_tokens);
+    unsigned roles = p->roles[rank];
+    struct compute_load load = { 0 };
+
+    if (roles & (ROLE_LEARNER | ROLE_REFMODEL | ROLE_REWARD))
+        add_load(&load, &in->policy.shape, tokens);
+    if (roles & ROLE_LEARNER && in->has_critic)
+        add_load(&load, &in->critic.shape, tokens);
+    if (roles & ROLE_REFMODEL)
+        add_load(&load, &in->reference.shape, tokens);
+    for (int i = 0; i < in->rewards.n && roles & ROLE_REWARD; i++)
+        add_load(&load, &in->rewards.items[i].shape, tokens);
+    if (roles & ROLE_ACTOR) {
+        add_load(&load, &in->policy.shape, larger(2 * s.rows_at_once, 128));
+        load.rows = larger(s.rows_at_once, in->train.k);
+        load.vocabulary = in->policy.shape.V;
+    }
+    return load;
+}
+
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
                struct compute *compute, int rank, struct bytes *b)
 {
@@ -158,7 +198,10 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         b->batches += ring_bytes(p, rank, leaves, &in->eval_pairs[i]);
     for (int i = 0; i < in->n_eval_text; i++)
         b->batches += ring_bytes(p, rank, leaves, &in->eval_rows[i]);
-    b->total = b->weights + b->reference + b->critic + b->actor + b->reward + b->refmodel +
+    struct compute_load load = rank_load(in, c, p, rank);
+    b->kernels = compute_scratch(compute, &load);
+    b->total = b->kernels + b->weights + b->reference + b->critic + b->actor + b->reward +
+               b->refmodel +
                b->learner + b->copies + b->journal + b->batches;
     return RL_OK;
 }

@@ -94,8 +94,12 @@ size_t copy_bytes(const struct inputs *in, const struct config *c, int learners,
 /* The memory a rank of the run takes, by what takes it. */
 struct bytes {
     size_t weights, reference, critic, actor, reward, refmodel, learner, copies, journal, batches,
-           total;
+           kernels, total;
 };
+
+/* The largest calls that the rank's roles make. */
+struct compute_load rank_load(const struct inputs *in, const struct config *c,
+                              const struct placement *p, int rank);
 
 /* The negative code of learner_create when the learner cannot be made, with its line. */
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "compute/cuda/sizes.h"
 
 #define RING ((size_t)4 << 20)       /* bytes, or as many as eight times the largest array */
 
@@ -104,6 +105,11 @@ void *cuda_scratch(struct compute *k, size_t bytes)
     return cuda->scratch;
 }
 
+static void reserve(struct compute *k, size_t bytes)
+{
+    cuda_scratch(k, bytes);
+}
+
 static void release(struct compute *k)
 {
     struct cuda *cuda = cuda_of(k);
@@ -142,6 +148,8 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda->host = host;
     k->device = cuda;
     k->wait = wait;
+    k->scratch_bytes = cuda_scratch_bytes;
+    k->reserve = reserve;
     k->release = release;
     cuda_check(k, cudaSetDevice(index), "opening the GPU");
     cuda_check(k, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "its stream");

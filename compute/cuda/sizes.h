@@ -11,4 +11,21 @@ static inline size_t cuda_packed_size(struct compute *k, int N, int K)
     return 0;
 }
 
+static inline size_t cuda_larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Bytes of cuda_scratch that the operations of a load take, one after the other. */
+static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_load *load)
+{
+    size_t T = (size_t)load->tokens, heads = T * (size_t)load->heads;
+    size_t delta = heads * sizeof(float);                        /* attention_backward */
+    size_t slopes = T * 32;                                      /* lse_backward */
+    size_t mass = (size_t)load->rows * (size_t)load->vocabulary * sizeof(float);     /* sample */
+
+    (void)k;
+    return cuda_larger(cuda_larger(delta, slopes), mass) + 256;
+}
+
 #endif
