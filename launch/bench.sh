@@ -1,6 +1,6 @@
 #!/bin/sh
-# make bench: what docs/performance.md lists under targets, as lines of JSON, in under ten minutes;
-# also into build/bench.jsonl.  What the time does not reach, and peers that are not there, are a
+# make bench: what docs/performance.md lists under targets, as lines of JSON, in under ten minutes,
+# the most important first; also into build/bench.jsonl.  What the time does not reach, and peers that are not there, are a
 # line each; what failed is, too, and the exit status is then 1.  From the environment: THREADS
 # (default: the cores), BENCH_SECONDS (default 570), RANKWISE_PYTHON (default python3).
 BUILD=${BUILD:-build}
@@ -52,22 +52,21 @@ for rows in 1 8 32; do
     bench rollout --model 15m --rows $rows --dtype bf16 --threads "$threads" ${llama:-$torch}
 done
 bench step --model 15m --dtype bf16 --threads "$threads" $torch
-bench step --model 15m --dtype bf16 --threads "$threads" --algorithm grpo --samples 8 $torch
+line mpirun -n 4 "$rankwise" bench step --model 15m --rows 64 --prompt 16 --repeats 1
 line mpirun -n 2 "$rankwise" bench comm
+bench step --model 15m --dtype bf16 --threads "$threads" --algorithm grpo --samples 8 \
+    --repeats 1 $torch
 bench train --model 124m --rows 4 --prompt 32 --new 224 --dtype bf16 --threads "$threads" \
     --repeats 1 $torch
+work="$rankwise bench train --model 124m --rows 4 --new 224 --dtype bf16 --repeats 1"
+line sh launch/bench-pair.sh 1 "2 ranks over 1" "$work" "mpirun -n 2 $work"
 line sh launch/bench-pair.sh 1 "fast over reproducible" \
     "$rankwise bench train --rows 8 --new 224 --dtype bf16 --threads $threads" \
     "$rankwise bench train --rows 8 --new 224 --dtype bf16 --threads $threads reduction=fast"
-for rows in 1 8; do
-    bench rollout --model 124m --rows $rows --dtype bf16 --threads "$threads" --repeats 1 \
-        ${llama:-$torch}
+for rows in 1 8 32; do
+    bench rollout --model 124m --rows $rows --new 16 --dtype bf16 --threads "$threads" \
+        --repeats 1 ${llama:-$torch}
 done
-work="$rankwise bench train --model 124m --rows 4 --new 224 --dtype bf16 --repeats 1"
-line sh launch/bench-pair.sh 1 "2 ranks over 1" "$work" "mpirun -n 2 $work"
-bench rollout --model 124m --rows 32 --dtype bf16 --threads "$threads" --repeats 1 \
-    ${llama:-$torch}
-line mpirun -n 4 "$rankwise" bench step --model 15m --rows 64 --prompt 16 --repeats 1
 }
 rm -f "$out.status"
 exit $failed
