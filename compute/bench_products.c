@@ -1,6 +1,6 @@
-/* Matrix products.  Shapes are those of a Llama of 124 million parameters (C = 768, F = 2048) in
- * training, whose share is of the multiply-adds; in decoding, of one and of eight rows, weights
- * come from memory as in a model that is larger than the caches, and the share is of its rate. */
+/* Matrix products: of training, whose share is of the multiply-adds; of decoding a few rows, where
+ * weights come from memory as in a model that is larger than the caches, and the share is of its
+ * rate. */
 #include <stdio.h>
 
 #include "compute/bench_internal.h"
@@ -20,14 +20,26 @@ static void backward_weight(struct bench *b)
     b->k->matmul_backward_weight(b->k, b->w, b->y, b->stored, NULL, b->M, b->N, b->K, true);
 }
 
+/* Floats of a weight as it is read: packed, or as it is. */
+static size_t weight_size(struct bench *b)
+{
+    size_t packed = b->k->packed_size(b->k, b->N, b->K);
+
+    return packed ? packed : (size_t)b->N * (size_t)b->K;
+}
+
 /* Another weight of the shape each time: its turn comes again after 256 MB. */
 static void decode(struct bench *b)
 {
-    size_t size = b->k->packed_size(b->k, b->N, b->K);
+    bool packs = b->k->packed_size(b->k, b->N, b->K) > 0;
+    size_t size = weight_size(b);
+    const float *w;
 
     if (b->next + size > DECODED)
         b->next = 0;
-    b->k->matmul_forward(b->k, b->y, b->stored, b->w, b->decoded + b->next, b->M, b->N, b->K);
+    w = b->decoded + b->next;
+    b->k->matmul_forward(b->k, b->y, b->stored, packs ? b->w : w, packs ? w : NULL, b->M, b->N,
+                         b->K);
     b->next += size;
 }
 
@@ -86,10 +98,8 @@ static void training_product(struct bench *b, const char *name, void (*run)(stru
 static void decoding_product(struct bench *b, int M, struct summary *summary)
 {
     struct share share = { .rate.n = 0 };
-    size_t size = b->k->packed_size(b->k, b->N, b->K);
+    size_t size = weight_size(b);
 
-    if (size == 0)                          /* ref takes weights as they are */
-        return;
     b->M = M;
     b->next = 0;
     bench_share(b, decode, 1e-9 * (double)size * sizeof(float), ceiling_gbytes, &share);
@@ -99,24 +109,26 @@ static void decoding_product(struct bench *b, int M, struct summary *summary)
 
 void bench_products(struct bench *b)
 {
-    static const int sizes[][2] = { { 768, 768 }, { 2048, 768 }, { 768, 2048 } };
-    static const int training[] = { 64, 256, 1024 }, decoding[] = { 1, 8 };
-    struct summary trained = { .worst = 0 }, decoded[2] = { { .worst = 0 }, { .worst = 0 } };
+    const struct bench_shapes *s = b->shapes;
+    struct summary trained = { .worst = 0 }, decoded[BENCH_ROWS] = { { .worst = 0 } };
+    char name[64];
 
-    for (int s = 0; s < 3; s++) {
-        b->N = sizes[s][0];
-        b->K = sizes[s][1];
+    for (int p = 0; p < s->n_products; p++) {
+        b->N = s->products[p].N;
+        b->K = s->products[p].K;
         b->k->pack(b->k, b->packed, b->w, b->N, b->K);
-        for (int i = 0; i < 3; i++) {
-            training_product(b, "matmul_forward", forward, training[i], &trained);
-            training_product(b, "matmul_backward_input", backward_input, training[i], &trained);
-            training_product(b, "matmul_backward_weight", backward_weight, training[i], &trained);
+        for (int i = 0; i < s->n_training; i++) {
+            training_product(b, "matmul_forward", forward, s->training[i], &trained);
+            training_product(b, "matmul_backward_input", backward_input, s->training[i], &trained);
+            training_product(b, "matmul_backward_weight", backward_weight, s->training[i],
+                             &trained);
         }
-        for (int i = 0; i < 2; i++)
-            decoding_product(b, decoding[i], &decoded[i]);
+        for (int i = 0; i < s->n_decoding; i++)
+            decoding_product(b, s->decoding[i], &decoded[i]);
     }
     print_summary(b, &trained, "training products", "peak_fraction");
-    for (int i = 0; i < 2 && decoded[i].medians.n > 0; i++)
-        print_summary(b, &decoded[i], i == 0 ? "decoding products, M 1" : "decoding products, M 8",
-                      "read_fraction");
+    for (int i = 0; i < s->n_decoding; i++) {
+        snprintf(name, sizeof name, "decoding products, M %d", s->decoding[i]);
+        print_summary(b, &decoded[i], name, "read_fraction");
+    }
 }

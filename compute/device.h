@@ -22,7 +22,7 @@ struct device_door {
     void *(*allocate)(size_t bytes); /* zeroed, for kernels and the processor; or NULL */
     void (*release)(void *p);
 };
-#define DEVICE_ABI 1u
+#define DEVICE_ABI 2u
 
 /* See device_door.fill; the ranks of a host take its GPUs in turn.  RL_EINVAL if there is none. */
 int device_fill(struct compute *k);

@@ -1,12 +1,15 @@
 /* See peak.h.  The kernels themselves are in cpu/peak_loops.h, one per instruction set: independent
- * chains of fused multiply-adds in registers, and a sum over a buffer larger than the caches. */
+ * chains of fused multiply-adds in registers, and a sum over a buffer larger than the caches.  A
+ * GPU's ceilings are peak_device.c's. */
 #include "compute/peak.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/figures.h"
 #include "base/status.h"
 #include "compute/cpu/cpu.h"
+#include "compute/peak_internal.h"
 
 #define SECONDS 0.2
 #define TURN 5e-3
@@ -16,6 +19,7 @@
 
 struct ceiling {
     struct compute *k;
+    struct device_ceiling *device;            /* a GPU's; else NULL, and */
     const struct cpu_peak *kernel;
     float *buffer;
     float kept;                               /* so that no loop is thought useless */
@@ -54,28 +58,40 @@ static void read(void *job, int begin, int end, int thread)
         c->kept = sum;
 }
 
+static int open_processor(struct ceiling *c)
+{
+    struct compute *k = c->k;
+
+    c->buffer = aligned_alloc(64, BUFFER * sizeof(float) * (size_t)k->threads);
+    if (!c->buffer)
+        return rl_error(RL_ENOFIT, "no memory to measure memory: %d threads of 64 MB", k->threads);
+    c->kernel = cpu_best_peak(k->dtype);
+    cpu_split(k, 1e18, k->threads, 1, c, fill);
+    return RL_OK;
+}
+
 int ceiling_open(struct ceiling **c, struct compute *k)
 {
-    struct ceiling *made = calloc(1, sizeof *made);
+    int rc = RL_OK;
 
-    *c = NULL;
-    if (made)
-        made->buffer = aligned_alloc(64, BUFFER * sizeof(float) * (size_t)k->threads);
-    if (!made || !made->buffer) {
-        free(made);
-        return rl_error(RL_ENOFIT, "no memory to measure memory: %d threads of 64 MB", k->threads);
+    *c = calloc(1, sizeof **c);
+    if (!*c)
+        return rl_error(RL_ENOFIT, "no memory to measure memory");
+    (*c)->k = k;
+    rc = k->device ? device_ceiling_open(&(*c)->device, k) : open_processor(*c);
+    if (rc != RL_OK) {
+        ceiling_close(*c);
+        *c = NULL;
     }
-    made->k = k;
-    made->kernel = cpu_best_peak(k->dtype);
-    cpu_split(k, 1e18, k->threads, 1, made, fill);
-    *c = made;
-    return RL_OK;
+    return rc;
 }
 
 void ceiling_close(struct ceiling *c)
 {
-    if (c)
-        free(c->buffer);
+    if (!c)
+        return;
+    device_ceiling_close(c->device);
+    free(c->buffer);
     free(c);
 }
 
@@ -97,12 +113,16 @@ static double best_rate(struct ceiling *c, double seconds, int items, double uni
 
 static double gflops(struct ceiling *c, double seconds)
 {
+    if (c->device)
+        return device_gflops(c->device, seconds);
     return best_rate(c, seconds, ITEMS * c->k->threads, 2e-9 * STEPS * c->kernel->fmas,
                      multiply_add);
 }
 
 static double gbytes(struct ceiling *c, double seconds)
 {
+    if (c->device)
+        return device_gbytes(c->device, seconds);
     return best_rate(c, seconds, c->k->threads, 1e-9 * BUFFER * sizeof(float), read);
 }
 
@@ -127,4 +147,10 @@ int peak_measure(struct peak *peak, struct compute *k)
 done:
     ceiling_close(c);
     return rc;
+}
+
+void peak_line(struct text *line, const struct peak *peak, const struct compute *k)
+{
+    number_line(line, "peak_gflops", peak->gflops);
+    number_line(line, k->device ? "copy_gbytes" : "read_gbytes", peak->gbytes);
 }

@@ -191,6 +191,7 @@ static int learn(struct run *r)
     t = trace_begin("update");
     comm_doing(r->world, PHASE_UPDATE);
     TRY(learner_update(r->learner, b, r->metrics));
+    compute_wait(r->compute);           /* packed weights are part of it */
     r->spans[SPAN_UPDATE] += trace_end(t, TRACE_TOKENS, b->T);
     t = trace_begin("measure");
     if (r->inputs.source != SOURCE_TEXT)

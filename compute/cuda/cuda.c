@@ -136,6 +136,7 @@ static int count(const char **why)
 static int fill(struct compute *k, const struct device_host *host, int index)
 {
     struct cuda *cuda;
+    size_t whole;
     int shares = 0;
 
     if (cudaDeviceGetAttribute(&shares, cudaDevAttrConcurrentManagedAccess, index) != cudaSuccess ||
@@ -154,6 +155,7 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda_check(k, cudaSetDevice(index), "opening the GPU");
     cuda_check(k, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "its stream");
     cuda_sequence_open(k);
+    cuda_check(k, cudaMemGetInfo(&k->device_room, &whole), "its memory");
     cuda_fill_flat(k);
     cuda_fill_rows(k);
     cuda_fill_matmul(k);

@@ -1,4 +1,4 @@
-/* rankwise bench kernels|rollout|train|step|comm|checkpoint: JSON lines, each figure with its
+/* rankwise bench kernels|rollout|decode|train|step|comm|checkpoint: JSON lines, each figure with its
  * spread and beside the ceiling that the same run measured.  --against runs a peer in turns with
  * ours.  docs/performance.md says what was measured. */
 #include <stdio.h>
@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "compute/bench.h"
 #include "launch/commands/bench.h"
 #include "launch/commands/commands.h"
 #include "launch/options.h"
@@ -16,18 +15,25 @@
 #define TOKENS (1 << 24)                /* of all rows: their text is written to a file */
 
 static struct bench_options o = {
-    .model = "15m", .device = "auto", .dtype = "fp32", .rows = 32, .prompt = 32, .fresh = 64,
+    .device = "auto", .dtype = "fp32", .rows = 32, .prompt = 32, .fresh = 64,
     .repeats = 3, .threads = 1, .samples = NOT_GIVEN, .mb = NOT_GIVEN,
-    .peer_seconds = 600,                    /* torch.compile takes minutes */
+    .length = NOT_GIVEN, .context = 1024, .peer_seconds = 600,                    /* torch.compile takes minutes */
 };
 
 static const struct option_row options[] = {
     { "model", OPTION_TEXT, &o.model, "MODEL",
-      "a folder, or a random 15m, 124m or 0.5b (default 15m)" },
+      "a folder, or a random 15m, 124m, 0.5b, 0.6b, 1.7b or 8b (default 15m; kernels: numbers "
+      "that suit a processor); 0.6b and 1.7b have the shapes of Qwen3 but no norms of queries and "
+      "keys, 8b that of Llama 3.1" },
     { "rows", OPTION_INT, &o.rows, "N", "rows at once, over all ranks (default 32)" },
     { "prompt", OPTION_INT, &o.prompt, "N", "prompt tokens of a row (default 32)" },
     { "new", OPTION_INT, &o.fresh, "N",
       "new tokens of a row (default 64); train: all --prompt + --new are trained on" },
+    { "length", OPTION_INT, &o.length, "N",
+      "train: tokens of a row, instead of --prompt and --new; kernels with --model: of the row of "
+      "attention and the products' (default 4096)" },
+    { "context", OPTION_INT, &o.context, "N",
+      "decode: tokens that rows have when it begins (default 1024)" },
     { "repeats", OPTION_INT, &o.repeats, "N", "after one that is not counted (default 3)" },
     { "threads", OPTION_INT, &o.threads, "N", "threads of a rank (default 1)" },
     { "dtype", OPTION_TEXT, &o.dtype, "NAME", "fp32 or bf16 (default fp32)" },
@@ -47,18 +53,6 @@ static const struct option_row options[] = {
     { 0 },
 };
 
-static int bench_kernels(const struct bench_options *given)
-{
-    struct compute *compute = NULL;
-    int rc = RL_OK;
-
-    TRY(compute_open(&compute, given->device, given->dtype, (int)given->threads));
-    rc = compute_bench(compute);
-done:
-    compute_close(compute);
-    return rc;
-}
-
 #define WORK " model rows prompt new repeats threads dtype device against peer-seconds "
 
 static const struct bench {
@@ -67,11 +61,13 @@ static const struct bench {
     const char *options;                /* that it takes */
     bool takes_words, alone;
 } benches[] = {
-    { "kernels", bench_kernels, " threads dtype device ", false, true },
+    { "kernels", bench_kernels, " threads dtype device model length ", false, true },
     { "rollout", bench_rollout, WORK, false, true },
-    { "train", bench_train, WORK "folder ", true, false },
+    { "decode", bench_decode, " model rows context new repeats threads dtype device ", false,
+      true },
+    { "train", bench_train, WORK "folder length ", true, false },
     { "step", bench_step, WORK "folder algorithm samples ", true, false },
-    { "comm", bench_comm, " rows prompt new repeats mb ", false, false },
+    { "comm", bench_comm, " rows prompt new repeats mb device ", false, false },
     { "checkpoint", bench_checkpoint, " repeats mb folder ", false, false },
     { 0 },
 };
@@ -122,6 +118,7 @@ static int check_sizes(void)
         { "rows", o.rows, 4096 }, { "prompt", o.prompt, 1 << 16 }, { "new", o.fresh, 1 << 16 },
         { "repeats", o.repeats, FIGURES }, { "threads", o.threads, 1024 },
         { "samples", o.samples, 4096 }, { "mb", o.mb, 1 << 20 },
+        { "length", o.length, 1 << 16 }, { "context", o.context, 1 << 16 },
         { "peer-seconds", o.peer_seconds, 86400 },
     };
 
@@ -130,7 +127,7 @@ static int check_sizes(void)
             return rl_error(RL_EINVAL, "--%s %lld: from 1 to %lld", sizes[i].option,
                             (long long)sizes[i].value, (long long)sizes[i].most);
     if (o.rows * (o.prompt + o.fresh) > TOKENS)
-        return rl_error(RL_EINVAL, "--rows times --prompt + --new: at most %d tokens", TOKENS);
+        return rl_error(RL_EINVAL, "--rows times the tokens of a row: at most %d tokens", TOKENS);
     return RL_OK;
 }
 
@@ -168,12 +165,35 @@ static int check_step(bool step)
     return RL_OK;
 }
 
+/* --length and what it stands for; --model where it is not given. */
+static int check_length(const struct bench *bench, const struct bench_options *before)
+{
+    bool kernels = bench->run == bench_kernels, given = o.length != NOT_GIVEN;
+
+    if (kernels && given && !o.model)
+        return rl_error(RL_EINVAL, "--length: bench kernels needs a --model for it");
+    if (!kernels && given && (o.prompt != before->prompt || o.fresh != before->fresh))
+        return rl_error(RL_EINVAL, "--length: bench train takes it instead of --prompt and --new");
+    if (!kernels && given && o.length < 2)
+        return rl_error(RL_EINVAL, "--length %lld: from 2 to 65536", (long long)o.length);
+    if (!kernels && given) {
+        o.prompt = 1;
+        o.fresh = o.length - 1;
+    }
+    if (kernels && !given)
+        o.length = 4096;
+    if (!kernels && !o.model)
+        o.model = "15m";
+    return RL_OK;
+}
+
 static int check(const struct bench *bench, const struct bench_options *before, int words)
 {
     const char *script;
     int rc = RL_OK;
 
     TRY(check_options(bench, before));
+    TRY(check_length(bench, before));
     TRY(check_sizes());
     TRY(check_step(bench->run == bench_step));
     if (o.against)
@@ -225,7 +245,7 @@ int command_bench(int argc, char **argv)
 
     TRY(options_parse(options, &argc, argv));
     if (argc < 1 || !(bench = find(argv[0])))
-        return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, train, step, comm, "
+        return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, decode, train, step, comm, "
                         "checkpoint");
     TRY(check(bench, &before, argc - 1));
     TRY(check_words(argv + 1, argc - 1));

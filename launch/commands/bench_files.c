@@ -138,42 +138,28 @@ done:
     return rc;
 }
 
-static int vocabulary_of(const struct bench_options *o, int *V)
-{
-    const struct model_shape *shape = bench_shape(o->model);
-    struct source s;
-    int rc = RL_OK;
-
-    memset(&s, 0, sizeof s);
-    if (!shape)
-        TRY(source_open(&s, o->model));
-    TRY(bench_fits(o, shape ? shape : &s.shape));
-    *V = shape ? shape->V : s.shape.V;
-done:
-    source_close(&s);
-    return rc;
-}
-
 static int write_files(const struct bench_files *f, const struct bench_options *o,
                        const char *work)
 {
     const struct model_shape *shape = bench_shape(o->model);
+    struct model_shape its;
     struct text text = { 0 };
     char model[4300];
-    int V = 0, rc = RL_OK;
+    int rc = RL_OK;
 
-    TRY(vocabulary_of(o, &V));
+    TRY(bench_shape_of(&its, o->model));
+    TRY(bench_fits(&its, "--prompt + --new", o->prompt + o->fresh));
     TRY(path_join(model, sizeof model, f->folder, "model"));
     TRY(folder_make(model));
     if (shape) {
         bench_shape_json(shape, &text);
         TRY(write_text(model, "config.json", &text));
-        add_tokenizer(&text, V);
+        add_tokenizer(&text, its.V);
         TRY(write_text(model, "tokenizer.json", &text));
     }
-    add_prompts(&text, o, V);
+    add_prompts(&text, o, its.V);
     TRY(write_text(f->folder, "prompts.jsonl", &text));
-    add_text(&text, o, shape ? V : 0);
+    add_text(&text, o, shape ? its.V : 0);
     TRY(write_text(f->folder, "text.txt", &text));
     add_config(&text, o, f->folder, work, shape != NULL);
     TRY(write_text(f->folder, "bench.cfg", &text));

@@ -1,11 +1,15 @@
 /* The models of `rankwise bench`: random Llamas for those that are not at hand, or a folder. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/status.h"
 #include "launch/commands/bench.h"
 #include "launch/models.h"
 
-#define LLAMA .family = "llama", .eps = 1e-5f, .theta = 10000, .tied = true, .lm = true
+#define DRAWN ((size_t)1 << 24)         /* floats, at most */
+
+#define UNTIED .family = "llama", .eps = 1e-5f, .theta = 10000, .lm = true
+#define LLAMA UNTIED, .tied = true
 
 static const struct {
     const char *name;
@@ -19,6 +23,14 @@ static const struct {
                 .context = 1024 } },
     { "0.5b", { LLAMA, .V = 151936, .C = 896, .L = 24, .H = 14, .G = 2, .D = 64, .F = 4864,
                 .context = 1024 } },
+    /* Qwen3 0.6B and 1.7B without their norms of queries and keys, which no family here has */
+    { "0.6b", { LLAMA, .V = 151936, .C = 1024, .L = 28, .H = 16, .G = 8, .D = 128, .F = 3072,
+                .context = 8192 } },
+    { "1.7b", { LLAMA, .V = 151936, .C = 2048, .L = 28, .H = 16, .G = 8, .D = 128, .F = 6144,
+                .context = 8192 } },
+    /* Llama 3.1 8B */
+    { "8b", { UNTIED, .V = 128256, .C = 4096, .L = 32, .H = 32, .G = 8, .D = 128, .F = 14336,
+              .context = 8192 } },
     { 0 },
 };
 
@@ -30,6 +42,21 @@ const struct model_shape *bench_shape(const char *name)
     return NULL;
 }
 
+int bench_shape_of(struct model_shape *shape, const char *name)
+{
+    const struct model_shape *known = bench_shape(name);
+    struct source s;
+    int rc = RL_OK;
+
+    memset(&s, 0, sizeof s);
+    if (!known)
+        TRY(source_open(&s, name));
+    *shape = known ? *known : s.shape;
+done:
+    source_close(&s);
+    return rc;
+}
+
 void bench_shape_json(const struct model_shape *s, struct text *out)
 {
     text_addf(out, "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", "
@@ -37,8 +64,9 @@ void bench_shape_json(const struct model_shape *s, struct text *out)
               "\"num_hidden_layers\": %d, \"num_attention_heads\": %d, "
               "\"num_key_value_heads\": %d, \"head_dim\": %d, \"max_position_embeddings\": %d, "
               "\"rms_norm_eps\": %g, \"rope_theta\": %.1f, \"hidden_act\": \"silu\", "
-              "\"tie_word_embeddings\": true, \"torch_dtype\": \"float32\"}\n", s->V, s->C, s->F,
-              s->L, s->H, s->G, s->D, s->context, (double)s->eps, s->theta);
+              "\"tie_word_embeddings\": %s, \"torch_dtype\": \"float32\"}\n", s->V, s->C, s->F,
+              s->L, s->H, s->G, s->D, s->context, (double)s->eps, s->theta,
+              s->tied ? "true" : "false");
 }
 
 static int load(struct model **m, const char *folder, struct compute *compute)
@@ -55,6 +83,34 @@ done:
     return rc;
 }
 
+/* Numbers of a normal distribution, in turns: for a large model drawing all of them takes longer
+ * than what is timed. */
+static void randomize(struct model *m, const struct model_shape *shape, struct compute *k)
+{
+    float *w = model_weights(m), *drawn = w + model_array(m, "model.embed_tokens.weight")->offset;
+    const struct array *arrays;
+    int n;
+
+    if (model_size(shape) <= DRAWN) {
+        model_randomize(m, 1, 0.02);
+        return;
+    }
+    model_randomize_part(m, 1, 0.02, 0, DRAWN);
+    arrays = model_arrays(m, &n);
+    for (int a = 0; a < n; a++)
+        for (size_t i = 0; i < arrays[a].size; i += DRAWN) {
+            size_t rest = arrays[a].size - i < DRAWN ? arrays[a].size - i : DRAWN;
+            float *to = w + arrays[a].offset + i;
+
+            if (arrays[a].dims == 1)
+                model_randomize_part(m, 1, 0.02, arrays[a].offset + i, arrays[a].offset + i + rest);
+            else if (to != drawn)
+                k->copy(k, to, drawn, rest * sizeof *to);
+        }
+    compute_wait(k);
+    model_changed(m);
+}
+
 int bench_model(struct model **m, const char *name, struct compute *compute)
 {
     const struct model_shape *shape = bench_shape(name);
@@ -63,15 +119,26 @@ int bench_model(struct model **m, const char *name, struct compute *compute)
     if (!shape)
         return load(m, name, compute);
     TRY(model_create(m, shape, compute));
-    model_randomize(*m, 1, 0.02);
+    randomize(*m, shape, compute);
 done:
     return rc;
 }
 
-int bench_fits(const struct bench_options *o, const struct model_shape *shape)
+int bench_fits(const struct model_shape *shape, const char *options, int64_t tokens)
 {
-    return o->prompt + o->fresh <= shape->context ? RL_OK
-           : rl_error(RL_EINVAL, "--prompt + --new: the model has %d positions", shape->context);
+    return tokens <= shape->context ? RL_OK
+           : rl_error(RL_EINVAL, "%s: the model has %d positions", options, shape->context);
+}
+
+int bench_has_room(const struct compute *k, const char *model, size_t bytes)
+{
+    size_t host = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    size_t there = k->device ? k->device_room : host;
+
+    return bytes <= there ? RL_OK
+           : rl_error(RL_ENOFIT, "--model %s: this needs %.1f GiB, and %s %.1f; fewer --rows or a "
+                      "smaller model need less", model, (double)bytes / (1 << 30),
+                      k->device ? "the GPU has" : "this machine has", (double)there / (1 << 30));
 }
 
 double bench_weights_per_token(const struct model_shape *s)
@@ -80,4 +147,11 @@ double bench_weights_per_token(const struct model_shape *s)
                    3.0 * s->C * s->F;
 
     return layer * s->L + (double)s->C * s->V;
+}
+
+double bench_forward_operations(const struct model_shape *s, double tokens, double length)
+{
+    double attention = 4 * 0.5 * (length + 1) * s->H * s->D * s->L;
+
+    return tokens * (2 * bench_weights_per_token(s) + attention);
 }

@@ -55,11 +55,15 @@ static int open_rollout(struct rollout *r)
         .temperature = 1, .loss_temperature = 1, .top_p = 1, .max_new = (int)o->fresh, .seed = 1,
         .max_prompt = (int)o->prompt, .rows_at_once = (int)o->rows, .max_rows = (int)o->rows,
     };
+    struct model_shape shape;
     int rc = RL_OK;
 
+    TRY(bench_shape_of(&shape, o->model));
+    TRY(bench_fits(&shape, "--prompt + --new", o->prompt + o->fresh));
     TRY(compute_open(&r->compute, o->device, o->dtype, (int)o->threads));
+    TRY(bench_has_room(r->compute, o->model, model_bytes(&shape, r->compute) +
+                       actor_bytes(&shape, r->compute, &settings)));
     TRY(bench_model(&r->model, o->model, r->compute));
-    TRY(bench_fits(o, model_shape(r->model)));
     TRY(peak_measure(&r->peak, r->compute));
     TRY(actor_create(&r->actor, r->model, &settings));
     TRY(place(r));
@@ -79,6 +83,7 @@ static int repeat(struct rollout *r, bool counts)
     fill_prompts(&r->batch, r->o, model_shape(r->model)->V);
     t = clock_now();
     TRY(actor_fill(r->actor, &r->batch, PURPOSE_SAMPLE, 0));
+    compute_wait(r->compute);
     seconds = clock_now() - t;
     actor_stats(r->actor, &made, &mean);
     if (r->peer)
@@ -114,8 +119,7 @@ static void print(const struct rollout *r)
     number_line(&line, "tokens", tokens);
     number_line(&line, "tok_s", rate);
     number_line(&line, "gflops", gflops);
-    number_line(&line, "peak_gflops", r->peak.gflops);
-    number_line(&line, "read_gbytes", r->peak.gbytes);
+    peak_line(&line, &r->peak, r->compute);
     number_line(&line, "peak_fraction", gflops / r->peak.gflops);
     print_line(&line);
     if (r->peer)

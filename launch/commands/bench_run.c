@@ -18,9 +18,10 @@
 #include "launch/view.h"
 
 /* Of time/ in a step's line. */
-enum part { GENERATE, REWARD, REF_LOGP, UPDATE, FORWARD, BACKWARD, REDUCE, OPTIMIZER, PARTS };
+enum part { GENERATE, REWARD, REF_LOGP, UPDATE, FORWARD, BACKWARD, REDUCE, OPTIMIZER, WEIGHT_SYNC,
+            PARTS };
 static const char *const parts[PARTS] = { "generate", "reward", "ref_logp", "update", "forward",
-                                          "backward", "reduce", "optimizer" };
+                                          "backward", "reduce", "optimizer", "weight_sync" };
 
 struct bench_run {
     const struct bench_options *o;
@@ -129,7 +130,7 @@ static double crowd(const struct bench_run *b)
     double threads = (double)comm_ranks_on_host(b->world) * b->run.compute->threads;
     double cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
 
-    return threads > cores ? threads / cores : 1;
+    return threads > cores && !b->run.compute->device ? threads / cores : 1;
 }
 
 static int measure_peak(struct bench_run *b)
@@ -189,19 +190,27 @@ static void config_line(const struct bench_run *b, struct text *line)
     bench_words_line(line, b->o);
 }
 
-/* Operations of a step over its weights: 6 a token that is trained, 2 a token that is generated,
- * its prompt once for all its samples, or scored by the reference.  A critic's are not counted. */
+/* Forward passes' worth of operations in a step: three of a token that is trained, one of a token
+ * that is generated, its prompt once for all its samples, or scored by the reference.  A critic's
+ * are not counted, nor what is computed again. */
 static double operations(const struct bench_run *b, double tokens, double trained)
 {
-    double weights = bench_weights_per_token(&b->run.inputs.policy.shape);
     double shared = (double)(b->o->prompt * (b->o->rows - b->o->rows / b->o->samples));
-    double operations = 6 * trained;
+    double passes = 3 * trained;
 
     if (b->part[GENERATE].n > 0)
-        operations += 2 * (tokens - shared);
+        passes += tokens - shared;
     if (b->part[REF_LOGP].n > 0)
-        operations += 2 * tokens;
-    return operations * weights;
+        passes += tokens;
+    return bench_forward_operations(&b->run.inputs.policy.shape, passes,
+                                    tokens / (double)b->o->rows);
+}
+
+/* Of weights, in a step, to each rank that samples and does not learn: none where all ranks hold
+ * all roles, as actor and learner then have one copy. */
+static double published_bytes(const struct bench_run *b)
+{
+    return b->run.feed ? (double)model_size(&b->run.inputs.policy.shape) * sizeof(float) : 0;
 }
 
 static int print(struct bench_run *b)
@@ -218,14 +227,15 @@ static int print(struct bench_run *b)
     number_line(&line, "trained_tokens", trained);
     number_line(&line, "tok_s", tokens / figures_median(seconds));
     number_line(&line, "gflops", gflops);
-    number_line(&line, "peak_gflops", b->peak.gflops);
-    number_line(&line, "read_gbytes", b->peak.gbytes);
+    peak_line(&line, &b->peak, b->run.compute);
     number_line(&line, "peak_fraction", gflops / b->peak.gflops);
     if (b->train)
         number_line(&line, "whole_step", figures_median(&b->step));
     for (int i = 0; i < PARTS; i++)
         if (b->part[i].n > 0)
             number_line(&line, parts[i], figures_median(&b->part[i]));
+    if (!b->train)
+        number_line(&line, "published_bytes", published_bytes(b));
     number_line(&line, "loss", b->loss);
     number_line(&line, "ready", b->ready);
     number_line(&line, "first_step_done", b->stepped);
