@@ -1,8 +1,9 @@
 #!/bin/sh
 # make bench: what docs/performance.md lists under targets, as lines of JSON, in under ten minutes,
-# the most important first; also into build/bench.jsonl.  What the time does not reach, and peers that are not there, are a
-# line each; what failed is, too, and the exit status is then 1.  From the environment: THREADS
-# (default: the cores), BENCH_SECONDS (default 570), RANKWISE_PYTHON (default python3).
+# the most important first; also into build/bench.jsonl.  What the time does not reach, and peers
+# that are not there, are a line each; what failed is, too, and the exit status is then 1.  From the
+# environment: THREADS (default: the cores), BENCH_SECONDS (default 570), RANKWISE_PYTHON (default
+# python3).
 BUILD=${BUILD:-build}
 rankwise=$BUILD/rankwise
 out=$BUILD/bench.jsonl

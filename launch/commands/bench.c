@@ -1,6 +1,6 @@
-/* rankwise bench kernels|rollout|decode|train|step|comm|checkpoint: JSON lines, each figure with its
- * spread and beside the ceiling that the same run measured.  --against runs a peer in turns with
- * ours.  docs/performance.md says what was measured. */
+/* rankwise bench kernels|rollout|decode|train|step|start|comm|checkpoint: JSON lines, each figure
+ * with its spread and beside the ceiling that the same run measured.  --against runs a peer in
+ * turns with ours.  docs/performance.md says what was measured. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +15,9 @@
 #define TOKENS (1 << 24)                /* of all rows: their text is written to a file */
 
 static struct bench_options o = {
-    .device = "auto", .dtype = "fp32", .rows = 32, .prompt = 32, .fresh = 64,
-    .repeats = 3, .threads = 1, .samples = NOT_GIVEN, .mb = NOT_GIVEN,
-    .length = NOT_GIVEN, .context = 1024, .peer_seconds = 600,                    /* torch.compile takes minutes */
+    .device = "auto", .dtype = "fp32", .rows = 32, .prompt = 32, .fresh = 64, .repeats = 3,
+    .threads = 1, .samples = NOT_GIVEN, .mb = NOT_GIVEN, .length = NOT_GIVEN, .context = 1024,
+    .peer_seconds = 600,                    /* torch.compile takes minutes */
 };
 
 static const struct option_row options[] = {
@@ -48,8 +48,8 @@ static const struct option_row options[] = {
     { "mb", OPTION_INT, &o.mb, "N",
       "MiB of checkpoint's state (default 1024), of comm's largest message (default 64)" },
     { "folder", OPTION_TEXT, &o.folder, "DIR",
-      "where checkpoint, train and step have their files while they run (default ., for train and "
-      "step TMPDIR or /tmp)" },
+      "where checkpoint, train, step and start have their files while they run (default TMPDIR or "
+      "/tmp, for checkpoint .)" },
     { 0 },
 };
 
@@ -67,6 +67,8 @@ static const struct bench {
       true },
     { "train", bench_train, WORK "folder length ", true, false },
     { "step", bench_step, WORK "folder algorithm samples ", true, false },
+    { "start", bench_start, " model rows prompt new repeats threads dtype device folder algorithm "
+      "samples ", true, false },
     { "comm", bench_comm, " rows prompt new repeats mb device ", false, false },
     { "checkpoint", bench_checkpoint, " repeats mb folder ", false, false },
     { 0 },
@@ -75,8 +77,8 @@ static const struct bench {
 void help_bench(FILE *out)
 {
     options_help(options, out);
-    fputs("\nkey=value after train and step goes to the configuration of their run, for example\n"
-          "reduction=fast; both, and comm and checkpoint, run under mpirun, too\n", out);
+    fputs("\nkey=value after train, step and start goes to the configuration of their run, for\n"
+          "example reduction=fast; train, step, comm and checkpoint run under mpirun, too\n", out);
 }
 
 /* Keys that an option sets: the lines and a peer are told the option. */
@@ -195,12 +197,12 @@ static int check(const struct bench *bench, const struct bench_options *before, 
     TRY(check_options(bench, before));
     TRY(check_length(bench, before));
     TRY(check_sizes());
-    TRY(check_step(bench->run == bench_step));
+    TRY(check_step(bench->run == bench_step || bench->run == bench_start));
     if (o.against)
         TRY(peer_find(o.against, &script));
     if (words > 0 && !bench->takes_words)
-        return rl_error(RL_EINVAL, "bench %s takes options only; key=value goes with train and "
-                        "step", bench->name);
+        return rl_error(RL_EINVAL, "bench %s takes options only; key=value goes with train, "
+                        "step and start", bench->name);
 done:
     return rc;
 }
@@ -245,8 +247,8 @@ int command_bench(int argc, char **argv)
 
     TRY(options_parse(options, &argc, argv));
     if (argc < 1 || !(bench = find(argv[0])))
-        return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, decode, train, step, comm, "
-                        "checkpoint");
+        return rl_error(RL_EINVAL, "bench needs one of kernels, rollout, decode, train, step, "
+                        "start, comm, checkpoint");
     TRY(check(bench, &before, argc - 1));
     TRY(check_words(argv + 1, argc - 1));
     o.words = argv + 1;

@@ -5,7 +5,7 @@
  *   bench_files.c      the files of a run with such a model
  *   bench_peer.c       the program that --against names, in turns with ours
  *   bench_kernels.c    bench_rollout.c    bench_decode.c    bench_run.c (train, step)
- *   bench_comm.c    bench_checkpoint.c
+ *   bench_start.c   bench_comm.c    bench_checkpoint.c
  */
 #ifndef LAUNCH_COMMANDS_BENCH_H
 #define LAUNCH_COMMANDS_BENCH_H
@@ -35,6 +35,7 @@ int bench_decode(const struct bench_options *o);
 /* One rank or more, under mpirun.  Collective: every rank is given the same options. */
 int bench_train(const struct bench_options *o);
 int bench_step(const struct bench_options *o);
+int bench_start(const struct bench_options *o);
 int bench_comm(const struct bench_options *o);
 int bench_checkpoint(const struct bench_options *o);
 
@@ -69,6 +70,9 @@ struct bench_files { char folder[4200], config[4300]; bool mine; };
 int bench_files_make(struct bench_files *f, struct comm *world, const struct bench_options *o,
                      const char *work);
 void bench_files_remove(struct bench_files *f);
+/* By one process: the folder; the files in it (work: or "start", whose model has a file). */
+int bench_files_open(struct bench_files *f, const char *place);
+int bench_files_write(const struct bench_files *f, const struct bench_options *o, const char *work);
 /* Collective.  That folder alone, made by rank 0 and known to all; removed by whom f->mine says. */
 int bench_folder(struct bench_files *f, struct comm *world, const char *place);
 

@@ -5,6 +5,8 @@
  *   weights    from rank 0 to the others, as learners give them to actors
  *   link       a batch of --rows rows from the first half of the ranks to the second
  *   agree      a status
+ *
+ * With a GPU messages lie in its memory, where the work that made them left them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,8 @@ struct bench_comm {
     struct comm *world;
     int rank, ranks, leaves;
     size_t n;                           /* floats in the message of now */
+    struct compute *k;
+    struct memory messages;
     float *x, *y;
     struct tree *tree;
     struct feed *feed;
@@ -38,8 +42,8 @@ struct bench_comm {
 
 static int copy(struct bench_comm *b)
 {
-    memcpy(b->y, b->x, b->n * sizeof *b->x);
-    return RL_OK;
+    b->k->copy(b->k, b->y, b->x, b->n * sizeof *b->x);
+    return compute_sync(b->k);
 }
 
 static int tree_sum(struct bench_comm *b)
@@ -89,13 +93,21 @@ static int nothing(struct bench_comm *b)
     return RL_OK;
 }
 
+/* As after an update. */
+static int make_weights(struct bench_comm *b)
+{
+    b->k->copy(b->k, b->x, b->y, b->n * sizeof *b->x);
+    return compute_sync(b->k);
+}
+
 static int push_leaves(struct bench_comm *b)
 {
     for (int leaf = tree_first(b->tree); leaf < tree_end(b->tree); leaf++) {
         float *slot = tree_slot_raw(b->tree, leaf);
         if (!slot)
             return rl_error(RL_EBUG, "bench comm: no buffer for leaf %d", leaf);
-        memcpy(slot, b->x, b->n * sizeof *slot);
+        b->k->copy(b->k, slot, b->x, b->n * sizeof *slot);
+        compute_wait(b->k);
         tree_push(b->tree, leaf);
     }
     return RL_OK;
@@ -161,6 +173,7 @@ static int measure(struct bench_comm *b, const char *name, size_t bytes,
     if (run == copy)
         b->copy = rate;
     text_addf(&line, "{\"bench\":\"%s\"", name);
+    word_line(&line, "device", b->k->name);
     number_line(&line, "ranks", b->ranks);
     if (bytes > 0) {
         text_addf(&line, ",\"bytes\":%zu", bytes);
@@ -185,11 +198,17 @@ static int place(struct bench_comm *b, size_t most)
 {
     int rows = (int)b->o->rows, tokens = rows * (int)(b->o->prompt + b->o->fresh), rc = RL_OK;
 
-    b->x = calloc(most, sizeof *b->x);
-    b->y = calloc(most, sizeof *b->y);
+    TRY(compute_open(&b->k, b->o->device, "fp32", 1));
+    b->messages.lower = "--mb";
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass == 1)
+            TRY(memory_open(&b->messages));
+        b->x = memory_take(&b->messages, most * sizeof *b->x);
+        b->y = memory_take(&b->messages, most * sizeof *b->y);
+    }
     b->rank_list = calloc((size_t)b->ranks, sizeof *b->rank_list);
-    if (!b->x || !b->y || !b->rank_list)
-        return rl_error(RL_ENOFIT, "no memory for messages of %zu MiB", most >> 18);
+    if (!b->rank_list)
+        return rl_error(RL_ENOFIT, "no memory for a list of %d ranks", b->ranks);
     for (int i = 0; i < b->ranks; i++)
         b->rank_list[i] = i;
     for (b->leaves = 8; b->leaves < b->ranks;)
@@ -215,7 +234,7 @@ static int measure_size(struct bench_comm *b, size_t n)
     TRY(measure(b, "tree sum", bytes, push_leaves, tree_sum));
     TRY(measure(b, "MPI_Allreduce", bytes, nothing, allreduce));
     TRY(feed_open(&b->feed, b->world, b->rank_list, 1, b->rank_list + 1, b->ranks - 1, n));
-    TRY(measure(b, "weights", bytes, nothing, weights));
+    TRY(measure(b, "weights", bytes, make_weights, weights));
 done:
     feed_close(b->feed);
     b->feed = NULL;
@@ -266,9 +285,9 @@ int bench_comm(const struct bench_options *o)
 done:
     tree_destroy(b.tree);
     memory_close(&b.memory);
-    free(b.x);
-    free(b.y);
+    memory_close(&b.messages);
     free(b.rank_list);
+    compute_close(b.k);
     if (rc == RL_ELOST && b.world)
         comm_abort(b.world, status_exit_code(rc));
     if (b.world)

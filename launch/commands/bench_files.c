@@ -108,14 +108,14 @@ static void add_config(struct text *out, const struct bench_options *o, const ch
                        const char *work, bool random)
 {
     add_string(out, "model", random ? folder : o->model, random ? "/model" : "");
-    if (random)
+    if (random && strcmp(work, "start") != 0)
         text_adds(out, "model_init = \"random\";\n");
     add_string(out, "output", folder, "/run");
     add_string(out, "dtype", o->dtype, "");
     add_string(out, "device", o->device, "");
     text_addf(out, "steps = 1000000;\nlr = 1e-5;\neval_every = 0;\n"
               "checkpoint_every = 0;\nlog_samples = 0;\nthreads = %lld;\n", (long long)o->threads);
-    if (strcmp(work, "step") == 0) {
+    if (strcmp(work, "train") != 0) {
         add_step(out, o, folder);
         return;
     }
@@ -138,8 +138,7 @@ done:
     return rc;
 }
 
-static int write_files(const struct bench_files *f, const struct bench_options *o,
-                       const char *work)
+int bench_files_write(const struct bench_files *f, const struct bench_options *o, const char *work)
 {
     const struct model_shape *shape = bench_shape(o->model);
     struct model_shape its;
@@ -168,17 +167,24 @@ done:
     return rc;
 }
 
+int bench_files_open(struct bench_files *f, const char *place)
+{
+    int rc = RL_OK;
+
+    TRY(path_join(f->folder, sizeof f->folder, place, "rankwise-bench.XXXXXX"));
+    if (!mkdtemp(f->folder))
+        return rl_error(RL_EIO, "%s: cannot make a folder there; --folder names another", place);
+    f->mine = true;
+    rc = path_join(f->config, sizeof f->config, f->folder, "bench.cfg");
+done:
+    return rc;
+}
+
 int bench_folder(struct bench_files *f, struct comm *world, const char *place)
 {
     int rc = RL_OK;
 
-    if (comm_rank(world) == 0) {
-        rc = path_join(f->folder, sizeof f->folder, place, "rankwise-bench.XXXXXX");
-        if (rc == RL_OK && !mkdtemp(f->folder))
-            rc = rl_error(RL_EIO, "%s: cannot make a folder there; --folder names another", place);
-        f->mine = rc == RL_OK;
-    }
-    TRY(comm_agree(world, rc));
+    TRY(comm_agree(world, comm_rank(world) == 0 ? bench_files_open(f, place) : RL_OK));
     TRY(comm_broadcast(world, f->folder, sizeof f->folder, 0, PHASE_START));
     TRY(path_join(f->config, sizeof f->config, f->folder, "bench.cfg"));
 done:
@@ -192,7 +198,7 @@ int bench_files_make(struct bench_files *f, struct comm *world, const struct ben
 
     TRY(bench_folder(f, world, o->folder));
     f->mine = comm_first_on_host(world);
-    rc = comm_agree(world, f->mine ? write_files(f, o, work) : RL_OK);
+    rc = comm_agree(world, f->mine ? bench_files_write(f, o, work) : RL_OK);
 done:
     return rc;
 }
