@@ -268,7 +268,7 @@ PREFIX ?= /usr/local
 install: all
 	install -D $(BUILD)/rankwise $(DESTDIR)$(PREFIX)/bin/rankwise
 	[ $(CUDA) = 0 ] || install -D $(BUILD)/librankwise_cuda.so $(DESTDIR)$(PREFIX)/lib/librankwise_cuda.so
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/rankwise tests/oracle/bench_torch.py tests/oracle/bench_llama.py
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/rankwise $(addprefix tests/oracle/bench_,torch.py torch_cuda.py llama.py)
 
 # The demo's model, made again from nothing: world -> text and vocabulary -> training -> export.
 demo-model: $(BUILD)/rankwise $(BUILD)/demo/stories $(BUILD)/demo/bpe

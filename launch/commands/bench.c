@@ -41,8 +41,8 @@ static const struct option_row options[] = {
     { "algorithm", OPTION_TEXT, &o.algorithm, "NAME", "step: of the run (default online_dpo)" },
     { "samples", OPTION_INT, &o.samples, "N", "step: rows of a prompt (default 2)" },
     { "against", OPTION_TEXT, &o.against, "PEER",
-      "rollout, train, step: torch (Python named by RANKWISE_PYTHON, default python3); rollout: "
-      "llama.cpp (its llama-batched-bench on PATH)" },
+      "rollout, train, step, and kernels on a GPU: torch (Python named by RANKWISE_PYTHON, default "
+      "python3); rollout: llama.cpp (its llama-batched-bench on PATH)" },
     { "peer-seconds", OPTION_INT, &o.peer_seconds, "N",
       "for each answer of a peer, its start included (default 600)" },
     { "mb", OPTION_INT, &o.mb, "N",
@@ -61,7 +61,8 @@ static const struct bench {
     const char *options;                /* that it takes */
     bool takes_words, alone;
 } benches[] = {
-    { "kernels", bench_kernels, " threads dtype device model length ", false, true },
+    { "kernels", bench_kernels, " threads dtype device model length against peer-seconds ",
+      false, true },
     { "rollout", bench_rollout, WORK, false, true },
     { "decode", bench_decode, " model rows context new repeats threads dtype device ", false,
       true },
@@ -199,7 +200,7 @@ static int check(const struct bench *bench, const struct bench_options *before, 
     TRY(check_sizes());
     TRY(check_step(bench->run == bench_step || bench->run == bench_start));
     if (o.against)
-        TRY(peer_find(o.against, &script));
+        TRY(peer_find(o.against, false, &script));
     if (words > 0 && !bench->takes_words)
         return rl_error(RL_EINVAL, "bench %s takes options only; key=value goes with train, "
                         "step and start", bench->name);

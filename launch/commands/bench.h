@@ -79,12 +79,15 @@ int bench_folder(struct bench_files *f, struct comm *world, const char *place);
 /* ---- the peer: a script that says what it is, then answers each line with one repeat */
 struct peer;
 struct peer_repeat { double seconds, tokens; };
-/* RL_EINVAL: no peer of that name. */
-int peer_find(const char *name, const char **script);
+/* RL_EINVAL: no peer of that name, or not there. */
+int peer_find(const char *name, bool gpu, const char **script);
 /* *p is NULL when o->against is; RL_EINVAL: one line says what is missing, or that the peer is
- * late; RL_ESTOP: a stop was asked meanwhile (stop_watch).  work: "rollout", "train" or "step". */
+ * late; RL_ESTOP: a stop was asked meanwhile (stop_watch).  work: "rollout", "train", "step" or, on
+ * a GPU, "kernels". */
 int peer_start(struct peer **p, const struct bench_options *o, const char *work,
-               const struct model_shape *shape);
+               const struct model_shape *shape, bool gpu);
+/* Of "kernels": what it measured, a line each as it gives them. */
+int peer_lines(struct peer *p);
 /* One repeat of the peer; tokens: what ours counted, RL_EINVAL when the peer counts others. */
 int peer_repeat(struct peer *p, double tokens, struct peer_repeat *r);
 /* {"bench":"WORK against NAME",...}: ours over theirs of each pair. */

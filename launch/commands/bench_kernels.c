@@ -1,6 +1,7 @@
 /* rankwise bench kernels: operations by themselves, in numbers that suit a processor or, with
  * --model, in those of the model and of a row of --length tokens. */
 #include "base/status.h"
+#include "base/stop.h"
 #include "compute/bench.h"
 #include "launch/commands/bench.h"
 
@@ -33,6 +34,22 @@ static struct bench_shapes shapes_of(const struct model_shape *m, int length)
     return s;
 }
 
+/* The same operations of the peer, when ours have given back their memory. */
+static int bench_peer(const struct bench_options *o, const struct model_shape *model, bool gpu)
+{
+    struct bench_options theirs = *o;
+    struct peer *peer = NULL;
+    int rc = RL_OK;
+
+    theirs.rows = theirs.prompt = 1;
+    theirs.fresh = o->length - 1;
+    TRY(peer_start(&peer, &theirs, "kernels", model, gpu));
+    rc = peer_lines(peer);
+done:
+    peer_end(peer);
+    return rc;
+}
+
 int bench_kernels(const struct bench_options *o)
 {
     struct bench_shapes shapes = bench_small;
@@ -40,12 +57,17 @@ int bench_kernels(const struct bench_options *o)
     struct model_shape model;
     int rc = RL_OK;
 
+    if (o->against && !o->model)
+        return rl_error(RL_EINVAL, "--against: bench kernels needs a --model for it");
+    stop_watch();                           /* a peer does not stay */
     if (o->model) {
         TRY(bench_shape_of(&model, o->model));
         shapes = shapes_of(&model, (int)o->length);
     }
     TRY(compute_open(&compute, o->device, o->dtype, (int)o->threads));
-    rc = compute_bench(compute, &shapes);
+    TRY(compute_bench(compute, &shapes));
+    if (o->against)
+        rc = bench_peer(o, &model, compute->device != NULL);
 done:
     compute_close(compute);
     return rc;

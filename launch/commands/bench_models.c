@@ -136,8 +136,8 @@ int bench_has_room(const struct compute *k, const char *model, size_t bytes)
     size_t there = k->device ? k->device_room : host;
 
     return bytes <= there ? RL_OK
-           : rl_error(RL_ENOFIT, "--model %s: this needs %.1f GiB, and %s %.1f; fewer --rows or a "
-                      "smaller model need less", model, (double)bytes / (1 << 30),
+           : rl_error(RL_ENOFIT, "--model %s: this needs at least %.1f GiB, and %s %.1f; fewer "
+                      "--rows or a smaller model need less", model, (double)bytes / (1 << 30),
                       k->device ? "the GPU has" : "this machine has", (double)there / (1 << 30));
 }
 

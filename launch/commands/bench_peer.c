@@ -2,7 +2,8 @@
  * warm and take turns on the same machine.
  *
  *   we    -->  its arguments: work=train V=32000 C=288 ... rows=8 prompt=32 new=224 threads=2
- *   it    -->  {"peer": "torch 2.4, bf16 weights, compiled"}     or {"error": "..."}
+ *   it    -->  {"peer": "torch 2.4, bf16 weights, compiled"}     or {"error": "..."}; on a GPU with
+ *              what it reached there: "peak_gflops", "copy_gbytes"
  *   we    -->  an empty line
  *   it    -->  {"seconds": 0.84, "tokens": 2048}                 or {"error": "..."}
  *              ...                                       our end of the pipe closes: it ends
@@ -35,26 +36,32 @@
 struct peer {
     const char *name;
     char version[160];
+    double gflops, gbytes;              /* its ceilings of the same GPU; NAN: it gave none */
     pid_t pid;                          /* and its process group; 0: none */
     int to, from;
     int64_t seconds;                    /* for an answer */
     struct text heard;                  /* from the peer, lines that were read taken out */
 };
 
-static const struct { const char *name, *script; } peers[] = {
-    { "torch", "bench_torch.py" }, { "llama.cpp", "bench_llama.py" }, { 0 },
+static const struct { const char *name, *script, *of_gpu; } peers[] = {
+    { "torch", "bench_torch.py", "bench_torch_cuda.py" }, { "llama.cpp", "bench_llama.py", NULL },
+    { 0 },
 };
 
 /* ---- what the scripts can do */
 
-static int check_work(const struct bench_options *o, const char *work, const struct model_shape *s)
+static int check_work(const struct bench_options *o, const char *work, const struct model_shape *s,
+                      bool gpu)
 {
-    bool llama = strcmp(s->family, "llama") == 0 && s->tied && s->theta == 10000;
+    bool llama = strcmp(s->family, "llama") == 0 && (s->tied || gpu) && s->theta == 10000;
     bool pairs = strcmp(o->algorithm, "online_dpo") == 0 && o->samples == 2;
 
     if (!llama)
         return rl_error(RL_EINVAL, "--against %s: the peer's model is a Llama with one embedding "
                         "for both ends and rope_theta 10000; %s is not", o->against, o->model);
+    if (strcmp(work, "kernels") == 0 && !gpu)
+        return rl_error(RL_EINVAL, "--against %s: bench kernels has a peer on a GPU only",
+                        o->against);
     if (strcmp(work, "step") == 0 && !pairs && strcmp(o->algorithm, "grpo") != 0)
         return rl_error(RL_EINVAL, "--against %s: the peer does steps of online_dpo with --samples "
                         "2 and of grpo, not of %s with %lld", o->against, o->algorithm,
@@ -114,8 +121,8 @@ static void work_words(struct words *w, const struct bench_options *o, const cha
 {
     const struct { const char *name; long long value; } numbers[] = {
         { "V", s->V }, { "C", s->C }, { "L", s->L }, { "H", s->H }, { "G", s->G }, { "D", s->D },
-        { "F", s->F }, { "rows", o->rows }, { "prompt", o->prompt }, { "new", o->fresh },
-        { "threads", o->threads }, { "repeats", o->repeats },
+        { "F", s->F }, { "tied", s->tied }, { "rows", o->rows }, { "prompt", o->prompt },
+        { "new", o->fresh }, { "threads", o->threads }, { "repeats", o->repeats },
     };
 
     snprintf(w->text[w->n], sizeof w->text[0], "work=%s", work);
@@ -235,18 +242,19 @@ done:
     return rc;
 }
 
-int peer_find(const char *name, const char **script)
+int peer_find(const char *name, bool gpu, const char **script)
 {
-    *script = NULL;
     for (int i = 0; peers[i].name; i++)
-        if (strcmp(peers[i].name, name) == 0)
-            *script = peers[i].script;
-    return *script ? RL_OK
-           : rl_error(RL_EINVAL, "--against takes torch or llama.cpp, not '%s'", name);
+        if (strcmp(peers[i].name, name) == 0) {
+            *script = gpu ? peers[i].of_gpu : peers[i].script;
+            return *script ? RL_OK
+                   : rl_error(RL_EINVAL, "--against %s: it is measured on a processor only", name);
+        }
+    return rl_error(RL_EINVAL, "--against takes torch or llama.cpp, not '%s'", name);
 }
 
 int peer_start(struct peer **p, const struct bench_options *o, const char *work,
-               const struct model_shape *shape)
+               const struct model_shape *shape, bool gpu)
 {
     const char *python = getenv(PYTHON), *script;
     static char python3[] = "python3";
@@ -258,8 +266,8 @@ int peer_start(struct peer **p, const struct bench_options *o, const char *work,
     *p = NULL;
     if (!o->against)
         return RL_OK;
-    TRY(peer_find(o->against, &script));
-    TRY(check_work(o, work, shape));
+    TRY(peer_find(o->against, gpu, &script));
+    TRY(check_work(o, work, shape, gpu));
     TRY(script_path(path, sizeof path, script));
     environment_words(&w, o);
     w.list[w.n++] = python && *python ? (char *)python : python3;
@@ -274,6 +282,8 @@ int peer_start(struct peer **p, const struct bench_options *o, const char *work,
     TRY(hear(*p, &answer));
     snprintf((*p)->version, sizeof (*p)->version, "%s",
              json_string(json_get(answer, "peer"), o->against));
+    (*p)->gflops = json_number(json_get(answer, "peak_gflops"), NAN);
+    (*p)->gbytes = json_number(json_get(answer, "copy_gbytes"), NAN);
 done:
     json_free(answer);
     if (rc != RL_OK) {
@@ -300,6 +310,42 @@ done:
     return rc;
 }
 
+/* ,"peer_peak_gflops":...,"peer_copy_gbytes":... */
+static void ceilings_line(const struct peer *p, struct text *line)
+{
+    if (!isnan(p->gflops))
+        number_line(line, "peer_peak_gflops", p->gflops);
+    if (!isnan(p->gbytes))
+        number_line(line, "peer_copy_gbytes", p->gbytes);
+}
+
+int peer_lines(struct peer *p)
+{
+    struct json *answer = NULL;
+    struct text line = { 0 };
+    bool done = false;
+    int rc = RL_OK;
+
+    text_addf(&line, "{\"bench\":\"%s\"", p->name);
+    word_line(&line, "peer", p->version);
+    ceilings_line(p, &line);
+    print_line(&line);
+    while (!done) {
+        TRY(hear(p, &answer));
+        done = json_bool(json_get(answer, "done"), false);
+        json_add(&line, answer);
+        json_free(answer);
+        answer = NULL;
+        if (!done)
+            printf("%s\n", line.data);
+        text_clear(&line);
+    }
+    fflush(stdout);
+done:
+    text_free(&line);
+    return rc;
+}
+
 void peer_print(const struct peer *p, const struct bench_options *o, const char *work,
                 const struct figures *ours, const struct figures *theirs)
 {
@@ -317,6 +363,7 @@ void peer_print(const struct peer *p, const struct bench_options *o, const char 
     number_line(&line, "new", (double)o->fresh);
     number_line(&line, "threads", (double)o->threads);
     bench_words_line(&line, o);
+    ceilings_line(p, &line);
     number_line(&line, "pairs", ratios.n);
     figures_line(&line, "seconds", ours);
     figures_line(&line, "peer_seconds", theirs);

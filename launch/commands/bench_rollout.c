@@ -67,7 +67,7 @@ static int open_rollout(struct rollout *r)
     TRY(peak_measure(&r->peak, r->compute));
     TRY(actor_create(&r->actor, r->model, &settings));
     TRY(place(r));
-    rc = peer_start(&r->peer, o, "rollout", model_shape(r->model));
+    rc = peer_start(&r->peer, o, "rollout", &shape, r->compute->device != NULL);
 done:
     return rc;
 }

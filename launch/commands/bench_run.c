@@ -17,6 +17,8 @@
 #include "launch/run.h"
 #include "launch/view.h"
 
+#define LARGE ((size_t)4 << 30)         /* bytes */
+
 /* Of time/ in a step's line. */
 enum part { GENERATE, REWARD, REF_LOGP, UPDATE, FORWARD, BACKWARD, REDUCE, OPTIMIZER, WEIGHT_SYNC,
             PARTS };
@@ -302,6 +304,24 @@ static int end_run(struct bench_run *b, int rc)
     return status_worse(rc, comm_agree(b->world, save_finish(&b->run)));
 }
 
+/* A large model that cannot fit is met before memory is taken: its weights, a gradient and two
+ * moments are the least that an update needs. */
+static int check_room(const struct bench_options *o)
+{
+    const struct model_shape *shape = bench_shape(o->model);
+    size_t least = shape ? 4 * model_size(shape) * sizeof(float) : 0;
+    struct compute *k = NULL;
+    int rc = RL_OK;
+
+    if (least < LARGE)
+        return RL_OK;
+    TRY(compute_open(&k, o->device, o->dtype, 1));
+    rc = bench_has_room(k, o->model, least);
+done:
+    compute_close(k);
+    return rc;
+}
+
 static int bench_run(struct bench_run *b)
 {
     const struct bench_options *o = b->o;
@@ -310,10 +330,12 @@ static int bench_run(struct bench_run *b)
     if (o->against && comm_size(b->world) > 1)
         return comm_agree(b->world, rl_error(RL_EINVAL, "--against takes one rank: the others "
                                              "would wait with full cores"));
+    TRY(comm_agree(b->world, comm_rank(b->world) == 0 ? check_room(o) : RL_OK));
     TRY(open_run(b));
     TRY(repeat(b, false));
     TRY(measure_peak(b));
-    TRY(peer_start(&b->peer, o, b->work, &b->run.inputs.policy.shape));
+    TRY(peer_start(&b->peer, o, b->work, &b->run.inputs.policy.shape,
+                   b->run.compute->device != NULL));
     for (int64_t i = 0; i < o->repeats; i++)
         TRY(repeat(b, true));
     rc = print(b);

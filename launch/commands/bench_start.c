@@ -23,6 +23,7 @@
 #include "launch/commands/bench.h"
 
 #define MORE_WORDS 64
+#define PREFIX "rankwise: "
 #define PROMPT 128              /* tokens of a prompt that ends in the first pass */
 
 extern char **environ;
@@ -87,6 +88,7 @@ static int failure(const struct start *s, int status)
     if (file_read(s->said, &said) == RL_OK && said.size > 0) {
         said.data[--said.size] = 0;
         last = strrchr(said.data, '\n') ? strrchr(said.data, '\n') + 1 : said.data;
+        last += strncmp(last, PREFIX, sizeof PREFIX - 1) == 0 ? sizeof PREFIX - 1 : 0;
     }
     code = rl_error(RL_EINVAL, "bench start: `train` ended with %d: %s", code, last);
     text_free(&said);
