@@ -6,6 +6,7 @@
 #   make chaos      200 kills under the supervisor, 20 planted faults with their names
 #   make fuzz SECONDS=n   every fuzz target for n seconds (clang)
 #   make bench      what this machine can do, and ours beside it: ten minutes
+#   make bench-cuda the same of a GPU
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
 SAN    ?= 0
@@ -264,6 +265,10 @@ lint:
 bench: all
 	@BUILD=$(BUILD) sh launch/bench.sh
 
+# The same of a GPU, into build/bench-cuda.jsonl.
+bench-cuda: all
+	@BUILD=$(BUILD) sh launch/bench-cuda.sh
+
 PREFIX ?= /usr/local
 install: all
 	install -D $(BUILD)/rankwise $(DESTDIR)$(PREFIX)/bin/rankwise
@@ -285,6 +290,6 @@ $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all bench deps demo check check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
+.PHONY: all bench bench-cuda deps demo check check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

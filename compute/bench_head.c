@@ -38,16 +38,22 @@ static float *weights_of(const struct bench *b, const struct tile *t)
     return b->w + (size_t)t->v0 * (size_t)b->shapes->C;
 }
 
+static const float *packed_of(const struct bench *b, const struct tile *t)
+{
+    struct compute *k = b->k;
+    int C = b->shapes->C;
+
+    return k->packed_size(k, b->shapes->V, C) > 0 ? b->packed + k->packed_size(k, t->v0, C) : NULL;
+}
+
 static const int targets[TILE_ROWS];                /* all are id 0 */
 
 static void forward_tile(struct bench *b, const struct tile *t)
 {
     struct compute *k = b->k;
     int C = b->shapes->C;
-    bool packs = k->packed_size(k, b->shapes->V, C) > 0;
-    const float *packed = packs ? b->packed + k->packed_size(k, t->v0, C) : NULL;
 
-    k->matmul_forward(k, t->z, rows_of(b, t), weights_of(b, t), packed, t->R, t->n, C);
+    k->matmul_forward(k, t->z, rows_of(b, t), weights_of(b, t), packed_of(b, t), t->R, t->n, C);
     k->lse_forward(k, b->state + t->row, b->stats + t->row, t->z, targets, 1.0f, t->v0, t->n, t->R);
 }
 
@@ -60,8 +66,8 @@ static void backward_tile(struct bench *b, const struct tile *t)
     for (int i = 0; i < TILE_ROWS; i++)
         dlogp[i] = 1e-6f;
     k->lse_backward(k, t->z, b->state + t->row, targets, dlogp, NULL, 1.0f, t->v0, t->n, t->R);
-    k->matmul_backward_input(k, b->x + (size_t)t->row * (size_t)C, t->z, weights_of(b, t), t->R,
-                             t->n, C);
+    k->matmul_backward_input(k, b->x + (size_t)t->row * (size_t)C, t->z, weights_of(b, t),
+                             packed_of(b, t), t->R, t->n, C);
     k->matmul_backward_weight(k, weights_of(b, t), t->z, rows_of(b, t), NULL, t->R, t->n, C, true);
 }
 

@@ -38,6 +38,8 @@ static const struct option_row options[] = {
     { "threads", OPTION_INT, &o.threads, "N", "threads of a rank (default 1)" },
     { "dtype", OPTION_TEXT, &o.dtype, "NAME", "fp32 or bf16 (default fp32)" },
     { "device", OPTION_TEXT, &o.device, "NAME", COMPUTE_NAMES " (default auto)" },
+    { "fast", OPTION_FLAG, &o.fast, NULL,
+      "kernels, rollout, decode: a GPU's fastest products, as reduction=fast has them" },
     { "algorithm", OPTION_TEXT, &o.algorithm, "NAME", "step: of the run (default online_dpo)" },
     { "samples", OPTION_INT, &o.samples, "N", "step: rows of a prompt (default 2)" },
     { "against", OPTION_TEXT, &o.against, "PEER",
@@ -61,10 +63,10 @@ static const struct bench {
     const char *options;                /* that it takes */
     bool takes_words, alone;
 } benches[] = {
-    { "kernels", bench_kernels, " threads dtype device model length against peer-seconds ",
+    { "kernels", bench_kernels, " threads dtype device fast model length against peer-seconds ",
       false, true },
-    { "rollout", bench_rollout, WORK, false, true },
-    { "decode", bench_decode, " model rows context new repeats threads dtype device ", false,
+    { "rollout", bench_rollout, WORK "fast ", false, true },
+    { "decode", bench_decode, " model rows context new repeats threads dtype device fast ", false,
       true },
     { "train", bench_train, WORK "folder length ", true, false },
     { "step", bench_step, WORK "folder algorithm samples ", true, false },
@@ -141,9 +143,10 @@ static int check_options(const struct bench *bench, const struct bench_options *
 
     for (const struct option_row *row = options; row->name; row++) {
         size_t at = (size_t)((char *)row->place - (char *)&o);
+        size_t size = row->kind == OPTION_FLAG ? sizeof(bool) : sizeof(int64_t);
 
         snprintf(word, sizeof word, " %s ", row->name);
-        if (memcmp(row->place, (const char *)before + at, sizeof(int64_t)) != 0 &&
+        if (memcmp(row->place, (const char *)before + at, size) != 0 &&
             !strstr(bench->options, word))
             return rl_error(RL_EINVAL, "bench %s has no --%s", bench->name, row->name);
     }

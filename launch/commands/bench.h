@@ -24,6 +24,7 @@ struct bench_options {
     int64_t rows, prompt, fresh, repeats, threads, samples, mb;     /* fresh: new tokens */
     int64_t length, context;            /* tokens of a row: kernels; decode, when it begins */
     int64_t peer_seconds;               /* for an answer of a peer */
+    bool fast;                          /* products in the fastest way */
     char *const *words;                 /* key=value, for the configuration of a run */
     int n_words;
 };

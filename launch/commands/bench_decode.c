@@ -86,6 +86,7 @@ static int open_decode(struct decode *d)
     TRY(bench_shape_of(&shape, o->model));
     TRY(bench_fits(&shape, "--context + --new", o->context + o->fresh));
     TRY(compute_open(&d->k, o->device, o->dtype, (int)o->threads));
+    d->k->fast = o->fast;
     d->V = shape.V;
     memory_count(&d->memory);
     layout(d, &d->memory);
@@ -202,6 +203,7 @@ static void print(const struct decode *d)
     word_line(&line, "model", o->model);
     word_line(&line, "device", d->k->name);
     word_line(&line, "dtype", o->dtype);
+    word_line(&line, "reduction", o->fast ? "fast" : "reproducible");
     number_line(&line, "rows", d->rows);
     number_line(&line, "context", d->context);
     number_line(&line, "new", d->fresh);

@@ -65,6 +65,7 @@ int bench_kernels(const struct bench_options *o)
         shapes = shapes_of(&model, (int)o->length);
     }
     TRY(compute_open(&compute, o->device, o->dtype, (int)o->threads));
+    compute->fast = o->fast;
     TRY(compute_bench(compute, &shapes));
     if (o->against)
         rc = bench_peer(o, &model, compute->device != NULL);

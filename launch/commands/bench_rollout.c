@@ -61,6 +61,7 @@ static int open_rollout(struct rollout *r)
     TRY(bench_shape_of(&shape, o->model));
     TRY(bench_fits(&shape, "--prompt + --new", o->prompt + o->fresh));
     TRY(compute_open(&r->compute, o->device, o->dtype, (int)o->threads));
+    r->compute->fast = o->fast;
     TRY(bench_has_room(r->compute, o->model, model_bytes(&shape, r->compute) +
                        actor_bytes(&shape, r->compute, &settings)));
     TRY(bench_model(&r->model, o->model, r->compute));
@@ -110,6 +111,7 @@ static void print(const struct rollout *r)
     word_line(&line, "model", o->model);
     word_line(&line, "device", r->compute->name);
     word_line(&line, "dtype", o->dtype);
+    word_line(&line, "reduction", o->fast ? "fast" : "reproducible");
     number_line(&line, "rows", (double)o->rows);
     number_line(&line, "prompt", (double)o->prompt);
     number_line(&line, "new", (double)o->fresh);
