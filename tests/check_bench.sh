@@ -5,28 +5,6 @@
 small="--model tiny --rows 4 --prompt 8 --new 8"
 tiny="$small --folder $WORK"
 
-# lines FILE: are all of them JSON?
-lines() {
-    if command -v python3 > /dev/null; then
-        python3 -c 'import json, sys
-for line in open(sys.argv[1]): json.loads(line)' "$1"
-    else ! grep -v '^{"bench":".*}$' "$1"; fi
-}
-
-# keys NAME COUNT "KEYS" COMMAND...: COUNT lines or more of JSON; the last with these keys and its
-# spread
-keys() {
-    what=$1 count=$2 wanted=$3; shift 3
-    "$@" > "$WORK/lines" 2> "$WORK/errors" ||
-        { fail "$what" "$(tail -n 3 "$WORK/errors")"; return; }
-    for key in $wanted; do
-        tail -n 1 "$WORK/lines" | grep -q "\"$key\":[-0-9\"]" ||
-            { fail "$what" "no $key: $(tail -n 1 "$WORK/lines")"; return; }
-    done
-    [ "$(wc -l < "$WORK/lines")" -ge "$count" ] && lines "$WORK/lines" && pass "$what" ||
-        fail "$what" "$(head -n 3 "$WORK/lines")"
-}
-
 step="seconds seconds_min seconds_max tok_s peak_gflops peak_fraction read_gbytes update loss
       rss_mib plan_mib ready first_step_done ranks threads"
 # shellcheck disable=SC2086
@@ -56,7 +34,6 @@ if [ "${SAN:-0}" = 1 ]; then skip "kernels (minutes under sanitizers)"; else
     grep '"bench":"training products"' "$WORK/lines" | grep -q '"peak_fraction_min":' &&
         pass "kernels: the worst product" || fail "kernels: the worst product"
 fi
-value() { tail -n 1 "$WORK/lines" | sed -n "s/.*\"$1\":\([-+.0-9e]*\).*/\1/p"; }
 keys "step with samples that nobody learns from" 1 "tokens" \
     "$RANKWISE" bench step $tiny --rows 8 --samples 4
 [ "$(value tokens) $(value trained_tokens)" = "128 64" ] && pass "trained tokens are counted" ||
@@ -93,6 +70,34 @@ says 1 "bench step: .*no 'nope'" "no such algorithm" "$RANKWISE" bench step $tin
 ok "a step of raco" "$RANKWISE" bench step $tiny --algorithm raco --repeats 1
 ok "a step of osp" "$RANKWISE" bench step --model launch/demo/model --rows 4 --prompt 8 --new 8 \
     --algorithm osp --repeats 1
+keys "decode" 1 "seconds seconds_min tok_s pass_ms pass_mbytes gbytes peak_gflops read_gbytes
+    bound_fraction prefill_seconds prefill_tok_s prefill_fraction" "$RANKWISE" bench decode \
+    --model tiny --rows 3 --context 40 --new 3 --dtype bf16
+# weights of two layers and of the head, keys and values of 3 rows in the middle of decoding
+[ "$(value pass_mbytes)" = 0.091392 ] && pass "bytes of a pass" ||
+    fail "bytes of a pass" "$(cat "$WORK/lines")"
+says 1 'context \+ --new: the model has 256 positions' "decode: a row that is too long" \
+    "$RANKWISE" bench decode --model tiny --context 255 --new 2
+says 2 '--model 8b: this needs at least [0-9.]+ GiB' "a model that no machine has room for" \
+    "$RANKWISE" bench decode --model 8b --rows 4096 --context 4096
+says 2 '--model 8b: this needs at least 119.7 GiB|PASS' "an update that no machine has room for" \
+    "$RANKWISE" bench step --model 8b --rows 4096
+keys "train of rows of a length" 1 "$step" "$RANKWISE" bench train --model tiny --rows 2 \
+    --length 24 --repeats 1 --folder "$WORK"
+[ "$(value tokens)" = 48 ] && pass "and as many tokens" ||
+    fail "and as many tokens" "$(cat "$WORK/lines")"
+says 1 'instead of --prompt and --new' "two lengths" "$RANKWISE" bench train --length 8 --new 4
+says 1 'kernels needs a --model' "a length of nothing" "$RANKWISE" bench kernels --length 8
+keys "start" 1 "repeats first_token first_token_min first_token_max ready whole_run" \
+    "$RANKWISE" bench start $tiny
+awk -v a="$(value ready)" -v b="$(value first_token)" -v c="$(value whole_run)" \
+    'BEGIN { exit !(0 < a && a < b && b < c) }' && pass "start: in this order" ||
+    fail "start: in this order" "$(cat "$WORK/lines")"
+says 1 "train. ended with 1: .*unknown key 'tempo'" "a start that fails" \
+    "$RANKWISE" bench start $tiny tempo=1
+says 1 'at most 128, which the first pass' "a start with a long prompt" \
+    "$RANKWISE" bench start $tiny --prompt 129
+says 1 'without mpirun' "a start of ranks" mpirun -np 1 "$RANKWISE" bench start $tiny
 says 1 'bench kernels has no --rows' "an option of others" "$RANKWISE" bench kernels --rows 7
 says 1 'bench comm has no --model' "an option of others" "$RANKWISE" bench comm --model tiny
 says 1 'bench rollout takes one rank' "ranks that would not know of each other" \
@@ -155,8 +160,10 @@ export TOKENS=63
 says 1 '63 tokens in 0.5 seconds is no answer to our 64' "a peer that does other work" \
     "$RANKWISE" bench train $tiny --against torch
 says 1 'takes torch or llama.cpp' "another peer" "$RANKWISE" bench train $tiny --against us
-says 1 'bench kernels has no --against' "a peer of kernels" \
+says 1 'bench kernels needs a --model' "a peer of kernels without their shapes" \
     "$RANKWISE" bench kernels --against torch
+says 1 'bench decode has no --against' "a peer of decode" \
+    "$RANKWISE" bench decode --against torch
 says 1 'takes one rank' "a peer beside ranks" \
     mpirun -np 2 "$RANKWISE" bench train $tiny --against torch
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Against other programs' libraries, where they are installed: h5py opens our checkpoints,
 # transformers loads our export and gives our logits, tokenizers gives our ids; torch's bf16 is
-# further from float64 than ours.  PYTHON names the
+# further from float64 than ours, and runs the work that bench gives it.  PYTHON names the
 # interpreter.
 . tests/lib.sh
 python=${PYTHON:-python3}
@@ -15,6 +15,15 @@ if has torch && has transformers; then
     ok "transformers gives the same logits" "$python" tests/oracle/logits.py "$RANKWISE" "$WORK/hf"
     ok "bf16 is no further from float64 than torch's" "$python" tests/oracle/bf16.py "$RANKWISE" \
         "$WORK/hf"
+    # the peer of a GPU, on the processor
+    for work in train rollout step kernels; do
+        echo | RANKWISE_TORCH_DEVICE=cpu RANKWISE_TORCH_COMPILE=0 "$python" \
+            tests/oracle/bench_torch_cuda.py work=$work V=512 C=32 L=2 H=4 G=2 D=16 F=64 tied=1 \
+            rows=4 prompt=8 new=8 dtype=bf16 > "$WORK/peer" 2>&1
+        tail -n 1 "$WORK/peer" | grep -Eq '"tokens": (64|32)|"done": true' &&
+            pass "bench_torch_cuda.py, $work" || fail "bench_torch_cuda.py, $work" \
+            "$(tail -n 3 "$WORK/peer")"
+    done
 else skip "transformers is not installed"; fi
 if has tokenizers; then
     ok "tokenizers gives the same ids" "$python" tests/oracle/tokenizer.py "$RANKWISE" \

@@ -39,6 +39,31 @@ says() {
     fi
 }
 
+# Of `rankwise bench`.  lines FILE: are all of them JSON?
+lines() {
+    if command -v python3 > /dev/null; then
+        python3 -c 'import json, sys
+for line in open(sys.argv[1]): json.loads(line)' "$1"
+    else ! grep -v '^{"bench":".*}$' "$1"; fi
+}
+
+# keys NAME COUNT "KEYS" COMMAND...: COUNT lines or more of JSON; the last with these keys and its
+# spread
+keys() {
+    what=$1 count=$2 wanted=$3; shift 3
+    "$@" > "$WORK/lines" 2> "$WORK/errors" ||
+        { fail "$what" "$(tail -n 3 "$WORK/errors")"; return; }
+    for key in $wanted; do
+        tail -n 1 "$WORK/lines" | grep -q "\"$key\":[-0-9\"]" ||
+            { fail "$what" "no $key: $(tail -n 1 "$WORK/lines")"; return; }
+    done
+    [ "$(wc -l < "$WORK/lines")" -ge "$count" ] && lines "$WORK/lines" && pass "$what" ||
+        fail "$what" "$(head -n 3 "$WORK/lines")"
+}
+
+# value KEY: of the last line
+value() { tail -n 1 "$WORK/lines" | sed -n "s/.*\"$1\":\([-+.0-9e]*\).*/\1/p"; }
+
 # run N CONFIG key=value...: train on N ranks, without mpirun when N is 1
 run() {
     n=$1; shift
