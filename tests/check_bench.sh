@@ -74,14 +74,12 @@ keys "decode" 1 "seconds seconds_min tok_s pass_ms pass_mbytes gbytes peak_gflop
     bound_fraction prefill_seconds prefill_tok_s prefill_fraction" "$RANKWISE" bench decode \
     --model tiny --rows 3 --context 40 --new 3 --dtype bf16
 # weights of two layers and of the head, keys and values of 3 rows in the middle of decoding
-[ "$(value pass_mbytes)" = 0.091392 ] && pass "bytes of a pass" ||
+[ "$(value pass_mbytes)" = 0.10598 ] && pass "bytes of a pass" ||
     fail "bytes of a pass" "$(cat "$WORK/lines")"
 says 1 'context \+ --new: the model has 256 positions' "decode: a row that is too long" \
     "$RANKWISE" bench decode --model tiny --context 255 --new 2
 says 2 '--model 8b: this needs at least [0-9.]+ GiB' "a model that no machine has room for" \
     "$RANKWISE" bench decode --model 8b --rows 4096 --context 4096
-says 2 '--model 8b: this needs at least 119.7 GiB|PASS' "an update that no machine has room for" \
-    "$RANKWISE" bench step --model 8b --rows 4096
 keys "train of rows of a length" 1 "$step" "$RANKWISE" bench train --model tiny --rows 2 \
     --length 24 --repeats 1 --folder "$WORK"
 [ "$(value tokens)" = 48 ] && pass "and as many tokens" ||

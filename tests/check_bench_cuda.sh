@@ -75,6 +75,8 @@ grep -q 'bench_torch_cuda.py work=train dtype=bf16 V=512 .* tied=1 rows=1 prompt
 
 EMULATED_MEMORY=100000 says 2 '--model tiny: this needs at least 0.0 GiB, and the GPU has 0.0' \
     "a GPU that is too small" "$RANKWISE" bench decode --model tiny --device cuda --context 8
+EMULATED_MEMORY=100000000000 says 2 '--model 8b: this needs at least 119.7 GiB, and the GPU' \
+    "an update that is too large" "$RANKWISE" bench train --model 8b --device cuda --rows 1
 says 1 'llama.cpp: it is measured on a processor only' "a peer that has no GPU" \
     "$RANKWISE" bench rollout --model tiny --device cuda --against llama.cpp
 export EMULATED_GPUS=0
