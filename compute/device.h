@@ -24,7 +24,10 @@ struct device_door {
 };
 #define DEVICE_ABI 1u
 
-/* See device_door.fill; the ranks of a host take its GPUs in turn.  RL_EINVAL if there is none. */
+/* See device_door.fill; memory_open's blocks are the GPU's from then on.  The ranks of a host take
+ * the GPUs that they see in turn.  A launcher that gives each rank a CUDA_VISIBLE_DEVICES of its
+ * own leaves it one, which has number 0 then, whatever the rank: it is the one that is taken.
+ * RL_EINVAL if there is none. */
 int device_fill(struct compute *k);
 /* Only what compute_open_sizes promises, without a GPU; RL_OK. */
 int device_fill_sizes(struct compute *k);

@@ -164,13 +164,53 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     return k->error;
 }
 
+#if CUDART_VERSION >= 13000
+static cudaError_t advise(void *p, size_t bytes, enum cudaMemoryAdvise advice, int device)
+{
+    struct cudaMemLocation at = { device < 0 ? cudaMemLocationTypeHost : cudaMemLocationTypeDevice,
+                                  device < 0 ? 0 : device };
+
+    return cudaMemAdvise(p, bytes, advice, at);
+}
+
+static cudaError_t prefetch(void *p, size_t bytes, int device)
+{
+    struct cudaMemLocation at = { cudaMemLocationTypeDevice, device };
+
+    return cudaMemPrefetchAsync(p, bytes, at, 0, NULL);
+}
+#else
+static cudaError_t advise(void *p, size_t bytes, enum cudaMemoryAdvise advice, int device)
+{
+    return cudaMemAdvise(p, bytes, advice, device < 0 ? cudaCpuDeviceId : device);
+}
+
+static cudaError_t prefetch(void *p, size_t bytes, int device)
+{
+    return cudaMemPrefetchAsync(p, bytes, device, NULL);
+}
+#endif
+
+/* Lives on the GPU: pages come there now, and come back there after the processor touched them,
+ * which maps them where the machine can. */
+static bool settle(void *p, size_t bytes)
+{
+    int device;
+
+    return cudaGetDevice(&device) == cudaSuccess &&
+           advise(p, bytes, cudaMemAdviseSetPreferredLocation, device) == cudaSuccess &&
+           advise(p, bytes, cudaMemAdviseSetAccessedBy, -1) == cudaSuccess &&
+           prefetch(p, bytes, device) == cudaSuccess && cudaMemset(p, 0, bytes) == cudaSuccess &&
+           cudaDeviceSynchronize() == cudaSuccess;
+}
+
 static void *allocate(size_t bytes)
 {
     void *p = NULL;
 
     if (cudaMallocManaged(&p, bytes, cudaMemAttachGlobal) != cudaSuccess)
         return NULL;
-    if (cudaMemset(p, 0, bytes) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess)
+    if (settle(p, bytes))
         return p;
     cudaFree(p);
     return NULL;
