@@ -104,6 +104,7 @@ FOLDERS_test_compute_bf16 = compute base
 FOLDERS_test_compute_attention = compute base
 FOLDERS_test_compute_math = compute base
 FOLDERS_test_compute_slope = compute base
+FOLDERS_test_gpu        = compute base
 FOLDERS_test_data       = data base
 FOLDERS_test_prompts    = data base
 FOLDERS_test_records    = data base

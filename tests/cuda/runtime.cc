@@ -266,17 +266,9 @@ static void called(const char *name)
     }
 }
 
-/* EMULATED_AT_ONCE: nothing waits, for tests of single operations. */
 static void keep(std::function<void()> job)
 {
-    static const bool at_once = getenv("EMULATED_AT_ONCE") != NULL;
-
-    if (captured)
-        captured->steps.push_back(std::move(job));
-    else if (at_once)
-        job();
-    else
-        queue.push_back(std::move(job));
+    (captured ? captured->steps : queue).push_back(std::move(job));
 }
 
 /* Garbage where a block finds shared memory that nobody has written. */
