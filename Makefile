@@ -6,6 +6,7 @@
 #   make chaos      200 kills under the supervisor, 20 planted faults with their names
 #   make fuzz SECONDS=n   every fuzz target for n seconds (clang)
 #   make bench      what this machine can do, and ours beside it: ten minutes
+#   make check-cuda everything that needs an NVIDIA GPU, on one (EMULATED=1: rehearsed without)
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
 SAN    ?= 0
@@ -230,6 +231,10 @@ check:
 	@$(MAKE) --no-print-directory -j2 all tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh all
 
+# tests/check_cuda.sh; every line a SKIP without a GPU.
+check-cuda: all tests
+	@BUILD=$(BUILD) SAN=$(SAN) sh tests/check_cuda.sh
+
 check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh unit
@@ -286,6 +291,6 @@ $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all bench deps demo check check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
+.PHONY: all bench deps demo check check-cuda check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -72,6 +72,16 @@ static int rank_on_host(void)
     return 0;
 }
 
+bool device_about(struct device_about *about, const char **why)
+{
+    const struct device_door *door = find_door(why);
+
+    if (!door || door->count(why) < 1)
+        return false;
+    door->about(about);
+    return true;
+}
+
 int device_fill(struct compute *k)
 {
     const char *why;

@@ -37,10 +37,9 @@ static struct compute *ref, *backend[BACKENDS];      /* NULL: not here */
     for (int b_ = 0; b_ < BACKENDS; b_++)                                                         \
         for (struct compute *k = backend[b_]; k; k = NULL)
 
-/* On a real GPU the others are left to the other runs of a test. */
 static inline bool is_wanted(const struct variant *v)
 {
-    return !support_gpu_is_real() || strncmp(v->name, "cuda", 4) == 0;
+    return !support_gpu_only() || strncmp(v->name, "cuda", 4) == 0;
 }
 
 static inline int backend_open(struct compute **k, const struct variant *v, const char *dtype,

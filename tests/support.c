@@ -102,6 +102,11 @@ bool support_gpu_is_real(void)
     return said && strcmp(said, "real") == 0;
 }
 
+bool support_gpu_only(void)
+{
+    return getenv("RANKWISE_TEST_GPU") != NULL;
+}
+
 /* Beside the test, or a folder above. */
 void support_gpu(void)
 {

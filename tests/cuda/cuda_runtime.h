@@ -62,6 +62,12 @@ extern "C" {
 cudaError_t cudaGetDeviceCount(int *count);              /* EMULATED_GPUS, default 1 */
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
+struct cudaDeviceProp { char name[256]; size_t totalGlobalMem; int major, minor; };
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
+cudaError_t cudaDriverGetVersion(int *version);
+cudaError_t cudaRuntimeGetVersion(int *version);
+/* EMULATED_PEERS=0: none reaches another */
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
