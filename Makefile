@@ -106,6 +106,7 @@ FOLDERS_test_compute_attention = compute base
 FOLDERS_test_compute_math = compute base
 FOLDERS_test_compute_slope = compute base
 FOLDERS_test_gpu        = compute base
+FOLDERS_test_compute_ragged = compute base
 FOLDERS_test_data       = data base
 FOLDERS_test_prompts    = data base
 FOLDERS_test_records    = data base
@@ -174,7 +175,7 @@ $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call 
 	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
 VARIANT_TESTS = test_compute test_compute_attention test_compute_bf16 test_compute_math \
-	test_compute_slope test_sample
+	test_compute_ragged test_compute_slope test_sample
 $(foreach t,$(filter-out golden test_reward_outside test_reward_record $(VARIANT_TESTS),$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
 

@@ -24,6 +24,7 @@ if [ -n "$gpu" ]; then
 else
     why=$(printf '%s\n' "$doctor" | sed -n 's/^ok *gpu *//p' | head -n 1)
     echo "# $why"
+    [ ! -e /dev/nvidiactl ] || fail "there is a driver of NVIDIA's" "$why"
 fi
 
 # try NAME COMMAND...: as ok, where there is a GPU
@@ -37,8 +38,11 @@ all() {
     grep -E 'SKIPPED|FAILED|rankwise:|ERROR|=====' "$WORK/said" | tail -n 5
     return 1
 }
-operations="test_compute test_compute_bf16 test_compute_attention test_compute_slope test_sample"
-if short; then operations="test_compute_slope"; fi
+if on_gpu; then ROUNDS=200; else ROUNDS=2; fi     # of random shapes
+export ROUNDS
+operations="test_compute_ragged test_compute test_compute_bf16 test_compute_attention"
+operations="$operations test_compute_slope test_sample"
+if short; then operations="test_compute_ragged test_compute_slope"; fi
 for t in $operations; do
     try "$t" all "$BUILD/tests/$t"
 done
