@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "compute/cuda/launch.h"
+#include "compute/cuda/sizes.h"
 
 #define LANES 16
 
@@ -160,46 +161,50 @@ static void adamw(struct compute *k, float *w, float *m, float *v, const float *
     launch(k, "adamw", adamw_all, blocks_of(n), BLOCK, w, m, v, g, n, *a);
 }
 
-/* A half-warp has a pair's sum over a chunk; its lane i has elements i, i + 16, ...  g is in the
- * order of `first` and `second`, the pairs. */
+/* A half-warp has a pair's sum over a chunk; its lane i has elements i, i + 16, ...  Sum number s
+ * of all, counted from `at`, is pair s % pairs of chunk s / pairs. */
 static __global__ void __launch_bounds__(BLOCK)
 gram_chunks(double *sum, const float *const *first, const float *const *second, size_t pairs,
-            size_t sums, size_t n)
+            size_t at, size_t sums, size_t n)
 {
-    size_t s = ((size_t)blockIdx.x * BLOCK + threadIdx.x) / LANES, pair = s % pairs;
-    size_t begin = s / pairs * HASH_CHUNK, end = n - begin < HASH_CHUNK ? n : begin + HASH_CHUNK;
+    size_t i = element() / LANES, pair = (at + i) % pairs;
+    size_t begin = (at + i) / pairs * HASH_CHUNK;
+    size_t end = n - begin < HASH_CHUNK ? n : begin + HASH_CHUNK;
     double lane = 0.0;
 
-    for (size_t i = begin + threadIdx.x % LANES; s < sums && i < end; i += LANES)
-        lane += (double)first[pair][i] * (double)second[pair][i];
+    for (size_t e = begin + threadIdx.x % LANES; i < sums && e < end; e += LANES)
+        lane += (double)first[pair][e] * (double)second[pair][e];
     for (int width = LANES / 2; width; width /= 2)
         lane += __shfl_xor_sync(ALL_LANES, lane, width);
-    if (s < sums && threadIdx.x % LANES == 0)
-        sum[s] = lane;
+    if (i < sums && threadIdx.x % LANES == 0)
+        sum[i] = lane;
 }
 
+/* CUDA_SUMS of them at a time. */
 static void gram(struct compute *k, double *sum, const float *const *g, int K, size_t n)
 {
     std::vector<const float *> first, second;
     size_t chunks = (n + HASH_CHUNK - 1) / HASH_CHUNK;
+    double *made = (double *)cuda_scratch(k, CUDA_SUMS * sizeof *made);
 
     for (int i = 0; i < K; i++)
         for (int j = i; j < K; j++) {
             first.push_back(g[i]);
             second.push_back(g[j]);
         }
-    size_t pairs = first.size(), sums = chunks * pairs;
-    double *made = (double *)cuda_scratch(k, (sums + 1) * sizeof *made);
+    size_t pairs = first.size(), bytes = pairs * sizeof(float *);
 
-    launch(k, "gram", gram_chunks, blocks_of(sums * LANES), BLOCK, made,
-           (const float *const *)cuda_stage(k, first.data(), pairs * sizeof(float *)),
-           (const float *const *)cuda_stage(k, second.data(), pairs * sizeof(float *)), pairs, sums,
-           n);
-    k->wait(k);
-    if (k->error)
-        memset(sum, 0, sums * sizeof *sum);
-    else
-        memcpy(sum, made, sums * sizeof *sum);
+    for (size_t at = 0, part; at < chunks * pairs; at += part) {
+        part = chunks * pairs - at < CUDA_SUMS ? chunks * pairs - at : CUDA_SUMS;
+        launch(k, "gram", gram_chunks, blocks_of(part * LANES), BLOCK, made,
+               (const float *const *)cuda_stage(k, first.data(), bytes),
+               (const float *const *)cuda_stage(k, second.data(), bytes), pairs, at, part, n);
+        k->wait(k);
+        if (k->error)
+            memset(sum + at, 0, part * sizeof *sum);
+        else
+            memcpy(sum + at, made, part * sizeof *sum);
+    }
 }
 
 extern "C" void cuda_fill_flat(struct compute *k)
