@@ -7,6 +7,7 @@
 #   make fuzz SECONDS=n   every fuzz target for n seconds (clang)
 #   make bench      what this machine can do, and ours beside it: ten minutes
 #   make bench-cuda the same of a GPU
+#   make check-cuda everything that needs an NVIDIA GPU, on one (EMULATED=1: rehearsed without)
 #   make SAN=1 ...  ASan + UBSan, in build-san/
 
 SAN    ?= 0
@@ -105,6 +106,8 @@ FOLDERS_test_compute_bf16 = compute base
 FOLDERS_test_compute_attention = compute base
 FOLDERS_test_compute_math = compute base
 FOLDERS_test_compute_slope = compute base
+FOLDERS_test_gpu        = compute base
+FOLDERS_test_compute_ragged = compute base
 FOLDERS_test_data       = data base
 FOLDERS_test_prompts    = data base
 FOLDERS_test_records    = data base
@@ -173,7 +176,7 @@ $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call 
 	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
 VARIANT_TESTS = test_compute test_compute_attention test_compute_bf16 test_compute_math \
-	test_compute_slope test_sample
+	test_compute_ragged test_compute_slope test_sample
 $(foreach t,$(filter-out golden test_reward_outside test_reward_record $(VARIANT_TESTS),$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
 
@@ -229,6 +232,10 @@ check:
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j2 all tests
 	@BUILD=$(BUILD) SAN=$(SAN) sh tests/run.sh all
+
+# tests/check_cuda.sh; every line a SKIP without a GPU.
+check-cuda: all tests
+	@BUILD=$(BUILD) SAN=$(SAN) sh tests/check_cuda.sh
 
 check-unit:
 	@$(MAKE) --no-print-directory -j2 tests
@@ -290,6 +297,6 @@ $(BUILD)/demo/%: $(BUILD)/launch/demo/%.o $(call archives,base)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all bench bench-cuda deps demo check check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
+.PHONY: all bench bench-cuda deps demo check check-cuda check-unit chaos fuzz fuzzers fuzzers-made tests lint install demo-model demo-preferences clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -54,18 +54,19 @@ static void restore(const struct actor *a, int row, float *z, const float *kept)
 
 /* Targets of n rows by their words, from logits z(rows, V): row i's of rows[i], or all of one row's
  * (rows[0], same).  The logits are those of the model again. */
-static void draw(struct actor *a, const int *rows, float *z, bool same, int n)
+static int draw(struct actor *a, const int *rows, float *z, bool same, int n)
 {
     const struct actor_settings *s = &a->set;
     const struct sampling set = { s->temperature, s->top_k, s->top_p, s->min_p };
-    int different = !actor_penalises(a) ? 0 : same ? 1 : n;
+    int different = !actor_penalises(a) ? 0 : same ? 1 : n, rc;
 
     for (int i = 0; i < different; i++)
         penalise(a, rows[i], z + (size_t)i * (size_t)a->V, a->kept + (size_t)i * (size_t)a->room);
     a->k->sample(a->k, a->target, z, same, &set, a->word, n, a->V);
-    compute_wait(a->k);
+    rc = compute_sync(a->k);
     for (int i = 0; i < different; i++)
         restore(a, rows[i], z + (size_t)i * (size_t)a->V, a->kept + (size_t)i * (size_t)a->room);
+    return rc;
 }
 
 static bool is_eos(const struct actor *a, int id)
@@ -121,15 +122,15 @@ int draw_first(struct actor *a, int first, float *z)
 
     for (int i = 0; i < rows; i++)
         a->word[i] = word_of(a, first + i);
-    draw(a, &first, z, true, rows);
+    TRY(draw(a, &first, z, true, rows));
     k->lse_forward(k, a->state, a->target_logit, z, a->target, a->set.loss_temperature, 0, a->V, 1);
-    compute_wait(k);
+    TRY(compute_sync(k));
     for (int i = 1; i < rows; i++) {
         a->state[i] = a->state[0];
         a->target_logit[i] = z[a->target[i]];       /* z is divided by the temperature by now */
     }
     k->lse_finish(k, a->target_logp, NULL, a->state, a->target_logit, rows);
-    compute_wait(k);
+    TRY(compute_sync(k));
     for (int i = 0; i < rows; i++)
         TRY(append(a, first + i, i));
 done:
@@ -145,11 +146,11 @@ int draw_next(struct actor *a, float *z)
         a->drawn[i] = a->place[i].row;
         a->word[i] = word_of(a, a->drawn[i]);
     }
-    draw(a, a->drawn, z, false, a->active);
+    TRY(draw(a, a->drawn, z, false, a->active));
     k->lse_forward(k, a->state, a->target_logit, z, a->target, a->set.loss_temperature, 0, a->V,
                    a->active);
     k->lse_finish(k, a->target_logp, NULL, a->state, a->target_logit, a->active);
-    compute_wait(k);
+    TRY(compute_sync(k));
     for (int i = 0; i < a->active; i++)
         TRY(append(a, a->drawn[i], i));
 done:

@@ -36,30 +36,39 @@ static void *allocate_huge(size_t bytes)
     return block ? memset(block, 0, bytes) : NULL;
 }
 
-static struct { void *(*allocate)(size_t bytes); void (*release)(void *block); } from = {
-    allocate_huge, free,
-};
+struct source { void *(*allocate)(size_t bytes); void (*release)(void *block); };
+static const struct source ordinary = { allocate_huge, free };
+static struct source reached = { allocate_huge, free };      /* by whatever computes */
 
 void memory_use(void *(*allocate)(size_t bytes), void (*release)(void *block))
 {
-    from.allocate = allocate;
-    from.release = release;
+    reached = (struct source){ allocate, release };
 }
 
-int memory_open(struct memory *m)
+static int open_from(struct memory *m, const struct source *from)
 {
     size_t bytes = m->peak ? m->peak : ALIGN;     /* base tells the passes apart: never NULL */
-    char *base = from.allocate(bytes);
+    char *base = from->allocate(bytes);
 
     if (!base)
         return rl_error(RL_ENOFIT, "cannot allocate %zu bytes (%.1f GiB)%s%s", bytes,
                         (double)bytes / (1 << 30), m->lower ? "; lower " : "",
                         m->lower ? m->lower : "");
     m->base = base;
-    m->release = from.release;
+    m->release = from->release;
     m->size = bytes;
     m->used = 0;
     return RL_OK;
+}
+
+int memory_open(struct memory *m)
+{
+    return open_from(m, &reached);
+}
+
+int memory_open_host(struct memory *m)
+{
+    return open_from(m, &ordinary);
 }
 
 void memory_close(struct memory *m)

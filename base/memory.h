@@ -15,6 +15,12 @@
  *
  * The function runs twice: counting (memory_count: take returns NULL) and, after memory_open, for
  * real.  `rankwise plan` runs only the counting pass.
+ *
+ * While a GPU is open there are two kinds of memory, which only the last step tells apart:
+ *
+ *   memory_open        what operations are given: lies on the GPU; the processor may touch it when
+ *                      nothing runs there, which moves pages to and fro
+ *   memory_open_host   what only the processor and MPI touch: batches, texts, tables
  */
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H
@@ -34,8 +40,11 @@ void memory_count(struct memory *m);                 /* start a counting pass */
 /* Allocate `peak` zeroed bytes, 64-byte aligned, and start over.  RL_ENOFIT if memory is short;
  * the line names `lower`, which is set after memory_count. */
 int memory_open(struct memory *m);
-/* From now on blocks come zeroed from `allocate` (NULL: short of memory) and go to `release`: a
- * GPU's memory, which its kernels reach too. */
+/* The same, of ordinary memory always: no operation of compute.h is given it, but for what the
+ * processor reads when one is called (arrays of int and the like). */
+int memory_open_host(struct memory *m);
+/* From now on the blocks of memory_open come zeroed from `allocate` (NULL: short of memory) and go
+ * to `release`: a GPU's memory, which its kernels reach too. */
 void memory_use(void *(*allocate)(size_t bytes), void (*release)(void *block));
 void memory_close(struct memory *m);                 /* frees; fine on a zeroed struct */
 void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting,

@@ -11,6 +11,10 @@
  *   }
  *   TRY(comm_tree_sum(tree, grads));              Collective: the whole sum, on every rank
  *
+ * The buffers are memory_open's, since operations add to slots; they lie on a GPU while a leaf
+ * is made, and come to the processor, which sums and sends them, page by page as it reads.  Room to
+ * receive into is of the same block: its pages go nowhere, as no operation is given them.
+ *
  * A leaf without rows is pushed all the same, as zeros, and is added like any other: x + 0 has not
  * always the bits of x (x = -0), so leaving it out on some ranks only would show.
  */

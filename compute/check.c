@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "compute/bf16.h"
@@ -87,27 +88,40 @@ static void compare(struct pairs_check *c, const struct scene *s, float (*got)[S
         }
 }
 
+/* Where k reaches it, as ref does. */
+static void layout(struct memory *m, struct scene **s, float (**got)[SIDE])
+{
+    *s = memory_take(m, sizeof **s);
+    *got = memory_take(m, sizeof (*s)->dx);
+}
+
 int compute_check_pairs(struct compute *k, int64_t cases, struct pairs_check *c)
 {
     struct words words = { .at = { .seed = SEED, .purpose = PURPOSE_TEST } };
-    float got[SIDE][SIDE], want[SIDE][SIDE];
+    float (*got)[SIDE], want[SIDE][SIDE];
     struct compute *ref = NULL;
-    struct scene s;
+    struct memory memory;
+    struct scene *s;
     int rc = RL_OK;
 
     memset(c, 0, sizeof *c);
+    memory_count(&memory);
+    layout(&memory, &s, &got);
+    TRY(memory_open(&memory));
+    layout(&memory, &s, &got);
     TRY(compute_open(&ref, "ref", "bf16", 1));
     for (int scene = 0; c->cases < cases; scene++) {
-        make_scene(&s, &words, (enum kind)(scene % (KINDS + 1)));
-        memcpy(got, s.dx, sizeof got);
-        memcpy(want, s.dx, sizeof want);
-        k->matmul_backward_input(k, &got[0][0], &s.dy[0][0], &s.w[0][0], NULL, SIDE, 2, SIDE);
-        ref->matmul_backward_input(ref, &want[0][0], &s.dy[0][0], &s.w[0][0], NULL, SIDE, 2,
+        make_scene(s, &words, (enum kind)(scene % (KINDS + 1)));
+        memcpy(got, s->dx, sizeof s->dx);
+        memcpy(want, s->dx, sizeof s->dx);
+        k->matmul_backward_input(k, &got[0][0], &s->dy[0][0], &s->w[0][0], NULL, SIDE, 2, SIDE);
+        ref->matmul_backward_input(ref, &want[0][0], &s->dy[0][0], &s->w[0][0], NULL, SIDE, 2,
                                    SIDE);
         TRY(compute_sync(k));
-        compare(c, &s, got, want);
+        compare(c, s, got, want);
     }
 done:
     compute_close(ref);
+    memory_close(&memory);
     return rc;
 }

@@ -191,6 +191,8 @@ struct compute {
     void (*swiglu_backward)(struct compute *k, float *dgate, float *dup, const float *dy,
                             const float *gate, const float *up, size_t n);
     void (*add)(struct compute *k, float *y, const float *x, size_t n);      /* y += x */
+    /* y += x, then x = 0, in n different rows of C floats */
+    void (*fold_rows)(struct compute *k, float *y, float *x, const int *row, int n, int C);
 
     /* ---- memory, in the order of the operations; multiples of two bytes, nothing overlaps.
      * gather: the i-th `bytes` of y are the from[i]-th of x. */
@@ -235,8 +237,10 @@ struct compute {
     /* ---- flat buffers */
     void (*adamw)(struct compute *k, float *w, float *m, float *v, const float *g, size_t n,
                   const struct adamw *a);
-    /* sum of a[i] * b[i] in double over at most HASH_CHUNK elements, 16 lanes */
-    double (*dot)(struct compute *k, const float *a, const float *b, size_t n);
+    /* sum(chunks, K (K + 1) / 2): inner products of K buffers (n), i <= j in order, in double over
+     * a chunk of HASH_CHUNK elements each (the last may be shorter), 16 lanes.  The array of
+     * pointers and the sums are the processor's memory; the sums are there when it returns. */
+    void (*gram)(struct compute *k, double *sum, const float *const *g, int K, size_t n);
 };
 
 /* Until every operation is done: before the processor reads what one wrote, or writes what one may

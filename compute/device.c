@@ -57,7 +57,7 @@ static const struct device_door *find_door(const char **why)
     return door;
 }
 
-/* The ranks of a host take its GPUs in turn; the launcher says which of them this one is. */
+/* Which of its host's ranks this one is, as the launcher says. */
 static int rank_on_host(void)
 {
     static const char *const said[] = { "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID",
@@ -72,16 +72,28 @@ static int rank_on_host(void)
     return 0;
 }
 
+bool device_about(struct device_about *about, const char **why)
+{
+    const struct device_door *door = find_door(why);
+
+    if (!door || door->count(why) < 1)
+        return false;
+    door->about(about);
+    return true;
+}
+
 int device_fill(struct compute *k)
 {
     const char *why;
     const struct device_door *door = find_door(&why);
-    int count = door ? door->count(&why) : 0;
+    int count = door ? door->count(&why) : 0, rc = RL_OK;
 
     if (count < 1)
         return rl_error(RL_EINVAL, "device = \"cuda\": no GPU can be used (%s)", why);
+    TRY(door->fill(k, &host, rank_on_host() % count));
     memory_use(door->allocate, door->release);
-    return door->fill(k, &host, rank_on_host() % count);
+done:
+    return rc;
 }
 
 int device_fill_sizes(struct compute *k)

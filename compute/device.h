@@ -3,6 +3,7 @@
 #ifndef COMPUTE_DEVICE_H
 #define COMPUTE_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct compute;
@@ -10,6 +11,21 @@ struct compute;
 /* What the shared object has from the program. */
 struct device_host {
     int (*error)(int code, const char *format, ...);     /* rl_error */
+};
+
+/* What is told of the GPUs. */
+#define DEVICES_MOST 16              /* others are not told of */
+struct device_card {
+    char name[64];
+    int major, minor;                /* compute capability */
+    size_t bytes;                    /* of memory */
+    bool shares;                     /* memory with the processor, while both work: needed */
+    unsigned reaches;                /* bit i: the memory of card i, without the host's */
+};
+struct device_about {
+    int driver, runtime;             /* 1000 major + 10 minor */
+    int cards;
+    struct device_card card[DEVICES_MOST];
 };
 
 /* What it gives: the one symbol that is looked up is `const struct device_door rankwise_cuda`. */
@@ -21,10 +37,14 @@ struct device_door {
     int (*fill)(struct compute *k, const struct device_host *host, int index);
     void *(*allocate)(size_t bytes); /* zeroed, for kernels and the processor; or NULL */
     void (*release)(void *p);
+    void (*about)(struct device_about *about);
 };
-#define DEVICE_ABI 2u
+#define DEVICE_ABI 4u
 
-/* See device_door.fill; the ranks of a host take its GPUs in turn.  RL_EINVAL if there is none. */
+/* See device_door.fill; memory_open's blocks are the GPU's from then on.  The ranks of a host take
+ * the GPUs that they see in turn.  A launcher that gives each rank a CUDA_VISIBLE_DEVICES of its
+ * own leaves it one, which has number 0 then, whatever the rank: it is the one that is taken.
+ * RL_EINVAL if there is none. */
 int device_fill(struct compute *k);
 /* Only what compute_open_sizes promises, without a GPU; RL_OK. */
 int device_fill_sizes(struct compute *k);
@@ -32,5 +52,8 @@ int device_fill_sizes(struct compute *k);
 /* Bytes of memory of a card of DEVICE_CARDS, in any case; 0: unknown. */
 #define DEVICE_CARDS "A100-40, A100-80, H100, H200, L4, L40S"
 size_t device_memory(const char *card);
+
+/* Told of the GPUs, without taking one; false: none can be used, *why says why, no line. */
+bool device_about(struct device_about *about, const char **why);
 
 #endif

@@ -37,7 +37,7 @@ int resample_open(struct resample *s, int rounds, const struct ring_size *size,
     memory_count(&s->memory);
     layout(s, size, p, rank, leaves);
     s->memory.lower = "prompts_per_step, samples_per_prompt or max_new";
-    TRY(memory_open(&s->memory));
+    TRY(memory_open_host(&s->memory));
     layout(s, size, p, rank, leaves);
 done:
     return rc;

@@ -114,7 +114,7 @@ int ring_open(struct ring *ring, struct comm *world, const struct placement *p, 
     memory_count(&ring->memory);
     layout(ring, p, rank, size->row_tokens, size->R);
     ring->memory.lower = "prompts_per_step, samples_per_prompt or max_new";
-    TRY(memory_open(&ring->memory));
+    TRY(memory_open_host(&ring->memory));
     layout(ring, p, rank, size->row_tokens, size->R);
     TRY(open_links(ring, world, p, leaves));
 done:

@@ -226,7 +226,7 @@ int rps_start(struct rps *r, const struct source *source, struct model *model, i
         return rl_error(RL_ENOFIT, "no memory for the directions of %d responses", rows);
     memory_count(&r->memory);
     batch_layout(&r->asked, &r->memory, rows, tokens, 0);
-    TRY(memory_open(&r->memory));
+    TRY(memory_open_host(&r->memory));
     batch_layout(&r->asked, &r->memory, rows, tokens, 0);
 done:
     return rc;

@@ -14,6 +14,8 @@
 #include "base/status.h"
 #include "compute/math.h"
 
+#define CHUNKS 1024             /* of which the squares are summed by one operation */
+
 struct optimizer {
     const struct config *config;
     struct model *model;
@@ -144,12 +146,16 @@ static int blame(const struct model *model, const float *grads)
 int optimizer_norm(const struct model *model, const float *grads, double *norm)
 {
     struct compute *k = model_compute(model);
-    size_t n = model_size(model_shape(model));
-    double squares = 0;
+    size_t n = model_size(model_shape(model)), most = (size_t)CHUNKS * HASH_CHUNK;
+    double squares = 0, sums[CHUNKS];
 
-    for (size_t i = 0; i < n; i += HASH_CHUNK) {
-        size_t room = n - i;
-        squares += k->dot(k, grads + i, grads + i, room < HASH_CHUNK ? room : HASH_CHUNK);
+    for (size_t i = 0; i < n; i += most) {
+        const float *at = grads + i;
+        size_t count = n - i < most ? n - i : most;
+
+        k->gram(k, sums, &at, 1, count);
+        for (size_t c = 0; c * HASH_CHUNK < count; c++)
+            squares += sums[c];
     }
     *norm = sqrt(squares);
     return isfinite(squares) ? RL_OK : blame(model, grads);

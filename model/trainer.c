@@ -11,6 +11,8 @@
 #include "compute/bf16.h"
 #include "model/model_internal.h"
 
+#define FOLDED 1024                  /* ids of an operation */
+
 static size_t inside_count(const struct trainer *t)
 {
     return t->mode == KEEP_ALL ? (size_t)t->shape.L : 1;
@@ -313,15 +315,16 @@ void embedded_touch(struct trainer *t, int first_row, int end_row)
 void embedded_fold(struct trainer *t, struct ids_part ids, float *grads)
 {
     struct compute *k = t->model->compute;
-    size_t C = (size_t)t->shape.C;
+    float *from = t->embedded + (size_t)ids.first * (size_t)t->shape.C;
+    int row[FOLDED], n = 0;
 
     for (int id = ids.first; id < ids.end; id++) {
-        float *row = t->embedded + (size_t)id * C;
-
-        if (!t->touched[id])
-            continue;
-        k->add(k, grads + (size_t)(id - ids.first) * C, row, C);
-        k->zero(k, row, C * sizeof *row);
+        if (t->touched[id])
+            row[n++] = id - ids.first;
+        if (n == FOLDED || (n > 0 && id + 1 == ids.end)) {
+            k->fold_rows(k, grads, from, row, n, t->shape.C);
+            n = 0;
+        }
         t->touched[id] = false;
     }
 }
@@ -329,13 +332,11 @@ void embedded_fold(struct trainer *t, struct ids_part ids, float *grads)
 void model_backward_forget(struct trainer *t)
 {
     struct compute *k = t->model->compute;
-    size_t C = (size_t)t->shape.C;
 
-    for (int id = 0; t->gathers && id < t->shape.V; id++)
-        if (t->touched[id])
-            k->zero(k, t->embedded + (size_t)id * C, C * sizeof *t->embedded);
-    if (t->gathers)
+    if (t->gathers) {
+        k->zero(k, t->embedded, (size_t)t->shape.V * t->shape.C * sizeof *t->embedded);
         memset(t->touched, 0, (size_t)t->shape.V * sizeof *t->touched);
+    }
     t->gathers = NULL;
 }
 

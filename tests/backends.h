@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "compute/bf16.h"
 #include "compute/compute.h"
 #include "tests/support.h"
@@ -28,6 +29,7 @@ static const struct variant {
     { "cuda-chain", NULL, NULL },
 };
 
+#define ROOM_HEAD 64                 /* bytes of a struct memory, in lines */
 #define BACKENDS 13                  /* each variant on one, two and three threads; cuda on one */
 static struct compute *ref, *backend[BACKENDS];      /* NULL: not here */
 
@@ -35,11 +37,19 @@ static struct compute *ref, *backend[BACKENDS];      /* NULL: not here */
     for (int b_ = 0; b_ < BACKENDS; b_++)                                                         \
         for (struct compute *k = backend[b_]; k; k = NULL)
 
+static inline bool is_wanted(const struct variant *v)
+{
+    return !support_gpu_only() || strncmp(v->name, "cuda", 4) == 0;
+}
+
 static inline int backend_open(struct compute **k, const struct variant *v, const char *dtype,
                                int threads)
 {
-    int rc = compute_open(k, v->name, dtype, threads);
+    int rc;
 
+    if (!is_wanted(v))
+        return RL_EINVAL;
+    rc = compute_open(k, v->name, dtype, threads);
     if (rc == RL_OK || !v->fill || !emulated_can_run())
         return rc;
     rc = compute_open(k, "ref", dtype, threads);
@@ -55,7 +65,7 @@ static inline int backends_open(const char *dtype)
 {
     if (compute_open(&ref, "ref", dtype, 1) != RL_OK)
         return -1;
-    support_emulate_gpu(true);
+    support_gpu();
     for (int i = 0; i < BACKENDS; i++)
         backend_open(&backend[i], &variants[i / 3], dtype, i % 3 + 1);
     return 0;
@@ -78,6 +88,8 @@ static inline void test_every_variant_is_tried(void **state)
 {
     (void)state;
     for (int i = 0; i < BACKENDS; i++) {
+        if (!is_wanted(&variants[i / 3]))
+            continue;
         if (!backend[i] && getenv("CI"))
             fail_msg("%s cannot be tried: it needs AVX2 and libsimde-dev", variants[i / 3].name);
         if (!backend[i])
@@ -98,6 +110,8 @@ static inline int backends_close(void **state)
     return rc;
 }
 
+_Static_assert(sizeof(struct memory) <= ROOM_HEAD, "a block's head");
+
 static inline uint32_t word(void)
 {
     static uint64_t seed = 1;
@@ -106,10 +120,41 @@ static inline uint32_t word(void)
     return (uint32_t)(seed >> 32);
 }
 
-/* n floats in (-size, size); the caller frees */
+/* Zeroed bytes that every backend reaches, for `drop`: a block of planned memory, which begins with
+ * what closes it. */
+static inline void *room(size_t bytes)
+{
+    struct memory m;
+    void *at = NULL;
+
+    memory_count(&m);
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass && memory_open(&m) != RL_OK)
+            fail_msg("no memory for %zu bytes", bytes);
+        memory_take(&m, sizeof m);
+        at = memory_take(&m, bytes);
+    }
+    memcpy(m.base, &m, sizeof m);
+    return at;
+}
+
+/* As free(); operations that were begun with it are waited for. */
+static inline void drop(void *at)
+{
+    struct memory m;
+
+    EACH_BACKEND(k)
+        compute_wait(k);
+    if (at) {
+        memcpy(&m, (char *)at - ROOM_HEAD, sizeof m);
+        memory_close(&m);
+    }
+}
+
+/* n floats in (-size, size), for drop */
 static inline float *noise(size_t n, float size)
 {
-    float *x = calloc(n + 1, sizeof *x);
+    float *x = room((n + 1) * sizeof *x);
 
     for (size_t i = 0; i < n; i++)
         x[i] = size * ((float)(word() >> 8) * 0x1p-23f - 1.0f);
@@ -118,16 +163,16 @@ static inline float *noise(size_t n, float size)
 
 static inline float *copy_of(const float *x, size_t n)
 {
-    float *y = malloc((n + 1) * sizeof *y);
+    float *y = room((n + 1) * sizeof *y);
 
     memcpy(y, x, n * sizeof *y);
     return y;
 }
 
-/* x(n) as ref's dtype stores it; the caller frees */
+/* x(n) as ref's dtype stores it, for drop */
 static inline void *stored(const float *x, size_t n)
 {
-    void *y = malloc((n + 1) * stored_bytes(ref->dtype));
+    void *y = room((n + 1) * stored_bytes(ref->dtype));
 
     ref->store(ref, y, x, n);
     return y;
@@ -138,7 +183,7 @@ static inline void *noise_stored(size_t n, float size)
     float *x = noise(n, size);
     void *y = stored(x, n);
 
-    free(x);
+    drop(x);
     return y;
 }
 
@@ -147,23 +192,25 @@ static inline const void *element(const void *x, size_t i)
     return stored_at(ref->dtype, x, i);
 }
 
-/* Exactly equal, or say where not; then free what was made.  A NaN is a NaN. */
-static inline void same(const struct compute *k, const char *what, float *got, const float *want,
+/* Once it is made: exactly equal, or say where not; then drop it.  A NaN is a NaN. */
+static inline void same(struct compute *k, const char *what, float *got, const float *want,
                         size_t n)
 {
+    compute_wait(k);
     for (size_t i = 0; i < n; i++)
         if (memcmp(&got[i], &want[i], sizeof *got) != 0 && !(isnan(got[i]) && isnan(want[i])))
             fail_msg("%s, %d threads: %s[%zu of %zu] = %a, ref has %a", k->name, k->threads, what,
                      i, n, (double)got[i], (double)want[i]);
-    free(got);
+    drop(got);
 }
 
 /* The same of stored elements. */
-static inline void same_stored(const struct compute *k, const char *what, void *got,
-                               const void *want, size_t n)
+static inline void same_stored(struct compute *k, const char *what, void *got, const void *want,
+                               size_t n)
 {
-    float *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
+    float *x = room((n + 1) * sizeof *x), *y = room((n + 1) * sizeof *y);
 
+    compute_wait(k);
     for (size_t i = 0; i < n; i++) {
         bool bf16 = ref->dtype == COMPUTE_BF16;
 
@@ -171,7 +218,7 @@ static inline void same_stored(const struct compute *k, const char *what, void *
         y[i] = bf16 ? f32_of_bf16(((const uint16_t *)want)[i]) : ((const float *)want)[i];
     }
     same(k, what, x, y, n);
-    free(y), free(got);
+    drop(y), drop(got);
 }
 
 #endif

@@ -25,6 +25,23 @@ hears 0 '^ok +bf16 .*(vdpbf16ps|cpu-[a-z0-9]+) has the definition.s bits in 10[0
 ok "no repeats on two ranks" once mpirun -np 2 "$RANKWISE" doctor "$WORK/run"
 ok "nothing is left in the folder" rmdir "$WORK/run"
 
+mkdir "$WORK/run"
+library=$(cd "${BUILD:-build}/tests" && pwd)/librankwise_cuda.so
+gpus() { RANKWISE_CUDA=$library EMULATED_GPUS=$1 "$RANKWISE" doctor "$WORK/run"; }
+apart() { EMULATED_PEERS=0 gpus 2; }
+unshared() { EMULATED_APART=1 gpus 1; }
+hears 0 '^ok +gpu .*GPU 1: emulated GPU, compute capability 9.0, 1.0 GiB$' "two GPUs" gpus 2
+hears 0 '^ok +gpu .*CUDA driver 13.0, runtime 13.0; they reach each other' "that are peers" gpus 2
+hears 0 '^ok +gpu .*GPU 0 does not reach the memory of GPU 1' "that are none" apart
+hears 0 '^ok +gpu .*CUDA driver 13.0, runtime 13.0$' "one GPU" gpus 1
+hears 0 '^ok +gpu .*(NCCL [0-9]|no NCCL: ranks exchange over MPI)' "NCCL or none" gpus 1
+hears 0 '^ok +gpu .*(cuBLASLt [0-9]|no cuBLASLt)' "cuBLASLt or none" gpus 1
+hears 0 '^ok +gpu .*GPU 0: .*cannot be used' "a GPU whose memory is apart" unshared
+hears 0 '^ok +gpu .*none can be used \(no CUDA-capable device' "no GPU" gpus 0
+without() { RANKWISE_CUDA=$WORK/none.so "$RANKWISE" doctor "$WORK/run"; }
+hears 0 '^ok +gpu .*none can be used \(.*none.so: cannot open' "no library for GPUs" without
+rmdir "$WORK/run"
+
 hears 1 '^CHANGE +disk .*run: no such folder' "a folder that is not there" \
     "$RANKWISE" doctor "$WORK/run"
 hears 1 '^CHANGE +disk .*no such folder' "the same on two ranks" \

@@ -6,7 +6,8 @@
  *   ce or dpo                     golden_train        yes
  *   cases with op                 golden_losses       no
  *
- * MODEL is the folder of FILE unless given; $GOLDEN_DEVICE chooses the backend.  The last line is
+ * MODEL is the folder of FILE unless given; $GOLDEN_DEVICE chooses the backend, $GOLDEN_DTYPE fp32
+ * or bf16, and $GOLDEN_LOOSER, for bf16, is a factor on every tolerance.  The last line is
  * "N passed, N failed" and, where a family or operation is not supported, ", N skipped".
  */
 #include "tests/golden.h"
@@ -18,6 +19,13 @@
 #include <string.h>
 
 #include "base/status.h"
+
+double golden_looser(void)
+{
+    const char *said = getenv("GOLDEN_LOOSER");
+
+    return said ? atof(said) : 1;
+}
 
 void golden_begin(struct golden *g, const char *format, ...)
 {
@@ -35,6 +43,7 @@ void golden_near(struct golden *g, double got, double want, double tolerance, co
     char what[128];
     va_list args;
 
+    tolerance *= golden_looser();
     if (fabs(got - want) <= tolerance)
         return;
     va_start(args, format);
@@ -116,13 +125,13 @@ static int open_or_skip(struct golden *g, const struct schema *schema, bool *ski
 
 static int with_model(struct golden *g, const struct schema *schema, const struct json *file)
 {
-    const char *device = getenv("GOLDEN_DEVICE");
+    const char *device = getenv("GOLDEN_DEVICE"), *dtype = getenv("GOLDEN_DTYPE");
     bool skipped;
     int rc = open_or_skip(g, schema, &skipped);
 
     if (rc != RL_OK)
         return skipped ? RL_OK : rc;
-    TRY(compute_open(&g->compute, device ? device : "auto", "fp32", 1));
+    TRY(compute_open(&g->compute, device ? device : "auto", dtype ? dtype : "fp32", 1));
     TRY(source_model(&g->model, &g->source, g->compute));
     TRY(schema->check(g, file));
 done:

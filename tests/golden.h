@@ -24,7 +24,8 @@ struct golden {
 };
 
 void golden_begin(struct golden *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A number of the case: |got - want| <= tolerance, and no NaN. */
+double golden_looser(void);      /* $GOLDEN_LOOSER, 1 */
+/* A number of the case: |got - want| <= tolerance * golden_looser(), and no NaN. */
 void golden_near(struct golden *g, double got, double want, double tolerance, const char *format,
                  ...) __attribute__((format(printf, 5, 6)));
 /* Something that either holds or does not. */

@@ -198,7 +198,7 @@ static void check_shards(struct one *c, struct compute *k, float mean[][ROOM], i
 
         for (int i = 0; i < K; i++)
             g[i] = mean[i] + from;
-        gram_piece(k, g, K, to - from, pieces + s * gram_terms(K));
+        k->gram(k, pieces + s * gram_terms(K), g, K, to - from);
         gram_sum(pieces + s * gram_terms(K), 1, K, H);
         near_matrix(c, H, K, json_at(parts, s), "partial Gram");
     }
@@ -325,7 +325,7 @@ static void check_end_to_end(struct one *c)
     linear_gradients(c, &net);
     for (int i = 0; i < net.K; i++)
         g[i] = net.g[i];
-    gram_piece(k, g, net.K, net.D, pieces);
+    k->gram(k, pieces, g, net.K, net.D);
     gram_sum(pieces, 1, net.K, H);
     near_matrix(c, H, net.K, json_get(c->want, "gram"), "gram");
     combine_solve(combine_find("raco"), H, p.w, p.K, &p.set, p.a, &p.report);

@@ -42,16 +42,22 @@ struct work {
     struct rows rows;
     size_t size;                 /* floats in the flat buffer */
     float *grads, *kept, *m, *v; /* kept: the weights of the file */
+    struct memory memory;        /* of these */
 };
 
 static void work_close(struct work *w)
 {
     trainer_destroy(w->trainer);
     rows_free(&w->rows);
-    free(w->grads);
-    free(w->kept);
-    free(w->m);
-    free(w->v);
+    memory_close(&w->memory);
+}
+
+static void layout(struct work *w)
+{
+    w->grads = memory_take(&w->memory, w->size * sizeof(float));
+    w->kept = memory_take(&w->memory, w->size * sizeof(float));
+    w->m = memory_take(&w->memory, w->size * sizeof(float));
+    w->v = memory_take(&w->memory, w->size * sizeof(float));
 }
 
 /* After the rows are known. */
@@ -62,12 +68,9 @@ static int work_open(struct work *w)
     w->size = model_size(model_shape(w->g->model));
     TRY(rows_room(&w->rows));
     TRY(trainer_create(&w->trainer, w->g->model, w->rows.start.count, w->rows.tokens.count, false));
-    w->grads = calloc(w->size, sizeof(float));
-    w->kept = calloc(w->size, sizeof(float));
-    w->m = calloc(w->size, sizeof(float));
-    w->v = calloc(w->size, sizeof(float));
-    if (!w->grads || !w->kept || !w->m || !w->v)
-        return rl_error(RL_ENOFIT, "no memory for gradients and moments");
+    layout(w);
+    TRY(memory_open(&w->memory));
+    layout(w);
     memcpy(w->kept, model_weights(w->g->model), w->size * sizeof(float));
 done:
     return rc;

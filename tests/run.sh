@@ -57,6 +57,7 @@ if [ "$what" = all ]; then
         reward_model pareto oracle submit bench bench_cuda trace overlap gpu; do
         program "check_$t" sh tests/check_$t.sh
     done
+    program "check_cuda, rehearsed" env EMULATED=1 SHORT=1 sh tests/check_cuda.sh
     program fuzz sh tests/check_fuzz.sh
     program "chaos" sh tests/chaos/kill.sh 12
     program "faults" sh tests/chaos/faults.sh

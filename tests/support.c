@@ -95,15 +95,26 @@ int support_hold(void **state)
     return 0;
 }
 
-/* Beside the test. */
-void support_emulate_gpu(bool at_once)
+bool support_gpu_is_real(void)
+{
+    const char *said = getenv("RANKWISE_TEST_GPU");
+
+    return said && strcmp(said, "real") == 0;
+}
+
+bool support_gpu_only(void)
+{
+    return getenv("RANKWISE_TEST_GPU") != NULL;
+}
+
+/* Beside the test, or a folder above. */
+void support_gpu(void)
 {
     char path[4096];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
 
     path[n > 0 ? n : 0] = '\0';
-    strcpy(strrchr(path, '/') + 1, "librankwise_cuda.so");
+    strcpy(strrchr(path, '/') + 1,
+           support_gpu_is_real() ? "../librankwise_cuda.so" : "librankwise_cuda.so");
     setenv("RANKWISE_CUDA", path, 1);
-    if (at_once)
-        setenv("EMULATED_AT_ONCE", "1", 1);
 }

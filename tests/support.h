@@ -25,9 +25,12 @@ const char *support_path(const char *folder, const char *name);
 /* Write text to folder/name and return the path. */
 const char *support_write(const char *folder, const char *name, const char *text);
 
-/* device = "cuda" is from now on the emulated one (tests/cuda/cuda_runtime.h).  at_once: each
- * operation is done when it returns, else when somebody waits for it, as on a GPU. */
-void support_emulate_gpu(bool at_once);
+/* device = "cuda" is from now on the emulated one (tests/cuda/cuda_runtime.h), or, where
+ * RANKWISE_TEST_GPU is "real", that of the library that runs use.  Set at all, tests of all
+ * backends are to try the GPU only (tests/check_cuda.sh). */
+void support_gpu(void);
+bool support_gpu_is_real(void);
+bool support_gpu_only(void);
 
 /* For a group's setup: messages of mistakes are held, not printed. */
 int support_hold(void **state);

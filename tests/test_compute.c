@@ -2,6 +2,7 @@
  * and three threads, with both dtypes.  (Products of bf16: test_compute_bf16.c;
  * test_compute_attention.c; test_compute_math.c: exp and friends; test_compute_slope.c: errors and
  * gradients.) */
+#include "base/hash.h"
 #include "tests/backends.h"
 
 /* ---- matrix products */
@@ -40,9 +41,9 @@ static void test_matrix_products_are_refs(void **state)
             same(k, "y", y2, y, mn);
             same(k, "dx", dx1, dx, mk);
             same(k, "dw", dw1, dw, nk);
-            free(packed);
+            drop(packed);
         }
-        free(x), free(w), free(dy), free(y), free(dx0), free(dw0), free(dx), free(dw);
+        drop(x), drop(w), drop(dy), drop(y), drop(dx0), drop(dw0), drop(dx), drop(dw);
     }
 }
 
@@ -67,9 +68,9 @@ static void test_packed_slices_and_cut_batches(void **state)
         k->matmul_backward_weight(k, dw1, dy + CUT * N, x + CUT * K, NULL, M - CUT, N, K,
                                   true);
         same(k, "dw of a cut batch", dw1, dw, N * K);
-        free(packed);
+        drop(packed);
     }
-    free(x), free(w), free(dy);
+    drop(x), drop(w), drop(dy);
 }
 
 /* ---- rows */
@@ -86,7 +87,7 @@ static void test_embedding_and_norm_are_refs(void **state)
         float *x = noise(n, 2), *w = noise(wide, 1), *dy = noise(n, 1), *dx0 = noise(n, 1);
         void *y = noise_stored(n, 1);
         float *e = noise(n, 1), *dx = copy_of(dx0, n), *dw = copy_of(w, wide);
-        float *de = copy_of(w, wide), rstd[300];
+        float *de = copy_of(w, wide), *rstd = noise((size_t)T, 1);
 
         for (int t = 0; t < T; t++)
             tokens[t] = (int)(word() % 11);
@@ -110,7 +111,8 @@ static void test_embedding_and_norm_are_refs(void **state)
             same(k, "rmsnorm dx", dx1, dx, n);
             same(k, "rmsnorm dw", dw1, dw, wide);
         }
-        free(x), free(w), free(dy), free(dx0), free(y), free(e), free(dx), free(dw), free(de);
+        drop(x), drop(w), drop(dy), drop(dx0), drop(y), drop(e), drop(dx), drop(dw), drop(de);
+        drop(rstd);
     }
 }
 
@@ -138,7 +140,7 @@ static void test_rotary_is_refs(void **state)
             same(k, "rotary", y1, y, n);
             same(k, "rotary back", back1, back, n);
         }
-        free(x), free(y), free(back), free(table);
+        drop(x), drop(y), drop(back), drop(table);
     }
 }
 
@@ -150,8 +152,8 @@ static void run_lse(struct compute *k, const struct lse_case *c, const float *z,
                     const float *dlogp, const float *dentropy, float *logp, float *entropy,
                     float *dz)
 {
-    struct lse state[64];
-    float target[64] = {0}, *all = malloc((size_t)(c->T * c->V) * sizeof *all);
+    struct lse *state = room(64 * sizeof *state);
+    float *target = room(64 * sizeof *target), *all = room((size_t)(c->T * c->V) * sizeof *all);
     float *first = all;
 
     for (int v0 = 0; v0 < c->V; v0 += c->piece) {
@@ -168,11 +170,12 @@ static void run_lse(struct compute *k, const struct lse_case *c, const float *z,
         int n = c->V - v0 < c->piece ? c->V - v0 : c->piece;
 
         k->lse_backward(k, first, state, targets, dlogp, dentropy, c->temperature, v0, n, c->T);
+        compute_wait(k);
         for (int t = 0; t < c->T; t++)
             memcpy(dz + t * c->V + v0, first + t * n, (size_t)n * sizeof *z);
         first += c->T * n;
     }
-    free(all);
+    drop(all), drop(target), drop(state);
 }
 
 static void test_log_sum_exp_is_refs(void **state)
@@ -208,7 +211,7 @@ static void test_log_sum_exp_is_refs(void **state)
             same(k, "dz", dz1, dz, n);
             same(k, "softmax", p1, p, (size_t)c->V);
         }
-        free(z), free(dlogp), free(dentropy), free(logp), free(entropy), free(dz), free(p);
+        drop(z), drop(dlogp), drop(dentropy), drop(logp), drop(entropy), drop(dz), drop(p);
     }
 }
 
@@ -236,7 +239,7 @@ static void test_entropy_of_a_sure_distribution(void **state)
         ref->lse_finish(ref, &logp, &entropy, &lse, &logit, 1);
         if (fabs((double)entropy - want) > 2e-7 * (1 + want))       /* half an ulp of the sum */
             fail_msg("entropy %.9g, exact %.9g", (double)entropy, want);
-        free(z);
+        drop(z);
     }
 }
 
@@ -262,7 +265,6 @@ static void test_flat_buffers_are_refs(void **state)
         ref->add(ref, sum, g, n);
         ref->adamw(ref, w, m, v, g, n, &torch);
         ref->adamw(ref, w, m, v, g, n, &tf);
-        double d = ref->dot(ref, x, g, n);
 
         EACH_BACKEND(k) {
             void *y1 = noise_stored(n, 1);
@@ -275,7 +277,6 @@ static void test_flat_buffers_are_refs(void **state)
             k->add(k, sum1, g, n);
             k->adamw(k, w1, m1, v1, g, n, &torch);
             k->adamw(k, w1, m1, v1, g, n, &tf);
-            double d1 = k->dot(k, x, g, n);
 
             same_stored(k, "swiglu", y1, y, n);
             same(k, "swiglu dgate", dg1, dg, n);
@@ -284,10 +285,68 @@ static void test_flat_buffers_are_refs(void **state)
             same(k, "adamw w", w1, w, n);
             same(k, "adamw m", m1, m, n);
             same(k, "adamw v", v1, v, n);
-            assert_memory_equal(&d, &d1, sizeof d);
         }
-        free(x), free(u), free(g), free(y), free(dg), free(du), free(sum);
-        free(w), free(m), free(v);
+        drop(x), drop(u), drop(g), drop(y), drop(dg), drop(du), drop(sum);
+        drop(w), drop(m), drop(v);
+    }
+}
+
+static void test_folded_rows_are_refs(void **state)
+{
+    static const int sizes[][2] = { { 0, 8 }, { 1, 1 }, { 5, 7 }, { 90, 33 } };          /* n, C */
+
+    (void)state;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        int n = sizes[s][0], C = sizes[s][1], row[90];
+        size_t all = (size_t)(2 * n * C);
+        float *y0 = noise(all, 1), *x0 = noise(all, 1);
+        float *y = copy_of(y0, all), *x = copy_of(x0, all);
+
+        for (int i = 0; i < n; i++)
+            row[i] = 2 * (n - 1 - i) + i % 2;
+        ref->fold_rows(ref, y, x, row, n, C);
+        EACH_BACKEND(k) {
+            float *y1 = copy_of(y0, all), *x1 = copy_of(x0, all);
+
+            k->fold_rows(k, y1, x1, row, n, C);
+            same(k, "folded y", y1, y, all);
+            same(k, "folded x", x1, x, all);
+        }
+        for (int i = 0; i < n * C; i++)
+            assert_true(x[row[i / C] * C + i % C] == 0);
+        drop(y0), drop(x0), drop(y), drop(x);
+    }
+}
+
+/* Whole chunks, a part of one, one element more; a chunk's sums are those of the chunk alone. */
+static void test_inner_products_are_refs(void **state)
+{
+    static const size_t sizes[] = { 0, 1, 15, 37, HASH_CHUNK, HASH_CHUNK + 1, 5 * HASH_CHUNK - 7 };
+    enum { K = 3, TERMS = 6, CHUNKS = 5 };
+    double want[CHUNKS * TERMS], got[CHUNKS * TERMS], alone[TERMS];
+    const float *g[K], *at[K];
+
+    (void)state;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        size_t n = sizes[s], chunks = (n + HASH_CHUNK - 1) / HASH_CHUNK;
+        float *all = noise(K * n, 3);
+
+        for (int i = 0; i < K; i++)
+            g[i] = all + (size_t)i * n;
+        ref->gram(ref, want, g, K, n);
+        for (size_t c = 0; c < chunks; c++) {
+            size_t rest = n - c * HASH_CHUNK;
+
+            for (int i = 0; i < K; i++)
+                at[i] = g[i] + c * HASH_CHUNK;
+            ref->gram(ref, alone, at, K, rest < HASH_CHUNK ? rest : HASH_CHUNK);
+            assert_memory_equal(alone, want + c * TERMS, sizeof alone);
+        }
+        EACH_BACKEND(k) {
+            k->gram(k, got, g, K, n);
+            assert_memory_equal(got, want, chunks * TERMS * sizeof *got);
+        }
+        drop(all);
     }
 }
 
@@ -299,7 +358,7 @@ static void test_denormals_are_kept_after_a_product(void **state)
     void *x = noise_stored(M * K, 1);
     float *w = noise(N * K, 1), *y = noise(M * N, 1), *tiny = noise(n, 0x1p-127f);
     float *gate = noise(n, 1), *sum = copy_of(tiny, n), *m = copy_of(tiny, n);
-    float *dg = copy_of(tiny, n), *du = copy_of(tiny, n), *v = calloc(n, sizeof *v);
+    float *dg = copy_of(tiny, n), *du = copy_of(tiny, n), *v = room(n * sizeof *v);
     float *weight = copy_of(tiny, n);
 
     (void)state;
@@ -310,7 +369,7 @@ static void test_denormals_are_kept_after_a_product(void **state)
     assert_true(fpclassify(dg[0]) == FP_SUBNORMAL && fpclassify(du[0]) == FP_SUBNORMAL);
     EACH_BACKEND(k) {
         float *sum1 = copy_of(tiny, n), *weight1 = copy_of(tiny, n), *m1 = copy_of(tiny, n);
-        float *v1 = calloc(n, sizeof *v1), *dg1 = copy_of(tiny, n), *du1 = copy_of(tiny, n);
+        float *v1 = room(n * sizeof *v1), *dg1 = copy_of(tiny, n), *du1 = copy_of(tiny, n);
 
         k->matmul_forward(k, y, x, w, NULL, M, N, K);
         k->add(k, sum1, tiny, n);
@@ -323,8 +382,8 @@ static void test_denormals_are_kept_after_a_product(void **state)
         same(k, "swiglu dgate", dg1, dg, n);
         same(k, "swiglu dup", du1, du, n);
     }
-    free(x), free(w), free(y), free(tiny), free(gate), free(sum), free(m), free(dg), free(du);
-    free(v), free(weight);
+    drop(x), drop(w), drop(y), drop(tiny), drop(gate), drop(sum), drop(m), drop(dg), drop(du);
+    drop(v), drop(weight);
 }
 
 /* ---- opening */
@@ -359,6 +418,8 @@ int main(void)
         cmocka_unit_test(test_log_sum_exp_is_refs),
         cmocka_unit_test(test_entropy_of_a_sure_distribution),
         cmocka_unit_test(test_flat_buffers_are_refs),
+        cmocka_unit_test(test_folded_rows_are_refs),
+        cmocka_unit_test(test_inner_products_are_refs),
         cmocka_unit_test(test_denormals_are_kept_after_a_product),
         cmocka_unit_test(test_open_refuses_what_it_cannot_run),
     };

@@ -16,15 +16,16 @@ static void test_store_is_refs(void **state)
             x[j] = f32_of_bits((word() & 0x807fffffu) | (word() % 2 ? 0x7f000000u : 0));
         void *want = stored(x, n);
         EACH_BACKEND(k) {
-            char *y = malloc(bytes + 1);
+            char *y = room(bytes + 1);
 
             y[bytes] = 77;
             k->store(k, y, x, n);
+            compute_wait(k);
             assert_memory_equal(y, want, bytes);
             assert_int_equal(y[bytes], 77);
-            free(y);
+            drop(y);
         }
-        free(x), free(want);
+        drop(x), drop(want);
     }
 }
 
@@ -37,7 +38,7 @@ static void test_stored_keys_are_rounded_and_nothing_else(void **state)
     void *stored_key = stored(key, K), *stored_value = stored(value, K);
     float *o = noise(Q, 1), *stats = noise(2 * T * H, 1);
     void *o1 = noise_stored(Q, 1), *stored_o;
-    float *stats1 = noise(2 * T * H, 1), *d = calloc(2 * (Q + 2 * K), sizeof *d);
+    float *stats1 = noise(2 * T * H, 1), *d = room(2 * (Q + 2 * K) * sizeof *d);
     float *d1 = d + Q + 2 * K;
     struct compute *fp32;
 
@@ -60,8 +61,8 @@ static void test_stored_keys_are_rounded_and_nothing_else(void **state)
     assert_memory_equal(stats1, stats, 2 * T * H * sizeof *stats);
     assert_memory_equal(d1, d, (Q + 2 * K) * sizeof *d);
     compute_close(fp32);
-    free(q), free(key), free(value), free(d_o), free(stored_key), free(stored_value);
-    free(o), free(stats), free(o1), free(stored_o), free(stats1), free(d);
+    drop(q), drop(key), drop(value), drop(d_o), drop(stored_key), drop(stored_value);
+    drop(o), drop(stats), drop(o1), drop(stored_o), drop(stats1), drop(d);
 }
 
 static const struct heads { int H, G, D; } heads[] = {
@@ -102,8 +103,8 @@ static void attention_is_refs(const struct packed *rows, const struct heads *h)
         same(k, "dkey", dk1, dk, g);
         same(k, "dvalue", dv1, dv, g);
     }
-    free(q), free(key), free(value), free(d_o), free(dq0), free(dk0), free(dv0);
-    free(o), free(stats), free(dq), free(dk), free(dv);
+    drop(q), drop(key), drop(value), drop(d_o), drop(dq0), drop(dk0), drop(dv0);
+    drop(o), drop(stats), drop(dq), drop(dk), drop(dv);
 }
 
 static void test_attention_is_refs(void **state)
@@ -135,7 +136,7 @@ static void *attend_by_pieces(struct compute *k, const float *q, const void *key
     size_t token = bytes * (size_t)(h->G * h->D), query = (size_t)(h->H * h->D);
     struct pages pages = { noise(ALL_PAGES * page, 1), noise(ALL_PAGES * page, 1) };
     char *o = noise_stored(TOKENS * query, 1), *o1 = noise_stored(TOKENS * query, 1);
-    char *key1 = malloc(TOKENS * token), *value1 = malloc(TOKENS * token);
+    char *key1 = room(TOKENS * token), *value1 = room(TOKENS * token);
     float *q1 = noise(TOKENS * query, 1);
     int done[ROWS] = {0}, start[ROWS + 1] = {0};
 
@@ -156,6 +157,7 @@ static void *attend_by_pieces(struct compute *k, const float *q, const void *key
         }
         k->pages_store(k, pages, key1, value1, &rows, h->G, h->D);
         k->pages_attend(k, o1, q1, pages, &rows, h->H, h->G, h->D);
+        compute_wait(k);
         for (int n = 0; n < ROWS; n++) {
             int more = start[n + 1] - start[n];
 
@@ -164,7 +166,7 @@ static void *attend_by_pieces(struct compute *k, const float *q, const void *key
             done[n] += more;
         }
     }
-    free(pages.keys), free(pages.values), free(key1), free(value1), free(q1), free(o1);
+    drop(pages.keys), drop(pages.values), drop(key1), drop(value1), drop(q1), drop(o1);
     return o;
 }
 
@@ -190,7 +192,7 @@ static void test_pages_give_the_bits_of_rows(void **state)
             EACH_BACKEND(k)
                 same_stored(k, "o of pages", attend_by_pieces(k, q, key, value, p, h), o, n);
         }
-        free(q), free(key), free(value), free(o), free(stats);
+        drop(q), drop(key), drop(value), drop(o), drop(stats);
     }
 }
 
@@ -210,15 +212,16 @@ static void test_packing_does_not_matter(void **state)
             int t = start[n], alone[] = { 0, start[n + 1] - t };
             size_t at = (size_t)(t * G * D);
             void *o1 = noise_stored(T * H * D, 1);
-            float stats1[T * H * 2];
+            float *stats1 = room(T * H * 2 * sizeof *stats1);
 
             k->attention_forward(k, o1, stats1, q + t * H * D, element(key, at),
                                  element(value, at), alone, 1, H, G, D);
             same_stored(k, "o of a row alone", o1, element(o, (size_t)(t * H * D)),
                         (size_t)(alone[1] * H * D));
+            drop(stats1);
         }
     }
-    free(q), free(key), free(value), free(o);
+    drop(q), drop(key), drop(value), drop(o);
 }
 
 int main(void)

@@ -31,25 +31,27 @@ static void test_numbers_become_the_nearest(void **state)
 static void test_backends_round_alike(void **state)
 {
     enum { N = 100000 };
-    float *x = malloc(N * sizeof *x), *want = malloc(N * sizeof *want), one = 1.0f;
+    float *x = room(N * sizeof *x), *want = room(N * sizeof *want);
+    float *one = room(sizeof *one);
 
     (void)state;
+    *one = 1.0f;
     for (int i = 0; i < N; i++)
         x[i] = f32_of_bits(i % 4 ? word() : word() & 0x80ffffffu);
     for (int i = 0; i < N; i++)
         want[i] = bf16_round(x[i]) + 0.0f;
     EACH_BACKEND(k) {
-        float *y = noise(N, 1), *z = calloc(N, sizeof *z);
-        void *xs = malloc(N * stored_bytes(k->dtype));
+        float *y = noise(N, 1), *z = room(N * sizeof *z);
+        void *xs = room(N * stored_bytes(k->dtype));
 
         k->store(k, xs, x, N);
-        k->matmul_forward(k, y, xs, &one, NULL, N, 1, 1);
-        k->matmul_backward_input(k, z, &one, x, NULL, 1, 1, N);
+        k->matmul_forward(k, y, xs, one, NULL, N, 1, 1);
+        k->matmul_backward_input(k, z, one, x, NULL, 1, 1, N);
         same(k, "x * 1", y, want, N);
         same(k, "1 * x", z, want, N);
-        free(xs);
+        drop(xs);
     }
-    free(x), free(want);
+    drop(x), drop(want), drop(one);
 }
 
 /* What goes into products is stored as bf16: fp32's, rounded. */
@@ -65,16 +67,16 @@ static void test_norm_and_swiglu_are_rounded(void **state)
         int C = widths[i];
         size_t n = (size_t)(T * C);
         float *x = noise(n, 3), *w = noise((size_t)C, 1), *up = noise(n, 1), *y = noise(n, 1);
-        float rstd[T];
+        float *rstd = room(T * sizeof *rstd);
 
         fp32->rmsnorm_forward(fp32, y, rstd, x, w, 1e-5f, T, C);
         void *norm = stored(y, n);
         fp32->swiglu_forward(fp32, y, x, up, n);
         void *act = stored(y, n);
         ref->rmsnorm_forward(ref, y, rstd, x, w, 1e-5f, T, C);
-        same_stored(ref, "norm", memcpy(malloc(2 * n), y, 2 * n), norm, n);
+        same_stored(ref, "norm", memcpy(room(2 * n), y, 2 * n), norm, n);
         ref->swiglu_forward(ref, y, x, up, n);
-        same_stored(ref, "swiglu", memcpy(malloc(2 * n), y, 2 * n), act, n);
+        same_stored(ref, "swiglu", memcpy(room(2 * n), y, 2 * n), act, n);
         EACH_BACKEND(k) {
             void *norm1 = noise_stored(n, 1), *act1 = noise_stored(n, 1);
 
@@ -83,7 +85,7 @@ static void test_norm_and_swiglu_are_rounded(void **state)
             same_stored(k, "norm", norm1, norm, n);
             same_stored(k, "swiglu", act1, act, n);
         }
-        free(x), free(w), free(up), free(y), free(norm), free(act);
+        drop(x), drop(w), drop(up), drop(y), drop(norm), drop(act), drop(rstd);
     }
     compute_close(fp32);
 }
@@ -117,7 +119,7 @@ static void weight_gradients_are_refs(const float *dw0, const float *dy, const v
 {
     static const char *const whats[] = { "dw", "dw, added", "dw of slots", "dw of slots, added" };
     size_t nk = (size_t)(N * K);
-    int *slots = malloc(((size_t)M + 1) * sizeof *slots);
+    int *slots = room(((size_t)M + 1) * sizeof *slots);
 
     make_slots(slots, M);
     for (int way = all ? 0 : 3; way < 4; way++) {
@@ -131,9 +133,9 @@ static void weight_gradients_are_refs(const float *dw0, const float *dy, const v
             k->matmul_backward_weight(k, dw1, dy, x, slot, M, N, K, way % 2);
             same(k, whats[way], dw1, dw, nk);
         }
-        free(dw);
+        drop(dw);
     }
-    free(slots);
+    drop(slots);
 }
 
 /* size: of dy and x and w; at 2^-63 products are near 2^-126 */
@@ -158,10 +160,10 @@ static void products_are_refs(int M, int N, int K, float size)
         same(k, "y of packed w", y1, y, mn);
         same(k, "y", y2, y, mn);
         same(k, "dx", dx1, dx, mk);
-        free(packed);
+        drop(packed);
     }
     weight_gradients_are_refs(dw0, dy, x, M, N, K, size >= 1 && size <= 1);
-    free(x), free(w), free(dy), free(y), free(dx0), free(dw0), free(dx);
+    drop(x), drop(w), drop(dy), drop(y), drop(dx0), drop(dw0), drop(dx);
 }
 
 static void test_products_are_refs(void **state)
@@ -190,7 +192,7 @@ static void test_slices_and_cut_batches(void **state)
         k->pack(k, packed, w, N, K);
         k->matmul_forward(k, y1, x, w + 64 * K, packed + k->packed_size(k, 64, K), M, 32, K);
         same(k, "y of a packed slice", y1, y, M * 32);
-        free(packed);
+        drop(packed);
         for (int cut = 9; cut <= 10; cut++) {
             float *whole = noise(N * K, 1), *halves = noise(N * K, 1);
             int slot[M];
@@ -202,10 +204,10 @@ static void test_slices_and_cut_batches(void **state)
             k->matmul_backward_weight(k, halves, dy + cut * N, element(x, (size_t)(cut * K)),
                                       slot + cut, M - cut, N, K, true);
             same(k, "dw of a cut batch", halves, whole, N * K);
-            free(whole);
+            drop(whole);
         }
     }
-    free(x), free(w), free(dy);
+    drop(x), drop(w), drop(dy);
 }
 
 /* A row of x gives the same y in any company. */
@@ -225,9 +227,9 @@ static void test_rows_do_not_see_each_other(void **state)
             k->matmul_forward(k, one, element(x, (size_t)(m * K)), w, NULL, 1, N, K);
             same(k, "one row", one, y + m * N, N);
         }
-        free(y);
+        drop(y);
     }
-    free(x), free(w);
+    drop(x), drop(w);
 }
 
 /* out(rows, columns) = or += sums over steps of a b: a lies at row * a_row + step * a_step,
@@ -240,8 +242,9 @@ struct chains {
 };
 
 /* A chain of n fused steps over rounded operands is off by at most n 2^-24 of the sum of sizes. */
-static void chains_are_near(const struct compute *k, const struct chains *c, float *got)
+static void chains_are_near(struct compute *k, const struct chains *c, float *got)
 {
+    compute_wait(k);
     for (int i = 0; i < c->rows * c->columns; i++) {
         const float *a = c->a + i / c->columns * c->a_row;
         const float *b = c->b + i % c->columns * c->b_column;
@@ -257,7 +260,7 @@ static void chains_are_near(const struct compute *k, const struct chains *c, flo
             fail_msg("%s: %s[%d] = %.9g, exact %.9Lg, of %d steps", k->name, c->what, i,
                      (double)got[i], sum, c->steps);
     }
-    free(got);
+    drop(got);
 }
 
 static void test_error_of_a_product(void **state)
@@ -281,7 +284,7 @@ static void test_error_of_a_product(void **state)
             chains_are_near(k, &(struct chains){ "dx", M, K, N, first, dy, w, N, 1, 1, K }, dx);
             chains_are_near(k, &(struct chains){ "dw", N, K, M, NULL, dy, x, 1, N, 1, K }, dw);
         }
-        free(x), free(w), free(dy), free(first), free(xs);
+        drop(x), drop(w), drop(dy), drop(first), drop(xs);
     }
 }
 

@@ -38,7 +38,7 @@ static void gram_in_pieces(struct compute *k, float g[][N], const size_t *cuts, 
             end = gram_piece_end(from, cuts[1]);
             for (int i = 0; i < OBJECTIVES; i++)
                 at[i] = g[i] + from;
-            gram_piece(k, at, OBJECTIVES, end - from, pieces + n++ * gram_terms(OBJECTIVES));
+            k->gram(k, pieces + n++ * gram_terms(OBJECTIVES), at, OBJECTIVES, end - from);
         }
     gram_sum(pieces, n, OBJECTIVES, H);
 }

@@ -13,14 +13,14 @@ static struct buffers *open_buffers(void)
     static struct buffers b;
 
     b.x = noise(ROWS * WIDE, 1);
-    b.y = calloc(ROWS * WIDE, sizeof *b.y);
-    b.z = calloc(ROWS * WIDE, sizeof *b.z);
+    b.y = room(ROWS * WIDE * sizeof *b.y);
+    b.z = room(ROWS * WIDE * sizeof *b.z);
     return &b;
 }
 
 static void close_buffers(struct buffers *b)
 {
-    free(b->x), free(b->y), free(b->z);
+    drop(b->x), drop(b->y), drop(b->z);
 }
 
 /* How often the runtime's `name` was called since the last time anyone asked. */
@@ -59,7 +59,7 @@ static void expect(struct compute *k, struct buffers *b, const int *from, float 
 static void test_the_third_time_is_a_graph_and_takes_new_indices(void **state)
 {
     struct buffers *b = open_buffers();
-    float *z = calloc(ROWS * WIDE, sizeof *z);
+    float *z = room(ROWS * WIDE * sizeof *z);
     int launched[5] = { 0 };
 
     (void)state;
@@ -76,7 +76,7 @@ static void test_the_third_time_is_a_graph_and_takes_new_indices(void **state)
     }
     for (int time = 0; time < 5; time++)
         assert_int_equal(launched[time], time > 0);
-    free(z);
+    drop(z);
     close_buffers(b);
 }
 
@@ -84,7 +84,7 @@ static void test_the_third_time_is_a_graph_and_takes_new_indices(void **state)
 static void test_other_arguments_are_another_graph(void **state)
 {
     struct buffers *b = open_buffers();
-    float *z = calloc(ROWS * WIDE, sizeof *z);
+    float *z = room(ROWS * WIDE * sizeof *z);
     const int from[ROWS] = { 2, 1, 0 };
 
     (void)state;
@@ -100,14 +100,14 @@ static void test_other_arguments_are_another_graph(void **state)
         assert_ok(compute_sync(gpu));
         expect(gpu, b, from, z, n);
     }
-    free(z);
+    drop(z);
     close_buffers(b);
 }
 
 static void test_a_wait_inside_has_all_that_came_before(void **state)
 {
     struct buffers *b = open_buffers();
-    float *z = calloc(ROWS * WIDE, sizeof *z);
+    float *z = room(ROWS * WIDE * sizeof *z);
     const int from[ROWS] = { 1, 1, 0 };
 
     (void)state;
@@ -121,7 +121,7 @@ static void test_a_wait_inside_has_all_that_came_before(void **state)
         assert_ok(compute_sync(gpu));
         expect(gpu, b, from, z, ROWS * WIDE);
     }
-    free(z);
+    drop(z);
     close_buffers(b);
 }
 
@@ -129,8 +129,8 @@ static void test_a_wait_inside_has_all_that_came_before(void **state)
 static void test_what_is_too_much_to_stage_fits_the_next_time(void **state)
 {
     size_t n = (size_t)1 << 19;
-    float *x = noise(1, 1), *y = calloc(n, sizeof *y);
-    int *from = calloc(n, sizeof *from);
+    float *x = noise(1, 1), *y = room(n * sizeof *y);
+    int *from = room(n * sizeof *from);
 
     (void)state;
     for (int time = 0; time < 4; time++) {
@@ -144,14 +144,14 @@ static void test_what_is_too_much_to_stage_fits_the_next_time(void **state)
         for (size_t i = 0; i < n; i++)
             assert_memory_equal(&y[i], x, sizeof *x);
     }
-    free(x), free(y), free(from);
+    drop(x), drop(y), drop(from);
 }
 
 /* Many more sequences than graphs are kept. */
 static void test_the_oldest_graph_makes_room(void **state)
 {
     struct buffers *b = open_buffers();
-    float *z = calloc(ROWS * WIDE, sizeof *z);
+    float *z = room(ROWS * WIDE * sizeof *z);
     const int from[ROWS] = { 2, 0, 1 };
 
     (void)state;
@@ -164,14 +164,14 @@ static void test_the_oldest_graph_makes_room(void **state)
         assert_ok(compute_sync(gpu));
         expect(gpu, b, from, z, n);
     }
-    free(z);
+    drop(z);
     close_buffers(b);
 }
 
 static int open_gpu(void **state)
 {
     (void)state;
-    support_emulate_gpu(false);
+    support_gpu();
     return setenv("EMULATED_CALLS", support_path(support_folder(), "calls"), 1) == 0
            ? compute_open(&gpu, "cuda", "fp32", 1) : -1;
 }

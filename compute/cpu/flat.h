@@ -1,8 +1,9 @@
-/* SwiGLU, sums, AdamW and the dot product in lanes; ref/flat.c is the definition.
+/* SwiGLU, sums, AdamW and inner products in lanes; ref/flat.c is the definition.
  * Included by plain.c, avx2.c, avx512.c. */
 #ifndef COMPUTE_CPU_FLAT_H
 #define COMPUTE_CPU_FLAT_H
 
+#include "base/hash.h"
 #include "compute/cpu/part.h"
 
 /* The operands of an elementwise operation; 16 elements at a time, the last ones in part. */
@@ -174,18 +175,26 @@ static void adamw(struct compute *k, float *w, float *m, float *v, const float *
 }
 
 /* Double: products of floats are exact, so plain arrays give the compiler all it needs. */
-static double dot(struct compute *k, const float *a, const float *b, size_t n)
+static double dot(const float *a, const float *b, size_t n)
 {
     double lane[16] = {0};
     size_t i = 0;
 
-    (void)k;
     for (; i + 16 <= n; i += 16)
         for (int j = 0; j < 16; j++)
             lane[j] += (double)a[i + (size_t)j] * (double)b[i + (size_t)j];
     for (; i < n; i++)
         lane[i % 16] += (double)a[i] * (double)b[i];
     return fold16_f64(lane);
+}
+
+static void gram(struct compute *k, double *sum, const float *const *g, int K, size_t n)
+{
+    (void)k;
+    for (size_t at = 0; at < n; at += HASH_CHUNK)
+        for (int i = 0; i < K; i++)
+            for (int j = i; j < K; j++)
+                *sum++ = dot(g[i] + at, g[j] + at, n - at < HASH_CHUNK ? n - at : HASH_CHUNK);
 }
 
 static void each_exp(float *y, const float *x, size_t n)
@@ -204,7 +213,7 @@ static void fill_flat(struct compute *k)
     k->add = add;
     k->store = store;
     k->adamw = adamw;
-    k->dot = dot;
+    k->gram = gram;
 }
 
 #endif

@@ -133,14 +133,48 @@ static int count(const char **why)
     return error == cudaSuccess ? n : 0;
 }
 
+static bool shares_memory(int index)
+{
+    int shares = 0;
+
+    return cudaDeviceGetAttribute(&shares, cudaDevAttrConcurrentManagedAccess, index) ==
+           cudaSuccess && shares;
+}
+
+static void about_card(struct device_card *card, int index, int cards)
+{
+    struct cudaDeviceProp p;
+
+    *card = (struct device_card){ .name = "unknown", .shares = shares_memory(index) };
+    if (cudaGetDeviceProperties(&p, index) == cudaSuccess) {
+        memcpy(card->name, p.name, sizeof card->name - 1);
+        card->major = p.major;
+        card->minor = p.minor;
+        card->bytes = p.totalGlobalMem;
+    }
+    for (int i = 0, can = 0; i < cards; i++)
+        if (i != index && cudaDeviceCanAccessPeer(&can, index, i) == cudaSuccess && can)
+            card->reaches |= 1u << i;
+}
+
+static void about(struct device_about *a)
+{
+    const char *why;
+    int n = count(&why);
+
+    *a = (struct device_about){ .cards = n < DEVICES_MOST ? n : DEVICES_MOST };
+    cudaDriverGetVersion(&a->driver);
+    cudaRuntimeGetVersion(&a->runtime);
+    for (int i = 0; i < a->cards; i++)
+        about_card(&a->card[i], i, a->cards);
+}
+
 static int fill(struct compute *k, const struct device_host *host, int index)
 {
     struct cuda *cuda;
     size_t whole;
-    int shares = 0;
 
-    if (cudaDeviceGetAttribute(&shares, cudaDevAttrConcurrentManagedAccess, index) != cudaSuccess ||
-        !shares)
+    if (!shares_memory(index))
         return host->error(RL_EINVAL, "device = \"cuda\": GPU %d cannot share memory with the "
                            "processor while it runs; use another, or device = \"cpu\"", index);
     cuda = calloc(1, sizeof *cuda);
@@ -166,13 +200,53 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     return k->error;
 }
 
+#if CUDART_VERSION >= 13000
+static cudaError_t advise(void *p, size_t bytes, enum cudaMemoryAdvise advice, int device)
+{
+    struct cudaMemLocation at = { device < 0 ? cudaMemLocationTypeHost : cudaMemLocationTypeDevice,
+                                  device < 0 ? 0 : device };
+
+    return cudaMemAdvise(p, bytes, advice, at);
+}
+
+static cudaError_t prefetch(void *p, size_t bytes, int device)
+{
+    struct cudaMemLocation at = { cudaMemLocationTypeDevice, device };
+
+    return cudaMemPrefetchAsync(p, bytes, at, 0, NULL);
+}
+#else
+static cudaError_t advise(void *p, size_t bytes, enum cudaMemoryAdvise advice, int device)
+{
+    return cudaMemAdvise(p, bytes, advice, device < 0 ? cudaCpuDeviceId : device);
+}
+
+static cudaError_t prefetch(void *p, size_t bytes, int device)
+{
+    return cudaMemPrefetchAsync(p, bytes, device, NULL);
+}
+#endif
+
+/* Lives on the GPU: pages come there now, and come back there after the processor touched them,
+ * which maps them where the machine can. */
+static bool settle(void *p, size_t bytes)
+{
+    int device;
+
+    return cudaGetDevice(&device) == cudaSuccess &&
+           advise(p, bytes, cudaMemAdviseSetPreferredLocation, device) == cudaSuccess &&
+           advise(p, bytes, cudaMemAdviseSetAccessedBy, -1) == cudaSuccess &&
+           prefetch(p, bytes, device) == cudaSuccess && cudaMemset(p, 0, bytes) == cudaSuccess &&
+           cudaDeviceSynchronize() == cudaSuccess;
+}
+
 static void *allocate(size_t bytes)
 {
     void *p = NULL;
 
     if (cudaMallocManaged(&p, bytes, cudaMemAttachGlobal) != cudaSuccess)
         return NULL;
-    if (cudaMemset(p, 0, bytes) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess)
+    if (settle(p, bytes))
         return p;
     cudaFree(p);
     return NULL;
@@ -184,4 +258,5 @@ static void give_back(void *p)
 }
 
 __attribute__((visibility("default")))
-const struct device_door rankwise_cuda = { DEVICE_ABI, count, fill, allocate, give_back };
+const struct device_door rankwise_cuda = { DEVICE_ABI, count, fill, allocate, give_back,
+                                         about };

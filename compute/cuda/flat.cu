@@ -1,6 +1,12 @@
 /* What goes element by element over flat buffers: a thread an element.  compute/ref/flat.c has the
  * formulas. */
+#include <vector>
+
+#include "base/hash.h"
 #include "compute/cuda/launch.h"
+#include "compute/cuda/sizes.h"
+
+#define LANES 16
 
 template <bool bf16>
 static __global__ void swiglu(void *y, const float *gate, const float *up, size_t n)
@@ -49,6 +55,26 @@ static __global__ void add_all(float *y, const float *x, size_t n)
 static void add(struct compute *k, float *y, const float *x, size_t n)
 {
     launch(k, "add", add_all, blocks_of(n), BLOCK, y, x, n);
+}
+
+static __global__ void fold_all(float *y, float *x, const int *row, size_t n, size_t C)
+{
+    size_t i = element();
+
+    if (i >= n)
+        return;
+    size_t at = (size_t)row[i / C] * C + i % C;
+
+    y[at] += x[at];
+    x[at] = 0.0f;
+}
+
+static void fold_rows(struct compute *k, float *y, float *x, const int *row, int n, int C)
+{
+    size_t all = (size_t)n * (size_t)C;
+
+    launch(k, "fold_rows", fold_all, blocks_of(all), BLOCK, y, x,
+           (const int *)cuda_stage(k, row, (size_t)n * sizeof *row), all, (size_t)C);
 }
 
 template <bool bf16> static __global__ void store_all(void *y, const float *x, size_t n)
@@ -135,28 +161,50 @@ static void adamw(struct compute *k, float *w, float *m, float *v, const float *
     launch(k, "adamw", adamw_all, blocks_of(n), BLOCK, w, m, v, g, n, *a);
 }
 
-/* One half-warp: lane i has elements i, i + 16, ... */
-static __global__ void dot_lanes(double *sum, const float *a, const float *b, size_t n)
+/* A half-warp has a pair's sum over a chunk; its lane i has elements i, i + 16, ...  Sum number s
+ * of all, counted from `at`, is pair s % pairs of chunk s / pairs. */
+static __global__ void __launch_bounds__(BLOCK)
+gram_chunks(double *sum, const float *const *first, const float *const *second, size_t pairs,
+            size_t at, size_t sums, size_t n)
 {
+    size_t i = element() / LANES, pair = (at + i) % pairs;
+    size_t begin = (at + i) / pairs * HASH_CHUNK;
+    size_t end = n - begin < HASH_CHUNK ? n : begin + HASH_CHUNK;
     double lane = 0.0;
 
-    for (size_t i = threadIdx.x; i < n; i += 16)
-        lane += (double)a[i] * (double)b[i];
-    for (int width = 8; width; width /= 2)
-        lane += __shfl_xor_sync(0xffffu, lane, width);
-    if (threadIdx.x == 0)
-        *sum = lane;
+    for (size_t e = begin + threadIdx.x % LANES; i < sums && e < end; e += LANES)
+        lane += (double)first[pair][e] * (double)second[pair][e];
+    for (int width = LANES / 2; width; width /= 2)
+        lane += __shfl_xor_sync(ALL_LANES, lane, width);
+    if (i < sums && threadIdx.x % LANES == 0)
+        sum[i] = lane;
 }
 
-static double dot(struct compute *k, const float *a, const float *b, size_t n)
+/* CUDA_SUMS of them at a time. */
+static void gram(struct compute *k, double *sum, const float *const *g, int K, size_t n)
 {
-    double *sum = (double *)cuda_scratch(k, sizeof *sum);
+    std::vector<const float *> first, second;
+    size_t chunks = (n + HASH_CHUNK - 1) / HASH_CHUNK;
+    double *made = (double *)cuda_scratch(k, CUDA_SUMS * sizeof *made);
 
-    if (!sum)
-        return 0.0;
-    launch(k, "dot", dot_lanes, 1, 16, sum, a, b, n);
-    k->wait(k);
-    return k->error ? 0.0 : *sum;
+    for (int i = 0; i < K; i++)
+        for (int j = i; j < K; j++) {
+            first.push_back(g[i]);
+            second.push_back(g[j]);
+        }
+    size_t pairs = first.size(), bytes = pairs * sizeof(float *);
+
+    for (size_t at = 0, part; at < chunks * pairs; at += part) {
+        part = chunks * pairs - at < CUDA_SUMS ? chunks * pairs - at : CUDA_SUMS;
+        launch(k, "gram", gram_chunks, blocks_of(part * LANES), BLOCK, made,
+               (const float *const *)cuda_stage(k, first.data(), bytes),
+               (const float *const *)cuda_stage(k, second.data(), bytes), pairs, at, part, n);
+        k->wait(k);
+        if (k->error)
+            memset(sum + at, 0, part * sizeof *sum);
+        else
+            memcpy(sum + at, made, part * sizeof *sum);
+    }
 }
 
 extern "C" void cuda_fill_flat(struct compute *k)
@@ -164,10 +212,11 @@ extern "C" void cuda_fill_flat(struct compute *k)
     k->swiglu_forward = swiglu_forward;
     k->swiglu_backward = swiglu_backward;
     k->add = add;
+    k->fold_rows = fold_rows;
     k->store = store;
     k->zero = zero;
     k->copy = copy;
     k->gather = gather;
     k->adamw = adamw;
-    k->dot = dot;
+    k->gram = gram;
 }

@@ -11,6 +11,8 @@ static inline size_t cuda_packed_size(struct compute *k, int N, int K)
     return 0;
 }
 
+#define CUDA_SUMS ((size_t)4096)     /* inner products that are waited for together */
+
 static inline size_t cuda_larger(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -25,7 +27,8 @@ static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_
     size_t mass = (size_t)load->rows * (size_t)load->vocabulary * sizeof(float);     /* sample */
 
     (void)k;
-    return cuda_larger(cuda_larger(delta, slopes), mass) + 256;
+    return cuda_larger(cuda_larger(delta, slopes), cuda_larger(mass, CUDA_SUMS * sizeof(double))) +
+           256;
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* What goes element by element over flat buffers: SwiGLU, sums, AdamW, and the dot product.
+/* What goes element by element over flat buffers: SwiGLU, sums, AdamW, and inner products.
  *
  *   AdamW (Loshchilov and Hutter 2019), g scaled by the clipping factor first:
  *   m = b1 m + (1 - b1) g     v = b2 v + (1 - b2) g^2     w -= lr decay w, then
@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
@@ -59,6 +60,18 @@ static void gather(struct compute *k, void *y, const void *x, const int *from, i
         memcpy((char *)y + (size_t)i * bytes, (const char *)x + (size_t)from[i] * bytes, bytes);
 }
 
+static void fold_rows(struct compute *k, float *y, float *x, const int *row, int n, int C)
+{
+    (void)k;
+    for (int i = 0; i < n; i++) {
+        float *to = y + (size_t)row[i] * (size_t)C, *from = x + (size_t)row[i] * (size_t)C;
+
+        for (int c = 0; c < C; c++)
+            to[c] += from[c];
+        memset(from, 0, (size_t)C * sizeof *from);
+    }
+}
+
 static void store(struct compute *k, void *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -87,14 +100,22 @@ static void adamw(struct compute *k, float *w, float *m, float *v, const float *
     }
 }
 
-static double dot(struct compute *k, const float *a, const float *b, size_t n)
+static double dot(const float *a, const float *b, size_t n)
 {
     double lane[16] = {0};
 
-    (void)k;
     for (size_t i = 0; i < n; i++)
         lane[i % 16] += (double)a[i] * (double)b[i];         /* the product is exact */
     return fold16_f64(lane);
+}
+
+static void gram(struct compute *k, double *sum, const float *const *g, int K, size_t n)
+{
+    (void)k;
+    for (size_t at = 0; at < n; at += HASH_CHUNK)
+        for (int i = 0; i < K; i++)
+            for (int j = i; j < K; j++)
+                *sum++ = dot(g[i] + at, g[j] + at, n - at < HASH_CHUNK ? n - at : HASH_CHUNK);
 }
 
 void ref_fill_flat(struct compute *k)
@@ -102,10 +123,11 @@ void ref_fill_flat(struct compute *k)
     k->swiglu_forward = swiglu_forward;
     k->swiglu_backward = swiglu_backward;
     k->add = add;
+    k->fold_rows = fold_rows;
     k->store = store;
     k->zero = zero;
     k->copy = copy;
     k->gather = gather;
     k->adamw = adamw;
-    k->dot = dot;
+    k->gram = gram;
 }

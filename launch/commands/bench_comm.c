@@ -216,7 +216,7 @@ static int place(struct bench_comm *b, size_t most)
     TRY(tree_create(&b->tree, b->world, most, b->leaves));
     memory_count(&b->memory);
     batch_layout(&b->batch, &b->memory, rows, tokens, 0);
-    TRY(memory_open(&b->memory));
+    TRY(memory_open_host(&b->memory));
     batch_layout(&b->batch, &b->memory, rows, tokens, 0);
     memset(b->batch.tokens, 0, (size_t)tokens * sizeof *b->batch.tokens);
 done:

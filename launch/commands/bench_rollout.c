@@ -42,7 +42,7 @@ static int place(struct rollout *r)
 
     memory_count(&r->memory);
     batch_layout(&r->batch, &r->memory, rows, tokens, 0);
-    TRY(memory_open(&r->memory));
+    TRY(memory_open_host(&r->memory));
     batch_layout(&r->batch, &r->memory, rows, tokens, 0);
 done:
     return rc;

@@ -227,7 +227,7 @@ static int open_all(struct generation *g, int n_words, char **words)
         if (pass == 0)
             memory_count(&g->memory);
         else
-            TRY(memory_open(&g->memory));
+            TRY(memory_open_host(&g->memory));
         batch_layout(&g->batch, &g->memory, g->groups * k,
                      g->groups * k * (longest + (int)max_new), g->rps.K);
     }

@@ -123,7 +123,7 @@ static int score_group(struct labelling *l)
         return rl_error(RL_ENOFIT, "%d samples of one prompt are too many tokens", rows);
     memory_count(&memory);
     batch_layout(&b, &memory, rows, (int)tokens, l->labels.R);
-    TRY(memory_open(&memory));
+    TRY(memory_open_host(&memory));
     batch_layout(&b, &memory, rows, (int)tokens, l->labels.R);
     batch_clear(&b);
     fill_batch(l, &b);

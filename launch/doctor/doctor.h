@@ -9,7 +9,7 @@
 
 #include "comm/comm.h"
 
-#define FINDINGS 24                     /* at most, of a host */
+#define FINDINGS 40                     /* at most, of a host */
 
 struct finding {
     bool change;                        /* something must change; the text says what */

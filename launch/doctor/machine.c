@@ -1,8 +1,5 @@
-/* What computes on a host: the processor, GPUs. */
-#include <dirent.h>
-#include <dlfcn.h>
+/* What computes on a host: the processor (GPUs: gpus.c). */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,20 +55,4 @@ void doctor_bf16(struct exam *e)
         doctor_says(e, false, "bf16", "%s has the definition's bits in %" PRId64 " products", what,
                     c.cases);
     compute_close(k);
-}
-
-void doctor_gpus(struct exam *e)
-{
-    DIR *folder = opendir("/proc/driver/nvidia/gpus");
-    void *nccl = dlopen("libnccl.so.2", RTLD_LAZY | RTLD_LOCAL);
-    int n = 0;
-
-    for (struct dirent *d; folder && (d = readdir(folder)) != NULL;)
-        n += d->d_name[0] != '.';
-    if (folder)
-        closedir(folder);
-    doctor_says(e, false, "gpu", "%d GPUs, %s; runs compute on the CPU", n,
-                nccl ? "NCCL is there" : "no NCCL");
-    if (nccl)
-        dlclose(nccl);
 }

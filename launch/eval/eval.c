@@ -187,7 +187,7 @@ int eval_batch(struct batch *b, struct memory *memory, int groups, int k, int ro
                         "many at once", k, row_tokens, groups);
     memory_count(memory);
     batch_layout(b, memory, rows, rows * row_tokens, R);
-    TRY(memory_open(memory));
+    TRY(memory_open_host(memory));
     batch_layout(b, memory, rows, rows * row_tokens, R);
 done:
     return rc;

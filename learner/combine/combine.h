@@ -1,6 +1,6 @@
 /* How the gradients of K objectives become one, from their inner products only.
  *
- *   gram_range(k, g, K, from, to, pieces);             what this rank holds of the K gradients
+ *   k->gram(k, pieces, g, K, n);                       what this rank holds of the K gradients
  *   ... gather the pieces of all ranks, in order of the flat buffer ...
  *   gram_sum(pieces, n, K, H);                         H(K,K), H_ij = <g_i, g_j>
  *   combine_solve(combine_find("raco"), H, w, K, &settings, a, &report);
@@ -102,10 +102,9 @@ static inline size_t gram_terms(int K)
 /* Where the piece of the elements [from, to) ends that begins at `from`: at the next multiple of
  * HASH_CHUNK, or at `to`. */
 size_t gram_piece_end(size_t from, size_t to);
-/* piece (gram_terms) of n elements of K gradients. */
-void gram_piece(struct compute *k, const float *const *g, int K, size_t n, double *piece);
-/* H (K,K) = the sum of n pieces in order.  Pieces of shards in the order of the flat buffer give
- * the same bits for any number of shards that end at multiples of HASH_CHUNK. */
+/* H (K,K) = the sum in order of n pieces, (n, gram_terms) as compute.h's gram makes them.  Pieces
+ * of shards in the order of the flat buffer give the same bits for any number of shards that end at
+ * multiples of HASH_CHUNK. */
 void gram_sum(const double *pieces, size_t n, int K, double *H);
 
 /* ---- sketch.c: CountSketch, E <Sx, Sy> = <x, y>, variance <= (|x|^2 |y|^2 + <x, y>^2) / m */

@@ -13,13 +13,6 @@ size_t gram_piece_end(size_t from, size_t to)
     return end < to ? end : to;
 }
 
-void gram_piece(struct compute *k, const float *const *g, int K, size_t n, double *piece)
-{
-    for (int i = 0; i < K; i++)
-        for (int j = i; j < K; j++)
-            *piece++ = k->dot(k, g[i], g[j], n);
-}
-
 void gram_sum(const double *pieces, size_t n, int K, double *H)
 {
     memset(H, 0, (size_t)K * (size_t)K * sizeof *H);

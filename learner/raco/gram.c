@@ -76,23 +76,43 @@ static size_t share_begin(const struct raco *r, int ranks, int rank)
     return r->pieces * (size_t)rank / (size_t)ranks;
 }
 
-void gram_make(struct learner *ln, const float *const *g, size_t from, size_t to)
+/* Where the pieces from p on stop to be the chunks of one run of elements. */
+static size_t run_end(const struct raco_piece *piece, size_t p, size_t end)
+{
+    while (++p < end && piece[p].from == piece[p - 1].to &&
+           piece[p - 1].to - piece[p - 1].from == HASH_CHUNK)
+        ;
+    return p;
+}
+
+void gram_pieces(struct learner *ln, const float *const *g, size_t from, size_t begin, size_t end,
+                 double *sum)
 {
     struct raco *r = ln->state;
     struct compute *k = model_compute(ln->policy.model);
-    size_t begin = share_begin(r, ln->ranks, ln->rank), terms = gram_terms(r->K);
-    size_t end = share_begin(r, ln->ranks, ln->rank + 1);
 
-    for (size_t p = begin; p < end; p++) {
+    for (size_t p = begin, next; p < end; p = next) {
         const float *at[COMBINE_MAX];
 
-        if (r->piece[p].from < from || r->piece[p].to > to)
-            continue;
+        next = run_end(r->piece, p, end);
         for (int i = 0; i < r->K; i++)
             at[i] = g[i] + (r->piece[p].from - from);
-        gram_piece(k, at, r->K, r->piece[p].to - r->piece[p].from,
-                   r->gram + (p - begin) * terms);
+        k->gram(k, sum, at, r->K, r->piece[next - 1].to - r->piece[p].from);
+        sum += (next - p) * gram_terms(r->K);
     }
+}
+
+void gram_make(struct learner *ln, const float *const *g, size_t from, size_t to)
+{
+    struct raco *r = ln->state;
+    size_t mine = share_begin(r, ln->ranks, ln->rank), begin = mine;
+    size_t end = share_begin(r, ln->ranks, ln->rank + 1);
+
+    while (begin < end && r->piece[begin].from < from)
+        begin++;
+    while (end > begin && r->piece[end - 1].to > to)
+        end--;
+    gram_pieces(ln, g, from, begin, end, r->gram + (begin - mine) * gram_terms(r->K));
 }
 
 int gram_gather(struct learner *ln)

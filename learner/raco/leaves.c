@@ -46,14 +46,7 @@ static void leaf_gram(struct learner *ln, double *H)
 {
     struct raco *r = ln->state;
 
-    for (size_t p = 0; p < r->pieces; p++) {
-        const float *at[COMBINE_MAX];
-
-        for (int i = 0; i < r->K; i++)
-            at[i] = r->g[i] + r->piece[p].from;
-        gram_piece(model_compute(ln->policy.model), at, r->K, r->piece[p].to - r->piece[p].from,
-                   r->gram + p * gram_terms(r->K));
-    }
+    gram_pieces(ln, (const float *const *)r->g, 0, 0, r->pieces, r->gram);
     gram_sum(r->gram, r->pieces, r->K, H);
 }
 

@@ -131,6 +131,9 @@ bool gram_in_scope(const struct learner *ln, int block);
 int gram_deepest(const struct learner *ln);             /* the last block that is in scope */
 void gram_layout(struct learner *ln, struct memory *memory);
 void gram_list(struct learner *ln);                     /* the pieces */
+/* sum (pieces, gram_terms): pieces [begin, end), from g[i][0] = element `from`. */
+void gram_pieces(struct learner *ln, const float *const *g, size_t from, size_t begin, size_t end,
+                 double *sum);
 /* The pieces of [from, to), from g[i][0] = element `from`.  A rank makes its share of them. */
 void gram_make(struct learner *ln, const float *const *g, size_t from, size_t to);
 /* Collective.  H from the pieces of all ranks. */

@@ -5,6 +5,8 @@
  *   blocks come one after the other, so that `static` memory is a block's shared memory.
  * - A launch is kept and runs at the next wait, as late as it may: who reads a result, or changes
  *   an operand, without compute_sync() before it sees wrong numbers here too.
+ * - A pointer that a kernel is given, by itself or in a struct, leads to a block that a device
+ *   reaches, or the launch fails: cudaMallocManaged's, cudaHostAlloc's, no other memory.
  *
  * No races between threads are found, and no timing: for those there is compute-sanitizer.
  */
@@ -28,7 +30,7 @@
 #define cudaError_t int
 enum {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
-    cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100,
+    cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100, cudaErrorIllegalAddress = 700,
     cudaErrorStreamCaptureUnsupported = 900,
 };
 struct emulated_stream;
@@ -38,6 +40,10 @@ enum cudaDeviceAttr {
     cudaDevAttrMultiProcessorCount = 16, cudaDevAttrConcurrentManagedAccess = 89,
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaMemoryAdvise { cudaMemAdviseSetPreferredLocation = 3, cudaMemAdviseSetAccessedBy = 5 };
+enum cudaMemLocationType { cudaMemLocationTypeDevice = 1, cudaMemLocationTypeHost = 2 };
+struct cudaMemLocation { enum cudaMemLocationType type; int id; };
+#define CUDART_VERSION 13000
 #define cudaMemAttachGlobal 1
 #define cudaHostAllocDefault 0
 #define cudaStreamNonBlocking 1
@@ -55,6 +61,13 @@ extern "C" {
 
 cudaError_t cudaGetDeviceCount(int *count);              /* EMULATED_GPUS, default 1 */
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int *device);
+struct cudaDeviceProp { char name[256]; size_t totalGlobalMem; int major, minor; };
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
+cudaError_t cudaDriverGetVersion(int *version);
+cudaError_t cudaRuntimeGetVersion(int *version);
+/* EMULATED_PEERS=0: none reaches another */
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
@@ -74,6 +87,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t run, cudaStream_t stream);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t run);
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags);
+cudaError_t cudaMemAdvise(const void *p, size_t bytes, enum cudaMemoryAdvise advice,
+                          struct cudaMemLocation where);
+cudaError_t cudaMemPrefetchAsync(const void *p, size_t bytes, struct cudaMemLocation where,
+                                 unsigned flags, cudaStream_t stream);
 cudaError_t cudaFree(void *p);
 cudaError_t cudaFreeHost(void *p);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
@@ -89,6 +106,7 @@ const char *cudaGetErrorString(cudaError_t error);
 
 #include <functional>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 struct uint3 { unsigned x, y, z; };
@@ -179,12 +197,25 @@ cudaError_t emulated_launch(const void *kernel, dim3 grid, dim3 block, size_t sh
                             std::function<void()> call);
 template <typename... P> using emulated_kernel = void (*)(P...);
 
+/* Does a device reach what these bytes of a kernel's argument point to?  A pointer that is NULL
+ * or one past the end of a block is fine; words of a struct are numbers unless memory is there. */
+bool emulated_reaches(const void *argument, size_t bytes, bool is_pointer);
+
+template <typename P> bool emulated_reaches(const P &x)
+{
+    if (std::is_pointer<P>::value || std::is_class<P>::value)
+        return emulated_reaches(&x, sizeof x, std::is_pointer<P>::value);
+    return true;
+}
+
 template <typename... P, size_t... I>
 cudaError_t emulated_keep(void (*kernel)(P...), dim3 grid, dim3 block, void **list, size_t shared,
                           std::index_sequence<I...>)
 {
     std::tuple<P...> kept(*static_cast<P *>(list[I])...);
 
+    if (!(emulated_reaches(std::get<I>(kept)) && ... && true))
+        return cudaErrorIllegalAddress;
     return emulated_launch((const void *)kernel, grid, block, shared,
                            [=] { std::apply(kernel, kept); });
 }

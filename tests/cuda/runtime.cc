@@ -266,17 +266,9 @@ static void called(const char *name)
     }
 }
 
-/* EMULATED_AT_ONCE: nothing waits, for tests of single operations. */
 static void keep(std::function<void()> job)
 {
-    static const bool at_once = getenv("EMULATED_AT_ONCE") != NULL;
-
-    if (captured)
-        captured->steps.push_back(std::move(job));
-    else if (at_once)
-        job();
-    else
-        queue.push_back(std::move(job));
+    (captured ? captured->steps : queue).push_back(std::move(job));
 }
 
 /* Garbage where a block finds shared memory that nobody has written. */
@@ -339,16 +331,22 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
     return cudaSuccess;
 }
 
+static bool is_reached(const void *p);
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind,
                             cudaStream_t)
 {
     called("cudaMemcpyAsync");
+    if (bytes > 0 && !(is_reached(to) && is_reached(from)))
+        return cudaErrorIllegalAddress;
     keep([=] { memmove(to, from, bytes); });
     return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
 {
+    if (bytes > 0 && !is_reached(to))
+        return cudaErrorIllegalAddress;
     keep([=] { memset(to, value, bytes); });
     return cudaSuccess;
 }
@@ -448,17 +446,54 @@ cudaError_t cudaGetDeviceCount(int *count)
     return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 
+static int current;
+
 cudaError_t cudaSetDevice(int device)
 {
     int count;
 
     cudaGetDeviceCount(&count);
-    return device >= 0 && device < count ? cudaSuccess : cudaErrorInvalidValue;
+    if (device < 0 || device >= count)
+        return cudaErrorInvalidValue;
+    current = device;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = current;
+    return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int)
 {
     *value = attr == cudaDevAttrMultiProcessorCount ? 4 : getenv("EMULATED_APART") ? 0 : 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int)
+{
+    *properties = { "emulated GPU", (size_t)1 << 30, 9, 0 };
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer)
+{
+    const char *said = getenv("EMULATED_PEERS");
+
+    *can = device != peer && (!said || atoi(said));
     return cudaSuccess;
 }
 
@@ -474,9 +509,39 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return cudaSuccess;
 }
 
+/* ---- memory that a device reaches */
+
+static std::map<uintptr_t, size_t> blocks;           /* address and bytes */
+
+static bool is_reached(const void *p)
+{
+    auto next = blocks.upper_bound((uintptr_t)p);
+
+    return next != blocks.begin() && (uintptr_t)p - std::prev(next)->first <= std::prev(next)->second;
+}
+
+static bool is_memory(const void *p)
+{
+    return msync((void *)((uintptr_t)p & ~(uintptr_t)4095), 1, MS_ASYNC) == 0;
+}
+
+bool emulated_reaches(const void *argument, size_t bytes, bool is_pointer)
+{
+    for (size_t at = 0; at + sizeof(void *) <= bytes; at += sizeof(void *)) {
+        const void *p;
+
+        memcpy(&p, (const char *)argument + at, sizeof p);
+        if (p && !is_reached(p) && (is_pointer || is_memory(p)))
+            return false;
+    }
+    return true;
+}
+
 static cudaError_t take(void **p, size_t bytes)
 {
     *p = bytes ? aligned_alloc(256, (bytes + 255) / 256 * 256) : NULL;
+    if (*p)
+        blocks[(uintptr_t)*p] = bytes;
     return *p ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
@@ -503,10 +568,22 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
     return take(p, bytes);
 }
 
+cudaError_t cudaMemAdvise(const void *p, size_t, enum cudaMemoryAdvise, struct cudaMemLocation)
+{
+    return is_reached(p) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMemPrefetchAsync(const void *p, size_t, struct cudaMemLocation, unsigned,
+                                 cudaStream_t)
+{
+    return is_reached(p) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 /* The real ones wait for the device. */
 cudaError_t cudaFree(void *p)
 {
     cudaStreamSynchronize(NULL);
+    blocks.erase((uintptr_t)p);
     free(p);
     return cudaSuccess;
 }
@@ -523,5 +600,7 @@ cudaError_t cudaGetLastError(void)
 
 const char *cudaGetErrorString(cudaError_t error)
 {
-    return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "an emulated error";
+    return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" :
+           error == cudaErrorIllegalAddress ? "given memory that no device reaches" :
+           "an emulated error";
 }
