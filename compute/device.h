@@ -26,6 +26,8 @@ struct device_door {
 
 /* See device_door.fill; the ranks of a host take its GPUs in turn.  RL_EINVAL if there is none. */
 int device_fill(struct compute *k);
+/* Another symbol of the object that device_fill has opened; NULL: it has none. */
+const void *device_symbol(const char *name);
 /* Only what compute_open_sizes promises, without a GPU; RL_OK. */
 int device_fill_sizes(struct compute *k);
 

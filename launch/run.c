@@ -200,6 +200,19 @@ done:
     return rc;
 }
 
+/* Every rank knows whether weights travel. */
+static int use_gpus(struct run *r)
+{
+    int rc = RL_OK;
+
+    if (r->team)
+        TRY(comm_use_gpus(r->team, r->compute));
+    if (r->feed || r->judge_mean.feed || r->reference_copy.feed)
+        TRY(comm_use_gpus(r->world, r->compute));
+done:
+    return rc;
+}
+
 static int tell_roles(struct run *r)
 {
     struct text text = { 0 };
@@ -232,6 +245,7 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     TRY(comm_agree(world, save_open(r)));
     TRY(timeline_open(r));
     log_quiet(comm_rank(world) != r->recorder);
+    TRY(use_gpus(r));
     inputs_tell(&r->inputs, config);
 done:
     return rc;
@@ -239,6 +253,8 @@ done:
 
 void run_close(struct run *r)
 {
+    comm_leave_gpus(r->team);
+    comm_leave_gpus(r->world);
     save_close(&r->save);
     journal_close(&r->journal, false);
     folder_close(&r->folder);
