@@ -121,6 +121,7 @@ FOLDERS_test_stop_strings = data base
 FOLDERS_test_comm       = comm data compute base
 FOLDERS_mpi_comm        = comm data compute base
 FOLDERS_mpi_tree        = comm data compute base
+FOLDERS_mpi_gpus        = comm data compute base
 FOLDERS_mpi_link        = comm data compute base
 FOLDERS_test_safetensors = checkpoints base
 FOLDERS_test_safetensors_hostile = checkpoints base

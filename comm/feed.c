@@ -157,13 +157,15 @@ done:
     return rc;
 }
 
-/* Piece `index` of publisher f's slice, from 0 floats on. */
+/* Floats of piece `index` of publisher f's slice, 0 behind its end; *at: where it begins.  Slices
+ * have equally long pieces, and the first has the most. */
 static size_t piece_at(const struct feed *feed, int f, size_t index, size_t *at)
 {
     size_t begin, count, piece;
 
-    slice_of(feed, f, &begin, &count);
+    slice_of(feed, 0, &begin, &count);
     piece = piece_of(count);
+    slice_of(feed, f, &begin, &count);
     *at = begin + index * piece;
     if (index * piece >= count)
         return 0;
@@ -176,7 +178,7 @@ static int move_pieces(struct feed *feed, float *weights)
     size_t at, m;
     int rc = RL_OK;
 
-    for (size_t p = 0; piece_at(feed, 0, p, &at) > 0; p++) {      /* the first slice is longest */
+    for (size_t p = 0; piece_at(feed, 0, p, &at) > 0; p++) {
         TRY(gpus_begin(feed->world));
         for (int f = 0; f < feed->n_from; f++) {
             m = piece_at(feed, f, p, &at) * sizeof(float);

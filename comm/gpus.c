@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "comm/nccl.h"
@@ -20,6 +21,7 @@
 struct gpus {
     const struct nccl_door *nccl;
     struct nccl_group *group;
+    struct comm *g;                       /* that it belongs to */
     struct gpus *next;                    /* of this process */
 };
 
@@ -43,10 +45,31 @@ void gpus_abort(struct world *w)
     }
 }
 
+/* What NCCL says of a loss is told by one rank of a host, and only if nobody saw who was lost. */
+static int say(const struct comm *g, int rc)
+{
+    struct world *w = g->world;
+    char line[1024];
+
+    snprintf(line, sizeof line, "%s", status_message());
+    status_drop();
+    if (rc == RL_ELOST) {
+        clock_sleep(w->listen);
+        TRY(world_look(w));
+        if (w->watch && !board_speak(watch_board(w->watch)))
+            return RL_ELOST;
+    }
+    return rl_error(rc, "rank %d (host %s), %s: %s", w->rank, w->host[w->rank], g->name, line);
+done:
+    return rc;
+}
+
 static int check(struct comm *g, int rc)
 {
-    if (rc != RL_OK)
-        gpus_abort(g->world);
+    if (rc >= 0)
+        return rc;
+    rc = say(g, rc);
+    gpus_abort(g->world);
     return rc;
 }
 
@@ -54,14 +77,14 @@ static int placed(void *of)
 {
     struct gpus *p = of;
 
-    return p->nccl->placed(p->group);
+    return check(p->g, p->nccl->placed(p->group));
 }
 
 static int done(void *of)
 {
     struct gpus *p = of;
 
-    return p->nccl->done(p->group);
+    return check(p->g, p->nccl->done(p->group));
 }
 
 static int wait_until(struct comm *g, int (*also)(void *of), struct requests *q, enum phase phase)
@@ -197,7 +220,7 @@ static int make_group(struct comm *g, struct compute *k, const struct nccl_door 
         rc = rl_error(RL_ENOFIT, "no memory for a group of GPUs");
     TRY(comm_agree(g, rc));
     TRY(comm_broadcast(g, id, sizeof id, 0, PHASE_START));
-    *p = (struct gpus){ .nccl = nccl, .next = g->world->gpus };
+    *p = (struct gpus){ .nccl = nccl, .g = g, .next = g->world->gpus };
     g->world->gpus = g->gpus = p;
     TRY(check(g, nccl->create(&p->group, k, id, g->size, g->rank)));
     g->requests.sequence = ++g->sequence;
