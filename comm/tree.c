@@ -16,7 +16,7 @@
 #include "comm/tree_plan.h"
 
 #define STAGING ((size_t)4 << 20)         /* floats to receive into, times two */
-#define PIECE_MOST ((size_t)1 << 18)      /* floats: 1 MiB a message is long enough */
+#define PIECE_MOST ((size_t)1 << 18)      /* floats: 1 MiB a message is long enough for MPI */
 #define FOLD_BLOCK ((size_t)1 << 12)      /* floats; those of some levels fit into the L2 */
 #define PIECE_LEAST ((size_t)1 << 12)
 
@@ -140,9 +140,10 @@ static int list_sources(const struct tree *t, struct tree_source *sources)
 static size_t find_piece(const struct tree *t)
 {
     size_t begin, end, piece = STAGING / (size_t)(t->n_sources > 0 ? t->n_sources : 1);
+    bool gpus = t->team && t->team->gpus;
 
     tree_slice(t->n, t->ranks, 0, &begin, &end);        /* the first is the longest */
-    if (piece > PIECE_MOST)
+    if (piece > PIECE_MOST && !gpus)
         piece = PIECE_MOST;
     if (piece < PIECE_LEAST)
         piece = PIECE_LEAST;
