@@ -8,12 +8,13 @@ export RANKWISE_CUDA EMULATED_NCCL_LOG EMULATED_GPUS
 small="steps=1 prompts_per_step=2 max_new=4 eval_every=0"
 long='rewards=({kind="length";unit="characters";name="long";})'
 
-# train RANKS DEVICE key=value...: what it says is in $WORK/said
+# train RANKS cpu|cuda key=value...: what it says is in $WORK/said
 train() {
     n=$1 device=$2; shift 2
     rm -rf "$WORK/$device" "$WORK"/calls.*
     # shellcheck disable=SC2086
-    run "$n" tests/bits.cfg $small "$long" "$@" device="$device" output="$WORK/$device" \
+    run "$n" tests/bits.cfg $small "$long" "$@" device="${device}$([ "$device" = cpu ] || echo -chain)" \
+        output="$WORK/$device" \
         > "$WORK/said" 2>&1
 }
 
@@ -78,7 +79,7 @@ RANKWISE_NCCL=none same "no NCCL" 2 'without NCCL (rank 0: none: cannot open'
 # The placement of a host's ranks on its GPUs stays mpirun's; each calls its host its own.
 hosts() {
     EMULATED_GPUS=1 mpirun -np 2 sh -c 'NCCL_HOSTID=$OMPI_COMM_WORLD_RANK exec "$@"' sh \
-        "$RANKWISE" train tests/bits.cfg $small "$long" device=cuda output="$WORK/hosts" \
+        "$RANKWISE" train tests/bits.cfg $small "$long" device=cuda-chain output="$WORK/hosts" \
         > "$WORK/said" 2>&1 && grep -q 'learners: 2 GPUs over NCCL' "$WORK/said"
 }
 ok "two ranks share a GPU and have a NCCL_HOSTID each" hosts
@@ -88,7 +89,7 @@ lost() {
     export EMULATED_NCCL_FAULT="$3"
     rm -rf "$WORK/cuda" "$WORK"/calls.*
     # shellcheck disable=SC2086
-    says "$2" "$4" "$1" run 2 tests/bits.cfg $small "$long" device=cuda deadline=10 \
+    says "$2" "$4" "$1" run 2 tests/bits.cfg $small "$long" device=cuda-chain deadline=10 \
         output="$WORK/cuda"
     called "$1: aborted" 'grep -q ncclCommAbort "$WORK/calls.0"'
     unset EMULATED_NCCL_FAULT
@@ -97,7 +98,8 @@ lost "a rank hangs in a call" 3 "hang 1 ncclGroupEnd 2" \
     'rank 1 \(host .*learner.*did not come to "gradients" of step 1 within 10 s; rank 0 waited'
 lost "a rank hangs while groups are made" 3 "hang 1 ncclCommInitRankConfig 1" \
     'rank 1 \(host .*did not come to "start"'
-lost "a rank dies in a call" 137 "kill 1 ncclGroupEnd 1" 'rank 1 \(host .*died in "update" of step 1'
+lost "a rank dies in a call" 137 "kill 1 ncclGroupEnd 1" \
+    'rank 1 \(host .*died in "update" of step 1'
 lost "NCCL fails" 3 "fail 1 ncclSend 1" \
     'rank 1 \(host .*, learners: NCCL: sending: unhandled system error'
 finish
