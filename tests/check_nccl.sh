@@ -12,10 +12,9 @@ long='rewards=({kind="length";unit="characters";name="long";})'
 train() {
     n=$1 device=$2; shift 2
     rm -rf "$WORK/$device" "$WORK"/calls.*
+    [ "$device" = cpu ] || set -- "$@" device=cuda-chain
     # shellcheck disable=SC2086
-    run "$n" tests/bits.cfg $small "$long" "$@" device="${device}$([ "$device" = cpu ] || echo -chain)" \
-        output="$WORK/$device" \
-        > "$WORK/said" 2>&1
+    run "$n" tests/bits.cfg $small "$long" "$@" output="$WORK/$device" > "$WORK/said" 2>&1
 }
 
 # same NAME RANKS WORDS key=value...: GPUs give the processor's bits and the log says WORDS once
