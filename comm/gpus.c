@@ -214,7 +214,7 @@ static int make_group(struct comm *g, struct compute *k, const struct nccl_door 
     int rc = RL_OK;
 
     if (g->rank == 0)
-        rc = nccl->make_id(k, id);
+        rc = check(g, nccl->make_id(k, id));
     p = calloc(1, sizeof *p);
     if (!p)
         rc = rl_error(RL_ENOFIT, "no memory for a group of GPUs");

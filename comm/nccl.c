@@ -64,7 +64,7 @@ static bool load(const char **why)
     }
     CALLS(FIND)
     if (false CALLS(MISSING) || nccl.GetVersion(&version) != ncclSuccess || version < OLDEST) {
-        snprintf(reason, sizeof reason, "NCCL %d is older than 2.14", version);
+        snprintf(reason, sizeof reason, "it is version %d, before 2.14", version);
         library = NULL;
     }
     return library;
@@ -157,8 +157,10 @@ static int done(struct nccl_group *g)
         cuda_check(g->k, cudaEventRecord(g->event, cuda->stream), "an event");
     g->marked = true;
     error = cudaEventQuery(g->event);
-    if (error == cudaErrorNotReady)
+    if (error == cudaErrorNotReady) {
+        (void)cudaGetLastError();             /* it would be the next operation's */
         return NCCL_BUSY;
+    }
     g->marked = false;
     cuda_check(g->k, error, "a transfer");
     return g->k->error;

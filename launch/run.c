@@ -245,7 +245,8 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     log_quiet(comm_rank(world) != r->recorder);
     TRY(comm_agree(world, open_compute(r)));
     if (r->team)
-        TRY(comm_use_gpus(r->team, r->compute));        /* its trees are made for what it has */
+        rc = comm_use_gpus(r->team, r->compute);        /* its trees are made for what it has */
+    TRY(comm_agree(world, rc));
     TRY(comm_agree(world, open_alone(r)));
     TRY(comm_agree(world, save_open(r)));
     TRY(timeline_open(r));
