@@ -166,8 +166,10 @@ static int done(struct nccl_group *g)
     return g->k->error;
 }
 
+/* What is to be sent may have been put off. */
 static int begin(struct nccl_group *g)
 {
+    cuda_sequence_flush(g->k);
     return called(g, nccl.GroupStart(), "messages");
 }
 
