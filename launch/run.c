@@ -172,7 +172,6 @@ static double lock_patience(const struct run *r)
 static int open_compute(struct run *r)
 {
     int threads = (int)r->config->threads, rc = RL_OK;
-    struct compute_load load;
 
     if (threads == 0)
         threads = threads_per_rank(comm_ranks_on_host(r->world));
@@ -186,6 +185,7 @@ done:
  * for another rank, so one agreement behind it is enough. */
 static int open_alone(struct run *r)
 {
+    struct compute_load load;
     int rc = RL_OK;
 
     TRY(metrics_create(&r->metrics));

@@ -3,8 +3,9 @@
 # bits, the order of the calls, and what a loss in the middle of them is called.
 . tests/lib.sh
 RANKWISE_CUDA=${BUILD:-build}/tests/librankwise_cuda.so
+RANKWISE_NCCL=${BUILD:-build}/tests/librankwise_nccl.so
 EMULATED_NCCL_LOG=$WORK/calls EMULATED_GPUS=4
-export RANKWISE_CUDA EMULATED_NCCL_LOG EMULATED_GPUS
+export RANKWISE_CUDA RANKWISE_NCCL EMULATED_NCCL_LOG EMULATED_GPUS
 small="steps=1 prompts_per_step=2 max_new=4 eval_every=0"
 long='rewards=({kind="length";unit="characters";name="long";})'
 

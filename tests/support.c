@@ -104,6 +104,8 @@ void support_emulate_gpu(bool at_once)
     path[n > 0 ? n : 0] = '\0';
     strcpy(strrchr(path, '/') + 1, "librankwise_cuda.so");
     setenv("RANKWISE_CUDA", path, 1);
+    strcpy(strrchr(path, '/') + 1, "librankwise_nccl.so");
+    setenv("RANKWISE_NCCL", path, 0);
     if (at_once)
         setenv("EMULATED_AT_ONCE", "1", 1);
 }

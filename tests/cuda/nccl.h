@@ -12,7 +12,7 @@
 
 #include "tests/cuda/cuda_runtime.h"
 
-#define NCCL_LIBRARY "librankwise_nccl.so"       /* beside the emulated librankwise_cuda.so */
+#define NCCL_LIBRARY "librankwise_nccl.so"       /* which RANKWISE_NCCL names; never the real one */
 #define NCCL_UNIQUE_ID_BYTES 128
 
 #define ncclComm_t struct ncclComm *
