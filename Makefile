@@ -28,7 +28,7 @@ LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -ldl
 say     = $(if $(V),,@echo '  $(1)'; )
 
 LEVELS  = base compute data comm checkpoints model actor reward refmodel learner launch
-sources = $(shell find $(1) -name '*.c' ! -name 'main.c' ! -path '*/cuda/*' ! -path '*/demo/*' ! -path '*/example/*' | sort)
+sources = $(shell find $(1) -name '*.c' ! -name 'main.c' ! -path 'comm/nccl.c' ! -path '*/cuda/*' ! -path '*/demo/*' ! -path '*/example/*' | sort)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
 
 all: $(BUILD)/rankwise
@@ -46,33 +46,39 @@ TARGETS = -gencode=arch=compute_80,code=compute_80 \
 # The contract's: no contraction, denormals, exact division and roots.
 NVFLAGS = -std=c++17 -O3 -fmad=false $(TARGETS) -I. -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions
 GPU_SOURCES = $(sort $(wildcard compute/cuda/*.cu compute/cuda/*.c))
-gpu_objects = $(patsubst %,$(BUILD)/$(1)%.o,$(GPU_SOURCES))
+gpu_objects = $(patsubst %,$(BUILD)/$(1)%.o,$(GPU_SOURCES) $(2))
+# Only its header is needed here; the library is looked for when several GPUs work together.
+NCCL_H = $(firstword $(wildcard $(dir $(NVCC))../include/nccl.h /usr/include/nccl.h))
 
 ifeq ($(CUDA),1)
 all: $(BUILD)/librankwise_cuda.so
 endif
 
-$(BUILD)/librankwise_cuda.so: $(call gpu_objects,)
+$(BUILD)/librankwise_cuda.so: $(call gpu_objects,,$(if $(NCCL_H),comm/nccl.c))
 	$(call say,link $@)$(NVCC) -shared -cudart static -o $@ $^
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(NVCC) $(NVFLAGS) -MMD -MF $(@:.o=.d) -MT $@ -c -o $@ $<
-$(BUILD)/compute/cuda/%.c.o: compute/cuda/%.c
+$(BUILD)/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(call say,compile $<)$(CC) $(CFLAGS) $(STD) $(WARN) -I. -I$(dir $(NVCC))../include -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+	$(call say,compile $<)$(CC) $(CFLAGS) $(STD) $(WARN) -I. -isystem $(dir $(NVCC))../include -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
 
 # The same without a GPU (tests/cuda/cuda_runtime.h), for tests.
 EMULATED_CUDA = $(BUILD)/tests/librankwise_cuda.so
 HOST_CXX = g++ -std=c++17 -O2 -g -ffp-contract=off $(WARN) -I. -Itests/cuda -fPIC -MMD -MP
-$(EMULATED_CUDA): $(call gpu_objects,tests/emulated/) $(BUILD)/tests/emulated/runtime.o
+$(EMULATED_CUDA): $(call gpu_objects,tests/emulated/,comm/nccl.c) $(BUILD)/tests/emulated/runtime.o
 	$(call say,link $@)g++ -shared -o $@ $^
+# NCCL without GPUs: it puts its jobs into the emulated stream.
+EMULATED_NCCL = $(BUILD)/tests/librankwise_nccl.so
+$(EMULATED_NCCL): $(BUILD)/tests/emulated/nccl.o $(EMULATED_CUDA)
+	$(call say,link $@)g++ -shared -Wl,-rpath,'$$ORIGIN' -o $@ $< -L$(@D) -lrankwise_cuda
 $(BUILD)/tests/emulated/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,emulate $<)$(HOST_CXX) $(if $(filter x86_64,$(shell uname -m)),-mfma) -x c++ -c -o $@ $<
 $(BUILD)/tests/emulated/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(call say,emulate $<)$(CC) -O2 -g $(STD) $(WARN) -I. -Itests/cuda -fPIC -MMD -MP -c -o $@ $<
-$(BUILD)/tests/emulated/runtime.o: tests/cuda/runtime.cc
+$(BUILD)/tests/emulated/%.o: tests/cuda/%.cc
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(HOST_CXX) -c -o $@ $<
 
@@ -118,6 +124,7 @@ FOLDERS_test_stop_strings = data base
 FOLDERS_test_comm       = comm data compute base
 FOLDERS_mpi_comm        = comm data compute base
 FOLDERS_mpi_tree        = comm data compute base
+FOLDERS_mpi_gpus        = comm data compute base
 FOLDERS_mpi_link        = comm data compute base
 FOLDERS_test_safetensors = checkpoints base
 FOLDERS_test_safetensors_hostile = checkpoints base
@@ -185,7 +192,7 @@ EMULATED = $(BUILD)/tests/emulated_avx512.o $(BUILD)/tests/emulated_avx512_bf16.
 $(EMULATED): CFLAGS += -O1
 $(EMULATED): STD += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma -Wno-psabi)
 $(foreach t,$(VARIANT_TESTS),$(eval $(call test,$(t),$(EMULATED))))
-tests: $(EMULATED_CUDA)
+tests: $(EMULATED_CUDA) $(EMULATED_NCCL)
 
 # Rewards from outside: what answers, and shared objects that are loaded.
 $(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))

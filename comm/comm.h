@@ -28,6 +28,7 @@ enum phase {
 const char *phase_name(enum phase phase);
 
 struct comm;
+struct compute;
 struct text;
 
 /* Start MPI when a launcher (mpirun, srun --mpi=pmix) started us, else a world of one.  Not to be
@@ -101,6 +102,13 @@ int comm_exchange(struct comm *g, const struct parcel *out, int n_out, const str
                   int n_in, enum phase phase);
 int comm_sum_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 int comm_max_int64(struct comm *g, int64_t *x, int n, enum phase phase);
+
+/* Collective over g, between its verbs.  From here on sums of trees over g are made by this rank's
+ * GPU, if k is on one; they and weights go from GPU to GPU, if every rank has one of its own and
+ * NCCL.  The log says so, or why not.  comm_leave_gpus, before k closes: Collective, NULL is
+ * fine. */
+int comm_use_gpus(struct comm *g, struct compute *k);
+void comm_leave_gpus(struct comm *g);
 
 /* What to add to clock_now() here for rank 0's, and half of the shortest round trip: the offset is
  * right to that, and it is 0 when the clocks may be the same.  Collective over the world. */

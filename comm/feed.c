@@ -3,7 +3,8 @@
  *   from 0 |=====.....|          rank i of `from` sends slice i of the buffer, in pieces, to every
  *   from 1 |.....=====|   -->    receiver; all of them hold the same bits
  *
- * Receivers are the ranks of `to` that are not in `from`.
+ * Receivers are the ranks of `to` that are not in `from`.  Where the world has GPUs and NCCL the
+ * pieces go from GPU to GPU, from place to place: the i-th of every slice side by side.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 
 #include "base/status.h"
 #include "base/trace.h"
-#include "comm/group.h"
+#include "comm/gpus.h"
 #include "comm/link.h"
 #include "comm/tree.h"
 
@@ -118,29 +119,102 @@ void feed_close(struct feed *feed)
     free(feed);
 }
 
-int weights_publish(struct feed *feed, const float *weights, int64_t version)
+/* ---- pieces */
+
+static int send_pieces(struct feed *feed, const float *weights)
 {
-    struct announcement *mine = &feed->announced[0];
-    struct trace t = trace_begin_at(TRACE_SEND, "publish weights", feed->name, version, -1);
     size_t begin, count, piece;
     int rc = RL_OK;
 
-    if (feed->sender < 0)
-        return rl_error(RL_EBUG, "weights: rank %d does not publish", feed->world->rank);
     slice_of(feed, feed->sender, &begin, &count);
     piece = piece_of(count);
-    *mine = (struct announcement){ version, (int64_t)feed->n };
-    feed->requests.sequence = version;
-    for (int i = 0; i < feed->n_to; i++)
-        TRY(requests_send(&feed->requests, feed->world, mine, sizeof *mine, feed->to[i],
-                          feed->tag));
     for (size_t at = 0; at < count; at += piece) {
         size_t m = count - at < piece ? count - at : piece;
         for (int i = 0; i < feed->n_to; i++)
             TRY(requests_send(&feed->requests, feed->world, weights + begin + at, m * sizeof(float),
                               feed->to[i], feed->tag));
     }
-    TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
+    rc = comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS);
+done:
+    return rc;
+}
+
+static int receive_pieces(struct feed *feed, float *weights)
+{
+    int rc = RL_OK;
+
+    for (int f = 0; f < feed->n_from; f++) {
+        size_t begin, count, piece;
+        slice_of(feed, f, &begin, &count);
+        piece = piece_of(count);
+        for (size_t at = 0; at < count; at += piece)
+            TRY(requests_recv(&feed->requests, feed->world, weights + begin + at,
+                              (count - at < piece ? count - at : piece) * sizeof(float),
+                              feed->from[f], feed->tag));
+    }
+    rc = comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS);
+done:
+    return rc;
+}
+
+/* Floats of piece `index` of publisher f's slice, 0 behind its end; *at: where it begins.  Slices
+ * have equally long pieces, and the first has the most. */
+static size_t piece_at(const struct feed *feed, int f, size_t index, size_t *at)
+{
+    size_t begin, count, piece;
+
+    slice_of(feed, 0, &begin, &count);
+    piece = piece_of(count);
+    slice_of(feed, f, &begin, &count);
+    *at = begin + index * piece;
+    if (index * piece >= count)
+        return 0;
+    return count - index * piece < piece ? count - index * piece : piece;
+}
+
+/* From GPU to GPU, on both sides: publishers only read weights. */
+static int move_pieces(struct feed *feed, float *weights)
+{
+    size_t at, m;
+    int rc = RL_OK;
+
+    for (size_t p = 0; piece_at(feed, 0, p, &at) > 0; p++) {
+        TRY(gpus_begin(feed->world));
+        for (int f = 0; f < feed->n_from; f++) {
+            m = piece_at(feed, f, p, &at) * sizeof(float);
+            if (feed->receives)
+                TRY(gpus_recv(feed->world, weights + at, m, feed->from[f]));
+            for (int i = 0; f == feed->sender && i < feed->n_to; i++)
+                TRY(gpus_send(feed->world, weights + at, m, feed->to[i]));
+        }
+        TRY(gpus_end(feed->world, &feed->requests, PHASE_WEIGHTS));
+    }
+    rc = gpus_wait(feed->world, &feed->requests, PHASE_WEIGHTS);
+done:
+    return rc;
+}
+
+/* ---- the feed's two ends */
+
+int weights_publish(struct feed *feed, const float *weights, int64_t version)
+{
+    struct announcement *mine = &feed->announced[0];
+    struct trace t = trace_begin_at(TRACE_SEND, "publish weights", feed->name, version, -1);
+    int rc = RL_OK;
+
+    if (feed->sender < 0)
+        return rl_error(RL_EBUG, "weights: rank %d does not publish", feed->world->rank);
+    *mine = (struct announcement){ version, (int64_t)feed->n };
+    feed->requests.sequence = version;
+    for (int i = 0; i < feed->n_to; i++)
+        TRY(requests_send(&feed->requests, feed->world, mine, sizeof *mine, feed->to[i],
+                          feed->tag));
+    if (feed->world->gpus) {
+        TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
+        TRY(move_pieces(feed, (float *)weights));
+    } else {
+        TRY(send_pieces(feed, weights));
+    }
 done:
     trace_end(t, TRACE_BYTES, (int64_t)(feed->n * sizeof(float)));
     return rc;
@@ -181,16 +255,7 @@ int weights_receive(struct feed *feed, float *weights, int64_t version)
                           sizeof *feed->announced, feed->from[f], feed->tag));
     TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
     TRY(check_size(feed));
-    for (int f = 0; f < feed->n_from; f++) {
-        size_t begin, count, piece;
-        slice_of(feed, f, &begin, &count);
-        piece = piece_of(count);
-        for (size_t at = 0; at < count; at += piece)
-            TRY(requests_recv(&feed->requests, feed->world, weights + begin + at,
-                              (count - at < piece ? count - at : piece) * sizeof(float),
-                              feed->from[f], feed->tag));
-    }
-    TRY(comm_wait(feed->world, &feed->requests, PHASE_WEIGHTS));
+    TRY(feed->world->gpus ? move_pieces(feed, weights) : receive_pieces(feed, weights));
     rc = check_version(feed, version);
     trace_end(t, TRACE_BYTES, (int64_t)(feed->n * sizeof(float)));
 done:

@@ -49,6 +49,8 @@ struct requests {
     int *peer;                            /* world rank each depends on, -1: the whole group */
     int n, room;
     size_t bytes;                         /* of messages between pairs of ranks */
+    int (*also)(void *of);                /* NULL, or work of a GPU that needs the whole group: */
+    void *of;                             /* RL_OK, above 0: not yet, or a code */
 };
 
 /* What all groups of a process have in common. */
@@ -64,6 +66,7 @@ struct world {
     double waited[PHASES];
     bool lost;                            /* a wait has failed: later ones fail at once */
     struct watch *watch;                  /* NULL: a world that nobody launched */
+    struct gpus *gpus;                    /* groups that use NCCL, comm/gpus.c */
     int told;                             /* code of the failure whose line was printed, RL_OK */
     char (*host)[HOST_BYTES];             /* of every rank */
     char (*roles)[ROLES_BYTES];
@@ -88,6 +91,8 @@ struct comm {
     char name[NAME_BYTES];
     int64_t sequence;                     /* verbs so far */
     struct requests requests;
+    struct compute *gpu;                  /* that computes here, NULL: the processor */
+    struct gpus *gpus;                    /* of all ranks together, NULL: they talk over MPI */
 };
 
 /* One of our codes for a code of MPI; the line says what MPI said. */

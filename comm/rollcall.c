@@ -134,6 +134,8 @@ static bool find_suspects(struct comm *g, struct requests *q)
         for (int r = 0; q->peer[i] < 0 && r < g->size; r++)
             w->suspect[g->ranks[r]] = true;
     }
+    for (int r = 0; q->also && q->also(q->of) != RL_OK && r < g->size; r++)
+        any = w->suspect[g->ranks[r]] = true;
     w->suspect[w->rank] = false;
     return any;
 }

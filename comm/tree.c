@@ -16,7 +16,7 @@
 #include "comm/tree_plan.h"
 
 #define STAGING ((size_t)4 << 20)         /* floats to receive into, times two */
-#define PIECE_MOST ((size_t)1 << 18)      /* floats: 1 MiB a message is long enough */
+#define PIECE_MOST ((size_t)1 << 18)      /* floats: 1 MiB a message is long enough for MPI */
 #define FOLD_BLOCK ((size_t)1 << 12)      /* floats; those of some levels fit into the L2 */
 #define PIECE_LEAST ((size_t)1 << 12)
 
@@ -37,8 +37,12 @@ void tree_slice(size_t n, int ranks, int rank, size_t *begin, size_t *end)
     *end = last * HASH_CHUNK < n ? last * HASH_CHUNK : n;
 }
 
-static void add(float *restrict x, const float *restrict y, size_t n)
+static void add(struct compute *gpu, float *restrict x, const float *restrict y, size_t n)
 {
+    if (gpu) {
+        gpu->add(gpu, x, y, n);
+        return;
+    }
     for (size_t i = 0; i < n; i++)
         x[i] += y[i];
 }
@@ -48,38 +52,42 @@ static bool are_pair(const struct tree_node *left, const struct tree_node *right
     return left->level == right->level && left->index % 2 == 0 && right->index == left->index + 1;
 }
 
-/* x + 0, which is x, unless it is -0: as if the zeros were there. */
-static void add_zeros(float *x, size_t n)
+/* x + 0, which is x, unless it is -0: as if the zeros were there.  A GPU's are, see tree_push. */
+static void add_zeros(struct compute *gpu, float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; !gpu && i < n; i++)
         x[i] += 0.0f;
 }
 
 /* Floats [i, i + n) of left + right; where the sum is: in left, or in right if left is zeros. */
-static float *join(float *left, float *right, size_t i, size_t n)
+static float *join(struct compute *gpu, float *left, float *right, size_t i, size_t n)
 {
     if (left && right)
-        add(left + i, right + i, n);
+        add(gpu, left + i, right + i, n);
     else if (left || right)
-        add_zeros((left ? left : right) + i, n);
+        add_zeros(gpu, (left ? left : right) + i, n);
     return left ? left : right;
 }
 
 /* node[at - 1] + node[at], for at = last, last - 1, ... first + 1; a block of all of them at once,
- * so that each sum is in the cache when it is added to the next.  Returns where the sum is. */
-static float *join_all(const struct tree_node *node, int first, int last, size_t m)
+ * so that each sum is in the cache when it is added to the next; a GPU has room for all of it.
+ * Returns where the sum is. */
+static float *join_all(struct compute *gpu, const struct tree_node *node, int first, int last,
+                       size_t m)
 {
+    size_t block = gpu ? m : FOLD_BLOCK;
     float *sum = NULL;
 
-    for (size_t i = 0; i < m; i += FOLD_BLOCK) {
+    for (size_t i = 0; i < m; i += block) {
         sum = node[last].data;
         for (int at = last; at > first; at--)
-            sum = join(node[at - 1].data, sum, i, m - i < FOLD_BLOCK ? m - i : FOLD_BLOCK);
+            sum = join(gpu, node[at - 1].data, sum, i, m - i < block ? m - i : block);
     }
     return sum;
 }
 
-void tree_fold(struct tree_run *run, struct tree_node node, size_t m, float **gone, int *n_gone)
+void tree_fold(struct compute *gpu, struct tree_run *run, struct tree_node node, size_t m,
+               float **gone, int *n_gone)
 {
     struct tree_node *all = run->node;
     int first, last = run->n;
@@ -91,7 +99,7 @@ void tree_fold(struct tree_run *run, struct tree_node node, size_t m, float **go
         all[run->n - 1].index /= 2;
     }
     first = run->n - 1;
-    sum = join_all(all, first, last, m);
+    sum = join_all(gpu, all, first, last, m);
     for (int at = first; at <= last && gone; at++)
         if (all[at].data && all[at].data != sum)
             gone[(*n_gone)++] = all[at].data;
@@ -107,7 +115,7 @@ static int run_nodes(int first, int end, struct tree_run *run)
     for (int leaf = first; leaf < end; leaf++) {
         if (run->n + 1 > most)
             most = run->n + 1;
-        tree_fold(run, (struct tree_node){ 0, leaf, NULL }, 0, NULL, NULL);
+        tree_fold(NULL, run, (struct tree_node){ 0, leaf, NULL }, 0, NULL, NULL);
     }
     return most;
 }
@@ -132,9 +140,10 @@ static int list_sources(const struct tree *t, struct tree_source *sources)
 static size_t find_piece(const struct tree *t)
 {
     size_t begin, end, piece = STAGING / (size_t)(t->n_sources > 0 ? t->n_sources : 1);
+    bool gpus = t->team && t->team->gpus;
 
     tree_slice(t->n, t->ranks, 0, &begin, &end);        /* the first is the longest */
-    if (piece > PIECE_MOST)
+    if (piece > PIECE_MOST && !gpus)
         piece = PIECE_MOST;
     if (piece < PIECE_LEAST)
         piece = PIECE_LEAST;
@@ -231,6 +240,11 @@ void tree_narrow(struct tree *t, size_t n)
     t->piece = find_piece(t);           /* no longer than before: no slice is */
 }
 
+void tree_any_order(struct tree *t)
+{
+    t->any_order = true;
+}
+
 int tree_first(const struct tree *t)
 {
     return t->first;
@@ -273,23 +287,40 @@ float *tree_slot_raw(struct tree *t, int leaf)
     return t->slot[i];
 }
 
+void tree_zero(struct compute *gpu, float *x, size_t n)
+{
+    if (gpu) {
+        gpu->zero(gpu, x, n * sizeof *x);
+        compute_wait(gpu);                /* the processor may write there */
+    } else {
+        memset(x, 0, n * sizeof *x);
+    }
+}
+
 float *tree_slot(struct tree *t, int leaf)
 {
     int spare = t->n_spare;
     float *slot = tree_slot_raw(t, leaf);
 
     if (t->n_spare < spare)
-        memset(slot, 0, t->n * sizeof(float));
+        tree_zero(t->team->gpu, slot, t->n);
     return slot;
 }
 
 void tree_push(struct tree *t, int leaf)
 {
+    struct compute *gpu = t->team->gpu;
+
     if (leaf != t->next || leaf >= t->end) {
         t->broken = true;
         return;
     }
-    tree_fold(&t->run, (struct tree_node){ 0, leaf, t->slot[0] }, t->n, t->spare, &t->n_spare);
+    if (gpu && !t->any_order)
+        tree_slot(t, leaf);
+    tree_fold(gpu, &t->run, (struct tree_node){ 0, leaf, t->slot[0] }, t->n, t->spare,
+              &t->n_spare);
+    if (gpu)
+        compute_wait(gpu);                /* buffers are handed out again */
     memmove(t->slot, t->slot + 1, sizeof t->slot - sizeof *t->slot);
     t->slot[TREE_DEPTH - 1] = NULL;
     t->next++;

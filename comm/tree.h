@@ -45,6 +45,8 @@ float *tree_slot(struct tree *tree, int leaf);
 float *tree_slot_raw(struct tree *tree, int leaf);
 int tree_ahead(const struct tree *tree);
 void tree_push(struct tree *tree, int leaf);      /* a leaf without a slot counts as zeros */
+/* Sums may take any order from here on: those of a GPU, and NCCL's, leave out what is zero. */
+void tree_any_order(struct tree *tree);
 void tree_clear(struct tree *tree);               /* forget what was pushed, after a failed step */
 /* Collective.  grads (n) gets the sum; the tree is empty again.  RL_EBUG: leaves are missing. */
 int comm_tree_sum(struct tree *tree, float *grads);

@@ -4,6 +4,7 @@
 
 #include "comm/group.h"
 #include "comm/tree.h"
+#include "compute/compute.h"
 
 #define TREE_DEPTH 64        /* live nodes on a rank: 2 log2(leaves) at most; leaves is an int */
 
@@ -40,6 +41,7 @@ struct tree {
     int next;                /* leaf to be pushed */
     float *slot[TREE_DEPTH]; /* of leaves next, next + 1, ..., NULL before tree_slot */
     bool broken;             /* leaves did not come in order */
+    bool any_order;
 
     struct tree_source *sources;      /* (n_sources) of all ranks */
     int n_sources;
@@ -52,8 +54,13 @@ struct tree {
 /* The elements [begin, end) of the flat buffer that a rank adds up, whole chunks of HASH_CHUNK. */
 void tree_slice(size_t n, int ranks, int rank, size_t *begin, size_t *end);
 
+/* x(n) = 0, done when it returns. */
+void tree_zero(struct compute *gpu, float *x, size_t n);
+
 /* Append a node and add up what can be: m floats of each.  Sums land in the left one's data, or in
- * the right one's if the left has none; `gone` (may be NULL) collects the data of the other. */
-void tree_fold(struct tree_run *run, struct tree_node node, size_t m, float **gone, int *n_gone);
+ * the right one's if the left has none; `gone` (may be NULL) collects the data of the other.  gpu
+ * (NULL: the processor) adds them, and has not done so yet when this returns. */
+void tree_fold(struct compute *gpu, struct tree_run *run, struct tree_node node, size_t m,
+               float **gone, int *n_gone);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "base/trace.h"
+#include "comm/gpus.h"
 #include "comm/tree_plan.h"
 
 #define BLOCK ((size_t)4096)     /* floats folded at a time, so that a block stays in the cache */
@@ -29,10 +30,58 @@ static size_t piece_of(const struct tree *t, int rank, size_t round, size_t *beg
     return end - *begin < t->piece ? end - *begin : t->piece;
 }
 
+static void copy(struct compute *gpu, float *y, const float *x, size_t n)
+{
+    if (gpu)
+        gpu->copy(gpu, y, x, n * sizeof *y);
+    else
+        memcpy(y, x, n * sizeof *y);
+}
+
 static float *staged(const struct tree *t, size_t round, int source)
 {
     return t->staging[round % 2] + (size_t)source * t->piece;
 }
+
+/* ---- messages: of GPUs where the team has them, and then in order with what these compute */
+
+static int messages_begin(struct tree *t, struct requests *q)
+{
+    q->n = 0;
+    q->sequence = t->team->sequence;
+    return t->team->gpus ? gpus_begin(t->team) : RL_OK;
+}
+
+static int message_recv(struct tree *t, struct requests *q, float *data, size_t floats, int from)
+{
+    size_t bytes = floats * sizeof *data;
+
+    return t->team->gpus ? gpus_recv(t->team, data, bytes, from)
+                         : requests_recv(q, t->team, data, bytes, from, TAG_TREE);
+}
+
+static int message_send(struct tree *t, struct requests *q, const float *data, size_t floats,
+                        int to)
+{
+    size_t bytes = floats * sizeof *data;
+
+    return t->team->gpus ? gpus_send(t->team, data, bytes, to)
+                         : requests_send(q, t->team, data, bytes, to, TAG_TREE);
+}
+
+static int messages_end(struct tree *t, struct requests *q)
+{
+    return t->team->gpus ? gpus_end(t->team, q, PHASE_REDUCE) : RL_OK;
+}
+
+/* They are done; a GPU's, and what was computed before. */
+static int messages_wait(struct tree *t, struct requests *q)
+{
+    return t->team->gpus ? gpus_wait(t->team, q, PHASE_REDUCE)
+                         : comm_wait(t->team, q, PHASE_REDUCE);
+}
+
+/* ---- the sum in a fixed order */
 
 /* Start receiving others' nodes of my slice and sending my nodes of theirs.  Two ranks list the
  * messages between them in the same order, so one tag is enough. */
@@ -42,40 +91,52 @@ static int start_round(struct tree *t, size_t round)
     size_t begin, count = piece_of(t, t->rank, round, &begin);
     int rc = RL_OK;
 
-    q->n = 0;
-    q->sequence = t->team->sequence;
+    TRY(messages_begin(t, q));
     for (int i = 0; i < t->n_sources; i++)
         if (t->sources[i].rank != t->rank)
-            TRY(requests_recv(q, t->team, staged(t, round, i), count * sizeof(float),
-                              t->sources[i].rank, TAG_TREE));
+            TRY(message_recv(t, q, staged(t, round, i), count, t->sources[i].rank));
     for (int i = 1; i < t->ranks; i++) {
         int owner = (t->rank + i) % t->ranks;
         count = piece_of(t, owner, round, &begin);
         for (int j = 0; j < t->run.n && count > 0; j++)
-            TRY(requests_send(q, t->team, t->run.node[j].data + begin, count * sizeof(float), owner,
-                              TAG_TREE));
+            TRY(message_send(t, q, t->run.node[j].data + begin, count, owner));
     }
+    rc = messages_end(t, q);
 done:
     return rc;
 }
 
-/* The message has come: finish the tree of this piece, block by block. */
-static int finish_round(struct tree *t, size_t round, float *grads)
+/* Finish the tree of this piece, block by block. */
+static void finish_piece(struct tree *t, size_t round, float *grads)
 {
-    size_t begin, count = piece_of(t, t->rank, round, &begin);
-    int rc = comm_wait(t->team, &t->requests[round % 2], PHASE_REDUCE);
+    struct compute *gpu = t->team->gpu;
+    size_t begin, count = piece_of(t, t->rank, round, &begin), block = gpu ? count : BLOCK;
 
-    for (size_t at = 0; rc == RL_OK && at < count; at += BLOCK) {
-        size_t m = count - at < BLOCK ? count - at : BLOCK;
+    for (size_t at = 0; at < count; at += block) {
+        size_t m = count - at < block ? count - at : block;
         struct tree_run run = { .n = 0 };
         for (int i = 0; i < t->n_sources; i++) {
             const struct tree_source *s = &t->sources[i];
             float *data = s->rank == t->rank ? t->run.node[s->at_rank].data + begin
                                              : staged(t, round, i);
-            tree_fold(&run, (struct tree_node){ s->level, s->index, data + at }, m, NULL, NULL);
+            tree_fold(gpu, &run, (struct tree_node){ s->level, s->index, data + at }, m, NULL,
+                      NULL);
         }
-        memcpy(grads + begin + at, run.node[0].data, m * sizeof(float));
+        copy(gpu, grads + begin + at, run.node[0].data, m);
     }
+}
+
+/* The processor sends, and receives where the sum was read from. */
+static int finish_round(struct tree *t, size_t round, float *grads)
+{
+    int rc = RL_OK;
+
+    if (!t->team->gpus)
+        TRY(comm_wait(t->team, &t->requests[round % 2], PHASE_REDUCE));
+    finish_piece(t, round, grads);
+    if (t->team->gpu && !t->team->gpus)
+        compute_wait(t->team->gpu);
+done:
     return rc;
 }
 
@@ -87,17 +148,17 @@ static int share_slices(struct tree *t, float *grads)
     int rc = RL_OK;
 
     tree_slice(t->n, t->ranks, t->rank, &mine_begin, &mine_end);
-    q->n = 0;
+    TRY(messages_begin(t, q));
     for (int i = 1; i < t->ranks; i++) {
         int from = (t->rank + t->ranks - i) % t->ranks;
         tree_slice(t->n, t->ranks, from, &begin, &end);
-        TRY(requests_recv(q, t->team, grads + begin, (end - begin) * sizeof(float), from,
-                          TAG_TREE));
+        TRY(message_recv(t, q, grads + begin, end - begin, from));
     }
     for (int i = 1; i < t->ranks; i++)
-        TRY(requests_send(q, t->team, grads + mine_begin, (mine_end - mine_begin) * sizeof(float),
-                          (t->rank + i) % t->ranks, TAG_TREE));
-    rc = comm_wait(t->team, q, PHASE_REDUCE);
+        TRY(message_send(t, q, grads + mine_begin, mine_end - mine_begin,
+                         (t->rank + i) % t->ranks));
+    TRY(messages_end(t, q));
+    rc = messages_wait(t, q);
 done:
     return rc;
 }
@@ -106,25 +167,20 @@ done:
 static void fill_zeros(struct tree *t)
 {
     for (int i = 0; i < t->run.n; i++)
-        if (!t->run.node[i].data)
-            t->run.node[i].data = memset(t->spare[--t->n_spare], 0, t->n * sizeof(float));
+        if (!t->run.node[i].data) {
+            t->run.node[i].data = t->spare[--t->n_spare];
+            tree_zero(t->team->gpu, t->run.node[i].data, t->n);
+        }
 }
 
-int comm_tree_sum(struct tree *t, float *grads)
+/* Piece by piece in the fixed order. */
+static int sum_in_order(struct tree *t, float *grads)
 {
-    struct trace at;
     size_t begin, end, rounds;
     int rc = RL_OK;
 
-    if (t->broken || t->next != t->end) {
-        tree_clear(t);
-        return rl_error(RL_EBUG, "leaves %d to %d were not pushed once each, in order", t->first,
-                        t->end - 1);
-    }
     tree_slice(t->n, t->ranks, 0, &begin, &end);         /* the first slice is the longest */
     rounds = t->n > 0 ? (end - begin + t->piece - 1) / t->piece : 0;
-    t->team->sequence++;
-    at = trace_begin("sum gradients");
     fill_zeros(t);
     for (size_t round = 0; round < rounds; round++) {
         TRY(start_round(t, round));
@@ -133,7 +189,53 @@ int comm_tree_sum(struct tree *t, float *grads)
     }
     if (rounds > 0)
         TRY(finish_round(t, rounds - 1, grads));
-    TRY(share_slices(t, grads));
+    rc = share_slices(t, grads);
+done:
+    return rc;
+}
+
+/* On GPUs, which may leave out zeros and take NCCL's order. */
+static int sum_in_any_order(struct tree *t, float *grads)
+{
+    struct compute *gpu = t->team->gpu;
+    struct requests *q = &t->requests[0];
+    bool first = true;
+    int rc = RL_OK;
+
+    for (int i = 0; i < t->run.n; i++) {
+        const float *x = t->run.node[i].data;
+        if (x && first)
+            gpu->copy(gpu, grads, x, t->n * sizeof *x);
+        else if (x)
+            gpu->add(gpu, grads, x, t->n);
+        first &= !x;
+    }
+    if (first)
+        gpu->zero(gpu, grads, t->n * sizeof *grads);
+    TRY(messages_begin(t, q));
+    TRY(t->team->gpus ? gpus_allreduce(t->team, grads, t->n) : RL_OK);
+    TRY(messages_end(t, q));
+    rc = messages_wait(t, q);
+done:
+    return rc;
+}
+
+int comm_tree_sum(struct tree *t, float *grads)
+{
+    struct compute *gpu = t->team->gpu;
+    bool any = gpu && t->any_order && (t->ranks == 1 || t->team->gpus);
+    struct trace at;
+    int rc = RL_OK;
+
+    if (t->broken || t->next != t->end) {
+        tree_clear(t);
+        return rl_error(RL_EBUG, "leaves %d to %d were not pushed once each, in order", t->first,
+                        t->end - 1);
+    }
+    t->team->sequence++;
+    at = trace_begin("sum gradients");
+    TRY(any ? sum_in_any_order(t, grads) : sum_in_order(t, grads));
+    TRY(gpu ? compute_sync(gpu) : RL_OK);
     tree_clear(t);
     trace_end(at, TRACE_BYTES, (int64_t)(t->n * sizeof(float)));
 done:

@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "base/trace.h"
-#include "comm/group.h"
+#include "comm/gpus.h"
 
 #define SPIN 50e-6
 #define YIELD 500e-6
@@ -184,6 +184,19 @@ static struct trace begin_wait(const struct comm *g, const struct requests *q, e
                           q->sequence, peer_of(q));
 }
 
+static int test_all(struct requests *q, int *done)
+{
+    int rc = RL_OK;
+
+    TRY(mpi_status(MPI_Testall(q->n, q->request, done, MPI_STATUSES_IGNORE)));
+    if (!*done || !q->also)
+        return RL_OK;
+    rc = q->also(q->of);
+    *done = rc == RL_OK;
+done:
+    return rc > 0 ? RL_OK : rc;
+}
+
 int comm_wait(struct comm *g, struct requests *q, enum phase phase)
 {
     struct trace waited;
@@ -192,14 +205,14 @@ int comm_wait(struct comm *g, struct requests *q, enum phase phase)
 
     if (g->world->lost)
         return RL_ELOST;
-    if (q->n == 0)
+    if (q->n == 0 && !q->also)
         return RL_OK;
     waited = begin_wait(g, q, phase);
     start = now = idle_since = answered = seen = waited.begin;
     show(g->world, phase, true, start);
     while (!done) {
         double before = now;
-        TRY(mpi_status(MPI_Testall(q->n, q->request, &done, MPI_STATUSES_IGNORE)));
+        TRY(test_all(q, &done));
         now = clock_now();
         if (done)
             break;
@@ -232,7 +245,8 @@ done:
     g->world->waited[phase] += trace_end(waited, TRACE_BYTES, (int64_t)q->bytes);
     if (rc == RL_OK)
         q->n = 0, q->bytes = 0;
-    g->world->lost |= rc == RL_ELOST;
+    if (rc == RL_ELOST || (rc != RL_OK && q->also))
+        gpus_abort(g->world);
     show(g->world, phase, false, clock_now());
     return rc;
 }

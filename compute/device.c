@@ -37,6 +37,8 @@ static void *open_library(void)
     return library ? library : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 }
 
+static void *opened;                 /* by find_door */
+
 /* The door, looked for once; NULL and *why without it. */
 static const struct device_door *find_door(const char **why)
 {
@@ -45,7 +47,7 @@ static const struct device_door *find_door(const char **why)
     void *library;
 
     if (!door && !reason[0]) {
-        library = open_library();
+        library = opened = open_library();
         door = library ? dlsym(library, "rankwise_cuda") : NULL;
         snprintf(reason, sizeof reason, "%s", door ? "" : dlerror());
         if (door && door->abi != DEVICE_ABI) {
@@ -80,6 +82,11 @@ bool device_about(struct device_about *about, const char **why)
         return false;
     door->about(about);
     return true;
+}
+
+const void *device_symbol(const char *name)
+{
+    return opened ? dlsym(opened, name) : NULL;
 }
 
 int device_fill(struct compute *k)

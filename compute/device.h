@@ -39,13 +39,15 @@ struct device_door {
     void (*release)(void *p);
     void (*about)(struct device_about *about);
 };
-#define DEVICE_ABI 4u
+#define DEVICE_ABI 5u
 
 /* See device_door.fill; memory_open's blocks are the GPU's from then on.  The ranks of a host take
  * the GPUs that they see in turn.  A launcher that gives each rank a CUDA_VISIBLE_DEVICES of its
  * own leaves it one, which has number 0 then, whatever the rank: it is the one that is taken.
  * RL_EINVAL if there is none. */
 int device_fill(struct compute *k);
+/* Another symbol of the object that device_fill has opened; NULL: it has none. */
+const void *device_symbol(const char *name);
 /* Only what compute_open_sizes promises, without a GPU; RL_OK. */
 int device_fill_sizes(struct compute *k);
 

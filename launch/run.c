@@ -169,17 +169,25 @@ static double lock_patience(const struct run *r)
     return r->config->deadline / 2 < wanted ? r->config->deadline / 2 : wanted;
 }
 
-/* All that a rank can fail at without the others knowing: files and memory.  Nothing in here waits
- * for another rank, so one agreement behind it is enough. */
-static int open_alone(struct run *r)
+static int open_compute(struct run *r)
 {
     int threads = (int)r->config->threads, rc = RL_OK;
-    struct compute_load load;
 
     if (threads == 0)
         threads = threads_per_rank(comm_ranks_on_host(r->world));
     TRY(compute_open(&r->compute, r->config->device, r->config->dtype, threads));
     r->compute->fast = strcmp(r->config->reduction, "fast") == 0;
+done:
+    return rc;
+}
+
+/* All that a rank can fail at without the others knowing: files and memory.  Nothing in here waits
+ * for another rank, so one agreement behind it is enough. */
+static int open_alone(struct run *r)
+{
+    struct compute_load load;
+    int rc = RL_OK;
+
     TRY(metrics_create(&r->metrics));
     r->missing_lines = calloc((size_t)r->config->n_rewards + 1, sizeof *r->missing_lines);
     if (!r->missing_lines)
@@ -198,6 +206,12 @@ static int open_alone(struct run *r)
                       "checkpoints"));
 done:
     return rc;
+}
+
+/* On every rank or on none. */
+static bool weights_travel(const struct run *r)
+{
+    return r->feed || r->judge_mean.feed || r->reference_copy.feed;
 }
 
 static int tell_roles(struct run *r)
@@ -228,10 +242,16 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     r->recorder = placement_of(&r->placement, ROLE_LEARNER)->rank[0];
     TRY(tell_roles(r));
     TRY(comm_split(world, run_holds(r, ROLE_LEARNER) ? 0 : -1, "learners", &r->team));
+    log_quiet(comm_rank(world) != r->recorder);
+    TRY(comm_agree(world, open_compute(r)));
+    if (r->team)
+        rc = comm_use_gpus(r->team, r->compute);        /* its trees are made for what it has */
+    TRY(comm_agree(world, rc));
     TRY(comm_agree(world, open_alone(r)));
     TRY(comm_agree(world, save_open(r)));
     TRY(timeline_open(r));
-    log_quiet(comm_rank(world) != r->recorder);
+    if (weights_travel(r))
+        TRY(comm_use_gpus(world, r->compute));
     inputs_tell(&r->inputs, config);
 done:
     return rc;
@@ -239,6 +259,8 @@ done:
 
 void run_close(struct run *r)
 {
+    comm_leave_gpus(r->team);
+    comm_leave_gpus(r->world);
     save_close(&r->save);
     journal_close(&r->journal, false);
     folder_close(&r->folder);

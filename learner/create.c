@@ -130,6 +130,8 @@ static int open_trainee(struct learner *ln, struct trainee *t, struct model *mod
     t->model = model;
     TRY(open_trainer(ln, t));
     TRY(tree_create(&t->tree, ln->team, model_size(model_shape(model)), ln->leaves));
+    if (ln->fast)
+        tree_any_order(t->tree);
     TRY(optimizer_create(&t->optimizer, ln->config, model, lr));
 done:
     return rc;

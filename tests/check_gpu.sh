@@ -3,7 +3,8 @@
 # off until somebody waits for it.  Whole steps, with the processor's bits.
 . tests/lib.sh
 RANKWISE_CUDA=${BUILD:-build}/tests/librankwise_cuda.so
-export RANKWISE_CUDA
+RANKWISE_NCCL=${BUILD:-build}/tests/librankwise_nccl.so
+export RANKWISE_CUDA RANKWISE_NCCL
 small="steps=1 prompts_per_step=3 max_new=6 eval_every=0"
 long='rewards=({kind="length";unit="characters";name="long";})'
 two="${long%)},{kind=\"words\";words=[\"the\"];name=\"the\";})"

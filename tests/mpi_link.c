@@ -5,7 +5,9 @@
 
 #include "base/clock.h"
 #include "comm/link_plan.h"
+#include "compute/compute.h"
 #include "tests/mpi_check.h"
+#include "tests/support.h"
 
 #define LEAVES 8
 #define K 2
@@ -409,6 +411,24 @@ static void test_another_version(struct comm *world)
     status_hold(comm_size(world) > 1);
 }
 
+/* The same feeds where every rank has a GPU of its own. */
+static void test_gpus(struct comm *world)
+{
+    struct compute *k;
+
+    support_gpu();
+    setenv("EMULATED_GPUS", "8", 1);
+    check_ok(compute_open(&k, "cuda", "fp32", 1));
+    check_ok(comm_use_gpus(world, k));
+    check((world->gpus != NULL) == (comm_size(world) > 1));
+    test_feed(world);
+    test_feed_in_pieces(world);
+    test_another_version(world);
+    comm_leave_gpus(world);
+    check(!world->gpus);
+    compute_close(k);
+}
+
 int main(int argc, char **argv)
 {
     struct comm *world;
@@ -425,5 +445,6 @@ int main(int argc, char **argv)
     fact(world, "weights, between every two sets of ranks", test_feed);
     fact(world, "weights of several pieces", test_feed_in_pieces);
     fact(world, "weights of another version are refused", test_another_version);
+    fact(world, "weights from GPU to GPU", test_gpus);
     return facts_end(world);
 }

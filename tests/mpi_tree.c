@@ -6,6 +6,9 @@
 #include "base/hash.h"
 #include "comm/tree_plan.h"
 #include "tests/mpi_check.h"
+#include "tests/support.h"
+
+static struct compute *gpu;              /* NULL: sums of the processor */
 
 /* Leaves without rows: one alone, then others: the first, a pair, the second of a pair. */
 static bool is_empty(int round, int leaf)
@@ -89,6 +92,10 @@ static void each_team(struct comm *world, size_t n, int most_leaves)
         struct comm *team;
         struct tree *tree;
         check_ok(comm_split(world, comm_rank(world) < size ? 0 : -1, "team", &team));
+        if (team && gpu) {
+            check_ok(comm_use_gpus(team, gpu));
+            check((team->gpus != NULL) == (size > 1));
+        }
         for (int leaves = 1; team && leaves <= most_leaves; leaves *= 2) {
             if (leaves >= size)
                 check_sum(team, n, leaves, 0);
@@ -96,6 +103,7 @@ static void each_team(struct comm *world, size_t n, int most_leaves)
                 check(tree_create(&tree, team, n, leaves) == RL_EINVAL && tree == NULL);
         }
         status_drop();
+        comm_leave_gpus(team);
         comm_free(team);
     }
 }
@@ -141,6 +149,47 @@ static void test_narrow(struct comm *world)
     tree_destroy(tree);
 }
 
+/* Sums by NCCL: of leaves that are pushed as a learner in a hurry pushes them, one for all. */
+static void check_any_order(struct comm *team, size_t n)
+{
+    float *grads = malloc(n * sizeof *grads), whole = 0;
+    size_t wrong = 0;
+    struct tree *tree;
+
+    check_ok(tree_create(&tree, team, n, 8));
+    tree_any_order(tree);
+    for (int leaf = tree_first(tree); leaf < tree_end(tree); leaf++) {
+        float *slot = leaf == tree_first(tree) ? tree_slot(tree, leaf) : NULL;
+        for (size_t i = 0; slot && i < n; i++)
+            slot[i] = (float)(comm_rank(team) + 1) + (float)i;
+        tree_push(tree, leaf);
+    }
+    check_ok(comm_tree_sum(tree, grads));
+    for (int r = 0; r < comm_size(team); r++)
+        whole += (float)(r + 1);
+    for (size_t i = 0; i < n; i++)
+        wrong += grads[i] != whole + (float)comm_size(team) * (float)i;
+    check(wrong == 0);
+    tree_destroy(tree);
+    free(grads);
+}
+
+/* The same bits where every rank has a GPU of its own. */
+static void test_gpus(struct comm *world)
+{
+    support_gpu();
+    setenv("EMULATED_GPUS", "8", 1);
+    check_ok(compute_open(&gpu, "cuda", "fp32", 1));
+    each_team(world, 1, 16);
+    each_team(world, 1001, 16);
+    each_team(world, HASH_CHUNK + 123, 8);
+    check_ok(comm_use_gpus(world, gpu));
+    check_sum(world, 2 * HASH_CHUNK + 1, 8, 12345);
+    check_any_order(world, 1001);
+    comm_leave_gpus(world);
+    compute_close(gpu);
+}
+
 int main(int argc, char **argv)
 {
     struct comm *world;
@@ -151,5 +200,6 @@ int main(int argc, char **argv)
     fact(world, "buffers of several chunks", test_chunks);
     fact(world, "slices of several messages", test_pieces);
     fact(world, "parts of any size", test_narrow);
+    fact(world, "sums of GPUs, over NCCL", test_gpus);
     return facts_end(world);
 }

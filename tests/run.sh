@@ -54,7 +54,7 @@ if [ "$what" = all ]; then
     done
     program goldens sh tests/check_goldens.sh
     for t in commands doctor rps eval input health bits hashes resume damage algorithms \
-        reward_model pareto oracle submit bench bench_cuda trace overlap gpu; do
+        reward_model pareto oracle submit bench bench_cuda trace overlap gpu nccl; do
         program "check_$t" sh tests/check_$t.sh
     done
     program "check_cuda, rehearsed" env EMULATED=1 SHORT=1 sh tests/check_cuda.sh

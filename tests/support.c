@@ -117,4 +117,6 @@ void support_gpu(void)
     strcpy(strrchr(path, '/') + 1,
            support_gpu_is_real() ? "../librankwise_cuda.so" : "librankwise_cuda.so");
     setenv("RANKWISE_CUDA", path, 1);
+    strcpy(strrchr(path, '/') + 1, "librankwise_nccl.so");
+    setenv("RANKWISE_NCCL", path, 0);
 }

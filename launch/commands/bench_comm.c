@@ -6,12 +6,14 @@
  *   link       a batch of --rows rows from the first half of the ranks to the second
  *   agree      a status
  *
- * With a GPU messages lie in its memory, where the work that made them left them.
+ * With a GPU messages lie in its memory, where the work that made them left them; gradients and
+ * weights go from GPU to GPU where each rank has one of its own and NCCL.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "comm/bench.h"
 #include "comm/link.h"
@@ -198,7 +200,6 @@ static int place(struct bench_comm *b, size_t most)
 {
     int rows = (int)b->o->rows, tokens = rows * (int)(b->o->prompt + b->o->fresh), rc = RL_OK;
 
-    TRY(compute_open(&b->k, b->o->device, "fp32", 1));
     b->messages.lower = "--mb";
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 1)
@@ -264,6 +265,8 @@ static int bench_ranks(struct bench_comm *b)
     if (b->ranks < 2)
         return rl_error(RL_EINVAL, "bench comm needs two ranks or more: mpirun -n 2 rankwise "
                         "bench comm");
+    TRY(comm_agree(b->world, compute_open(&b->k, b->o->device, "fp32", 1)));
+    TRY(comm_use_gpus(b->world, b->k));
     TRY(comm_agree(b->world, place(b, most)));
     for (size_t n = 1 << 18; n < most; n *= 8)
         TRY(measure_size(b, n));
@@ -281,15 +284,17 @@ int bench_comm(const struct bench_options *o)
     char **argv = NULL;
 
     TRY(comm_start(&b.world, &argc, &argv));
+    log_quiet(comm_rank(b.world) != 0);
     rc = bench_ranks(&b);
 done:
+    if (rc == RL_ELOST && b.world)
+        comm_abort(b.world, status_exit_code(rc));
+    comm_leave_gpus(b.world);
     tree_destroy(b.tree);
     memory_close(&b.memory);
     memory_close(&b.messages);
     free(b.rank_list);
     compute_close(b.k);
-    if (rc == RL_ELOST && b.world)
-        comm_abort(b.world, status_exit_code(rc));
     if (b.world)
         comm_stop(b.world);
     return rc;

@@ -18,6 +18,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __cplusplus
+#include <functional>               /* before names of theirs become ours */
+#include <memory>
+#include <tuple>
+#include <utility>
+#endif
+
 #define __global__
 #define __device__
 #define __host__
@@ -30,7 +37,8 @@
 #define cudaError_t int
 enum {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
-    cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100, cudaErrorIllegalAddress = 700,
+    cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100, cudaErrorNotReady = 600,
+    cudaErrorIllegalAddress = 700,
     cudaErrorStreamCaptureUnsupported = 900,
 };
 struct emulated_stream;
@@ -68,6 +76,7 @@ cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);
 /* EMULATED_PEERS=0: none reaches another */
 cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
+cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device);
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
@@ -77,6 +86,7 @@ cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned flags);
 cudaError_t cudaMalloc(void **p, size_t bytes);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventQuery(cudaEvent_t event);           /* runs what it can of what was kept */
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode);
@@ -103,11 +113,6 @@ const char *cudaGetErrorString(cudaError_t error);
 
 #ifdef __cplusplus
 }
-
-#include <functional>
-#include <tuple>
-#include <type_traits>
-#include <utility>
 
 struct uint3 { unsigned x, y, z; };
 struct dim3 {
@@ -186,6 +191,8 @@ static inline uint64_t __umul64hi(uint64_t a, uint64_t b)
     return (uint64_t)((unsigned __int128)a * b >> 64);
 }
 
+/* Keeps a job that may wait for another process: false is to be asked again. */
+void emulated_keep_try(std::function<bool()> job);
 /* Keeps the launch, as far as it is a possible one. */
 cudaError_t emulated_allow_shared(const void *kernel, int bytes);
 static inline cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <deque>
 #include <map>
@@ -249,7 +250,7 @@ static void run_block(void)
 
 /* ---- the queue */
 
-using jobs = std::deque<std::function<void()>>;
+using jobs = std::deque<std::function<bool()>>;      /* false: it waits for another process */
 static jobs queue;
 static struct emulated_graph *captured;          /* what the stream captures into */
 struct emulated_graph { jobs steps; };
@@ -266,9 +267,23 @@ static void called(const char *name)
     }
 }
 
-static void keep(std::function<void()> job)
+/* Runs jobs in order, as far as it goes. */
+static bool advance(void)
+{
+    for (; !queue.empty(); queue.pop_front())
+        if (!queue.front()())
+            return false;
+    return true;
+}
+
+void emulated_keep_try(std::function<bool()> job)
 {
     (captured ? captured->steps : queue).push_back(std::move(job));
+}
+
+static void keep(std::function<void()> job)
+{
+    emulated_keep_try([=] { return job(), true; });
 }
 
 /* Garbage where a block finds shared memory that nobody has written. */
@@ -322,12 +337,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
     called("cudaStreamSynchronize");
     if (captured)
         return cudaErrorStreamCaptureUnsupported;
-    while (!queue.empty()) {
-        std::function<void()> next = std::move(queue.front());
-
-        queue.pop_front();
-        next();
-    }
+    while (!advance())
+        usleep(50);
     return cudaSuccess;
 }
 
@@ -361,9 +372,9 @@ cudaError_t cudaDeviceSynchronize(void)
     return cudaStreamSynchronize(NULL);
 }
 
-/* ---- events: of a stream that is empty, or has come as far as the queue's n-th job */
+/* ---- events */
 
-struct emulated_event { size_t left; };
+struct emulated_event { std::shared_ptr<bool> passed; };
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
 {
@@ -373,15 +384,23 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
 {
-    event->left = queue.size();
+    std::shared_ptr<bool> passed = event->passed = std::make_shared<bool>(queue.empty());
+
+    if (!*passed)
+        queue.push_back([=] { return *passed = true; });
     return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    advance();
+    return !event->passed || *event->passed ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    if (event->left > 0)
+    if (event->passed && !*event->passed)
         cudaStreamSynchronize(NULL);
-    event->left = 0;
     return cudaSuccess;
 }
 
@@ -419,7 +438,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t run, cudaStream_t)
 {
     called("cudaGraphLaunch");
     for (auto &step : run->steps)
-        keep(step);
+        emulated_keep_try(step);
     return cudaSuccess;
 }
 
@@ -462,6 +481,12 @@ cudaError_t cudaSetDevice(int device)
 cudaError_t cudaGetDevice(int *device)
 {
     *device = current;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device)
+{
+    snprintf(text, (size_t)room, "0000:%02x:00.0", device + 1);
     return cudaSuccess;
 }
 
