@@ -7,7 +7,7 @@
 #include "tests/backends.h"
 
 #define UNIT 0x1p-22                 /* an addition of the tensor cores, which may cut off */
-#define ROUND 0x1.01p-9              /* a number rounded to bf16 */
+#define ROUND 0x1.01p-8              /* a number rounded to bf16 */
 
 static struct compute *gpu;
 
@@ -16,11 +16,11 @@ static const int start[] = { 0, 1, 1, 32, 64, 97, 161, 226, 326 };
 #define T 326
 
 static const struct heads { int H, G, D, window; } heads[] = {
-    { 1, 1, 16, 0 },   { 3, 3, 5, 0 },    { 4, 2, 20, 7 },  { 4, 1, 48, 0 },  { 2, 2, 64, 33 },
-    { 17, 1, 24, 64 }, { 2, 1, 64, 0 },   { 3, 1, 96, 1 },  { 4, 2, 128, 0 }, { 2, 1, 128, 65 },
-    { 2, 1, 256, 0 },  { 1, 1, 250, 40 },
+    { 1, 1, 16, 0 },   { 3, 3, 5, 0 },   { 4, 2, 20, 7 },  { 2, 1, 48, 0 },  { 2, 2, 64, 33 },
+    { 17, 1, 8, 64 },  { 3, 1, 96, 0 },  { 2, 1, 128, 0 }, { 1, 1, 250, 40 }, { 1, 1, 256, 0 },
 };
-#define EACH_HEADS(h) for (const struct heads *h = heads; h < heads + sizeof heads / sizeof *heads; h++)
+#define ALL_HEADS ((int)(sizeof heads / sizeof *heads))
+#define EACH_HEADS(h) for (const struct heads *h = heads; h < heads + ALL_HEADS; h++)
 
 /* What goes in and comes out; lengths in floats or stored elements. */
 struct layer {
@@ -274,40 +274,42 @@ static void test_backward_is_near(void **state)
 
 /* The sums above are slopes of output(): along single numbers of q, key and value, of which the
  * loss, do . o, is taken a little before and behind. */
-static double loss(const struct layer *l, const float *d_o)
+static double loss(const struct layer *l, int token)
 {
     double sum = 0, size;
 
     EACH_QUERY(l->h, x) {
+        if (token < start[n_] || token >= start[n_ + 1])
+            continue;                /* a row of its own */
         size_t at = (size_t)((x.t * l->h->H + x.head) * l->h->D);
 
         find_p(&x, l->h, l->q + at, l->key);
         for (int d = 0; d < l->h->D; d++)
-            sum += (double)d_o[at + (size_t)d] * output(&x, l, d, &size);
+            sum += (double)l->d_o[at + (size_t)d] * output(&x, l, d, &size);
     }
     return sum;
 }
 
-static double step16(uint16_t *x, const struct layer *l, const float *d_o)
+static double step16(uint16_t *x, const struct layer *l, int token)
 {
     uint16_t was = *x;
     double above, below, width;
 
     *x = bf16_of_f32(f32_of_bf16(was) + 0x1p-5f);
-    width = f32_of_bf16(*x), above = loss(l, d_o);
+    width = f32_of_bf16(*x), above = loss(l, token);
     *x = bf16_of_f32(f32_of_bf16(was) - 0x1p-5f);
-    width -= f32_of_bf16(*x), below = loss(l, d_o);
+    width -= f32_of_bf16(*x), below = loss(l, token);
     *x = was;
     return (above - below) / width;
 }
 
-static double step(float *x, const struct layer *l, const float *d_o)
+static double step(float *x, const struct layer *l, int token)
 {
     float was = *x;
     double above, below;
 
-    *x = was + 0x1p-7f, above = loss(l, d_o);
-    *x = was - 0x1p-7f, below = loss(l, d_o);
+    *x = was + 0x1p-7f, above = loss(l, token);
+    *x = was - 0x1p-7f, below = loss(l, token);
     *x = was;
     return (above - below) / 0x1p-6;
 }
@@ -324,13 +326,14 @@ static void test_backward_is_the_slope(void **state)
         backward(gpu, &l);
         for (int i = 0; i < 6; i++) {
             size_t at = word() % l.queries, to = word() % l.keys;
+            int query = (int)at / (h->H * h->D), key = (int)to / (h->G * h->D);
 
-            assert_near("slope of q", h, at, (double)(l.dq[at] - dq[at]), step(&l.q[at], &l, l.d_o),
+            assert_near("slope of q", h, at, (double)(l.dq[at] - dq[at]), step(&l.q[at], &l, query),
                         0.02);
             assert_near("slope of key", h, to, (double)(l.dkey[to] - dkey[to]),
-                        step16(&l.key[to], &l, l.d_o), 0.05);
+                        step16(&l.key[to], &l, key), 0.05);
             assert_near("slope of value", h, to, (double)(l.dvalue[to] - dvalue[to]),
-                        step16(&l.value[to], &l, l.d_o), 0.05);
+                        step16(&l.value[to], &l, key), 0.05);
         }
         free(dq), free(dkey), free(dvalue), layer_free(&l);
     }
@@ -342,6 +345,8 @@ static void test_a_row_alone_has_its_bits(void **state)
 {
     (void)state;
     EACH_HEADS(h) {
+        if ((h - heads) % 2)                         /* of D 16, 20, 64, 96, 250 */
+            continue;
         struct layer l = layer_new(h), a = layer_new(h);
 
         memcpy(a.dq, l.dq, l.queries * sizeof *l.dq);

@@ -1,7 +1,8 @@
 /* Flash attention forward, on rows and on pages: one kernel, so that they cannot differ.
  *
  *   own queries | max, sum, o in registers
- *   for each FLASH_KEYS keys:   s = q k -> m' = max, a = 2^(m - m') -> p = 2^(s - m') -> o = o a + p v
+ *   for each FLASH_KEYS keys:   s = q k -> m' = max, a = 2^(m - m') -> p = 2^(s - m')
+ *                               -> o = o a + p v
  *
  * Scores are in powers of two: the dots times log2(e) / sqrt(D), and so is the max of `stats`.
  */

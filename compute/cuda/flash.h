@@ -2,10 +2,10 @@
  * some rows of its own, of which it keeps sums in registers, and meets the other side's rows a tile
  * at a time; both lie in shared memory as bf16, the other side's twice, one tile on its way:
  *
- *                     own rows          the other side, tile by tile      products
- *   forward           queries           keys, values                      s = q k, o += p v
- *   backward, dq      queries, do       keys, values                      s, dp = do v, dq += ds k
- *   backward, dkey    keys, values      queries, do                       s, dp, dv += p do, dk += ds q
+ *                     own rows          the other side      products
+ *   forward           queries           keys, values        s = q k, o += p v
+ *   backward, dq      queries, do       keys, values        s, dp = do v, dq += ds k
+ *   backward, dkey    keys, values      queries, do         s, dp, dvalue += p do, dkey += ds q
  *
  * Queries of a key/value head's group are rows of one list, token by token, the group's heads in
  * order: row f is head f mod group of token f / group.  So a key that is brought serves them all.
@@ -39,6 +39,14 @@ static __device__ __forceinline__ int lane(void)
     return (int)threadIdx.x % 32;
 }
 
+/* Itself, though the compiler cannot know: what follows from it is found again for each tile, and
+ * takes no registers between. */
+static __device__ __forceinline__ int fresh(int x)
+{
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 /* 2^x, x <= 0: 1 of 0, +0 of -inf, NaN of NaN; what is below 2^-126 is +0. */
 static __device__ __forceinline__ float exp2_fast(float x)
 {
@@ -60,13 +68,14 @@ template <int D> static constexpr size_t tile_bytes(int rows)
     return (size_t)rows * D * sizeof(uint16_t);
 }
 
-/* Chunks are permuted within their row, so that one chunk of eight neighbouring rows meets all
- * banks. */
+/* Chunks are permuted within their row, by eights or fours, so that one chunk of eight neighbouring
+ * rows meets all banks. */
 template <int D> static __device__ __forceinline__ char *chunk_at(char *tile, int row, int chunk)
 {
-    int turn = D % 64 == 0 ? row % 8 : row / 2 % 4;
+    constexpr int most = D % 64 == 0 ? 7 : 3;
+    int turned = (chunk ^ (most == 7 ? row : row / 2)) & most;
 
-    return tile + (row * (D / 8) + (chunk ^ turn)) * 16;
+    return tile + turned * 16 + row * (D * 2) + (chunk & ~most) * 16;
 }
 
 /* Rows in memory: `data` is row 0. */
@@ -112,23 +121,24 @@ template <int D, int M, int J>
 static __device__ __forceinline__ void dots(float (&s)[M][J][4], char *own, int row, char *other,
                                             int column)
 {
+    int l = fresh(lane());
+
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int j = 0; j < J; j++)
             UNROLL for (int i = 0; i < 4; i++)
                 s[m][j][i] = 0.0f;
-    UNROLL for (int d = 0; d < D / 32; d++) {
-        uint32_t a[M][2][4], b[4];
+    UNROLL for (int d = 0; d < D / 16; d++) {
+        uint32_t a[M][4], b[4];
 
         UNROLL for (int m = 0; m < M; m++)
-            UNROLL for (int i = 0; i < 2; i++)
-                ldmatrix(a[m][i], chunk_at<D>(own, row + 16 * m + lane() % 16,
-                                              4 * d + 2 * i + lane() / 16));
-        UNROLL for (int j = 0; j < J; j++) {
-            ldmatrix(b, chunk_at<D>(other, column + 8 * j + lane() % 8, 4 * d + lane() / 8));
+            ldmatrix(a[m], chunk_at<D>(own, row + 16 * m + l % 16, 2 * d + l / 16));
+        UNROLL for (int j = 0; j < J; j += 2) {
+            ldmatrix(b, chunk_at<D>(other, column + 8 * j + l / 16 * 8 + l % 8,
+                                    2 * d + l / 8 % 2));
             UNROLL for (int m = 0; m < M; m++)
-                mma(s[m][j], a[m][0], { b[0], b[1] });
+                mma(s[m][j], a[m], { b[0], b[1] });
             UNROLL for (int m = 0; m < M; m++)
-                mma(s[m][j], a[m][1], { b[2], b[3] });
+                mma(s[m][j + 1], a[m], { b[2], b[3] });
         }
     }
 }
@@ -183,11 +193,13 @@ static __device__ __forceinline__ void add_rows(float (&sums)[M][C][4],
                                                 const uint32_t (&p)[M][J / 2][4], char *other,
                                                 int first)
 {
+    int l = fresh(lane());
+
     UNROLL for (int j = 0; j < J / 4; j++)
         UNROLL for (int c = 0; c < C; c++) {
             uint32_t b[4];
 
-            ldmatrix_transposed(b, chunk_at<D>(other, 32 * j + lane(), first + c));
+            ldmatrix_transposed(b, chunk_at<D>(other, 32 * j + l, first + c));
             UNROLL for (int m = 0; m < M; m++)
                 mma(sums[m][c], p[m][2 * j], { b[0], b[1] });
             UNROLL for (int m = 0; m < M; m++)
