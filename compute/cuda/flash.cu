@@ -71,15 +71,14 @@ struct paged_keys {
     }
 };
 
-/* ---- the kernel's shape: 16 M rows for PARTS warps, STAGES tiles of keys and values */
+/* ---- the kernel's shape: 16 M rows for PARTS warps */
 
 template <int D_, int M_, int PARTS_> struct shape {
     static constexpr int D = D_, M = M_, PARTS = PARTS_;
     static constexpr int ROWS = WARPS / PARTS * 16 * M, J = FLASH_KEYS / 8, C = D / 8 / PARTS;
-    static constexpr int STAGES = PARTS > 1 && D < 256 ? 3 : 2;
     static constexpr size_t OWN = tile_bytes<D>(ROWS), SIDE = tile_bytes<D>(FLASH_KEYS);
     static constexpr size_t BOARD = PARTS > 1 ? (size_t)WARPS / PARTS * J * 32 * 16 : 0;
-    static constexpr size_t SHARED = OWN + STAGES * 2 * SIDE + BOARD;
+    static constexpr size_t SHARED = OWN + 4 * SIDE + BOARD;
 
     /* a lane's rows: max, its part of the sum, sums over values; and the last key they see */
     struct progress { float m[M][2], l[M][2], o[M][C][4]; };
@@ -179,7 +178,7 @@ template <typename S>
 static __device__ __forceinline__ void finish(const struct attend &a, const struct flash_tile &t,
                                               int g, const typename S::progress &x)
 {
-    int warp = (int)threadIdx.x / 32, part = warp % S::PARTS, group = a.H / a.G;
+    int warp = fresh((int)threadIdx.x / 32), part = warp % S::PARTS, group = fresh(a.H / a.G);
 
     UNROLL for (int m = 0; m < S::M; m++)
         UNROLL for (int h = 0; h < 2; h++) {
@@ -227,7 +226,7 @@ static __global__ void __launch_bounds__(FLASH_THREADS)
 attend(struct attend a, KEYS keys, const struct flash_tile *tiles)
 {
     SHARED_MEMORY(shared);
-    char *own = shared, *ring = own + S::OWN, *board = ring + S::STAGES * 2 * S::SIDE;
+    char *own = shared, *ring = own + S::OWN, *board = ring + 4 * S::SIDE;
     struct flash_tile t = tiles[blockIdx.x / (unsigned)a.G];
     int g = (int)(blockIdx.x % (unsigned)a.G), group = a.H / a.G;
     int part = (int)threadIdx.x / 32 % S::PARTS;
@@ -241,7 +240,7 @@ attend(struct attend a, KEYS keys, const struct flash_tile *tiles)
     typename S::sight sight;
 
     auto bring_tile = [&](int i) {
-        char *to = ring + (size_t)(i % S::STAGES) * 2 * S::SIDE;
+        char *to = ring + (size_t)(i % 2) * 2 * S::SIDE;
 
         if (i < tiles_of_keys) {
             bring<S::D, FLASH_KEYS>(to, key, i * FLASH_KEYS, end, a.D, a.wide);
@@ -249,18 +248,17 @@ attend(struct attend a, KEYS keys, const struct flash_tile *tiles)
         }
         copy_commit();
     };
-    for (int i = left; i < left + S::STAGES - 1; i++)
-        bring_tile(i);
+    bring_tile(left);
     bring_queries<S::D, S::ROWS>(own, a, t, g);
     begin<S>(x, sight, a, t);
     for (int i = left; i < tiles_of_keys; i++) {
-        char *tile = ring + (size_t)(i % S::STAGES) * 2 * S::SIDE;
+        char *tile = ring + (size_t)(i % 2) * 2 * S::SIDE;
         float s[S::M][S::J][4];
         uint32_t p[S::M][S::J / 2][4];
 
-        copy_wait<S::STAGES - 2>();
+        copy_wait<0>();
         __syncthreads();             /* tile i is there, and nobody reads i - 1 any more */
-        bring_tile(i + S::STAGES - 1);
+        bring_tile(i + 1);
         find_dots<S>(s, own, tile, board);
         score<S>(s, sight, a.scale, i * FLASH_KEYS,
                  (i + 1) * FLASH_KEYS <= first + 1 && !a.window);
@@ -268,7 +266,7 @@ attend(struct attend a, KEYS keys, const struct flash_tile *tiles)
         factors<S::M, S::J>(p, s);
         add_rows<S::D, S::M, S::J, S::C>(x.o, p, tile + S::SIDE, part * S::C);
     }
-    finish<S>(a, t, g, x);
+    finish<S>(a, tiles[blockIdx.x / (unsigned)a.G], g, x);       /* again: not kept for so long */
 }
 
 /* ---- the tiles of a batch */

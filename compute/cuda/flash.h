@@ -28,9 +28,9 @@
 #define FLASH_KEYS (2 * KEY_BLOCK)   /* in a block of the softmax */
 #define D_MOST 256
 #ifdef __CUDACC__
-#define SOME _Pragma("unroll 2")     /* all of them would take registers that sums need */
+#define UNROLL_TWO _Pragma("unroll 2")       /* more would take registers that sums need */
 #else
-#define SOME
+#define UNROLL_TWO
 #endif
 #define LOG2E 0x1.715476p+0f
 
@@ -68,14 +68,24 @@ template <int D> static constexpr size_t tile_bytes(int rows)
     return (size_t)rows * D * sizeof(uint16_t);
 }
 
-/* Chunks are permuted within their row, by eights or fours, so that one chunk of eight neighbouring
- * rows meets all banks. */
-template <int D> static __device__ __forceinline__ char *chunk_at(char *tile, int row, int chunk)
+/* Where a row begins in its tile.  Its chunks are permuted, by eights or fours, so that one chunk of
+ * eight neighbouring rows meets all banks. */
+template <int D> static __device__ __forceinline__ int row_at(int row)
+{
+    return row * (D * 2) + (D % 64 == 0 ? row & 7 : row / 2 & 3) * 16;
+}
+
+/* `chunk` chunks after one of the row that is at `at`: the sum of both is their bits together. */
+template <int D> static __device__ __forceinline__ int chunk_after(int at, int chunk)
 {
     constexpr int most = D % 64 == 0 ? 7 : 3;
-    int turned = (chunk ^ (most == 7 ? row : row / 2)) & most;
 
-    return tile + turned * 16 + row * (D * 2) + (chunk & ~most) * 16;
+    return (at ^ (chunk & most) * 16) + (chunk & ~most) * 16;
+}
+
+template <int D> static __device__ __forceinline__ char *chunk_at(char *tile, int row, int chunk)
+{
+    return tile + chunk_after<D>(row_at<D>(row), chunk);
 }
 
 /* Rows in memory: `data` is row 0. */
@@ -95,7 +105,7 @@ template <int D, int ROWS, typename SOURCE>
 static __device__ __forceinline__ void bring(char *to, const SOURCE &from, int first, int end,
                                              int channels, bool wide)
 {
-    SOME for (int i = (int)threadIdx.x; i < ROWS * (D / 8); i += FLASH_THREADS) {
+    UNROLL_TWO for (int i = fresh((int)threadIdx.x); i < ROWS * (D / 8); i += FLASH_THREADS) {
         int row = i / (D / 8), chunk = i % (D / 8), real = first + row < end;
         const uint16_t *x = from.at(real ? first + row : first) + chunk * 8;
         char *place = chunk_at<D>(to, row, chunk);
@@ -121,7 +131,9 @@ template <int D, int M, int J>
 static __device__ __forceinline__ void dots(float (&s)[M][J][4], char *own, int row, char *other,
                                             int column)
 {
-    int l = fresh(lane());
+    int l = fresh(lane()) & 31;
+    int at = chunk_after<D>(row_at<D>(row + l % 16), l / 16);
+    int with = chunk_after<D>(row_at<D>(column + l / 16 * 8 + l % 8), l / 8 % 2);
 
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int j = 0; j < J; j++)
@@ -131,10 +143,9 @@ static __device__ __forceinline__ void dots(float (&s)[M][J][4], char *own, int 
         uint32_t a[M][4], b[4];
 
         UNROLL for (int m = 0; m < M; m++)
-            ldmatrix(a[m], chunk_at<D>(own, row + 16 * m + l % 16, 2 * d + l / 16));
+            ldmatrix(a[m], own + 16 * m * 2 * D + chunk_after<D>(at, 2 * d));
         UNROLL for (int j = 0; j < J; j += 2) {
-            ldmatrix(b, chunk_at<D>(other, column + 8 * j + l / 16 * 8 + l % 8,
-                                    2 * d + l / 8 % 2));
+            ldmatrix(b, other + 8 * j * 2 * D + chunk_after<D>(with, 2 * d));
             UNROLL for (int m = 0; m < M; m++)
                 mma(s[m][j], a[m], { b[0], b[1] });
             UNROLL for (int m = 0; m < M; m++)
@@ -193,13 +204,15 @@ static __device__ __forceinline__ void add_rows(float (&sums)[M][C][4],
                                                 const uint32_t (&p)[M][J / 2][4], char *other,
                                                 int first)
 {
-    int l = fresh(lane());
+    int at = row_at<D>(fresh(lane()) & 31);
 
     UNROLL for (int j = 0; j < J / 4; j++)
         UNROLL for (int c = 0; c < C; c++) {
             uint32_t b[4];
 
-            ldmatrix_transposed(b, chunk_at<D>(other, 32 * j + l, first + c));
+            if (M == 1 && c % 4 == 0)
+                __syncwarp();        /* loads far ahead take registers that there are not */
+            ldmatrix_transposed(b, other + 32 * j * 2 * D + chunk_after<D>(at, first + c));
             UNROLL for (int m = 0; m < M; m++)
                 mma(sums[m][c], p[m][2 * j], { b[0], b[1] });
             UNROLL for (int m = 0; m < M; m++)
