@@ -111,6 +111,7 @@ FOLDERS_test_pool       = compute base
 FOLDERS_test_compute_bf16 = compute base
 FOLDERS_test_compute_attention = compute base
 FOLDERS_test_compute_math = compute base
+FOLDERS_test_tensor_attention = compute base
 FOLDERS_test_compute_slope = compute base
 FOLDERS_test_gpu        = compute base
 FOLDERS_test_compute_ragged = compute base
@@ -183,7 +184,7 @@ $(BUILD)/tests/$(1): $(BUILD)/tests/$(1).o $(BUILD)/tests/support.o $(2) $(call 
 	$$(call say,link $$@)$(CC) $(CFLAGS) $(STD) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
 VARIANT_TESTS = test_compute test_compute_attention test_compute_bf16 test_compute_math \
-	test_compute_ragged test_compute_slope test_sample
+	test_compute_ragged test_compute_slope test_sample test_tensor_attention
 $(foreach t,$(filter-out golden test_reward_outside test_reward_record $(VARIANT_TESTS),$(TESTS)),$(eval $(call test,$(t),)))
 $(eval $(call test,golden,$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden_*.c))))
 
@@ -193,6 +194,7 @@ $(EMULATED): CFLAGS += -O1
 $(EMULATED): STD += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma -Wno-psabi)
 $(foreach t,$(VARIANT_TESTS),$(eval $(call test,$(t),$(EMULATED))))
 tests: $(EMULATED_CUDA) $(EMULATED_NCCL)
+$(BUILD)/tests/test_tensor_attention.o: INCLUDE += -Itests/cuda
 
 # Rewards from outside: what answers, and shared objects that are loaded.
 $(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))

@@ -4,6 +4,7 @@
  *   for each TILE keys:   scores -> m' = max, a = exp(m - m') -> p = exp(s - m') -> o = o a + p v
  */
 #include "compute/cuda/attention.h"
+#include "compute/cuda/pages.h"
 
 /* ---- where keys and values are: bring channels d0 .. of head g of `count` keys from the row's
  * `first` on, a multiple of TILE */
@@ -234,9 +235,6 @@ static void pages_attend(struct compute *k, void *o, const float *q, struct page
 
 /* ---- new keys and values into their pages: a thread an element */
 
-/* A new token: its page and its place there. */
-struct place { int page, slot; };
-
 template <bool bf16>
 static __global__ void store_all(struct pages pages, const void *key, const void *value,
                                  const struct place *places, size_t page_size, size_t n, int G,
@@ -259,21 +257,12 @@ static __global__ void store_all(struct pages pages, const void *key, const void
 static void pages_store(struct compute *k, struct pages pages, const void *key,
                         const void *value, const struct extend *rows, int G, int D)
 {
-    std::vector<struct place> places;
-
-    for (int n = 0; n < rows->N; n++)
-        for (int t = rows->start[n]; t < rows->start[n + 1]; t++) {
-            int position = rows->position[n] + t - rows->start[n];
-            const int *table = rows->table + (size_t)n * (size_t)rows->table_stride;
-
-            places.push_back({ table[position / KEY_BLOCK], position % KEY_BLOCK });
-        }
-    size_t n = places.size() * (size_t)G * (size_t)D;
-    const struct place *staged =
-        (const struct place *)cuda_stage(k, places.data(), places.size() * sizeof places[0]);
+    size_t count;
+    const struct place *places = stage_places(k, rows, &count);
+    size_t n = count * (size_t)G * (size_t)D;
 
     launch(k, "pages_store", k->dtype == COMPUTE_BF16 ? store_all<true> : store_all<false>,
-           blocks_of(n), BLOCK, pages, key, value, staged, page_floats(k->dtype, G, D), n, G, D);
+           blocks_of(n), BLOCK, pages, key, value, places, page_floats(k->dtype, G, D), n, G, D);
 }
 
 extern "C" void cuda_fill_attention(struct compute *k)

@@ -37,6 +37,7 @@ struct cuda {
     struct cuda_sequence *sequence;
     void *scratch;                   /* managed; kernels on the stream take turns */
     size_t scratch_size;
+    int window;                      /* keys that a query of bf16 sees, itself one; 0: all */
 };
 
 static inline struct cuda *cuda_of(struct compute *k)
@@ -71,6 +72,8 @@ void cuda_fill_rows(struct compute *k);
 void cuda_fill_matmul(struct compute *k);
 void cuda_fill_attention(struct compute *k);
 void cuda_fill_attention_backward(struct compute *k);
+void cuda_fill_flash(struct compute *k);         /* bf16, by the tensor cores */
+void cuda_fill_flash_backward(struct compute *k);
 void cuda_fill_lse(struct compute *k);
 void cuda_fill_sample(struct compute *k);
 

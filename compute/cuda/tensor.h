@@ -93,19 +93,21 @@ static inline float emulated_product(uint32_t a, uint32_t b, int half)
 static inline void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 {
     struct factors { uint32_t a[4], b[2]; } mine = { { a[0], a[1], a[2], a[3] }, { b[0], b[1] } };
+    const struct factors *rows[4], *columns[2][4];
     int l = emulated_lane();
 
     emulated_show(&mine);
+    for (int q = 0; q < 4; q++) {
+        rows[q] = (const struct factors *)emulated_shown(l / 4 * 4 + q);
+        for (int e = 0; e < 2; e++)
+            columns[e][q] = (const struct factors *)emulated_shown((l % 4 * 2 + e) * 4 + q);
+    }
     for (int i = 0; i < 4; i++) {
         double sum = c[i];
 
-        for (int k = 0; k < 16; k++) {
-            int q = k % 8 / 2, column = l % 4 * 2 + i % 2;
-            auto from = (const factors *)emulated_shown(l / 4 * 4 + q);
-            auto with = (const factors *)emulated_shown(column * 4 + q);
-
-            sum += (double)emulated_product(from->a[k / 8 * 2 + i / 2], with->b[k / 8], k % 2);
-        }
+        for (int k = 0; k < 16; k++)
+            sum += (double)emulated_product(rows[k % 8 / 2]->a[k / 8 * 2 + i / 2],
+                                            columns[i % 2][k % 8 / 2]->b[k / 8], k % 2);
         c[i] = (float)sum;
     }
     emulated_hide();
