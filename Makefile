@@ -102,6 +102,7 @@ FOLDERS_test_compute    = compute base
 FOLDERS_test_pool       = compute base
 FOLDERS_test_compute_bf16 = compute base
 FOLDERS_test_compute_attention = compute base
+FOLDERS_test_compute_tensor = compute base
 FOLDERS_test_compute_math = compute base
 FOLDERS_test_compute_slope = compute base
 FOLDERS_test_data       = data base

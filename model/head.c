@@ -185,10 +185,12 @@ void head_forward(struct head *h, const struct pass *p, float temperature, bool 
     }
 }
 
-/* Would token t be the last that is picked, and cut off from the other one of its pair? */
-static bool cuts_pair(const struct pass *p, int R, int t)
+/* Would token t begin a step of slots that has more tokens than there is room for behind R? */
+static bool cuts_step(const struct pass *p, int R, int last, int t)
 {
-    return R == HEAD_ROWS - 1 && p->slot[t] % 2 == 0;
+    bool begins = last < 0 || p->slot[t] / SLOT_STEP != p->slot[last] / SLOT_STEP;
+
+    return begins && R + SLOT_STEP > HEAD_ROWS;
 }
 
 /* The next positions with a gradient, at most HEAD_ROWS, and what they need; *next moves on. */
@@ -203,7 +205,7 @@ static int pick(struct head *h, const struct pass *p, const float *dlogp, const 
 
         if (of_logp == 0.0f && of_entropy == 0.0f)
             continue;
-        if (cuts_pair(p, R, h->from[i]))
+        if (cuts_step(p, R, R > 0 ? h->pick[R - 1] : -1, h->from[i]))
             break;
         h->pick[R] = h->from[i];
         h->pick_at[R] = i;

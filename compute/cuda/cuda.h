@@ -7,8 +7,9 @@
  * out managed memory while a GPU is open).  Arrays of int, words for random draws, dlogp and
  * dentropy are the host's: cuda_stage copies them when the operation is called.
  *
- * Every kernel follows the definition in compute.h term by term, so that its bits are the
- * processor's: a thread owns an output and walks its chain, a sum over channels has sixteen lanes.
+ * Every kernel but those of the tensor cores follows the definition in compute.h term by term, so
+ * that its bits are the processor's: a thread owns an output and walks its chain, a sum over
+ * channels has sixteen lanes.
  * Compiled without contraction (-fmad=false), with denormals and exact division.
  */
 #ifndef COMPUTE_CUDA_CUDA_H
@@ -16,6 +17,7 @@
 
 #include <cuda_runtime_api.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "compute/compute.h"
 #include "compute/device.h"
@@ -37,11 +39,19 @@ struct cuda {
     struct cuda_sequence *sequence;
     void *scratch;                   /* managed; kernels on the stream take turns */
     size_t scratch_size;
+    int processors;                  /* multiprocessors of the GPU */
+    struct lt *lt;                   /* lt.c's; NULL before the first product that asks */
 };
 
 static inline struct cuda *cuda_of(struct compute *k)
 {
     return (struct cuda *)k->device;
+}
+
+/* Bits of the tensor cores (products.cu), not the processor's. */
+static inline bool cuda_tensor(const struct compute *k)
+{
+    return k->dtype == COMPUTE_BF16 && strcmp(k->name, "cuda") == 0;
 }
 
 /* The first failure sticks in k->error; `what` was being done. */
@@ -66,9 +76,15 @@ const void *cuda_stage(struct compute *k, const void *from, size_t bytes);
 /* Bytes for the kernels of one operation; NULL (and k->error) without memory. */
 void *cuda_scratch(struct compute *k, size_t bytes);
 
+/* What is no kernel of ours, on the stream: call(stream, with), at once.  Nothing if an operation
+ * has failed before.  All that goes to the stream goes through this or launch.h. */
+void cuda_enqueue(struct compute *k, const char *what,
+                  cudaError_t (*call)(cudaStream_t stream, const void *with), const void *with);
+
 void cuda_fill_flat(struct compute *k);          /* a chapter each */
 void cuda_fill_rows(struct compute *k);
 void cuda_fill_matmul(struct compute *k);
+void cuda_fill_products(struct compute *k);      /* after matmul: where cuda_tensor(k) */
 void cuda_fill_attention(struct compute *k);
 void cuda_fill_attention_backward(struct compute *k);
 void cuda_fill_lse(struct compute *k);

@@ -458,7 +458,10 @@ cudaError_t cudaSetDevice(int device)
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int)
 {
-    *value = attr == cudaDevAttrMultiProcessorCount ? 4 : getenv("EMULATED_APART") ? 0 : 1;
+    const char *said = getenv("EMULATED_PROCESSORS");        /* default 4 */
+
+    *value = attr == cudaDevAttrMultiProcessorCount ? (said ? atoi(said) : 4)
+             : getenv("EMULATED_APART") ? 0 : 1;
     return cudaSuccess;
 }
 
