@@ -41,7 +41,9 @@ struct lt {
 /* One product as cuBLASLt, which counts columns first, describes it: c^T = b^T a^T. */
 struct lt_call {
     cublasLtMatmulDesc_t desc;
-    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatrixLayout_t a;
+    cublasLtMatrixLayout_t b;
+    cublasLtMatrixLayout_t c;
 };
 
 /* lt_call_free after either result. */

@@ -15,7 +15,7 @@
 
 #define STEP SLOT_STEP               /* of mma */
 #define CHUNK 8                      /* elements in the 16 bytes that are copied at one time */
-#define TOGETHER 8                   /* rows of tiles that go through b together, for the L2 cache */
+#define TOGETHER 8                   /* rows of tiles that go along b together, for the L2 cache */
 
 /* ---- the kernel */
 

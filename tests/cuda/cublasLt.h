@@ -10,39 +10,53 @@
 
 #define LT_LIBRARIES NULL            /* only the one that RANKWISE_CUBLASLT names */
 
-typedef enum {
+#define cublasStatus_t enum lt_status
+enum lt_status {
     CUBLAS_STATUS_SUCCESS = 0, CUBLAS_STATUS_NOT_INITIALIZED = 1, CUBLAS_STATUS_INVALID_VALUE = 7,
     CUBLAS_STATUS_EXECUTION_FAILED = 13, CUBLAS_STATUS_NOT_SUPPORTED = 15,
-} cublasStatus_t;
-typedef enum { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 } cublasOperation_t;
-typedef enum { CUBLAS_COMPUTE_32F = 68 } cublasComputeType_t;
-typedef enum { CUDA_R_32F = 0, CUDA_R_16BF = 14 } cudaDataType;
-typedef enum {
+};
+#define cublasOperation_t enum lt_operation
+enum lt_operation { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
+#define cublasComputeType_t enum lt_compute
+enum lt_compute { CUBLAS_COMPUTE_32F = 68 };
+#define cudaDataType enum lt_type
+enum lt_type { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
+#define cublasLtMatmulDescAttributes_t enum lt_desc_attribute
+enum lt_desc_attribute {
     CUBLASLT_MATMUL_DESC_TRANSA = 3, CUBLASLT_MATMUL_DESC_TRANSB = 4,
-} cublasLtMatmulDescAttributes_t;
-typedef enum {
+};
+#define cublasLtMatmulPreferenceAttributes_t enum lt_pref_attribute
+enum lt_pref_attribute {
     CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK = 3,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES = 5, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES = 6,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES = 7, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES = 8,
-} cublasLtMatmulPreferenceAttributes_t;
-typedef enum {
+};
+#define cublasLtMatmulAlgoConfigAttributes_t enum lt_algo_attribute
+enum lt_algo_attribute {
     CUBLASLT_ALGO_CONFIG_ID = 0, CUBLASLT_ALGO_CONFIG_TILE_ID = 1,
     CUBLASLT_ALGO_CONFIG_SPLITK_NUM = 2, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME = 3,
-} cublasLtMatmulAlgoConfigAttributes_t;
+};
 enum { CUBLASLT_REDUCTION_SCHEME_NONE = 0, CUBLASLT_REDUCTION_SCHEME_MASK = 7 };
 
-typedef struct cublasLtContext *cublasLtHandle_t;
-typedef struct cublasLtMatmulDescOpaque *cublasLtMatmulDesc_t;
-typedef struct cublasLtMatrixLayoutOpaque *cublasLtMatrixLayout_t;
-typedef struct cublasLtMatmulPreferenceOpaque *cublasLtMatmulPreference_t;
-typedef struct { uint64_t data[8]; } cublasLtMatmulAlgo_t;
-typedef struct {
+#define cublasLtHandle_t struct cublasLtContext *
+#define cublasLtMatmulDesc_t struct cublasLtMatmulDescOpaque *
+#define cublasLtMatrixLayout_t struct cublasLtMatrixLayoutOpaque *
+#define cublasLtMatmulPreference_t struct cublasLtMatmulPreferenceOpaque *
+#define cublasLtMatmulAlgo_t struct lt_algo
+struct lt_algo { uint64_t data[8]; };
+#define cublasLtMatmulHeuristicResult_t struct lt_result
+struct lt_result {
     cublasLtMatmulAlgo_t algo;
     size_t workspaceSize;
     cublasStatus_t state;
     float wavesCount;
     int reserved[4];
-} cublasLtMatmulHeuristicResult_t;
+};
+
+struct cublasLtContext;
+struct cublasLtMatmulDescOpaque;
+struct cublasLtMatrixLayoutOpaque;
+struct cublasLtMatmulPreferenceOpaque;
 
 size_t cublasLtGetVersion(void);
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle);
