@@ -81,7 +81,7 @@ static inline bool sampling_filters(const struct sampling *s)
 
 /* A rank's largest calls, by which the scratch memory of a GPU's kernels is planned. */
 struct compute_load {
-    int tokens;                    /* T of a pass */
+    int tokens, pass_rows;         /* T of a pass, and its rows, at most */
     int heads, D;                  /* of its attention */
     int features;                  /* of the widest dy(T, features) */
     int rows, vocabulary;          /* of sample */

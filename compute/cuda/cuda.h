@@ -17,7 +17,6 @@
 
 #include <cuda_runtime_api.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "compute/compute.h"
 #include "compute/device.h"
@@ -48,12 +47,6 @@ static inline struct cuda *cuda_of(struct compute *k)
     return (struct cuda *)k->device;
 }
 
-/* Bits of the tensor cores (products.cu), not the processor's. */
-static inline bool cuda_tensor(const struct compute *k)
-{
-    return k->dtype == COMPUTE_BF16 && strcmp(k->name, "cuda") == 0;
-}
-
 /* The first failure sticks in k->error; `what` was being done. */
 void cuda_check(struct compute *k, cudaError_t error, const char *what);
 /* Room for bytes, staged so far given up; false (and k->error) without memory. */
@@ -71,15 +64,16 @@ void cuda_sequence_flush(struct compute *k);
 /* cuda_stage in a sequence; NULL outside of one, or (the sequence is over) without room. */
 const void *cuda_sequence_stage(struct compute *k, const void *from, size_t bytes);
 
+/* call(stream, with), which puts something on the stream, now or when the sequence is launched, so
+ * that `with` is copied: `bytes`, equal for calls that do the same.  (launch.h is for kernels.) */
+void cuda_enqueue(struct compute *k, const char *what,
+                  cudaError_t (*call)(cudaStream_t stream, const void *with), const void *with,
+                  size_t bytes);
+
 /* A copy of the host's bytes that kernels can read; NULL (and k->error) without memory. */
 const void *cuda_stage(struct compute *k, const void *from, size_t bytes);
 /* Bytes for the kernels of one operation; NULL (and k->error) without memory. */
 void *cuda_scratch(struct compute *k, size_t bytes);
-
-/* What is no kernel of ours, on the stream: call(stream, with), at once.  Nothing if an operation
- * has failed before.  All that goes to the stream goes through this or launch.h. */
-void cuda_enqueue(struct compute *k, const char *what,
-                  cudaError_t (*call)(cudaStream_t stream, const void *with), const void *with);
 
 void cuda_fill_flat(struct compute *k);          /* a chapter each */
 void cuda_fill_rows(struct compute *k);

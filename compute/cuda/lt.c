@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/status.h"
-
 #ifndef LT_LIBRARIES
 #define LT_LIBRARIES "libcublasLt.so.13", "libcublasLt.so.12"
 #endif
@@ -142,38 +140,49 @@ void lt_call_free(const struct lt *lt, struct lt_call *call)
         lt->MatrixLayoutDestroy(call->c);
 }
 
-struct job {
-    const struct lt *lt;
-    const struct product *p;
-    const cublasLtMatmulAlgo_t *algo;
-    size_t workspace;
-    cublasStatus_t *status;
-};
-
-static cudaError_t multiply(cudaStream_t stream, const void *with)
+cublasStatus_t lt_run(const struct lt *lt, const struct product *p,
+                      const cublasLtMatmulAlgo_t *algo, size_t workspace, cudaStream_t stream)
 {
-    const struct job *j = with;
-    const struct product *p = j->p;
     const float one = 1, add = p->add ? 1 : 0;
     struct lt_call call;
+    cublasStatus_t s = lt_call_make(lt, &call, p);
 
-    *j->status = lt_call_make(j->lt, &call, p);
-    if (*j->status == CUBLAS_STATUS_SUCCESS)
-        *j->status = j->lt->Matmul(j->lt->handle, call.desc, &one, p->b.data, call.b, p->a.data,
-                                   call.a, &add, p->c, call.c, p->c, call.c, j->algo,
-                                   j->workspace ? j->lt->workspace : NULL, j->workspace, stream);
-    lt_call_free(j->lt, &call);
-    return cudaSuccess;
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->Matmul(lt->handle, call.desc, &one, p->b.data, call.b, p->a.data, call.a, &add,
+                       p->c, call.c, p->c, call.c, algo, workspace ? lt->workspace : NULL,
+                       workspace, stream);
+    lt_call_free(lt, &call);
+    return s;
 }
 
-cublasStatus_t lt_run(struct compute *k, const struct product *p, const cublasLtMatmulAlgo_t *algo,
-                      size_t workspace)
+bool lt_is_able(const struct lt *lt, const struct product *p, const cublasLtMatmulAlgo_t *algo,
+                size_t workspace)
 {
-    cublasStatus_t status = CUBLAS_STATUS_EXECUTION_FAILED;
-    struct job job = { cuda_of(k)->lt, p, algo, workspace, &status };
+    cublasLtMatmulHeuristicResult_t found;
+    struct lt_call call;
+    bool able = lt_call_make(lt, &call, p) == CUBLAS_STATUS_SUCCESS &&
+                lt->MatmulAlgoCheck(lt->handle, call.desc, call.b, call.a, call.c, call.c, algo,
+                                    &found) == CUBLAS_STATUS_SUCCESS &&
+                found.workspaceSize <= workspace;
 
-    cuda_enqueue(k, "cuBLASLt", multiply, &job);
-    return status;
+    lt_call_free(lt, &call);
+    return able;
+}
+
+/* Bytes that are put off. */
+struct job {
+    const struct lt *lt;
+    struct product p;
+    cublasLtMatmulAlgo_t algo;
+    size_t workspace;
+};
+
+static cudaError_t run_job(cudaStream_t stream, const void *with)
+{
+    const struct job *j = with;
+
+    return lt_run(j->lt, &j->p, &j->algo, j->workspace, stream) == CUBLAS_STATUS_SUCCESS
+           ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 /* ---- whose it is */
@@ -227,7 +236,7 @@ static void tell_choice(struct lt *lt, const struct lt_choice *c)
 }
 
 /* NULL (and k->error) if it cannot be made. */
-static const struct lt_choice *choice_of(struct compute *k, const struct product *p)
+static struct lt_choice *choice_of(struct compute *k, const struct product *p)
 {
     struct lt *lt = cuda_of(k)->lt;
     struct lt_key key = key_of(k, p);
@@ -249,24 +258,35 @@ static const struct lt_choice *choice_of(struct compute *k, const struct product
     return &more[lt->n++];
 }
 
-static bool multiplies(struct compute *k, const struct product *p, const struct lt_choice *c)
+/* In fast mode a choice is for about as many tokens: does it take just so many? */
+static bool is_able(const struct lt *lt, const struct product *p, struct lt_choice *c)
 {
-    cublasStatus_t s = lt_run(k, p, &c->algo, c->workspace);
+    int tokens = p->kind == PRODUCT_WEIGHT ? p->steps : p->rows;
 
-    if (s == CUBLAS_STATUS_SUCCESS || k->error != 0)
-        return true;
-    if (c->key.fast)
-        return false;                /* an algorithm that does not know this number of tokens */
-    k->error = cuda_of(k)->host->error(RL_EBUG, "GPU: cuBLASLt: a product of %d x %d, %d steps, "
-                                       "failed with status %d; RANKWISE_CUBLASLT= does without it",
-                                       p->rows, p->columns, p->steps, (int)s);
-    return true;
+    if (c->key.fast && tokens != c->asked) {
+        c->asked = tokens;
+        c->able = lt_is_able(lt, p, &c->algo, c->workspace);
+    }
+    return !c->key.fast || c->able;
+}
+
+static void put_off(struct compute *k, const struct product *p, const struct lt_choice *c)
+{
+    struct job job;
+
+    memset(&job, 0, sizeof job);
+    job.lt = cuda_of(k)->lt;
+    memcpy(&job.p, p, sizeof job.p);
+    job.algo = c->algo;
+    job.workspace = c->workspace;
+    cuda_enqueue(k, "a product by cuBLASLt (RANKWISE_CUBLASLT= does without)", run_job, &job,
+                 sizeof job);
 }
 
 bool lt_multiply(struct compute *k, const struct product *p)
 {
     const struct lt *lt = lt_of(k);
-    const struct lt_choice *choice;
+    struct lt_choice *choice;
 
     if (!lt || !lt->handle || !is_aligned(p))
         return false;
@@ -275,5 +295,8 @@ bool lt_multiply(struct compute *k, const struct product *p)
     if (!k->fast && p->kind == PRODUCT_FORWARD && p->rows <= FEW_ROWS)
         return false;                /* ours has the same bits, or else has the others, too */
     choice = choice_of(k, p);
-    return choice && !choice->own && multiplies(k, p, choice);
+    if (!choice || choice->own || !is_able(lt, p, choice))
+        return false;
+    put_off(k, p, choice);
+    return true;
 }

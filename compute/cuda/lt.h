@@ -25,6 +25,8 @@ struct lt_choice {
     bool own;                        /* our kernel is as good, or the only one */
     cublasLtMatmulAlgo_t algo;
     size_t workspace;
+    int asked;                       /* tokens that it was asked about last, and */
+    bool able;
 };
 
 struct lt {
@@ -49,9 +51,12 @@ struct lt_call {
 /* lt_call_free after either result. */
 cublasStatus_t lt_call_make(const struct lt *lt, struct lt_call *call, const struct product *p);
 void lt_call_free(const struct lt *lt, struct lt_call *call);
-/* Puts p on the stream; the status of the library. */
-cublasStatus_t lt_run(struct compute *k, const struct product *p, const cublasLtMatmulAlgo_t *algo,
-                      size_t workspace);
+/* Puts p on the stream, at once. */
+cublasStatus_t lt_run(const struct lt *lt, const struct product *p,
+                      const cublasLtMatmulAlgo_t *algo, size_t workspace, cudaStream_t stream);
+/* Does the algorithm run p with so many bytes? */
+bool lt_is_able(const struct lt *lt, const struct product *p, const cublasLtMatmulAlgo_t *algo,
+                size_t workspace);
 /* Who multiplies products like p, made up now: may run products of its own, and then waits for the
  * stream.  k->error: memory was missing, or a kernel failed. */
 struct lt_choice lt_choose(struct compute *k, const struct product *p, const struct lt_key *key);

@@ -85,20 +85,6 @@ static bool is_one_chain(const struct lt *lt, const cublasLtMatmulHeuristicResul
            split <= 1 && scheme == CUBLASLT_REDUCTION_SCHEME_NONE;
 }
 
-/* Does it run this product at all? */
-static bool is_able(const struct lt *lt, const struct product *p, const cublasLtMatmulAlgo_t *algo)
-{
-    cublasLtMatmulHeuristicResult_t found;
-    struct lt_call call;
-    bool able = lt_call_make(lt, &call, p) == CUBLAS_STATUS_SUCCESS &&
-                lt->MatmulAlgoCheck(lt->handle, call.desc, call.b, call.a, call.c, call.c, algo,
-                                    &found) == CUBLAS_STATUS_SUCCESS &&
-                found.workspaceSize == 0;
-
-    lt_call_free(lt, &call);
-    return able;
-}
-
 /* ---- the check of rows */
 
 /* A product of ROWS rows like the one that asks, of made-up numbers. */
@@ -188,7 +174,7 @@ static bool run(struct compute *k, const struct product *p, const float *first,
 
     memcpy(p->c, first, bytes);      /* the stream is empty */
     if (algo)
-        status = lt_run(k, p, algo, 0);
+        status = lt_run(cuda_of(k)->lt, p, algo, 0, cuda_of(k)->stream);
     else
         products_own(k, p);
     compute_wait(k);
@@ -202,14 +188,14 @@ static bool is_same(struct compute *k, const struct scene *s, const struct probe
     struct product p = part_of(s, probe);
     size_t columns = (size_t)p.columns, bytes = (size_t)p.rows * columns * sizeof *p.c;
 
-    return (!algo || is_able(cuda_of(k)->lt, &p, algo)) &&
+    return (!algo || lt_is_able(cuda_of(k)->lt, &p, algo, 0)) &&
            run(k, &p, first_of(s, probe), algo) &&
            memcmp(p.c, s->c + (size_t)probe->at * columns, bytes) == 0;
 }
 
 static bool keeps_rows(struct compute *k, const struct scene *s, const cublasLtMatmulAlgo_t *algo)
 {
-    bool same = is_able(cuda_of(k)->lt, &s->all, algo) && run(k, &s->all, s->first, algo);
+    bool same = lt_is_able(cuda_of(k)->lt, &s->all, algo, 0) && run(k, &s->all, s->first, algo);
 
     for (size_t i = 0; same && i < PROBES; i++)
         same = is_same(k, s, &probes[i], algo);
@@ -227,7 +213,7 @@ static struct lt_choice choose_same(struct compute *k, const struct product *p,
     struct candidates c;
     struct scene s;
 
-    compute_wait(k);
+    compute_wait(k);                 /* a sequence that is open ends here */
     if (scene_make(k, p, &s)) {
         find_candidates(lt, &s.all, false, &c);
         for (int i = 0; i < c.n && choice.own && k->error == 0; i++)
@@ -259,7 +245,8 @@ static double time_of(struct compute *k, const struct product *p,
     for (int i = 0; i <= TIMES; i++) {
         if (!r)
             products_own(k, p);
-        else if (lt_run(k, p, &r->algo, r->workspaceSize) != CUBLAS_STATUS_SUCCESS)
+        else if (lt_run(cuda_of(k)->lt, p, &r->algo, r->workspaceSize, cuda_of(k)->stream) !=
+                 CUBLAS_STATUS_SUCCESS)
             return -1;
         if (i == 0) {
             compute_wait(k);
@@ -279,6 +266,7 @@ static struct lt_choice choose_fastest(struct compute *k, const struct product *
     struct candidates c;
     double least, t;
 
+    compute_wait(k);                 /* a sequence that is open ends here */
     trial.c = take(k, (size_t)p->rows * (size_t)p->columns * sizeof *p->c);
     if (!lt->workspace)
         lt->workspace = take(k, LT_WORKSPACE);

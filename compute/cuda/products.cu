@@ -10,8 +10,9 @@
 
 #include "compute/cuda/launch.h"
 #include "compute/cuda/products.h"
+#include "compute/cuda/sizes.h"
 
-#define CHUNK 8                      /* elements in the 16 bytes that are copied at one time */
+#define CHUNK CUDA_CHUNK             /* elements in the 16 bytes that are copied at one time */
 
 /* ---- factors as the kernels want them */
 
@@ -46,16 +47,11 @@ static __global__ void lay_out(uint16_t *to, const void *from, const int *places
     *(struct chunk *)(to + line * stride + c) = y;
 }
 
-static size_t line_of(int width)
-{
-    return ((size_t)width + CHUNK - 1) / CHUNK * CHUNK;
-}
-
 template <bool bf16>
 static void start_lay_out(struct compute *k, uint16_t *to, const void *from, const int *places,
                           int lines, int width)
 {
-    size_t stride = line_of(width);
+    size_t stride = cuda_line(width);
 
     if (lines > 0 && width > 0)
         launch(k, "factors in bf16", lay_out<bf16>, blocks_of((size_t)lines * stride / CHUNK),
@@ -71,7 +67,7 @@ static bool is_laid_out(const void *x, int width)
 /* Elements of scratch memory for that many lines; what follows is aligned, too. */
 static size_t room(int lines, int width)
 {
-    return ((size_t)lines * line_of(width) + 127) / 128 * 128;
+    return ((size_t)lines * cuda_line(width) + 127) / 128 * 128;
 }
 
 /* Taken from scratch memory, one behind the other. */
@@ -82,7 +78,7 @@ static struct product_factor rounded(struct compute *k, uint16_t **scratch, cons
 
     *scratch += room(lines, width);
     start_lay_out<false>(k, to, from, places, lines, width);
-    return { to, line_of(width) };
+    return { to, cuda_line(width) };
 }
 
 static struct product_factor stored_lines(struct compute *k, uint16_t **scratch, const void *from,
@@ -94,16 +90,10 @@ static struct product_factor stored_lines(struct compute *k, uint16_t **scratch,
         return { (const uint16_t *)from, (size_t)width };
     *scratch += room(lines, width);
     start_lay_out<true>(k, to, from, places, lines, width);
-    return { to, line_of(width) };
+    return { to, cuda_line(width) };
 }
 
 /* ---- the operations */
-
-static size_t packed_size(struct compute *k, int N, int K)
-{
-    (void)k;
-    return (size_t)N * line_of(K) * sizeof(uint16_t) / sizeof(float);
-}
 
 static void pack(struct compute *k, float *packed, const float *w, int N, int K)
 {
@@ -115,13 +105,22 @@ static struct product_factor weights(struct compute *k, uint16_t **scratch, cons
                                      const float *packed, int N, int K)
 {
     if (packed)
-        return { (const uint16_t *)packed, line_of(K) };
+        return { (const uint16_t *)packed, cuda_line(K) };
     return rounded(k, scratch, w, NULL, N, K);
 }
 
 static uint16_t *scratch_of(struct compute *k, size_t elements)
 {
     return (uint16_t *)cuda_scratch(k, (elements + 128) * sizeof(uint16_t));
+}
+
+/* All bytes 0, padding too: sequences compare them. */
+static struct product no_product(void)
+{
+    struct product p;
+
+    memset(&p, 0, sizeof p);
+    return p;
 }
 
 static void multiply_product(struct compute *k, const struct product *p)
@@ -135,7 +134,7 @@ static void matmul_forward(struct compute *k, float *y, const void *x, const flo
 {
     bool direct = packed && is_laid_out(x, K);
     uint16_t *scratch = direct ? NULL : scratch_of(k, room(M, K) + (packed ? 0 : room(N, K)));
-    struct product p = {};
+    struct product p = no_product();
 
     if (!direct && !scratch)
         return;
@@ -153,7 +152,7 @@ static void matmul_backward_input(struct compute *k, float *dx, const float *dy,
                                   const float *packed, int M, int N, int K)
 {
     uint16_t *scratch = scratch_of(k, room(M, N) + (packed ? 0 : room(N, K)));
-    struct product p = {};
+    struct product p = no_product();
 
     if (!scratch)
         return;
@@ -207,7 +206,7 @@ static void matmul_backward_weight(struct compute *k, float *dw, const float *dy
     int steps = M;
     const int *places = slot && M > 0 && !k->fast ? stage_places(k, slot, M, &steps) : NULL;
     uint16_t *scratch = scratch_of(k, room(steps, N) + room(steps, K));
-    struct product p = {};
+    struct product p = no_product();
 
     if (!scratch || k->error != 0)
         return;
@@ -224,7 +223,7 @@ static void matmul_backward_weight(struct compute *k, float *dw, const float *dy
 
 extern "C" void cuda_fill_products(struct compute *k)
 {
-    k->packed_size = packed_size;
+    k->packed_size = cuda_packed_size;
     k->pack = pack;
     k->matmul_forward = matmul_forward;
     k->matmul_backward_input = matmul_backward_input;

@@ -11,10 +11,11 @@
  * therefore chosen by what they cost alone.
  */
 #include "compute/cuda/products.h"
+#include "compute/cuda/sizes.h"
 #include "compute/cuda/tensor.h"
 
 #define STEP SLOT_STEP               /* of mma */
-#define CHUNK 8                      /* elements in the 16 bytes that are copied at one time */
+#define CHUNK CUDA_CHUNK             /* elements in the 16 bytes that are copied at one time */
 #define TOGETHER 8                   /* rows of tiles that go along b together, for the L2 cache */
 
 /* ---- the kernel */
