@@ -219,6 +219,31 @@ static void test_a_late_failure_is_an_error(void **state)
     compute_close(k);
 }
 
+/* The first pass makes the choices, the third is a graph: nobody asks the library any more. */
+static void test_passes_that_come_again_are_graphs(void **state)
+{
+    static const int asked[] = { 2 * 12 + 2, 2, 2, 0, 0 };
+    struct compute *k = open_with("");
+    float *y = noise(M * N, 1), *dx = calloc(M * K, sizeof *dx), *first = NULL;
+
+    (void)state;
+    for (int pass = 0; pass < 5; pass++) {
+        remove(calls);
+        compute_begin(k);
+        k->matmul_forward(k, y, xs, w, NULL, M, N, K);
+        k->zero(k, dx, M * K * sizeof *dx);
+        k->matmul_backward_input(k, dx, dy, w, NULL, M, N, K);
+        compute_end(k);
+        assert_ok(compute_sync(k));
+        assert_int_equal(count_calls("matmul"), asked[pass]);
+        first = first ? first : copy_of(dx, M * K);
+        assert_true(is_equal(dx, first, M * K));
+        memset(dx, 1, M * K * sizeof *dx);
+    }
+    free(y), free(dx), free(first);
+    compute_close(k);
+}
+
 static void test_fast_takes_what_is_fastest(void **state)
 {
     struct compute *own = open_with(NULL), *k;
@@ -262,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_cut_chains_are_refused),
         cmocka_unit_test(test_a_library_that_fails_is_left),
         cmocka_unit_test(test_a_late_failure_is_an_error),
+        cmocka_unit_test(test_passes_that_come_again_are_graphs),
         cmocka_unit_test(test_fast_takes_what_is_fastest),
     };
 

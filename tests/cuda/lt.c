@@ -72,9 +72,25 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
     return is_wrong("dead") ? CUBLAS_STATUS_NOT_INITIALIZED : make(handle, sizeof **handle);
 }
 
+/* Products that were put on the stream: a graph may run them again. */
+struct job {
+    struct job *next;
+    struct cublasLtMatmulDescOpaque desc;
+    struct cublasLtMatrixLayoutOpaque a, b, c;
+    const uint16_t *A, *B;
+    const float *C;
+    float *D, beta;
+    int parts;
+};
+static struct job *jobs;
+
 /* Notes how many descriptions were forgotten. */
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
 {
+    for (struct job *next; jobs; jobs = next) {
+        next = jobs->next;
+        free(jobs);
+    }
     unmake(handle);
     note("destroy", made);
     return CUBLAS_STATUS_SUCCESS;
@@ -217,15 +233,6 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDe
 
 /* ---- products */
 
-struct job {
-    struct cublasLtMatmulDescOpaque desc;
-    struct cublasLtMatrixLayoutOpaque a, b, c;
-    const uint16_t *A, *B;
-    const float *C;
-    float *D, beta;
-    int parts;
-};
-
 static float factor(const uint16_t *x, const struct cublasLtMatrixLayoutOpaque *l,
                     cublasOperation_t op, size_t row, size_t col)
 {
@@ -251,7 +258,7 @@ static float chain(const struct job *j, size_t row, size_t col, size_t from, siz
 
 static void multiply(void *with)
 {
-    struct job *j = with;
+    const struct job *j = with;
     size_t K = j->desc.of_a == CUBLAS_OP_T ? j->a.rows : j->a.cols;
     bool other = is_wrong("other") || (is_wrong("rows") && j->c.cols > 32);
     size_t cut = j->parts == 2 ? K / 2 : K;
@@ -266,7 +273,6 @@ static void multiply(void *with)
         }
     if (is_wrong("slow"))
         nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
-    free(j);
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
@@ -286,7 +292,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     job = malloc(sizeof *job);
     if (!job)
         return CUBLAS_STATUS_EXECUTION_FAILED;
-    *job = (struct job){ *desc, *a, *b, *c, A, B, C, D, *(const float *)beta, (int)algo->data[1] };
+    *job = (struct job){ jobs, *desc, *a, *b, *c, A, B, C, D, *(const float *)beta,
+                         (int)algo->data[1] };
+    jobs = job;
     return cudaLaunchHostFunc(stream, multiply, job) == cudaSuccess
            ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
