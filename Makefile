@@ -82,6 +82,12 @@ $(BUILD)/tests/emulated/%.o: tests/cuda/%.cc
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(HOST_CXX) -c -o $@ $<
 
+# And without cuBLASLt.
+EMULATED_LT = $(BUILD)/tests/emulated_lt.so
+$(EMULATED_LT): tests/cuda/lt.c tests/cuda/cublasLt.h $(EMULATED_CUDA)
+	$(call say,link $@)$(CC) -O2 -g $(STD) $(WARN) -I. -Itests/cuda -fPIC -shared -o $@ $< \
+		-L$(BUILD)/tests -l:librankwise_cuda.so -Wl,-rpath,'$$ORIGIN'
+
 # One archive a folder, so that a test links only the folders at or below its level.
 define archive
 $(BUILD)/lib$(1).a: $(call objects,$(1))
@@ -110,6 +116,8 @@ FOLDERS_test_compute    = compute base
 FOLDERS_test_pool       = compute base
 FOLDERS_test_compute_bf16 = compute base
 FOLDERS_test_compute_attention = compute base
+FOLDERS_test_compute_tensor = compute base
+FOLDERS_test_lt         = compute base
 FOLDERS_test_compute_math = compute base
 FOLDERS_test_tensor_attention = compute base
 FOLDERS_test_compute_slope = compute base
@@ -193,7 +201,7 @@ EMULATED = $(BUILD)/tests/emulated_avx512.o $(BUILD)/tests/emulated_avx512_bf16.
 $(EMULATED): CFLAGS += -O1
 $(EMULATED): STD += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma -Wno-psabi)
 $(foreach t,$(VARIANT_TESTS),$(eval $(call test,$(t),$(EMULATED))))
-tests: $(EMULATED_CUDA) $(EMULATED_NCCL)
+tests: $(EMULATED_CUDA) $(EMULATED_NCCL) $(EMULATED_LT)
 $(BUILD)/tests/test_tensor_attention.o: INCLUDE += -Itests/cuda
 
 # Rewards from outside: what answers, and shared objects that are loaded.

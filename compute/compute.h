@@ -12,6 +12,8 @@
  *   from +0 or, where the line says +=, from what is there.  No split of k; threads divide outputs.
  * - With COMPUTE_BF16 the operands of these products are rounded to bf16 first, and the chain goes
  *   by pairs of steps 2i and 2i + 1, the odd one first: compute/bf16.h.  What a pair lacks is +0.
+ *   The tensor cores of "cuda" have bits of their own instead (docs/numerics.md, "GPU"): chains of
+ *   steps of 16, whose bits, too, are those of a row of x or dy and a column of w or x alone.
  * - An activation of type void * is as the dtype stores it: fp32, or (COMPUTE_BF16) bf16, rounded
  *   once where it is made.  Everything else is fp32.
  * - A sum over channels or vocabulary puts element i into lane i mod 16, ascending, then folds
@@ -36,6 +38,7 @@
 #define KEY_BLOCK 32       /* keys in a block of attention, positions in a page of the cache */
 #define VOCAB_BLOCK 512    /* vocabulary ids in one block of log-sum-exp */
 #define PACK_ROWS 32       /* rows of w in one packed panel */
+#define SLOT_STEP 16       /* slots of tokens in one step of the tensor cores */
 
 /* Running log-sum-exp of one row of logits: max, sum of exp(z - max), sum of exp(z - max) * z. */
 struct lse { float max, sum, weighted; };
@@ -78,7 +81,7 @@ static inline bool sampling_filters(const struct sampling *s)
 
 /* A rank's largest calls, by which the scratch memory of a GPU's kernels is planned. */
 struct compute_load {
-    int tokens;                    /* T of a pass */
+    int tokens, pass_rows;         /* T of a pass, and its rows, at most */
     int heads, D;                  /* of its attention */
     int features;                  /* of the widest dy(T, features) */
     int rows, vocabulary;          /* of sample */
@@ -120,6 +123,7 @@ struct compute {
     void (*reserve)(struct compute *k, size_t bytes);      /* of scratch: all it will need */
     void (*begin)(struct compute *k);            /* compute_begin, compute_end */
     void (*end)(struct compute *k);
+    const char *(*about)(struct compute *k);     /* what it chose, in words for a log; or NULL */
 
     /* ---- matrix products: w is (N,K) as Hugging Face stores it; packed is its packed form or
      * NULL.  Rows n0 (a multiple of PACK_ROWS) onwards of a packed w begin at
@@ -134,8 +138,9 @@ struct compute {
                                   const float *packed, int M, int N, int K);
     /* dw(N,K) = dy^T x, or += (add): chain over the M tokens ascending, from 0 or from dw.
      * slot(M), ascending, bf16: tokens of slots 2i and 2i + 1 are a pair, a token without its
-     * neighbour meets a zero.  NULL: slots 0 .. M.  A row's slots begin at an even number, so that
-     * pairs do not depend on what else is in the batch. */
+     * neighbour meets a zero.  NULL: slots 0 .. M.  A row's slots begin at a multiple of SLOT_STEP,
+     * and no call ends within a step, so that what is summed together does not depend on what else
+     * is in the batch. */
     void (*matmul_backward_weight)(struct compute *k, float *dw, const float *dy, const void *x,
                                    const int *slot, int M, int N, int K, bool add);
 

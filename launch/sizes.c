@@ -110,8 +110,10 @@ static int larger(int a, int b)
 }
 
 /* A pass of `tokens` through a model of this shape. */
-static void add_load(struct compute_load *load, const struct model_shape *s, int64_t tokens)
+static void add_load(struct compute_load *load, const struct model_shape *s, int64_t tokens,
+                     int rows)
 {
+    load->pass_rows = larger(load->pass_rows, rows);
     load->tokens = larger(load->tokens, (int)(tokens < INT_MAX ? tokens : INT_MAX));
     load->heads = larger(load->heads, s->H);
     load->D = larger(load->D, s->D);
@@ -128,15 +130,15 @@ struct compute_load rank_load(const struct inputs *in, const struct config *c,
     struct compute_load load = { 0 };
 
     if (roles & (ROLE_LEARNER | ROLE_REFMODEL | ROLE_REWARD))
-        add_load(&load, &in->policy.shape, tokens);
+        add_load(&load, &in->policy.shape, tokens, rows);
     if (roles & ROLE_LEARNER && in->has_critic)
-        add_load(&load, &in->critic.shape, tokens);
+        add_load(&load, &in->critic.shape, tokens, rows);
     if (roles & ROLE_REFMODEL)
-        add_load(&load, &in->reference.shape, tokens);
+        add_load(&load, &in->reference.shape, tokens, rows);
     for (int i = 0; i < in->rewards.n && roles & ROLE_REWARD; i++)
-        add_load(&load, &in->rewards.items[i].shape, tokens);
+        add_load(&load, &in->rewards.items[i].shape, tokens, rows);
     if (roles & ROLE_ACTOR) {
-        add_load(&load, &in->policy.shape, larger(2 * s.rows_at_once, 128));
+        add_load(&load, &in->policy.shape, larger(2 * s.rows_at_once, 128), 0);
         load.rows = larger(s.rows_at_once, in->train.k);
         load.vocabulary = in->policy.shape.V;
     }

@@ -185,10 +185,11 @@ void head_forward(struct head *h, const struct pass *p, float temperature, bool 
     }
 }
 
-/* Would token t be the last that is picked, and cut off from the other one of its pair? */
-static bool cuts_pair(const struct pass *p, int R, int t)
+/* Does token t begin a step of slots for which there may be no room behind R tokens? */
+static bool cuts_step(const struct head *h, const struct pass *p, int R, int t)
 {
-    return R == HEAD_ROWS - 1 && p->slot[t] % 2 == 0;
+    return R + SLOT_STEP > HEAD_ROWS &&
+           p->slot[t] / SLOT_STEP != p->slot[h->pick[R - 1]] / SLOT_STEP;
 }
 
 /* The next positions with a gradient, at most HEAD_ROWS, and what they need; *next moves on. */
@@ -203,7 +204,7 @@ static int pick(struct head *h, const struct pass *p, const float *dlogp, const 
 
         if (of_logp == 0.0f && of_entropy == 0.0f)
             continue;
-        if (cuts_pair(p, R, h->from[i]))
+        if (cuts_step(h, p, R, h->from[i]))
             break;
         h->pick[R] = h->from[i];
         h->pick_at[R] = i;
@@ -336,7 +337,7 @@ static int pick_scored(struct head *h, const struct pass *p, const float *dscore
             any |= d[i] != 0.0f;
         if (!any)
             continue;
-        if (cuts_pair(p, R, *next))
+        if (cuts_step(h, p, R, *next))
             break;
         memcpy(h->dscore + (size_t)R * S, d, (size_t)S * sizeof *d);
         h->pick[R++] = *next;

@@ -202,7 +202,7 @@ struct trainer {
     struct memory memory;        /* everything below lies in it */
 
     int *tokens, *start, *position;      /* copies: (T), (N+1) from 0, (T) */
-    int *slot;                           /* (T) as if every row began at an even place */
+    int *slot;                           /* (T) as if every row began at a multiple of SLOT_STEP */
     float *x;                    /* (L+1,T,C) layer inputs, or (2,T,C) */
     struct activations *inside;  /* (L) or one */
     struct head head;

@@ -180,7 +180,7 @@ void trainer_destroy(struct trainer *t)
 /* Copy the rows, so that the caller's arrays may move before the backward pass. */
 static void begin(struct trainer *t, const int *tokens, const int *start, int N)
 {
-    int first = start[0], T = start[N] - first, even = 0;
+    int first = start[0], T = start[N] - first, begin = 0;
 
     memcpy(t->tokens, tokens + first, (size_t)T * sizeof *tokens);
     t->start[0] = 0;
@@ -188,9 +188,9 @@ static void begin(struct trainer *t, const int *tokens, const int *start, int N)
         t->start[n + 1] = start[n + 1] - first;
         for (int i = t->start[n]; i < t->start[n + 1]; i++) {
             t->position[i] = i - t->start[n];
-            t->slot[i] = even + t->position[i];
+            t->slot[i] = begin + t->position[i];
         }
-        even += (t->start[n + 1] - t->start[n] + 1) / 2 * 2;
+        begin += (t->start[n + 1] - t->start[n] + SLOT_STEP - 1) / SLOT_STEP * SLOT_STEP;
     }
     t->first = first;
     t->version = t->model->version;

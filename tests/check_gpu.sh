@@ -33,6 +33,33 @@ unset EMULATED_GPUS
 same "RACO" 1 algorithm=raco "raco.weights=[0.5,0.5]" "$two"
 same "recomputed activations, a lag" 1 recompute=true max_lag=1 steps=2 prompts_per_step=2
 
+# The tensor cores' bits: those of one rank, on any number of GPUs and for every placement; and what
+# the actor made of a token is what the learner makes of it.
+tensor="dtype=bf16 device=cuda steps=2 prompts_per_step=5 max_new=6 eval_every=0 micro_rows=3"
+tensor_run() {
+    n=$1 out=$2; shift 2
+    # shellcheck disable=SC2086
+    EMULATED_GPUS=$n run "$n" tests/bits.cfg $tensor "$long" "$@" output="$out" \
+        > "$WORK/said" 2>&1 || { fail "tensor cores, $out" "$(tail -n 3 "$WORK/said")"; return 1; }
+}
+# alike NAME RANKS key=value...: that of one rank
+alike() {
+    name=$1 n=$2; shift 2
+    rm -rf "$WORK/other"
+    tensor_run "$n" "$WORK/other" "$@" || return
+    "$RANKWISE" diff "$WORK/tensor" "$WORK/other" > "$WORK/said" 2>&1 &&
+        grep -q '^equal' "$WORK/said" && pass "$name" || fail "$name" "$(cat "$WORK/said")"
+}
+tensor_run 1 "$WORK/tensor" && pass "tensor cores"
+grep -q '"mismatch/logp_abs_max": 0[,}]' "$WORK/tensor/metrics.jsonl" &&
+    ! grep -q '"mismatch/logp_abs_max": 0*[.1-9]' "$WORK/tensor/metrics.jsonl" &&
+    pass "tensor cores: learner and actor agree to the bit" ||
+    fail "tensor cores: learner and actor agree to the bit" \
+        "$(grep -o '"mismatch/logp_abs_max[^,]*' "$WORK/tensor/metrics.jsonl")"
+alike "tensor cores, two ranks" 2
+alike "tensor cores, three ranks, micro-batches of two rows" 3 micro_rows=2
+alike "tensor cores, roles on their own" 3 "$(place 1 actor 1 learner 1 reward,refmodel)"
+
 # prints NAME COMMAND...: the same words on both
 prints() {
     name=$1; shift

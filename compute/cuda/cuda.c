@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "compute/cuda/products.h"
 #include "compute/cuda/sizes.h"
 
 #define RING ((size_t)4 << 20)       /* bytes, or as many as eight times the largest array */
@@ -117,6 +118,7 @@ static void release(struct compute *k)
     cuda_sequence_close(k);
     cuda_area_free(&cuda->ring[0]);
     cuda_area_free(&cuda->ring[1]);
+    lt_release(k);
     cudaFree(cuda->scratch);
     if (cuda->stream)
         cudaStreamDestroy(cuda->stream);
@@ -187,6 +189,8 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     k->reserve = reserve;
     k->release = release;
     cuda_check(k, cudaSetDevice(index), "opening the GPU");
+    cuda_check(k, cudaDeviceGetAttribute(&cuda->processors, cudaDevAttrMultiProcessorCount, index),
+               "its multiprocessors");
     cuda_check(k, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "its stream");
     cuda_sequence_open(k);
     cuda_check(k, cudaMemGetInfo(&k->device_room, &whole), "its memory");
@@ -195,7 +199,8 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda_fill_matmul(k);
     cuda_fill_attention(k);
     cuda_fill_attention_backward(k);
-    if (k->dtype == COMPUTE_BF16 && strcmp(k->name, "cuda-chain") != 0) {
+    if (cuda_tensor(k)) {
+        cuda_fill_products(k);
         cuda_fill_flash(k);
         cuda_fill_flash_backward(k);
     }

@@ -7,8 +7,9 @@
  * out managed memory while a GPU is open).  Arrays of int, words for random draws, dlogp and
  * dentropy are the host's: cuda_stage copies them when the operation is called.
  *
- * Every kernel follows the definition in compute.h term by term, so that its bits are the
- * processor's: a thread owns an output and walks its chain, a sum over channels has sixteen lanes.
+ * Every kernel but those of the tensor cores follows the definition in compute.h term by term, so
+ * that its bits are the processor's: a thread owns an output and walks its chain, a sum over
+ * channels has sixteen lanes.
  * Compiled without contraction (-fmad=false), with denormals and exact division.
  */
 #ifndef COMPUTE_CUDA_CUDA_H
@@ -38,6 +39,8 @@ struct cuda {
     void *scratch;                   /* managed; kernels on the stream take turns */
     size_t scratch_size;
     int window;                      /* keys that a query of bf16 sees, itself one; 0: all */
+    int processors;                  /* multiprocessors of the GPU */
+    struct lt *lt;                   /* lt.c's; NULL before the first product that asks */
 };
 
 static inline struct cuda *cuda_of(struct compute *k)
@@ -62,6 +65,12 @@ void cuda_sequence_flush(struct compute *k);
 /* cuda_stage in a sequence; NULL outside of one, or (the sequence is over) without room. */
 const void *cuda_sequence_stage(struct compute *k, const void *from, size_t bytes);
 
+/* call(stream, with), which puts something on the stream, now or when the sequence is launched, so
+ * that `with` is copied: `bytes`, equal for calls that do the same.  (launch.h is for kernels.) */
+void cuda_enqueue(struct compute *k, const char *what,
+                  cudaError_t (*call)(cudaStream_t stream, const void *with), const void *with,
+                  size_t bytes);
+
 /* A copy of the host's bytes that kernels can read; NULL (and k->error) without memory. */
 const void *cuda_stage(struct compute *k, const void *from, size_t bytes);
 /* Bytes for the kernels of one operation; NULL (and k->error) without memory. */
@@ -70,6 +79,7 @@ void *cuda_scratch(struct compute *k, size_t bytes);
 void cuda_fill_flat(struct compute *k);          /* a chapter each */
 void cuda_fill_rows(struct compute *k);
 void cuda_fill_matmul(struct compute *k);
+void cuda_fill_products(struct compute *k);      /* after matmul: where cuda_tensor(k) */
 void cuda_fill_attention(struct compute *k);
 void cuda_fill_attention_backward(struct compute *k);
 void cuda_fill_flash(struct compute *k);         /* bf16, by the tensor cores */

@@ -57,6 +57,22 @@ void cuda_put_off(struct compute *k, const char *what, const std::string &key, c
     sequence_of(k)->steps.push_back({ what, std::move(step) });
 }
 
+extern "C" void cuda_enqueue(struct compute *k, const char *what,
+                             cudaError_t (*call)(cudaStream_t stream, const void *with),
+                             const void *with, size_t bytes)
+{
+    std::string kept((const char *)with, bytes), key = kept;
+
+    if (k->error != 0)
+        return;
+    if (!sequence_of(k)->open) {
+        cuda_check(k, call(cuda_of(k)->stream, with), what);
+        return;
+    }
+    add_to_key(&key, call);
+    cuda_put_off(k, what, key, [=](cudaStream_t stream) { return call(stream, kept.data()); });
+}
+
 /* Layers hand over the same positions and tables again and again. */
 static const struct staged *find_staged(const struct cuda_sequence *s, const void *from,
                                         size_t bytes)

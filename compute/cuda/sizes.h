@@ -2,13 +2,28 @@
 #ifndef COMPUTE_CUDA_SIZES_H
 #define COMPUTE_CUDA_SIZES_H
 
+#include <string.h>
+
 #include "compute/compute.h"
 
-/* Floats of w(N,K) packed: none, w is read where it lies. */
+#define CUDA_CHUNK 8                 /* lines of the tensor cores' factors are multiples of that */
+
+/* Bits of the tensor cores (products.cu), not the processor's. */
+static inline bool cuda_tensor(const struct compute *k)
+{
+    return k->dtype == COMPUTE_BF16 && strcmp(k->name, "cuda") == 0;
+}
+
+/* Elements of a line of bf16 that cp.async can bring. */
+static inline size_t cuda_line(int width)
+{
+    return ((size_t)width + CUDA_CHUNK - 1) / CUDA_CHUNK * CUDA_CHUNK;
+}
+
+/* Floats of w(N,K) packed: none where w is read as it lies, else it is there in bf16. */
 static inline size_t cuda_packed_size(struct compute *k, int N, int K)
 {
-    (void)k, (void)N, (void)K;
-    return 0;
+    return cuda_tensor(k) ? (size_t)N * cuda_line(K) * sizeof(uint16_t) / sizeof(float) : 0;
 }
 
 #define CUDA_SUMS ((size_t)4096)     /* inner products that are waited for together */
@@ -16,6 +31,17 @@ static inline size_t cuda_packed_size(struct compute *k, int N, int K)
 static inline size_t cuda_larger(size_t a, size_t b)
 {
     return a > b ? a : b;
+}
+
+/* Both factors of a product in bf16: dw's of a pass, or of the head's tiles; a row's last step of
+ * tokens may be nearly empty. */
+static inline size_t cuda_factor_bytes(const struct compute *k, const struct compute_load *load)
+{
+    size_t steps = (size_t)load->tokens + (SLOT_STEP - 1) * (size_t)load->pass_rows;
+    size_t tile = 512 * (2048 + (size_t)load->features);         /* HEAD_ROWS, HEAD_VOCAB */
+    size_t pass = (steps + SLOT_STEP) * 2 * ((size_t)load->features + CUDA_CHUNK);
+
+    return cuda_tensor(k) && load->tokens > 0 ? sizeof(uint16_t) * cuda_larger(tile, pass) : 0;
 }
 
 /* Bytes of cuda_scratch that the operations of a load take, one after the other. */
@@ -26,8 +52,10 @@ static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_
     size_t slopes = T * 32;                                      /* lse_backward */
     size_t mass = (size_t)load->rows * (size_t)load->vocabulary * sizeof(float);     /* sample */
 
-    (void)k;
-    return cuda_larger(cuda_larger(delta, slopes), cuda_larger(mass, CUDA_SUMS * sizeof(double))) +
+    if (cuda_tensor(k))              /* flash_backward.cu: lines, and q and do in bf16 */
+        delta = heads * 16 + 2 * heads * cuda_line(load->D) * sizeof(uint16_t);
+    mass = cuda_larger(mass, CUDA_SUMS * sizeof(double));
+    return cuda_larger(cuda_larger(delta, slopes), cuda_larger(mass, cuda_factor_bytes(k, load))) +
            256;
 }
 

@@ -362,6 +362,12 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
     return cudaSuccess;
 }
 
+cudaError_t cudaLaunchHostFunc(cudaStream_t, void (*call)(void *with), void *with)
+{
+    keep([=] { call(with); });
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemset(void *to, int value, size_t bytes)
 {
     return cudaMemsetAsync(to, value, bytes, NULL);
@@ -492,7 +498,10 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device)
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int)
 {
-    *value = attr == cudaDevAttrMultiProcessorCount ? 4 : getenv("EMULATED_APART") ? 0 : 1;
+    const char *said = getenv("EMULATED_PROCESSORS");        /* default 4 */
+
+    *value = attr == cudaDevAttrMultiProcessorCount ? (said ? atoi(said) : 4)
+             : getenv("EMULATED_APART") ? 0 : 1;
     return cudaSuccess;
 }
 
