@@ -16,7 +16,7 @@ static int open_gpus(void **state)
     (void)state;
     if (compute_open(&ref, "ref", "bf16", 1) != RL_OK)
         return -1;
-    support_emulate_gpu(true);
+    support_gpu();
     return open_gpu(&one, "1") != RL_OK || open_gpu(&many, "132") != RL_OK ? -1 : 0;
 }
 
@@ -83,7 +83,7 @@ static struct operands make_operands(int M, int N, int K)
 
 static void free_operands(struct operands *o)
 {
-    free(o->x), free(o->w), free(o->dy), free(o->dx), free(o->dw), free(o->stored);
+    drop(o->x), drop(o->w), drop(o->dy), drop(o->dx), drop(o->dw), drop(o->stored);
 }
 
 static float *packed_of(struct compute *k, const float *w, int N, int K)
@@ -110,13 +110,13 @@ static struct results run_products(struct compute *k, const struct operands *o, 
     k->matmul_backward_weight(k, r.dw, o->dy, o->stored, NULL, M, N, K, false);
     k->matmul_backward_weight(k, r.dw_added, o->dy, o->stored, NULL, M, N, K, true);
     assert_ok(compute_sync(k));
-    free(packed);
+    drop(packed);
     return r;
 }
 
 static void free_results(struct results *r)
 {
-    free(r->y), free(r->y_packed), free(r->dx), free(r->dx_packed), free(r->dw), free(r->dw_added);
+    drop(r->y), drop(r->y_packed), drop(r->dx), drop(r->dx_packed), drop(r->dw), drop(r->dw_added);
 }
 
 static void equal(const char *what, const float *got, const float *want, size_t n)
@@ -163,7 +163,7 @@ static void rows_are_alike(struct compute *k, const struct operands *o, const st
     k->matmul_backward_input(k, dx, o->dy + row * (size_t)N, o->w, NULL, M, N, K);
     equal("y of some rows", y, all->y + row * (size_t)N, mn);
     equal("dx of some rows", dx, all->dx + row * (size_t)K, mk);
-    free(y), free(dx);
+    drop(y), drop(dx);
 }
 
 static void test_rows_do_not_see_each_other(void **state)
@@ -225,7 +225,7 @@ static void test_packed_slices_are_slices(void **state)
         one->matmul_forward(one, want, o.stored, o.w + 64 * K, NULL, M, 32, K);
         one->matmul_forward(one, y, o.stored, o.w + 64 * K, packed + slice, M, 32, K);
         equal("y of a packed slice", y, want, M * 32);
-        free(packed), free(y), free(want), free_operands(&o);
+        drop(packed), drop(y), drop(want), free_operands(&o);
     }
 }
 
@@ -255,7 +255,7 @@ static void test_cut_at_steps_continues_the_chain(void **state)
 
     (void)state;
     equal("dw of a cut batch", got, want, o.nk);
-    free(want), free(got), free_operands(&o);
+    drop(want), drop(got), free_operands(&o);
 }
 
 /* Rows of any length, of which some tokens are in no product; packed with others or not. */
@@ -283,7 +283,7 @@ static void test_dw_does_not_see_the_packing(void **state)
     equal("dw of rows elsewhere", later, want, o.nk);
     assert_true(memcmp(plain, want, o.nk * sizeof *want) != 0);      /* slots do matter */
     chains_are_near(&(struct chains){ "dw", N, K, M, NULL, o.dy, o.x, 1, N, 1, K }, want);
-    free(want), free(alone), free(later), free(plain), free_operands(&o);
+    drop(want), drop(alone), drop(later), drop(plain), free_operands(&o);
 }
 
 int main(void)

@@ -25,7 +25,7 @@ static int make_operands(void **state)
     (void)state;
     if (compute_open(&ref, "ref", "bf16", 1) != RL_OK)
         return -1;
-    support_emulate_gpu(false);
+    support_gpu();
     x = noise(M * K, 1), w = noise(N * K, 1), dy = noise(M * N, 1);
     xs = stored(x, M * K);
     snprintf(calls, sizeof calls, "%s/calls", support_folder());
@@ -36,7 +36,7 @@ static int make_operands(void **state)
 static int free_operands(void **state)
 {
     (void)state;
-    free(x), free(w), free(dy), free(xs);
+    drop(x), drop(w), drop(dy), drop(xs);
     compute_close(ref);
     return 0;
 }
@@ -72,8 +72,8 @@ struct results { float *y, *dx, *dw; };
 
 static struct results run(struct compute *k, int at, int m)
 {
-    struct results r = { noise((size_t)(m * N), 1), calloc((size_t)(m * K), sizeof(float)),
-                         calloc(N * K, sizeof(float)) };
+    struct results r = { noise((size_t)(m * N), 1), room((size_t)(m * K) * sizeof(float)),
+                         room((size_t)(N * K) * sizeof(float)) };
 
     k->matmul_forward(k, r.y, element(xs, (size_t)(at * K)), w, NULL, m, N, K);
     k->matmul_backward_input(k, r.dx, dy + at * N, w, NULL, m, N, K);
@@ -84,7 +84,7 @@ static struct results run(struct compute *k, int at, int m)
 
 static void free_results(struct results r)
 {
-    free(r.y), free(r.dx), free(r.dw);
+    drop(r.y), drop(r.dx), drop(r.dw);
 }
 
 /* The same for what it does alone; its status. */
@@ -224,7 +224,7 @@ static void test_passes_that_come_again_are_graphs(void **state)
 {
     static const int asked[] = { 2 * 12 + 2, 2, 2, 0, 0 };
     struct compute *k = open_with("");
-    float *y = noise(M * N, 1), *dx = calloc(M * K, sizeof *dx), *first = NULL;
+    float *y = noise(M * N, 1), *dx = room(M * K * sizeof *dx), *first = NULL;
 
     (void)state;
     for (int pass = 0; pass < 5; pass++) {
@@ -240,7 +240,7 @@ static void test_passes_that_come_again_are_graphs(void **state)
         assert_true(is_equal(dx, first, M * K));
         memset(dx, 1, M * K * sizeof *dx);
     }
-    free(y), free(dx), free(first);
+    drop(y), drop(dx), drop(first);
     compute_close(k);
 }
 

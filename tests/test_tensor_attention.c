@@ -45,8 +45,8 @@ static struct layer layer_new(const struct heads *h)
 
 static void layer_free(struct layer *x)
 {
-    free(x->q), free(x->d_o), free(x->dq), free(x->dkey), free(x->dvalue), free(x->stats);
-    free(x->key), free(x->value), free(x->o);
+    drop(x->q), drop(x->d_o), drop(x->dq), drop(x->dkey), drop(x->dvalue), drop(x->stats);
+    drop(x->key), drop(x->value), drop(x->o);
 }
 
 static void forward(struct compute *k, struct layer *x)
@@ -188,7 +188,7 @@ static void test_forward_is_near(void **state)
                                    (double)l.stats[2 * head]) / (double)l.stats[2 * head + 1];
             assert_near("p by stats", h, head, by_stats, p, p * 2 * x.slack + 1e-30);
         }
-        free(q16), layer_free(&l), layer_free(&r);
+        drop(q16), layer_free(&l), layer_free(&r);
     }
 }
 
@@ -268,7 +268,7 @@ static void test_backward_is_near(void **state)
         slope_is_near("dq", h, l.dq, dq, s.dq, s.dq_off, l.queries);
         slope_is_near("dkey", h, l.dkey, dkey, s.dkey, s.dkey_off, l.keys);
         slope_is_near("dvalue", h, l.dvalue, dvalue, s.dvalue, s.dvalue_off, l.keys);
-        free(q), free(d_o), free(dq), free(dkey), free(dvalue), free(s.dq), layer_free(&l);
+        drop(q), drop(d_o), drop(dq), drop(dkey), drop(dvalue), free(s.dq), layer_free(&l);
     }
 }
 
@@ -335,7 +335,7 @@ static void test_backward_is_the_slope(void **state)
             assert_near("slope of value", h, to, (double)(l.dvalue[to] - dvalue[to]),
                         step16(&l.value[to], &l, key), 0.05);
         }
-        free(dq), free(dkey), free(dvalue), layer_free(&l);
+        drop(dq), drop(dkey), drop(dvalue), layer_free(&l);
     }
 }
 
@@ -389,7 +389,7 @@ struct pieces { int cut[N], late[N]; };
 static struct pages pages_new(const struct heads *h, uint32_t garbage)
 {
     size_t n = ALL_PAGES * page_floats(COMPUTE_BF16, h->G, h->D);
-    struct pages p = { malloc(n * sizeof(float)), malloc(n * sizeof(float)) };
+    struct pages p = { room(n * sizeof(float)), room(n * sizeof(float)) };
 
     for (size_t i = 0; i < n; i++)
         p.keys[i] = p.values[i] = f32_of_bits(garbage);
@@ -426,7 +426,7 @@ static void attend_by_pieces(struct layer *l, const struct pieces *p, uint32_t g
             done[n] += at[n + 1] - at[n];
         }
     }
-    free(pages.keys), free(pages.values), layer_free(&x);
+    drop(pages.keys), drop(pages.values), layer_free(&x);
 }
 
 static void test_pages_have_the_bits_of_rows(void **state)
@@ -448,7 +448,7 @@ static void test_pages_have_the_bits_of_rows(void **state)
             attend_by_pieces(&l, &pieces[i], garbage[i]);
             assert_memory_equal(l.o, o, l.queries * sizeof *o);
         }
-        free(o), layer_free(&l);
+        drop(o), layer_free(&l);
     }
 }
 
@@ -473,13 +473,13 @@ static void test_a_wide_window_is_none(void **state)
     assert_memory_equal(w.dq, l.dq, l.queries * sizeof *l.dq);
     assert_memory_equal(w.dkey, l.dkey, l.keys * sizeof *l.dkey);
     assert_memory_equal(w.dvalue, l.dvalue, l.keys * sizeof *l.dvalue);
-    free(w.o), free(w.stats), free(w.dq), free(w.dkey), free(w.dvalue), layer_free(&l);
+    drop(w.o), drop(w.stats), drop(w.dq), drop(w.dkey), drop(w.dvalue), layer_free(&l);
 }
 
 static int open_gpu(void **state)
 {
     (void)state;
-    support_emulate_gpu(true);
+    support_gpu();
     return compute_open(&ref, "ref", "bf16", 1) || compute_open(&gpu, "cuda", "bf16", 1);
 }
 
