@@ -161,7 +161,7 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda_fill_matmul(k);
     cuda_fill_attention(k);
     cuda_fill_attention_backward(k);
-    if (k->dtype == COMPUTE_BF16 && strcmp(k->name, "cuda-chain") != 0) {
+    if (cuda_by_tensors(k)) {
         cuda_fill_flash(k);
         cuda_fill_flash_backward(k);
     }
