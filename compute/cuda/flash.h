@@ -68,8 +68,8 @@ template <int D> static constexpr size_t tile_bytes(int rows)
     return (size_t)rows * D * sizeof(uint16_t);
 }
 
-/* Where a row begins in its tile.  Its chunks are permuted, by eights or fours, so that one chunk of
- * eight neighbouring rows meets all banks. */
+/* Where a row begins in its tile.  Its chunks are permuted, by eights or fours, so that one chunk
+ * of eight neighbouring rows meets all banks. */
 template <int D> static __device__ __forceinline__ int row_at(int row)
 {
     return row * (D * 2) + (D % 64 == 0 ? row & 7 : row / 2 & 3) * 16;

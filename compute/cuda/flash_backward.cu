@@ -9,11 +9,13 @@
 #include <algorithm>
 
 #include "compute/cuda/flash.h"
+#include "compute/cuda/sizes.h"
 
 #define TILE KEY_BLOCK               /* rows of the other side that are met at a time */
 
 /* What a query brings to its scores: share = 1 / sum. */
 struct alignas(16) line { float max, share, delta, unused; };
+static_assert(sizeof(struct line) == 16, "cuda_slope_bytes counts with it");
 
 /* Queries of a group are rows of one list (flash.h) here, [G][T * group][width], `width` channels
  * with zeros from D on. */
@@ -25,7 +27,7 @@ struct backward {
     const uint16_t *key, *value;
     uint16_t *q16, *d_o16;
     struct line *lines;
-    int T, H, G, D, width, window;
+    int begin, T, H, G, D, width, window;            /* the batch is tokens begin .. begin + T */
     bool wide;                       /* of keys and values */
     float scale, in_powers;          /* 1 / sqrt(D), and times log2(e) */
 };
@@ -33,15 +35,15 @@ struct backward {
 /* Row f of head g's list, which begins at token `token`: its place in a list of all. */
 static __device__ __forceinline__ size_t listed(const struct backward &b, int g, int token)
 {
-    return ((size_t)g * (size_t)b.T + (size_t)token) * (size_t)(b.H / b.G);
+    return ((size_t)g * (size_t)b.T + (size_t)(token - b.begin)) * (size_t)(b.H / b.G);
 }
 
-/* Sixteen threads a query and head, from token `first` on. */
-static __global__ void prepare(struct backward b, int first, size_t n)
+/* Sixteen threads a query and head. */
+static __global__ void prepare(struct backward b, size_t n)
 {
     size_t i = (size_t)blockIdx.x * (BLOCK / 16) + threadIdx.x / 16;
-    int group = b.H / b.G, h = (int)(i % (size_t)b.H), token = first + (int)(i / (size_t)b.H);
-    size_t head = (size_t)first * (size_t)b.H + i, at = head * (size_t)b.D;
+    int group = b.H / b.G, h = (int)(i % (size_t)b.H), token = b.begin + (int)(i / (size_t)b.H);
+    size_t head = (size_t)b.begin * (size_t)b.H + i, at = head * (size_t)b.D;
     size_t to = listed(b, h / group, token) + (size_t)(h % group);
     float delta = 0.0f;
 
@@ -358,8 +360,8 @@ static void run_size(struct compute *k, const struct backward &b, const int *sta
 /* Where rounded queries, rounded do and lines lie; false without memory. */
 static bool plan(struct compute *k, struct backward *b)
 {
-    size_t rows = (size_t)b->T * (size_t)b->H, side = rows * (size_t)b->width * sizeof *b->q16;
-    char *scratch = (char *)cuda_scratch(k, rows * sizeof *b->lines + 2 * side + 1);
+    size_t rows = (size_t)b->T * (size_t)b->H;
+    char *scratch = (char *)cuda_scratch(k, cuda_slope_bytes(k, rows, b->D) + 1);
 
     b->lines = (struct line *)scratch;
     b->q16 = (uint16_t *)(scratch + rows * sizeof *b->lines);
@@ -373,17 +375,18 @@ static void attention_backward(struct compute *k, float *dq, float *dkey, float 
                                const int *start, int N, int H, int G, int D)
 {
     float scale = 1.0f / sqrtf((float)D);
-    size_t n = (size_t)(start[N] - start[0]) * (size_t)H;
+    int T = start[N] - start[0];
+    size_t n = (size_t)T * (size_t)H;
     struct backward b = {
         dq, dkey, dvalue, d_o, q, o, stats, (const uint16_t *)key, (const uint16_t *)value, NULL,
-        NULL, NULL, start[N], H, G, D, (D + 7) / 8 * 8, cuda_of(k)->window,
+        NULL, NULL, start[0], T, H, G, D, (D + 7) / 8 * 8, cuda_of(k)->window,
         is_wide(key, value, D), scale, LOG2E / sqrtf((float)D),
     };
 
     if (!head_fits(k, D) || !plan(k, &b))
         return;
     launch(k, "attention backward", prepare, (n + BLOCK / 16 - 1) / (BLOCK / 16), BLOCK, b,
-           start[0], n);
+           n);
     if (D <= 64)
         run_size<64>(k, b, start, N);
     else if (D <= 96)

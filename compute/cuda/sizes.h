@@ -44,18 +44,22 @@ static inline size_t cuda_factor_bytes(const struct compute *k, const struct com
     return cuda_tensor(k) && load->tokens > 0 ? sizeof(uint16_t) * cuda_larger(tile, pass) : 0;
 }
 
+/* Of attention_backward: delta; by the tensor cores a line, q and do of each query (flash.h). */
+static inline size_t cuda_slope_bytes(struct compute *k, size_t queries, int D)
+{
+    return queries * (cuda_tensor(k) ? 16 + 4 * cuda_line(D) : sizeof(float));
+}
+
 /* Bytes of cuda_scratch that the operations of a load take, one after the other. */
 static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_load *load)
 {
     size_t T = (size_t)load->tokens, heads = T * (size_t)load->heads;
-    size_t delta = heads * sizeof(float);                        /* attention_backward */
-    size_t slopes = T * 32;                                      /* lse_backward */
+    size_t slope = cuda_slope_bytes(k, heads, load->D);          /* attention_backward */
+    size_t dz = T * 32;                                          /* lse_backward */
     size_t mass = (size_t)load->rows * (size_t)load->vocabulary * sizeof(float);     /* sample */
 
-    if (cuda_tensor(k))              /* flash_backward.cu: lines, and q and do in bf16 */
-        delta = heads * 16 + 2 * heads * cuda_line(load->D) * sizeof(uint16_t);
     mass = cuda_larger(mass, CUDA_SUMS * sizeof(double));
-    return cuda_larger(cuda_larger(delta, slopes), cuda_larger(mass, cuda_factor_bytes(k, load))) +
+    return cuda_larger(cuda_larger(slope, dz), cuda_larger(mass, cuda_factor_bytes(k, load))) +
            256;
 }
 
