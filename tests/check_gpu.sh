@@ -12,13 +12,13 @@ two="${long%)},{kind=\"words\";words=[\"the\"];name=\"the\";})"
 # same NAME RANKS key=value...: the run on the emulated GPU is that on the processor
 same() {
     name=$1 n=$2; shift 2
-    rm -rf "$WORK/cpu" "$WORK/cuda-chain"
+    rm -rf "$WORK/cpu" "$WORK/cuda"
     for device in cpu cuda-chain; do
         # shellcheck disable=SC2086
         run "$n" tests/bits.cfg $small "$long" "$@" device=$device output="$WORK/${device%-chain}" \
             > "$WORK/said" 2>&1 || { fail "$name" "$(tail -n 3 "$WORK/said")"; return; }
     done
-    "$RANKWISE" diff "$WORK/cpu" "$WORK/cuda-chain" > "$WORK/said" 2>&1 &&
+    "$RANKWISE" diff "$WORK/cpu" "$WORK/cuda" > "$WORK/said" 2>&1 &&
         grep -q '^equal' "$WORK/said" && pass "$name" || fail "$name" "$(cat "$WORK/said")"
 }
 

@@ -205,14 +205,61 @@ cudaError_t emulated_launch(const void *kernel, dim3 grid, dim3 block, size_t sh
                             std::function<void()> call);
 template <typename... P> using emulated_kernel = void (*)(P...);
 
-/* Does a device reach what these bytes of a kernel's argument point to?  A pointer that is NULL
- * or one past the end of a block is fine; words of a struct are numbers unless memory is there. */
-bool emulated_reaches(const void *argument, size_t bytes, bool is_pointer);
+/* Is it NULL, inside of a block that a device reaches, or one past its end? */
+bool emulated_reaches(const volatile void *p);
 
-template <typename P> bool emulated_reaches(const P &x)
+/* How many members an aggregate has: as many as it takes initializers. */
+struct emulated_any { template <typename T> operator T() const; };
+template <typename T, size_t... I>
+constexpr auto emulated_takes(std::index_sequence<I...>)
+    -> decltype(T{ ((void)I, emulated_any{})... }, true)
 {
-    if (std::is_pointer<P>::value || std::is_class<P>::value)
-        return emulated_reaches(&x, sizeof x, std::is_pointer<P>::value);
+    return true;
+}
+template <typename T> constexpr bool emulated_takes(...) { return false; }
+template <typename T, size_t N = 20> constexpr size_t emulated_members(void)
+{
+    if constexpr (N == 0 || emulated_takes<T>(std::make_index_sequence<N>{}))
+        return N;
+    else
+        return emulated_members<T, N - 1>();
+}
+
+/* Does a device reach what an argument, or each member of it, points to? */
+template <typename T> bool emulated_checked(const T &x)
+{
+    if constexpr (std::is_pointer<T>::value) {
+        return emulated_reaches(x);
+    } else if constexpr (std::is_class<T>::value && std::is_aggregate<T>::value) {
+        auto all = [](const auto &...member) { return (emulated_checked(member) && ... && true); };
+        constexpr size_t n = emulated_members<T>();
+#define EMULATED_MEMBERS(count, ...)                                                               \
+        if constexpr (n == count) {                                                                \
+            const auto &[__VA_ARGS__] = x;                                                         \
+            return all(__VA_ARGS__);                                                               \
+        }
+        EMULATED_MEMBERS(1, a)
+        EMULATED_MEMBERS(2, a, b)
+        EMULATED_MEMBERS(3, a, b, c)
+        EMULATED_MEMBERS(4, a, b, c, d)
+        EMULATED_MEMBERS(5, a, b, c, d, e)
+        EMULATED_MEMBERS(6, a, b, c, d, e, f)
+        EMULATED_MEMBERS(7, a, b, c, d, e, f, g)
+        EMULATED_MEMBERS(8, a, b, c, d, e, f, g, h)
+        EMULATED_MEMBERS(9, a, b, c, d, e, f, g, h, i)
+        EMULATED_MEMBERS(10, a, b, c, d, e, f, g, h, i, j)
+        EMULATED_MEMBERS(11, a, b, c, d, e, f, g, h, i, j, k)
+        EMULATED_MEMBERS(12, a, b, c, d, e, f, g, h, i, j, k, l)
+        EMULATED_MEMBERS(13, a, b, c, d, e, f, g, h, i, j, k, l, m)
+        EMULATED_MEMBERS(14, a, b, c, d, e, f, g, h, i, j, k, l, m, n)
+        EMULATED_MEMBERS(15, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o)
+        EMULATED_MEMBERS(16, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
+        EMULATED_MEMBERS(17, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q)
+        EMULATED_MEMBERS(18, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r)
+        EMULATED_MEMBERS(19, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s)
+        EMULATED_MEMBERS(20, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t)
+#undef EMULATED_MEMBERS
+    }
     return true;
 }
 
@@ -222,7 +269,7 @@ cudaError_t emulated_keep(void (*kernel)(P...), dim3 grid, dim3 block, void **li
 {
     std::tuple<P...> kept(*static_cast<P *>(list[I])...);
 
-    if (!(emulated_reaches(std::get<I>(kept)) && ... && true))
+    if (!(emulated_checked(std::get<I>(kept)) && ... && true))
         return cudaErrorIllegalAddress;
     return emulated_launch((const void *)kernel, grid, block, shared,
                            [=] { std::apply(kernel, kept); });

@@ -554,21 +554,9 @@ static bool is_reached(const void *p)
     return next != blocks.begin() && (uintptr_t)p - std::prev(next)->first <= std::prev(next)->second;
 }
 
-static bool is_memory(const void *p)
+bool emulated_reaches(const volatile void *p)
 {
-    return msync((void *)((uintptr_t)p & ~(uintptr_t)4095), 1, MS_ASYNC) == 0;
-}
-
-bool emulated_reaches(const void *argument, size_t bytes, bool is_pointer)
-{
-    for (size_t at = 0; at + sizeof(void *) <= bytes; at += sizeof(void *)) {
-        const void *p;
-
-        memcpy(&p, (const char *)argument + at, sizeof p);
-        if (p && !is_reached(p) && (is_pointer || is_memory(p)))
-            return false;
-    }
-    return true;
+    return !p || is_reached((const void *)p);
 }
 
 static cudaError_t take(void **p, size_t bytes)
