@@ -217,7 +217,7 @@ constexpr auto emulated_takes(std::index_sequence<I...>)
     return true;
 }
 template <typename T> constexpr bool emulated_takes(...) { return false; }
-template <typename T, size_t N = 20> constexpr size_t emulated_members(void)
+template <typename T, size_t N = 24> constexpr size_t emulated_members(void)
 {
     if constexpr (N == 0 || emulated_takes<T>(std::make_index_sequence<N>{}))
         return N;
@@ -258,6 +258,10 @@ template <typename T> bool emulated_checked(const T &x)
         EMULATED_MEMBERS(18, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r)
         EMULATED_MEMBERS(19, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s)
         EMULATED_MEMBERS(20, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t)
+        EMULATED_MEMBERS(21, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u)
+        EMULATED_MEMBERS(22, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v)
+        EMULATED_MEMBERS(23, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w)
+        EMULATED_MEMBERS(24, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x)
 #undef EMULATED_MEMBERS
     }
     return true;
