@@ -161,6 +161,7 @@ static void rows_are_alike(struct compute *k, const struct operands *o, const st
 
     k->matmul_forward(k, y, element(o->stored, row * (size_t)K), o->w, NULL, M, N, K);
     k->matmul_backward_input(k, dx, o->dy + row * (size_t)N, o->w, NULL, M, N, K);
+    compute_wait(k);
     equal("y of some rows", y, all->y + row * (size_t)N, mn);
     equal("dx of some rows", dx, all->dx + row * (size_t)K, mk);
     drop(y), drop(dx);
@@ -224,6 +225,7 @@ static void test_packed_slices_are_slices(void **state)
 
         one->matmul_forward(one, want, o.stored, o.w + 64 * K, NULL, M, 32, K);
         one->matmul_forward(one, y, o.stored, o.w + 64 * K, packed + slice, M, 32, K);
+        compute_wait(one);
         equal("y of a packed slice", y, want, M * 32);
         drop(packed), drop(y), drop(want), free_operands(&o);
     }
@@ -242,6 +244,7 @@ static float *weight_gradient(struct compute *k, const struct operands *o, const
         k->matmul_backward_weight(k, dw, o->dy + (size_t)(from * N),
                                   element(o->stored, (size_t)(from * K)), slot ? slot + from : NULL,
                                   cuts[i] - from, N, K, i > 0);
+    compute_wait(k);
     return dw;
 }
 

@@ -20,12 +20,16 @@ static const char *beside_this_test(const char *name)
     return path;
 }
 
+static struct compute *gpu;
+
 static int make_operands(void **state)
 {
     (void)state;
     if (compute_open(&ref, "ref", "bf16", 1) != RL_OK)
         return -1;
     support_gpu();
+    if (compute_open(&gpu, "cuda", "fp32", 1) != RL_OK)      /* memory is a GPU's from now on */
+        return -1;
     x = noise(M * K, 1), w = noise(N * K, 1), dy = noise(M * N, 1);
     xs = stored(x, M * K);
     snprintf(calls, sizeof calls, "%s/calls", support_folder());
@@ -37,6 +41,7 @@ static int free_operands(void **state)
 {
     (void)state;
     drop(x), drop(w), drop(dy), drop(xs);
+    compute_close(gpu);
     compute_close(ref);
     return 0;
 }

@@ -54,6 +54,7 @@ static void forward(struct compute *k, struct layer *x)
     const struct heads *h = x->h;
 
     k->attention_forward(k, x->o, x->stats, x->q, x->key, x->value, start, N, h->H, h->G, h->D);
+    compute_wait(k);
 }
 
 static void backward(struct compute *k, struct layer *x)
@@ -62,6 +63,7 @@ static void backward(struct compute *k, struct layer *x)
 
     k->attention_backward(k, x->dq, x->dkey, x->dvalue, x->d_o, x->q, x->key, x->value, x->o,
                           x->stats, start, N, h->H, h->G, h->D);
+    compute_wait(k);
 }
 
 /* ---- the same in double: a query's p, and how far the GPU's may be from them */
@@ -367,6 +369,7 @@ static void test_a_row_alone_has_its_bits(void **state)
                                     l.key + g, l.value + g, l.o + q, l.stats + line, row, 1, h->H,
                                     h->G, h->D);
         }
+        compute_wait(gpu);
         assert_memory_equal(a.o, l.o, l.queries * sizeof *l.o);
         assert_memory_equal(a.stats, l.stats, l.lines * sizeof *l.stats);
         assert_memory_equal(a.dq, l.dq, l.queries * sizeof *l.dq);
@@ -422,6 +425,7 @@ static void attend_by_pieces(struct layer *l, const struct pieces *p, uint32_t g
         }
         gpu->pages_store(gpu, pages, x.key, x.value, &rows, h->G, h->D);
         gpu->pages_attend(gpu, x.o, x.q, pages, &rows, h->H, h->G, h->D);
+        compute_wait(gpu);
         for (int n = 0; n < N; n++) {
             memcpy(l->o + (size_t)(start[n] + done[n]) * query, x.o + (size_t)at[n] * query,
                    (size_t)(at[n + 1] - at[n]) * query * sizeof *x.o);
