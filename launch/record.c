@@ -136,6 +136,8 @@ static int write_line(struct run *r)
 
     if (r->step == r->first_step)
         metrics_set(r->metrics, "time/startup", clock_now() - r->started);
+    if (done == 1 && r->compute->about)
+        log_info("products: %s", r->compute->about(r->compute));
     view_step(r->metrics, r->step, r->config->steps, pace * (double)left);
     TRY(metrics_line(r->metrics, &line));
     TRY(append_lines(&r->folder.metrics, line.data, line.size));

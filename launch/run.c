@@ -181,11 +181,30 @@ done:
     return rc;
 }
 
+/* A GPU's memory is asked first: what is too much for it would go to and fro, not fail. */
+static int reserve_gpu(struct run *r)
+{
+    int rank = comm_rank(r->world), rc = RL_OK;
+    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement, rank);
+    struct bytes b;
+
+    if (!r->compute->device)
+        return RL_OK;
+    TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, rank, &b));
+    if (bytes_on_gpu(&b) > r->compute->device_room)
+        return rl_error(RL_ENOFIT, "does not fit: %.1f MiB on a GPU of which %.1f MiB are free; "
+                        "`rankwise plan --largest` says what fits",
+                        (double)bytes_on_gpu(&b) / (1 << 20),
+                        (double)r->compute->device_room / (1 << 20));
+    compute_reserve(r->compute, &load);
+done:
+    return rc;
+}
+
 /* All that a rank can fail at without the others knowing: files and memory.  Nothing in here waits
  * for another rank, so one agreement behind it is enough. */
 static int open_alone(struct run *r)
 {
-    struct compute_load load;
     int rc = RL_OK;
 
     TRY(metrics_create(&r->metrics));
@@ -193,8 +212,7 @@ static int open_alone(struct run *r)
     if (!r->missing_lines)
         TRY(rl_error(RL_ENOFIT, "no memory for a run"));
     TRY(inputs_open(&r->inputs, r->config));
-    load = rank_load(&r->inputs, r->config, &r->placement, comm_rank(r->world));
-    compute_reserve(r->compute, &load);
+    TRY(reserve_gpu(r));
     TRY(open_models(r));
     TRY(open_rings(r));
     TRY(open_feed(r));

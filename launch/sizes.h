@@ -97,6 +97,12 @@ struct bytes {
            kernels, total;
 };
 
+/* Of a rank's bytes those that are in its GPU's memory when it has one. */
+static inline size_t bytes_on_gpu(const struct bytes *b)
+{
+    return b->total - b->batches - b->copies - b->journal;
+}
+
 /* The largest calls that the rank's roles make. */
 struct compute_load rank_load(const struct inputs *in, const struct config *c,
                               const struct placement *p, int rank);

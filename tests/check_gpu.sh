@@ -71,11 +71,28 @@ EMULATED_CALLS=$WORK/calls prints "generate" "$RANKWISE" generate launch/demo/mo
     --prompt "The cat" -n 3 --max-new 8 --seed 5
 [ "$(grep -c cudaGraphLaunch "$WORK/calls")" -ge 4 ] && pass "decoding launches a graph" ||
     fail "decoding launches a graph" "$(sort "$WORK/calls" | uniq -c)"
+
+# fits NAME key=value...: the device's memory is what `plan` says, within 3 %
+fits() {
+    name=$1; shift
+    planned=$("$RANKWISE" plan tests/bits.cfg -n 1 $small device=cuda "$@" |
+        awk '$2 ~ /^actor/ { printf "%.0f", ($NF - $(NF - 2)) * 1048576 }')
+    rm -f "$WORK/calls"
+    EMULATED_CALLS=$WORK/calls run 1 tests/bits.cfg $small device=cuda "$@" \
+        output="$WORK/fits-$1" > "$WORK/said" 2>&1
+    taken=$(sed -n 's/^device bytes //p' "$WORK/calls" | tail -n 1)
+    [ "${taken:-0}" -gt $((planned / 100 * 97)) ] && [ "$taken" -lt $((planned / 100 * 103)) ] &&
+        pass "$name" || fail "$name" "planned $planned, taken $taken; $(tail -n 1 "$WORK/said")"
+}
+fits "memory as planned, fp32" algorithm=online_dpo
+fits "memory as planned, PPO in bf16" algorithm=ppo dtype=bf16
 echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"
 prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --top 3
 
 EMULATED_GPUS=0 says 1 'device = "cuda": no GPU can be used \(no CUDA-capable device' "no GPU" \
     run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
+EMULATED_MEMORY=1000000 says 2 'does not fit: [0-9.]* MiB on a GPU of which 1.0 MiB are free' \
+    "a GPU that is full" run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
 EMULATED_APART=1 says 1 'GPU 0 cannot share memory' "a GPU whose memory is apart" \
     run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
 RANKWISE_CUDA=$WORK/none.so says 1 'no GPU can be used \(.*none.so: cannot open' "no library" \

@@ -14,7 +14,6 @@
 #include "compute/cuda/products.h"
 #include "compute/cuda/sizes.h"
 
-#define RING ((size_t)4 << 20)       /* bytes, or as many as eight times the largest array */
 
 void cuda_check(struct compute *k, cudaError_t error, const char *what)
 {
@@ -64,7 +63,7 @@ static struct cuda_area *turn_rings(struct compute *k, size_t bytes)
     struct cuda_area *ring = &cuda->ring[cuda->turn ^= 1];
 
     cuda_drain(k);
-    return cuda_area_grow(k, ring, 8 * bytes > RING ? 8 * bytes : RING) ? ring : NULL;
+    return cuda_area_grow(k, ring, 8 * bytes > CUDA_RING ? 8 * bytes : CUDA_RING) ? ring : NULL;
 }
 
 static const void *stage_in_ring(struct compute *k, const void *from, size_t bytes)
@@ -108,7 +107,11 @@ void *cuda_scratch(struct compute *k, size_t bytes)
 
 static void reserve(struct compute *k, size_t bytes)
 {
-    cuda_scratch(k, bytes);
+    cuda_scratch(k, bytes - CUDA_STAGED);
+    for (int i = 0; i < 2; i++)
+        cuda_area_grow(k, &cuda_of(k)->ring[i], CUDA_RING);
+    compute_begin(k);                /* takes the area of sequences */
+    compute_end(k);
 }
 
 static void release(struct compute *k)

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "compute/cuda/launch.h"
+#include "compute/cuda/sizes.h"
 
-#define AREA ((size_t)1 << 20)       /* bytes to begin with */
 #define GRAPHS 16u                   /* kept; the one used longest ago makes room */
 #define SEEN 64u                     /* sequences remembered by their hash */
 
@@ -219,7 +219,7 @@ static void begin(struct compute *k)
     cuda_check(k, cudaEventSynchronize(s->copied), "what the host handed over");
     if (s->wanted > s->area.size)
         cuda_drain(k);               /* kernels may yet read the old one */
-    cuda_area_grow(k, &s->area, s->wanted > s->area.size ? 2 * s->wanted : AREA);
+    cuda_area_grow(k, &s->area, s->wanted > s->area.size ? 2 * s->wanted : CUDA_AREA);
     s->open = true;
 }
 

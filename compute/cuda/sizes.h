@@ -26,6 +26,11 @@ static inline size_t cuda_packed_size(struct compute *k, int N, int K)
     return cuda_tensor(k) ? (size_t)N * cuda_line(K) * sizeof(uint16_t) / sizeof(float) : 0;
 }
 
+/* Bytes of the device that what the host hands over takes: two rings (cuda.h) and the area of a
+ * sequence, to begin with. */
+#define CUDA_RING ((size_t)4 << 20)
+#define CUDA_AREA ((size_t)1 << 20)
+#define CUDA_STAGED (2 * CUDA_RING + CUDA_AREA)
 #define CUDA_SUMS ((size_t)4096)     /* inner products that are waited for together */
 
 static inline size_t cuda_larger(size_t a, size_t b)
@@ -50,7 +55,8 @@ static inline size_t cuda_slope_bytes(struct compute *k, size_t queries, int D)
     return queries * (cuda_tensor(k) ? 16 + 4 * cuda_line(D) : sizeof(float));
 }
 
-/* Bytes of cuda_scratch that the operations of a load take, one after the other. */
+/* Bytes of the device beside what is planned elsewhere: cuda_scratch, of a load's operations one
+ * after the other, and what is staged. */
 static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_load *load)
 {
     size_t T = (size_t)load->tokens, heads = T * (size_t)load->heads;
@@ -60,7 +66,7 @@ static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_
 
     mass = cuda_larger(mass, CUDA_SUMS * sizeof(double));
     return cuda_larger(cuda_larger(slope, dz), cuda_larger(mass, cuda_factor_bytes(k, load))) +
-           256;
+           CUDA_STAGED;
 }
 
 #endif

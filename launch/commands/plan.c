@@ -176,7 +176,7 @@ static int room_find(struct room *room, const struct config *c)
 /* Of a rank, in the memory that `room` is. */
 static size_t bytes_there(const struct room *room, const struct bytes *b)
 {
-    return room->gpu ? b->total - b->batches - b->copies - b->journal + CONTEXT : b->total;
+    return room->gpu ? bytes_on_gpu(b) + CONTEXT : b->total;
 }
 
 /* Bytes of the fullest GPU or host. */

@@ -14,6 +14,8 @@
 
 #include <deque>
 #include <map>
+#include <set>
+#include <string>
 #include <vector>
 
 #define STACK (64 << 10)
@@ -342,6 +344,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
     return cudaSuccess;
 }
 
+static std::set<uintptr_t> of_device;            /* not the host's, pinned */
+
 static bool is_reached(const void *p);
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind,
@@ -575,14 +579,30 @@ cudaError_t cudaMemGetInfo(size_t *free, size_t *whole)
     return cudaSuccess;
 }
 
+/* A device's memory: its bytes are told (EMULATED_CALLS) whenever there were never more. */
+static cudaError_t take_of_device(void **p, size_t bytes)
+{
+    static size_t most;
+    size_t all = 0;
+    cudaError_t error = take(p, bytes);
+
+    if (error == cudaSuccess)
+        of_device.insert((uintptr_t)*p);
+    for (const auto &b : blocks)
+        all += of_device.count(b.first) ? b.second : 0;
+    if (all > most)
+        called(("device bytes " + std::to_string(most = all)).c_str());
+    return error;
+}
+
 cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
 {
-    return take(p, bytes);
+    return take_of_device(p, bytes);
 }
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
-    return take(p, bytes);
+    return take_of_device(p, bytes);
 }
 
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
@@ -606,6 +626,7 @@ cudaError_t cudaFree(void *p)
 {
     cudaStreamSynchronize(NULL);
     blocks.erase((uintptr_t)p);
+    of_device.erase((uintptr_t)p);
     free(p);
     return cudaSuccess;
 }
