@@ -202,7 +202,7 @@ $(EMULATED): CFLAGS += -O1
 $(EMULATED): STD += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma -Wno-psabi)
 $(foreach t,$(VARIANT_TESTS),$(eval $(call test,$(t),$(EMULATED))))
 tests: $(EMULATED_CUDA) $(EMULATED_NCCL) $(EMULATED_LT)
-$(BUILD)/tests/test_tensor_attention.o: INCLUDE += -Itests/cuda
+$(BUILD)/tests/test_tensor_attention.o $(BUILD)/tests/test_compute_tensor.o: INCLUDE += -Itests/cuda
 
 # Rewards from outside: what answers, and shared objects that are loaded.
 $(eval $(call test,test_reward_outside,$(BUILD)/tests/scorer.o))

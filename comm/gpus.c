@@ -239,11 +239,11 @@ int comm_use_gpus(struct comm *g, struct compute *k)
     bool any = false;
     int rc = RL_OK;
 
-    if (!claims)
-        return rl_error(RL_ENOFIT, "cannot allocate a group of %d ranks", g->size);
     g->gpu = k->device ? k : NULL;
     if (g->size == 1)
         goto done;
+    TRY(comm_agree(g, claims ? RL_OK : rl_error(RL_ENOFIT, "cannot allocate a group of %d ranks",
+                                                g->size)));
     claims[g->rank] = claim_make(g, k, nccl);
     TRY(share_claims(g, claims));
     for (int r = 0; r < g->size; r++)

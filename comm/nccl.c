@@ -63,10 +63,14 @@ static bool load(const char **why)
         return false;
     }
     CALLS(FIND)
-    if (false CALLS(MISSING) || nccl.GetVersion(&version) != ncclSuccess || version < OLDEST) {
-        snprintf(reason, sizeof reason, "it is version %d, before 2.14", version);
+    if (nccl.GetVersion)
+        nccl.GetVersion(&version);
+    if (version < OLDEST)
+        snprintf(reason, sizeof reason, "it is version %d, before %d", version, OLDEST);
+    else if (false CALLS(MISSING))
+        snprintf(reason, sizeof reason, "version %d lacks a function", version);
+    if (reason[0])
         library = NULL;
-    }
     return library;
 }
 
@@ -216,6 +220,8 @@ static int finish(struct nccl_group *g)
 /* NCCL frees the communicator itself. */
 static void abort_group(struct nccl_group *g)
 {
+    if (!g)
+        return;
     if (g->comm)
         (void)nccl.CommAbort(g->comm);
     g->comm = NULL;

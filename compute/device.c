@@ -68,8 +68,8 @@ static int rank_on_host(void)
     for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
         const char *rank = getenv(said[i]);
 
-        if (rank && atoi(rank) > 0)
-            return atoi(rank);
+        if (rank)
+            return atoi(rank) > 0 ? atoi(rank) : 0;
     }
     return 0;
 }

@@ -197,6 +197,7 @@ static int reserve_gpu(struct run *r)
                         (double)bytes_on_gpu(&b) / (1 << 20),
                         (double)r->compute->device_room / (1 << 20));
     compute_reserve(r->compute, &load);
+    TRY(compute_sync(r->compute));
 done:
     return rc;
 }

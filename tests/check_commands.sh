@@ -196,8 +196,13 @@ says 1 'memory lots: give GiB' "memory in words" gpu_plan --memory lots
 says 1 'largest lr: use one of micro_rows' "the largest of another key" gpu_plan --card L4 \
     --largest lr
 says 1 'largest needs to know' "the largest for a GPU of unknown memory" gpu_plan --largest max_new
-says 2 'does not fit with prompts_per_step = 1 either' "nothing fits" gpu_plan --memory 0.5 \
+says 2 'does not fit with a smaller prompts_per_step either' "nothing fits" gpu_plan --memory 0.5 \
     --largest prompts_per_step
+says 1 'nowhere.jsonl' "the largest with a file that is not there" gpu_plan --card L4 \
+    --largest max_new prompts=nowhere.jsonl
+"$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.2 --largest prompts_per_step samples_per_prompt=2 \
+    dpo.pairing=pair | grep -q 'that fits: [0-9]' && pass "the largest, where 1 is refused" ||
+    fail "the largest, where 1 is refused"
 most=$("$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.05 --largest prompts_per_step |
     sed -n 's/^largest prompts_per_step that fits: //p')
 ok "the largest fits" "$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.05 \

@@ -41,7 +41,7 @@ all() {
 if on_gpu; then ROUNDS=200; else ROUNDS=2; fi     # of random shapes
 export ROUNDS
 operations="test_compute_ragged test_compute test_compute_bf16 test_compute_attention"
-operations="$operations test_compute_slope test_sample"
+operations="$operations test_compute_slope test_sample test_compute_tensor test_tensor_attention"
 if short; then operations="test_compute_ragged test_compute_slope"; fi
 for t in $operations; do
     try "$t" all "$BUILD/tests/$t"

@@ -1,14 +1,18 @@
 /* Products of bf16 by a GPU's tensor cores (device = "cuda"): near what doubles give, and the bits
  * of an output those of its row and its column alone. */
+#include "compute/cuda/cuda.h"
 #include "tests/backends.h"
 
 static struct compute *one, *many;   /* a GPU of one multiprocessor, which takes large tiles, and of
                                       * 132, which takes small ones */
 
-static int open_gpu(struct compute **k, const char *processors)
+static int open_gpu(struct compute **k, int processors)
 {
-    setenv("EMULATED_PROCESSORS", processors, 1);
-    return compute_open(k, "cuda", "bf16", 1);
+    int rc = compute_open(k, "cuda", "bf16", 1);
+
+    if (rc == RL_OK)
+        cuda_of(*k)->processors = processors;
+    return rc;
 }
 
 static int open_gpus(void **state)
@@ -17,7 +21,7 @@ static int open_gpus(void **state)
     if (compute_open(&ref, "ref", "bf16", 1) != RL_OK)
         return -1;
     support_gpu();
-    return open_gpu(&one, "1") != RL_OK || open_gpu(&many, "132") != RL_OK ? -1 : 0;
+    return open_gpu(&one, 1) != RL_OK || open_gpu(&many, 132) != RL_OK ? -1 : 0;
 }
 
 static int close_gpus(void **state)

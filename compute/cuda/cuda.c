@@ -14,12 +14,33 @@
 #include "compute/cuda/products.h"
 #include "compute/cuda/sizes.h"
 
+/* A GPU that is broken or gone is a loss: the run may start again, on what is left. */
+static int code_of(cudaError_t error)
+{
+    switch ((int)error) {
+    case 2:                              /* memory allocation */
+        return RL_ENOFIT;
+    case 46:                             /* unavailable: another process has it for itself */
+    case 214: case 220:                  /* uncorrectable: ECC, NVLink */
+    case 702: case 714: case 721:        /* launch timeout, hardware stack, contained */
+    case 999:                            /* unknown, which a GPU off its bus is */
+        return RL_ELOST;
+    default:
+        return RL_EBUG;
+    }
+}
 
 void cuda_check(struct compute *k, cudaError_t error, const char *what)
 {
-    if (error != cudaSuccess && k->error == RL_OK)
-        k->error = cuda_of(k)->host->error(error == cudaErrorMemoryAllocation ? RL_ENOFIT : RL_EBUG,
-                                           "GPU: %s: %s", what, cudaGetErrorString(error));
+    char gpu[32] = "";
+    int device = 0;
+
+    if (error == cudaSuccess || k->error != RL_OK)
+        return;
+    if (code_of(error) == RL_ELOST && cudaGetDevice(&device) == cudaSuccess)
+        cudaDeviceGetPCIBusId(gpu, sizeof gpu, device);
+    k->error = cuda_of(k)->host->error(code_of(error), "GPU%s%s: %s: %s", gpu[0] ? " " : "", gpu,
+                                       what, cudaGetErrorString(error));
 }
 
 void cuda_drain(struct compute *k)

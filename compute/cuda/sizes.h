@@ -30,6 +30,7 @@ static inline size_t cuda_packed_size(struct compute *k, int N, int K)
  * sequence, to begin with. */
 #define CUDA_RING ((size_t)4 << 20)
 #define CUDA_AREA ((size_t)1 << 20)
+#define CUDA_SLACK ((size_t)512)     /* that operations add to what they count */
 #define CUDA_STAGED (2 * CUDA_RING + CUDA_AREA)
 #define CUDA_SUMS ((size_t)4096)     /* inner products that are waited for together */
 
@@ -66,7 +67,7 @@ static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_
 
     mass = cuda_larger(mass, CUDA_SUMS * sizeof(double));
     return cuda_larger(cuda_larger(slope, dz), cuda_larger(mass, cuda_factor_bytes(k, load))) +
-           CUDA_STAGED;
+           CUDA_SLACK + CUDA_STAGED;
 }
 
 #endif

@@ -216,20 +216,21 @@ static int check_memory(const struct room *room, size_t most)
 
 /* ---- the largest value that fits */
 
-/* The configuration of the command line with key = n.  A value that is not allowed, or more than a
- * learner can be made of, does not fit. */
+/* The configuration of the command line with key = n.  More than a learner can be made of does not
+ * fit, nor does a value that is not allowed. */
 static int fits_with(int argc, char **argv, int64_t n, const struct room *room, bool *fits)
 {
     char word[64], **words = malloc(((size_t)argc + 1) * sizeof *words);
     struct config *config = NULL;
     struct plan plan = { 0 };
-    bool held = status_hold(true);
+    bool held;
     size_t most;
     int rc;
 
     *fits = false;
     if (!words)
         return rl_error(RL_ENOFIT, "no memory for the words of a configuration");
+    held = status_hold(true);
     snprintf(word, sizeof word, "%s=%" PRId64, largest, n);
     memcpy(words, argv + 1, (size_t)(argc - 1) * sizeof *words);
     words[argc - 1] = word;
@@ -243,7 +244,7 @@ done:
     free(words);
     status_drop();
     status_hold(held);
-    return RL_OK;
+    return rc == RL_ENOFIT || rc == RL_EINVAL ? RL_OK : rc;
 }
 
 static int check_key(const struct room *room)
@@ -260,25 +261,36 @@ static int check_key(const struct room *room)
     return rl_error(RL_EINVAL, "--largest %s: use one of " KEYS, largest);
 }
 
-/* Doubled until it does not fit, then halved between the two. */
-static int print_largest(int argc, char **argv, const struct room *room)
+static int64_t value_now(const struct config *c)
 {
-    int64_t below = 0, above = 1;
+    return strcmp(largest, "micro_rows") == 0 ? c->micro_rows
+           : strcmp(largest, "prompts_per_step") == 0 ? c->prompts_per_step
+           : strcmp(largest, "samples_per_prompt") == 0 ? c->samples_per_prompt : c->max_new;
+}
+
+/* From the value that the configuration has: doubled until it does not fit, else halved until it
+ * does; then between the two. */
+static int print_largest(int argc, char **argv, const struct config *c, const struct room *room)
+{
+    int64_t below = 0, above = value_now(c);
     bool fits = true;
     int rc = RL_OK;
 
-    TRY(check_key(room));
     while (fits && above <= (int64_t)1 << 24) {
         TRY(fits_with(argc, argv, above, room, &fits));
         below = fits ? above : below;
         above = fits ? 2 * above : above;
     }
-    while (above - below > 1) {
+    for (int64_t n = above / 2; below == 0 && n > 0; n /= 2) {
+        TRY(fits_with(argc, argv, n, room, &fits));
+        *(fits ? &below : &above) = n;
+    }
+    while (below > 0 && above - below > 1) {
         TRY(fits_with(argc, argv, below + (above - below) / 2, room, &fits));
         *(fits ? &below : &above) = below + (above - below) / 2;
     }
     if (below == 0)
-        return rl_error(RL_ENOFIT, "does not fit with %s = 1 either", largest);
+        return rl_error(RL_ENOFIT, "does not fit with a smaller %s either", largest);
     printf("largest %s that fits: %" PRId64 "\n", largest, below);
 done:
     return rc;
@@ -333,11 +345,13 @@ int command_plan(int argc, char **argv)
     TRY(config_open(&config, argv[0], argv + 1, argc - 1));
     TRY(algorithm_check(config));
     TRY(room_find(&room, config));
+    if (largest)
+        TRY(check_key(&room));
+    TRY(plan_open(&plan, config));
     if (largest) {
-        rc = print_largest(argc, argv, &room);
+        rc = print_largest(argc, argv, config, &room);
         goto done;
     }
-    TRY(plan_open(&plan, config));
     inputs_tell(&plan.inputs, config);
     TRY(print_plan(&plan, &room));
 done:

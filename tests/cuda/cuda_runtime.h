@@ -80,6 +80,7 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device);
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
+/* EMULATED_BROKEN=n: the n-th wait and those behind it find a broken device */
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaMemGetInfo(size_t *free, size_t *whole);    /* EMULATED_MEMORY, default 1 << 40 */
 cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned flags);
