@@ -161,7 +161,7 @@ static void test_calls_come_in_order(void **state)
         if (strncmp(before, "heuristic", 9) == 0)
             assert_string_equal(line, "matmul 4096\n");      /* the check before any result */
         if (strcmp(line, "matmul 200\n") == 0)
-            assert_string_equal(before, "matmul 64\n");      /* its last probe */
+            assert_string_equal(before, "matmul 1000\n");    /* its last probe */
     }
     fclose(f);
     assert_string_equal(before, "destroy 0\n");              /* and no description is left */
@@ -227,7 +227,7 @@ static void test_a_late_failure_is_an_error(void **state)
 /* The first pass makes the choices, the third is a graph: nobody asks the library any more. */
 static void test_passes_that_come_again_are_graphs(void **state)
 {
-    static const int asked[] = { 2 * 12 + 2, 2, 2, 0, 0 };
+    static const int asked[] = { 2 * 17 + 2, 2, 2, 0, 0 };
     struct compute *k = open_with("");
     float *y = noise(M * N, 1), *dx = room(M * K * sizeof *dx), *first = NULL;
 

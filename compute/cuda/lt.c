@@ -258,16 +258,16 @@ static struct lt_choice *choice_of(struct compute *k, const struct product *p)
     return &more[lt->n++];
 }
 
-/* In fast mode a choice is for about as many tokens: does it take just so many? */
+/* A choice is for other numbers of tokens, too: does it take just so many? */
 static bool is_able(const struct lt *lt, const struct product *p, struct lt_choice *c)
 {
     int tokens = p->kind == PRODUCT_WEIGHT ? p->steps : p->rows;
 
-    if (c->key.fast && tokens != c->asked) {
+    if (tokens != c->asked) {
         c->asked = tokens;
         c->able = lt_is_able(lt, p, &c->algo, c->workspace);
     }
-    return !c->key.fast || c->able;
+    return c->able;
 }
 
 static void put_off(struct compute *k, const struct product *p, const struct lt_choice *c)
@@ -295,8 +295,14 @@ bool lt_multiply(struct compute *k, const struct product *p)
     if (!k->fast && p->kind == PRODUCT_FORWARD && p->rows <= FEW_ROWS)
         return false;                /* ours has the same bits, or else has the others, too */
     choice = choice_of(k, p);
-    if (!choice || choice->own || !is_able(lt, p, choice))
+    if (!choice || choice->own)
         return false;
+    if (!is_able(lt, p, choice)) {
+        if (!k->fast && p->kind == PRODUCT_INPUT)    /* whose bits ours need not have */
+            cuda_check(k, cudaErrorInvalidValue, "cuBLASLt refuses as many tokens as a product of "
+                       "dx has (RANKWISE_CUBLASLT= does without it)");
+        return false;
+    }
     put_off(k, p, choice);
     return true;
 }

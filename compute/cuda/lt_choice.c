@@ -15,12 +15,15 @@
 #include "compute/cuda/lt.h"
 
 #define CANDIDATES 16
-#define ROWS 4096                    /* rows of the check */
+#define ROWS 4096                    /* rows of the check, */
+#define COLUMNS 8192                 /* of at most so many columns, */
+#define MOST 1000                    /* and of so many rows by themselves */
 #define TIMES 5                      /* a candidate's turns that are timed */
 
 static const struct probe { int at, rows; } probes[] = {
     { 0, 1 }, { 1, 1 }, { 777, 1 }, { ROWS - 1, 1 }, { 0, 8 }, { 3, 8 }, { ROWS - 8, 8 },
-    { 0, 64 }, { 5, 64 }, { 2001, 64 }, { ROWS - 64, 64 },
+    { 0, 64 }, { 5, 64 }, { 2001, 64 }, { ROWS - 64, 64 }, { 9, 2 }, { 31, 17 }, { 70, 100 },
+    { 129, 256 }, { 1025, MOST },
 };
 #define PROBES (sizeof probes / sizeof *probes)
 
@@ -129,21 +132,22 @@ static void scene_free(struct scene *s)
 static bool scene_make(struct compute *k, const struct product *p, struct scene *s)
 {
     bool across = p->kind != PRODUCT_FORWARD;
-    size_t lines = (size_t)(across ? p->steps : p->columns);
-    size_t n = ROWS * (size_t)p->columns;
+    int columns = p->columns < COLUMNS ? p->columns : COLUMNS;
+    size_t lines = (size_t)(across ? p->steps : columns), n = ROWS * (size_t)columns;
     uint32_t seed = 3;
 
     *s = (struct scene){ .all = *p };
     s->all.rows = ROWS;
+    s->all.columns = columns;
     s->all.a.data = s->a = take(k, ROWS * p->a.stride * sizeof *s->a);
     s->all.b.data = s->b = take(k, lines * p->b.stride * sizeof *s->b);
     s->first = take(k, n * sizeof *s->first);
     s->all.c = s->c = take(k, n * sizeof *s->c);
-    s->part = take(k, 64 * (size_t)p->columns * sizeof *s->part);
+    s->part = take(k, MOST * (size_t)columns * sizeof *s->part);
     if (k->error != 0)
         return false;
     fill_factor(s->a, ROWS, p->a.stride, p->steps, 1);
-    fill_factor(s->b, lines, p->b.stride, across ? p->columns : p->steps, 2);
+    fill_factor(s->b, lines, p->b.stride, across ? columns : p->steps, 2);
     for (size_t i = 0; i < n; i++)
         s->first[i] = (float)(int16_t)made_up(&seed) * 0x1p-12f;
     return true;
@@ -210,12 +214,14 @@ static struct lt_choice choose_same(struct compute *k, const struct product *p,
 {
     const struct lt *lt = cuda_of(k)->lt;
     struct lt_choice choice = { .key = *key, .own = true };
+    struct product whole = *p;
     struct candidates c;
     struct scene s;
 
     compute_wait(k);                 /* a sequence that is open ends here */
+    whole.rows = ROWS;
     if (scene_make(k, p, &s)) {
-        find_candidates(lt, &s.all, false, &c);
+        find_candidates(lt, &whole, false, &c);
         for (int i = 0; i < c.n && choice.own && k->error == 0; i++)
             if (is_one_chain(lt, &c.of[i]) && keeps_rows(k, &s, &c.of[i].algo)) {
                 choice.own = false;
