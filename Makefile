@@ -55,7 +55,7 @@ all: $(BUILD)/librankwise_cuda.so
 endif
 
 $(BUILD)/librankwise_cuda.so: $(call gpu_objects,,$(if $(NCCL_H),comm/nccl.c))
-	$(call say,link $@)$(NVCC) -shared -cudart static -o $@ $^
+	$(call say,link $@)$(NVCC) -shared -cudart static -o $@ $^ -lm
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(NVCC) $(NVFLAGS) -MMD -MF $(@:.o=.d) -MT $@ -c -o $@ $<

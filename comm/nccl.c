@@ -3,6 +3,7 @@
 #include "comm/nccl.h"
 
 #include <dlfcn.h>
+#include <fenv.h>
 #include <nccl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,12 +53,15 @@ static bool load(const char **why)
 {
     static char reason[512];
     static void *library;
+    fenv_t numbers;
     int version = 0;
 
     *why = reason;
     if (library || reason[0])
         return library;
+    fegetenv(&numbers);              /* what it brings along may change how numbers are rounded */
     library = open_library();
+    fesetenv(&numbers);
     if (!library) {
         snprintf(reason, sizeof reason, "%s", dlerror());
         return false;
@@ -104,8 +108,12 @@ static int called(struct nccl_group *g, ncclResult_t result, const char *what)
 static int make_id(struct compute *k, char id[NCCL_ID_BYTES])
 {
     ncclUniqueId made;
-    int rc = status(k, NULL, nccl.GetUniqueId(&made), "an id for a group");
+    fenv_t numbers;
+    int rc;
 
+    fegetenv(&numbers);              /* it loads plugins for the network */
+    rc = status(k, NULL, nccl.GetUniqueId(&made), "an id for a group");
+    fesetenv(&numbers);
     memcpy(id, made.internal, NCCL_ID_BYTES);
     return rc;
 }

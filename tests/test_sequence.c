@@ -168,6 +168,32 @@ static void test_the_oldest_graph_makes_room(void **state)
     close_buffers(b);
 }
 
+static void test_without_graphs_it_goes_step_by_step(void **state)
+{
+    struct buffers *b = open_buffers();
+    float *z = calloc(ROWS * WIDE, sizeof *z);
+    const int from[ROWS] = { 0, 2, 1 };
+    struct compute *k;
+
+    (void)state;
+    setenv("EMULATED_NO_CAPTURE", "1", 1);
+    assert_ok(compute_open(&k, "cuda", "fp32", 1));
+    for (int time = 0; time < 4; time++) {
+        calls_of("");
+        compute_begin(k);
+        operations(k, b, from, ROWS * WIDE);
+        compute_end(k);
+        assert_int_equal(calls_of(time == 1 ? "cudaStreamEndCapture" : "cudaGraphLaunch"),
+                         time == 1);
+        assert_ok(compute_sync(k));
+        expect(k, b, from, z, ROWS * WIDE);
+    }
+    unsetenv("EMULATED_NO_CAPTURE");
+    compute_close(k);
+    free(z);
+    close_buffers(b);
+}
+
 static int open_gpu(void **state)
 {
     (void)state;
@@ -193,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_a_wait_inside_has_all_that_came_before),
         cmocka_unit_test(test_what_is_too_much_to_stage_fits_the_next_time),
         cmocka_unit_test(test_the_oldest_graph_makes_room),
+        cmocka_unit_test(test_without_graphs_it_goes_step_by_step),
     };
 
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);

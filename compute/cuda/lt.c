@@ -3,6 +3,7 @@
 #include "compute/cuda/lt.h"
 
 #include <dlfcn.h>
+#include <fenv.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +48,11 @@ static bool find_functions(struct lt *lt)
 
 static void open_lt(struct lt *lt)
 {
+    fenv_t numbers;
+
+    fegetenv(&numbers);              /* what it brings along may change how numbers are rounded */
     lt->library = open_library();
+    fesetenv(&numbers);
     if (!lt->library)
         tell(lt, "our kernels multiply: no cuBLASLt was found");
     else if (!find_functions(lt))

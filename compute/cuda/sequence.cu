@@ -29,7 +29,7 @@ struct graph {
 };
 
 struct cuda_sequence {
-    bool open;
+    bool open, fails;                /* fails: no graph could be made; none is tried again */
     std::vector<struct put_off> steps;
     std::string key;                 /* of all steps */
     std::vector<struct graph> graphs;
@@ -125,6 +125,30 @@ static void launch_steps(struct compute *k)
             cuda_check(k, p.step(cuda_of(k)->stream), p.what);
 }
 
+/* A graph of the steps, which are not run by this; NULL: one of them cannot be captured, or memory is
+ * short. */
+static cudaGraphExec_t capture_steps(struct compute *k)
+{
+    cudaStream_t stream = cuda_of(k)->stream;
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t run = NULL;
+    cudaError_t error = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), ended;
+
+    if (error != cudaSuccess)
+        return NULL;
+    for (struct put_off &p : sequence_of(k)->steps)
+        error = error == cudaSuccess ? p.step(stream) : error;
+    ended = cudaStreamEndCapture(stream, &graph);
+    if (error == cudaSuccess && ended == cudaSuccess &&
+        cudaGraphInstantiate(&run, graph, 0) != cudaSuccess)
+        run = NULL;
+    if (graph)
+        cudaGraphDestroy(graph);
+    if (!run)
+        cudaGetLastError();          /* it is nobody else's */
+    return run;
+}
+
 static void drop_oldest(struct cuda_sequence *s)
 {
     auto oldest = std::min_element(s->graphs.begin(), s->graphs.end(),
@@ -136,21 +160,13 @@ static void drop_oldest(struct cuda_sequence *s)
     s->graphs.erase(oldest);
 }
 
-/* A graph of the steps, which are not run by this. */
+/* Without one it goes on as before, step by step. */
 static struct graph *make_graph(struct compute *k)
 {
     struct cuda_sequence *s = sequence_of(k);
-    cudaStream_t stream = cuda_of(k)->stream;
-    cudaGraph_t graph = NULL;
-    cudaGraphExec_t run = NULL;
+    cudaGraphExec_t run = capture_steps(k);
 
-    cuda_check(k, cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a graph");
-    launch_steps(k);
-    cuda_check(k, cudaStreamEndCapture(stream, &graph), "a graph");
-    if (k->error == 0)
-        cuda_check(k, cudaGraphInstantiate(&run, graph, 0), "a graph");
-    if (graph)
-        cudaGraphDestroy(graph);
+    s->fails = !run;
     if (!run)
         return NULL;
     if (s->graphs.size() == GRAPHS)
@@ -168,6 +184,8 @@ static struct graph *find_graph(struct compute *k)
     for (struct graph &g : s->graphs)
         if (g.key == s->key)
             return &g;
+    if (s->fails)
+        return NULL;
     if (std::find(s->seen.begin(), s->seen.end(), hash) != s->seen.end())
         return make_graph(k);
     if (s->seen.size() == SEEN)

@@ -436,10 +436,14 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t, enum cudaStreamCaptureMode)
 
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
 {
+    bool refused = getenv("EMULATED_NO_CAPTURE") != NULL;
+
     called("cudaStreamEndCapture");
-    *graph = captured;
+    if (refused)
+        delete captured;
+    *graph = refused ? NULL : captured;
     captured = NULL;
-    return cudaSuccess;
+    return refused ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *run, cudaGraph_t graph, unsigned long long)
