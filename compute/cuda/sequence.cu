@@ -125,8 +125,8 @@ static void launch_steps(struct compute *k)
             cuda_check(k, p.step(cuda_of(k)->stream), p.what);
 }
 
-/* A graph of the steps, which are not run by this; NULL: one of them cannot be captured, or memory is
- * short. */
+/* A graph of the steps, which are not run by this; NULL: one of them cannot be captured, or there
+ * is no memory. */
 static cudaGraphExec_t capture_steps(struct compute *k)
 {
     cudaStream_t stream = cuda_of(k)->stream;
