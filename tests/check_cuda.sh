@@ -48,10 +48,11 @@ for t in $operations; do
 done
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
-for tool in memcheck racecheck; do
+for tool in memcheck racecheck synccheck; do
     for t in $operations; do
         if on_gpu && [ -n "$sanitizer" ]; then
-            try "$tool of $t" all "$sanitizer" --tool $tool --error-exitcode 9 "$BUILD/tests/$t"
+            try "$tool of $t" all env ROUNDS=2 "$sanitizer" --tool $tool --error-exitcode 9 \
+                "$BUILD/tests/$t"
         else
             skip "$tool of $t: $(on_gpu && echo "no compute-sanitizer" || echo "a GPU's")"
         fi
@@ -95,8 +96,12 @@ made() {
     made=$1 n=$2; shift 2
     rm -rf "$WORK/$made"
     # shellcheck disable=SC2086
-    ranks "$n" tests/bits.cfg $size "$rewards" eval_every=0 "$@" output="$WORK/$made"
+    ranks "$n" tests/bits.cfg $size "$rewards" eval_every=0 "$@" output="$WORK/$made" \
+        > "$WORK/ran" 2>&1 || { tail -n 3 "$WORK/ran"; return 1; }
 }
+
+# the last run's gradients went from GPU to GPU
+over_nccl() { grep -q 'GPUs over NCCL' "$WORK/ran" || { cat "$WORK/ran"; return 1; }; }
 
 # equal A N key=value...: another run has the bits of run A
 equal() {
@@ -112,6 +117,7 @@ for dtype in fp32 bf16; do
     try "$dtype: the same again" equal gpu 1 dtype=$dtype device=$DEVICE
     try "$dtype: rows in other company" equal gpu 1 dtype=$dtype device=$DEVICE micro_rows=3
     try "$dtype: two ranks" equal gpu 2 dtype=$dtype device=$DEVICE
+    if on_gpu; then try "$dtype: over NCCL" over_nccl; else skip "$dtype: over NCCL: a GPU's"; fi
     short && continue
     try "$dtype: four ranks" equal gpu 4 dtype=$dtype device=$DEVICE
     try "$dtype: roles on their own" equal gpu 4 dtype=$dtype device=$DEVICE \

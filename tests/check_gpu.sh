@@ -93,6 +93,8 @@ EMULATED_GPUS=0 says 1 'device = "cuda": no GPU can be used \(no CUDA-capable de
     run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
 EMULATED_MEMORY=1000000 says 2 'does not fit: [0-9.]* MiB on a GPU of which 1.0 MiB are free' \
     "a GPU that is full" run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
+EMULATED_MEMORY=1000000 says 2 'cannot allocate [0-9]* bytes' "generate on a GPU that is full" \
+    "$RANKWISE" generate launch/demo/model --prompt "The cat" --device cuda
 EMULATED_BROKEN=30 says 3 'GPU 0000:01:00.0: .*: an emulated error' \
     "a GPU that breaks is a loss" run 1 tests/bits.cfg $small device=cuda output="$WORK/broken"
 EMULATED_APART=1 says 1 'GPU 0 cannot share memory' "a GPU whose memory is apart" \

@@ -273,10 +273,14 @@ static bool settle(void *p, size_t bytes)
            cudaDeviceSynchronize() == cudaSuccess;
 }
 
+/* Managed memory would not run short: it would go to and fro. */
 static void *allocate(size_t bytes)
 {
+    size_t room, whole;
     void *p = NULL;
 
+    if (cudaMemGetInfo(&room, &whole) != cudaSuccess || bytes > room)
+        return NULL;
     if (cudaMallocManaged(&p, bytes, cudaMemAttachGlobal) != cudaSuccess)
         return NULL;
     if (settle(p, bytes))
