@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "comm/gpus.h"
 #include "compute/compute.h"
 #include "tests/mpi_check.h"
@@ -11,7 +12,30 @@
 #define N 40000                           /* floats: more than the stand-in's rings hold */
 
 static struct compute *k;
-static float x[8 * N], y[8 * N], z[8 * N], ones[N];
+static struct memory memory;              /* that a GPU reaches */
+static float *x, *y, *z, *ones;           /* (8 N), the last (N) */
+
+static void layout(void)
+{
+    x = memory_take(&memory, 8 * N * sizeof *x);
+    y = memory_take(&memory, 8 * N * sizeof *y);
+    z = memory_take(&memory, 8 * N * sizeof *z);
+    ones = memory_take(&memory, N * sizeof *ones);
+}
+
+static int open_memory(void)
+{
+    int rc = RL_OK;
+
+    memory_count(&memory);
+    layout();
+    TRY(memory_open(&memory));
+    layout();
+    for (size_t i = 0; i < N; i++)
+        ones[i] = 1;
+done:
+    return rc;
+}
 
 static void fill(float *a, size_t n, float first)
 {
@@ -78,7 +102,7 @@ static void test_allgather(struct comm *world)
         counts[r] = (size_t)r * 1000 * sizeof(float);
         mine += r < rank ? r * 1000 : 0;
     }
-    memset(x, 0, sizeof x);
+    memset(x, 0, 8 * N * sizeof *x);
     fill(x + mine, (size_t)rank * 1000, (float)rank);
     check_ok(gpus_begin(world));
     check_ok(gpus_allgather(world, x, counts));
@@ -139,9 +163,8 @@ int main(int argc, char **argv)
         return 1;
     support_gpu();
     setenv("EMULATED_GPUS", "8", 0);
-    for (size_t i = 0; i < N; i++)
-        ones[i] = 1;
-    if (compute_open(&k, "cuda", "fp32", 1) != RL_OK || comm_use_gpus(world, k) != RL_OK)
+    if (compute_open(&k, "cuda", "fp32", 1) != RL_OK || open_memory() != RL_OK ||
+        comm_use_gpus(world, k) != RL_OK)
         comm_abort(world, 1);
     fact(world, "several ranks with a GPU each use NCCL", test_who_has_it);
     if (world->gpus) {
@@ -152,6 +175,7 @@ int main(int argc, char **argv)
         fact(world, "two groups by turns", test_two_groups);
     }
     comm_leave_gpus(world);
+    memory_close(&memory);
     compute_close(k);
     return facts_end(world);
 }

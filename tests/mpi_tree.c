@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/hash.h"
 #include "comm/tree_plan.h"
 #include "tests/mpi_check.h"
@@ -62,10 +63,20 @@ static void push_leaves(struct tree *tree, int round, size_t n)
     }
 }
 
+/* n floats that a GPU reaches when one is open. */
+static float *open_floats(struct memory *m, size_t n)
+{
+    memory_count(m);
+    memory_take(m, n * sizeof(float));
+    check_ok(memory_open(m));
+    return memory_take(m, n * sizeof(float));
+}
+
 /* piece: floats in a message, 0 for what the tree chose. */
 static void check_sum(struct comm *team, size_t n, int leaves, size_t piece)
 {
-    float *grads = malloc(n * sizeof *grads);
+    struct memory memory;
+    float *grads = open_floats(&memory, n);
     size_t wrong = 0;
     struct tree *tree;
 
@@ -82,7 +93,7 @@ static void check_sum(struct comm *team, size_t n, int leaves, size_t piece)
     }
     check(wrong == 0);
     tree_destroy(tree);
-    free(grads);
+    memory_close(&memory);
 }
 
 /* Every team of the first 1 .. all ranks, every power of two from there. */
@@ -152,7 +163,8 @@ static void test_narrow(struct comm *world)
 /* Sums by NCCL: of leaves that are pushed as a learner in a hurry pushes them, one for all. */
 static void check_any_order(struct comm *team, size_t n)
 {
-    float *grads = malloc(n * sizeof *grads), whole = 0;
+    struct memory memory;
+    float *grads = open_floats(&memory, n), whole = 0;
     size_t wrong = 0;
     struct tree *tree;
 
@@ -171,7 +183,7 @@ static void check_any_order(struct comm *team, size_t n)
         wrong += grads[i] != whole + (float)comm_size(team) * (float)i;
     check(wrong == 0);
     tree_destroy(tree);
-    free(grads);
+    memory_close(&memory);
 }
 
 /* The same bits where every rank has a GPU of its own. */
