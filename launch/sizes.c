@@ -203,7 +203,6 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
     struct compute_load load = rank_load(in, c, p, rank);
     b->kernels = compute_scratch(compute, &load);
     b->total = b->kernels + b->weights + b->reference + b->critic + b->actor + b->reward +
-               b->refmodel +
-               b->learner + b->copies + b->journal + b->batches;
+               b->refmodel + b->learner + b->copies + b->journal + b->batches;
     return RL_OK;
 }

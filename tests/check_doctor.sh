@@ -36,6 +36,9 @@ hears 0 '^ok +gpu .*GPU 0 does not reach the memory of GPU 1' "that are none" ap
 hears 0 '^ok +gpu .*CUDA driver 13.0, runtime 13.0$' "one GPU" gpus 1
 hears 0 '^ok +gpu .*(NCCL [0-9]|no NCCL: ranks exchange over MPI)' "NCCL or none" gpus 1
 hears 0 '^ok +gpu .*(cuBLASLt [0-9]|no cuBLASLt)' "cuBLASLt or none" gpus 1
+refused() { RANKWISE_NCCL=none RANKWISE_CUBLASLT='' gpus 1; }
+hears 0 '^ok +gpu .*no NCCL: ranks exchange over MPI' "NCCL that is left out" refused
+hears 0 '^ok +gpu .*no cuBLASLt: own kernels' "cuBLASLt that is left out" refused
 hears 0 '^ok +gpu .*GPU 0: .*cannot be used' "a GPU whose memory is apart" unshared
 hears 0 '^ok +gpu .*none can be used \(no CUDA-capable device' "no GPU" gpus 0
 without() { RANKWISE_CUDA=$WORK/none.so "$RANKWISE" doctor "$WORK/run"; }

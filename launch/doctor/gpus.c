@@ -1,6 +1,7 @@
 /* The GPUs of a host, and the libraries that go with them. */
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "compute/device.h"
@@ -50,24 +51,26 @@ static int cublaslt_version(void *function)
     return (int)(*(size_t (**)(void))&function)();
 }
 
-/* What is looked for by name when it is needed; versions are 10000 major + 100 minor + patch. */
+/* What is looked for when it is needed, by these names (comm/nccl.c, compute/cuda/lt.c); versions
+ * are 10000 major + 100 minor + patch. */
 static const struct library {
-    const char *name, *symbol, *without;
-    const char *files[3];
+    const char *name, *said, *symbol, *without;      /* said: a variable that names the file */
+    const char *files[2];
     int (*version)(void *function);
 } libraries[] = {
-    { "cuBLASLt", "cublasLtGetVersion", "own kernels make all products",
-      { "libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so" }, cublaslt_version },
-    { "NCCL", "ncclGetVersion", "ranks exchange over MPI",
-      { "libnccl.so.2", "libnccl.so" }, nccl_version },
+    { "cuBLASLt", "RANKWISE_CUBLASLT", "cublasLtGetVersion", "own kernels make all products",
+      { "libcublasLt.so.13", "libcublasLt.so.12" }, cublaslt_version },
+    { "NCCL", "RANKWISE_NCCL", "ncclGetVersion", "ranks exchange over MPI",
+      { "libnccl.so.2", "/usr/local/cuda/lib64/libnccl.so.2" }, nccl_version },
 };
 
 static void say_library(struct exam *e, const struct library *l)
 {
-    void *handle = NULL, *function;
+    const char *said = getenv(l->said);
+    void *handle = said ? dlopen(said, RTLD_LAZY | RTLD_LOCAL) : NULL, *function;
     int v;
 
-    for (int i = 0; i < 3 && l->files[i] && !handle; i++)
+    for (int i = 0; i < 2 && !handle && !said; i++)
         handle = dlopen(l->files[i], RTLD_LAZY | RTLD_LOCAL);
     function = handle ? dlsym(handle, l->symbol) : NULL;
     v = function ? l->version(function) : 0;
