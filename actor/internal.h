@@ -12,6 +12,7 @@
 #define ACTOR_INTERNAL_H
 
 #include "actor/actor.h"
+#include "base/workspace.h"
 
 #define PROMPT_TOKENS 2          /* for each of a pass's places it has room for so many more, */
 #define PROMPT_LEAST 128         /* of prompts: for so many at least */
@@ -32,7 +33,8 @@ struct actor {
     struct model *model;
     struct compute *k;
     struct cache *cache;
-    struct memory memory;
+    struct memory memory;        /* the processor's */
+    struct workspace_part scores;        /* what draws are made from */
     struct actor_settings set;   /* rows_at_once at most max_rows; eos is our copy */
     int V, context;
     int room;                    /* tokens in the longest row */
@@ -68,11 +70,11 @@ struct actor {
 
     /* Draws: from (rows_at_once + 1, V) logits, or k times from the last logits of a prompt. */
     float *logits;
-    int *drawn;                  /* (rows_at_once) the rows whose tokens are drawn */
     int *target;                 /* (max_rows) */
     struct lse *state;           /* (max_rows) */
     float *target_logit;         /* (max_rows) */
     float *target_logp;          /* (max_rows) */
+    int *drawn;                  /* (rows_at_once) the rows whose tokens are drawn */
     uint32_t *word;              /* (max_rows) */
     float *kept;                 /* (rows_at_once, room) logits before a repetition penalty */
     int64_t *seen;               /* (V) the last call of penalise that met this id */

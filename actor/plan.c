@@ -102,12 +102,7 @@ static void layout(struct actor *a, struct memory *m)
     a->position = memory_take(m, lines * sizeof *a->position);
     a->feed = memory_take(m, (size_t)a->pass_tokens * sizeof *a->feed);
 
-    a->logits = memory_take(m, lines * (size_t)a->V * sizeof *a->logits);
     a->drawn = memory_take(m, places * sizeof *a->drawn);
-    a->target = memory_take(m, rows * sizeof *a->target);
-    a->state = memory_take(m, rows * sizeof *a->state);
-    a->target_logit = memory_take(m, rows * sizeof *a->target_logit);
-    a->target_logp = memory_take(m, rows * sizeof *a->target_logp);
     a->word = memory_take(m, rows * sizeof *a->word);
     if (actor_penalises(a)) {
         a->kept = memory_take(m, places * room * sizeof *a->kept);
@@ -116,16 +111,51 @@ static void layout(struct actor *a, struct memory *m)
     a->eos = memory_take(m, (size_t)a->set.n_eos * sizeof *a->eos);
 }
 
+static void scores_layout(struct actor *a, struct memory *m)
+{
+    size_t rows = (size_t)a->set.max_rows, lines = (size_t)a->set.rows_at_once + 1;
+
+    a->logits = memory_take(m, lines * (size_t)a->V * sizeof *a->logits);
+    a->target = memory_take(m, rows * sizeof *a->target);
+    a->state = memory_take(m, rows * sizeof *a->state);
+    a->target_logit = memory_take(m, rows * sizeof *a->target_logit);
+    a->target_logp = memory_take(m, rows * sizeof *a->target_logp);
+}
+
 size_t actor_bytes(const struct model_shape *shape, struct compute *k,
                    const struct actor_settings *settings)
 {
     struct actor a = {0};
+    size_t bytes = sizeof a;
 
     sizes(&a, shape, settings);
     memory_count(&a.memory);
     layout(&a, &a.memory);
-    return sizeof a + a.memory.peak
-         + cache_bytes(shape, k, (int)cache_pages(&a), a.prompts, a.pass_tokens);
+    memory_count(&a.scores.memory);
+    scores_layout(&a, &a.scores.memory);
+    workspace_together(k->workspace, true);
+    bytes += a.memory.peak + workspace_count(k->workspace, a.scores.memory.peak);
+    bytes += cache_bytes(shape, k, (int)cache_pages(&a), a.prompts, a.pass_tokens);
+    workspace_together(k->workspace, false);
+    return bytes;
+}
+
+/* The logits that draws are made from, and the cache that they come of. */
+static int open_passes(struct actor *a)
+{
+    struct workspace *w = a->k->workspace;
+    int rc = RL_OK;
+
+    memory_count(&a->scores.memory);
+    scores_layout(a, &a->scores.memory);
+    a->scores.memory.lower = "samples_per_prompt";
+    workspace_together(w, true);
+    TRY(workspace_part_open(&a->scores, w));
+    scores_layout(a, &a->scores.memory);
+    TRY(cache_create(&a->cache, a->model, (int)cache_pages(a), a->prompts, a->pass_tokens));
+done:
+    workspace_together(w, false);
+    return rc;
 }
 
 int actor_create(struct actor **out, struct model *model, const struct actor_settings *settings)
@@ -148,9 +178,9 @@ int actor_create(struct actor **out, struct model *model, const struct actor_set
     memory_count(&a->memory);
     layout(a, &a->memory);
     a->memory.lower = "samples_per_prompt or max_new";
-    TRY(memory_open(&a->memory));
+    TRY(memory_open_host(&a->memory));
     layout(a, &a->memory);
-    TRY(cache_create(&a->cache, model, (int)cache_pages(a), a->prompts, a->pass_tokens));
+    TRY(open_passes(a));
 
     for (int i = 0; i < a->prompts; i++)
         a->prompt[i].table = a->prompt_table + (size_t)i * (size_t)a->stride;
@@ -170,6 +200,7 @@ void actor_destroy(struct actor *a)
     if (!a)
         return;
     cache_destroy(a->cache);
+    workspace_part_close(&a->scores);
     memory_close(&a->memory);
     free(a);
 }

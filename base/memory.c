@@ -73,7 +73,7 @@ int memory_open_host(struct memory *m)
 
 void memory_close(struct memory *m)
 {
-    if (m->base)
+    if (m->release)                     /* else another's bytes: base/workspace.h */
         m->release(m->base);
     memset(m, 0, sizeof *m);
 }

@@ -117,6 +117,7 @@ struct compute {
     void *impl;
     void *device;                  /* a GPU's, else NULL; and of it: */
     size_t device_room;            /* bytes of its memory that were free when it was opened */
+    struct workspace *workspace;   /* of all passes, base/workspace.h; NULL: each has its own */
     void (*wait)(struct compute *k);             /* until every operation is done */
     void (*release)(struct compute *k);
     size_t (*scratch_bytes)(struct compute *k, const struct compute_load *load);

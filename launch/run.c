@@ -182,22 +182,32 @@ done:
 }
 
 /* A GPU's memory is asked first: what is too much for it would go to and fro, not fail. */
-static int reserve_gpu(struct run *r)
+static int reserve_gpu(struct run *r, const struct bytes *b)
 {
-    int rank = comm_rank(r->world), rc = RL_OK;
-    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement, rank);
-    struct bytes b;
+    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement,
+                                         comm_rank(r->world));
 
     if (!r->compute->device)
         return RL_OK;
-    TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, rank, &b));
-    if (bytes_on_gpu(&b) > r->compute->device_room)
+    if (bytes_on_gpu(b) > r->compute->device_room)
         return rl_error(RL_ENOFIT, "does not fit: %.1f MiB on a GPU of which %.1f MiB are free; "
                         "`rankwise plan --largest` says what fits",
-                        (double)bytes_on_gpu(&b) / (1 << 20),
+                        (double)bytes_on_gpu(b) / (1 << 20),
                         (double)r->compute->device_room / (1 << 20));
     compute_reserve(r->compute, &load);
-    TRY(compute_sync(r->compute));
+    return compute_sync(r->compute);
+}
+
+/* The roles of a rank take turns, and so does the memory of their passes. */
+static int open_passes(struct run *r)
+{
+    struct bytes b;
+    int rc = RL_OK;
+
+    TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, comm_rank(r->world), &b));
+    TRY(reserve_gpu(r, &b));
+    TRY(workspace_open(&r->passes, b.passes));
+    r->compute->workspace = &r->passes;
 done:
     return rc;
 }
@@ -213,7 +223,7 @@ static int open_alone(struct run *r)
     if (!r->missing_lines)
         TRY(rl_error(RL_ENOFIT, "no memory for a run"));
     TRY(inputs_open(&r->inputs, r->config));
-    TRY(reserve_gpu(r));
+    TRY(open_passes(r));
     TRY(open_models(r));
     TRY(open_rings(r));
     TRY(open_feed(r));
@@ -310,6 +320,7 @@ void run_close(struct run *r)
     model_destroy(r->critic);
     inputs_close(&r->inputs);
     metrics_destroy(r->metrics);
+    workspace_close(&r->passes);
     compute_close(r->compute);
     comm_free(r->team);
     placement_free(&r->placement);

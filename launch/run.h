@@ -10,6 +10,7 @@
 #include "actor/actor.h"
 #include "base/config.h"
 #include "base/metrics.h"
+#include "base/workspace.h"
 #include "comm/comm.h"
 #include "comm/link.h"
 #include "launch/folder.h"
@@ -50,6 +51,7 @@ struct run {
     struct folder folder;               /* open on the recorder only */
     struct text scored;                 /* recorder: scores on record of steps yet to be done */
     struct compute *compute;
+    struct workspace passes;            /* of the roles here, which take turns */
 
     struct inputs inputs;               /* prompts, texts, models' small files; sizes */
     struct model *policy, *reference, *critic;

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/status.h"
+#include "base/workspace.h"
 #include "checkpoints/checkpoint.h"
 #include "launch/resample.h"
 #include "refmodel/refmodel.h"
@@ -145,14 +146,32 @@ struct compute_load rank_load(const struct inputs *in, const struct config *c,
     return load;
 }
 
-int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
-               struct compute *compute, int rank, struct bytes *b)
+static size_t batches_bytes(const struct inputs *in, const struct config *c,
+                            const struct placement *p, int rank)
+{
+    int leaves = (int)c->reduction_leaves;
+    size_t bytes = ring_bytes(p, rank, leaves, &in->train) +
+                   resample_bytes(in->wants.rounds, &in->train, p, rank, leaves);
+
+    if (in->text.P > 0)
+        bytes += ring_bytes(p, rank, leaves, &in->text);
+    if (in->eval.P > 0)
+        bytes += ring_bytes(p, rank, leaves, &in->eval);
+    for (int i = 0; i < in->n_eval_pairs; i++)
+        bytes += ring_bytes(p, rank, leaves, &in->eval_pairs[i]);
+    for (int i = 0; i < in->n_eval_text; i++)
+        bytes += ring_bytes(p, rank, leaves, &in->eval_rows[i]);
+    return bytes;
+}
+
+/* All but what is taken in turn: that is counted in compute->workspace. */
+static int roles_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
+                       struct compute *compute, int rank, struct bytes *b)
 {
     const struct model_shape *policy = &in->policy.shape, *reference = &in->reference.shape;
-    int leaves = (int)c->reduction_leaves, learner = placement_index(p, ROLE_LEARNER, rank);
+    int learner = placement_index(p, ROLE_LEARNER, rank);
     unsigned roles = p->roles[rank];
 
-    memset(b, 0, sizeof *b);
     if (roles & (ROLE_ACTOR | ROLE_LEARNER) || (roles & ROLE_REWARD && inputs_judge_current(in)))
         b->weights = model_bytes(policy, compute);
     if (roles & ROLE_REFMODEL) {
@@ -190,19 +209,24 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
         if (strcmp(c->journal, "memory") == 0)      /* kept here and on another host, if any */
             b->journal = 2 * copy_bytes(in, c, size.ranks, learner);
     }
-    b->batches = ring_bytes(p, rank, leaves, &in->train) +
-                 resample_bytes(in->wants.rounds, &in->train, p, rank, leaves);
-    if (in->text.P > 0)
-        b->batches += ring_bytes(p, rank, leaves, &in->text);
-    if (in->eval.P > 0)
-        b->batches += ring_bytes(p, rank, leaves, &in->eval);
-    for (int i = 0; i < in->n_eval_pairs; i++)
-        b->batches += ring_bytes(p, rank, leaves, &in->eval_pairs[i]);
-    for (int i = 0; i < in->n_eval_text; i++)
-        b->batches += ring_bytes(p, rank, leaves, &in->eval_rows[i]);
-    struct compute_load load = rank_load(in, c, p, rank);
-    b->kernels = compute_scratch(compute, &load);
-    b->total = b->kernels + b->weights + b->reference + b->critic + b->actor + b->reward +
-               b->refmodel + b->learner + b->copies + b->journal + b->batches;
+    b->batches = batches_bytes(in, c, p, rank);
     return RL_OK;
+}
+
+int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
+               struct compute *compute, int rank, struct bytes *b)
+{
+    struct compute_load load = rank_load(in, c, p, rank);
+    struct workspace counted = { 0 }, *taken = compute->workspace;
+    int rc;
+
+    memset(b, 0, sizeof *b);
+    compute->workspace = &counted;
+    rc = roles_bytes(in, c, p, compute, rank, b);
+    compute->workspace = taken;
+    b->passes = counted.memory.peak;
+    b->kernels = compute_scratch(compute, &load);
+    b->total = b->kernels + b->passes + b->weights + b->reference + b->critic + b->actor +
+               b->reward + b->refmodel + b->learner + b->copies + b->journal + b->batches;
+    return rc;
 }

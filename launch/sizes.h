@@ -95,6 +95,7 @@ size_t copy_bytes(const struct inputs *in, const struct config *c, int learners,
 struct bytes {
     size_t weights, reference, critic, actor, reward, refmodel, learner, copies, journal, batches,
            kernels, total;
+    size_t passes;              /* that its roles take in turn: base/workspace.h */
 };
 
 /* Of a rank's bytes those that are in its GPU's memory when it has one. */

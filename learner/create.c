@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "base/workspace.h"
 #include "comm/link.h"
 #include "learner/internal.h"
 
@@ -128,12 +129,27 @@ static int open_trainee(struct learner *ln, struct trainee *t, struct model *mod
     int rc = RL_OK;
 
     t->model = model;
-    TRY(open_trainer(ln, t));
     TRY(tree_create(&t->tree, ln->team, model_size(model_shape(model)), ln->leaves));
     if (ln->fast)
         tree_any_order(t->tree);
     TRY(optimizer_create(&t->optimizer, ln->config, model, lr));
 done:
+    return rc;
+}
+
+/* Both trainers' passes live at once: a critic's forward pass may come before the policy's backward
+ * pass. */
+static int open_trainers(struct learner *ln)
+{
+    struct workspace *w = model_compute(ln->policy.model)->workspace;
+    int rc = RL_OK;
+
+    workspace_together(w, true);
+    TRY(open_trainer(ln, &ln->policy));
+    if (ln->critic.model)
+        TRY(open_trainer(ln, &ln->critic));
+done:
+    workspace_together(w, false);
     return rc;
 }
 
@@ -172,6 +188,7 @@ int learner_create(struct learner **out, const struct learner_parts *parts)
     TRY(open_trainee(ln, &ln->policy, parts->policy, parts->config->lr));
     if (parts->critic)
         TRY(open_trainee(ln, &ln->critic, parts->critic, ln->critic_lr));
+    TRY(open_trainers(ln));
     if (ln->method->open)
         TRY(ln->method->open(ln));
     TRY(health_open(ln));
@@ -222,9 +239,11 @@ int64_t learner_bytes(const struct learner_size *size)
     TRY(setup(&ln, size));
     memory_count(&memory);
     layout(&ln, &memory, size);
+    workspace_together(size->compute->workspace, true);
     bytes = memory.peak + trainee_bytes(&ln, size->policy, size, ln.blocks);
     if (size->critic)
         bytes += trainee_bytes(&ln, size->critic, size, false);
+    workspace_together(size->compute->workspace, false);
     if (ln.method->bytes)
         bytes += ln.method->bytes(&ln, size);
 done:

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 
 #include "base/status.h"
+#include "base/workspace.h"
 
 struct asker {
     struct model *model;
     struct cache *cache;
-    struct memory memory;
+    struct memory memory;                   /* the processor's */
+    struct workspace_part answers;
     int rows, max_row_tokens, V, stride;    /* stride: pages of a row */
     int *start, *position, *table;
     float *logits;                          /* (rows, V) */
@@ -34,7 +36,30 @@ static void layout(struct asker *a, struct memory *m)
     a->start = memory_take(m, ((size_t)a->rows + 1) * sizeof(int));
     a->position = memory_take(m, (size_t)a->rows * sizeof(int));
     a->table = memory_take(m, (size_t)a->rows * (size_t)a->stride * sizeof(int));
+}
+
+static void answers_layout(struct asker *a, struct memory *m)
+{
     a->logits = memory_take(m, (size_t)a->rows * (size_t)a->V * sizeof(float));
+}
+
+/* The logits, and the cache that they come of. */
+static int open_passes(struct asker *a)
+{
+    struct workspace *w = model_compute(a->model)->workspace;
+    int rc = RL_OK;
+
+    memory_count(&a->answers.memory);
+    answers_layout(a, &a->answers.memory);
+    a->answers.memory.lower = "micro_rows";
+    workspace_together(w, true);
+    TRY(workspace_part_open(&a->answers, w));
+    answers_layout(a, &a->answers.memory);
+    TRY(cache_create(&a->cache, a->model, a->rows * a->stride, a->rows,
+                     a->rows * a->max_row_tokens));
+done:
+    workspace_together(w, false);
+    return rc;
 }
 
 int asker_create(struct asker **out, struct model *model, int rows, int max_row_tokens)
@@ -54,9 +79,9 @@ int asker_create(struct asker **out, struct model *model, int rows, int max_row_
     memory_count(&a->memory);
     layout(a, &a->memory);
     a->memory.lower = "micro_rows";
-    TRY(memory_open(&a->memory));
+    TRY(memory_open_host(&a->memory));
     layout(a, &a->memory);
-    TRY(cache_create(&a->cache, model, rows * a->stride, rows, rows * max_row_tokens));
+    TRY(open_passes(a));
     *out = a;
     a = NULL;
 done:
@@ -69,6 +94,7 @@ void asker_destroy(struct asker *a)
     if (!a)
         return;
     cache_destroy(a->cache);
+    workspace_part_close(&a->answers);
     memory_close(&a->memory);
     free(a);
 }
@@ -77,13 +103,18 @@ size_t asker_bytes(const struct model_shape *shape, struct compute *k, int rows,
                    int max_row_tokens)
 {
     struct asker a = { 0 };
-    struct memory memory;
+    size_t bytes = sizeof a;
 
     size_up(&a, shape, rows, max_row_tokens);
-    memory_count(&memory);
-    layout(&a, &memory);
-    return sizeof a + memory.peak +
-           cache_bytes(shape, k, rows * a.stride, rows, rows * max_row_tokens);
+    memory_count(&a.memory);
+    layout(&a, &a.memory);
+    memory_count(&a.answers.memory);
+    answers_layout(&a, &a.answers.memory);
+    workspace_together(k->workspace, true);
+    bytes += a.memory.peak + workspace_count(k->workspace, a.answers.memory.peak);
+    bytes += cache_bytes(shape, k, rows * a.stride, rows, rows * max_row_tokens);
+    workspace_together(k->workspace, false);
+    return bytes;
 }
 
 /* Pages for rows 0 .. n of the table; each row's are its own. */

@@ -16,20 +16,31 @@ struct cache {
     struct model_shape shape;
     enum compute_dtype dtype;
     int n_pages, max_rows, max_tokens;
-    struct memory memory;
 
-    struct pages *pages;         /* (L), each n_pages pages */
+    struct memory tables;        /* the processor's: */
     int *shares;                 /* (n_pages) rows that hold the page; 0: free */
     int *free;                   /* stack of free pages */
     int n_free;
+    int *start, *position;       /* (N+1), (T) */
+    int *chosen;                 /* (N) each row's last token */
+
+    struct workspace_part room;  /* from the first page that is held until all are free: */
+    struct pages *pages;         /* (L), each n_pages pages */
 
     float *x[2];                 /* (T,C) input and output of a layer */
     struct activations inside;
-    int *start, *position;       /* (N+1), (T) */
-    int *chosen;                 /* (N) each row's last token */
     float *last, *rstd;          /* (N,C), (N) */
     void *hidden;                /* (N,C) stored */
 };
+
+static void tables_layout(struct cache *c, struct memory *m)
+{
+    c->shares = memory_take(m, (size_t)c->n_pages * sizeof(int));
+    c->free = memory_take(m, (size_t)c->n_pages * sizeof(int));
+    c->start = memory_take(m, ((size_t)c->max_rows + 1) * sizeof(int));
+    c->position = memory_take(m, (size_t)c->max_tokens * sizeof(int));
+    c->chosen = memory_take(m, (size_t)c->max_rows * sizeof(int));
+}
 
 static void layout(struct cache *c, struct memory *m)
 {
@@ -41,13 +52,8 @@ static void layout(struct cache *c, struct memory *m)
         c->pages[l].keys = memory_take(m, one);
         c->pages[l].values = memory_take(m, one);
     }
-    c->shares = memory_take(m, (size_t)c->n_pages * sizeof(int));
-    c->free = memory_take(m, (size_t)c->n_pages * sizeof(int));
     c->x[0] = memory_take(m, tokens * s->C * sizeof(float));
     c->x[1] = memory_take(m, tokens * s->C * sizeof(float));
-    c->start = memory_take(m, (rows + 1) * sizeof(int));
-    c->position = memory_take(m, tokens * sizeof(int));
-    c->chosen = memory_take(m, rows * sizeof(int));
     c->last = memory_take(m, rows * s->C * sizeof(float));
     c->hidden = memory_take(m, rows * s->C * stored_bytes(c->dtype));
     c->rstd = memory_take(m, rows * sizeof(float));
@@ -84,11 +90,15 @@ int cache_create(struct cache **out, struct model *m, int pages, int max_rows, i
 
     TRY(plan(out, &m->shape, m, m->compute->dtype, pages, max_rows, max_tokens));
     c = *out;
-    memory_count(&c->memory);
-    layout(c, &c->memory);
-    c->memory.lower = "samples_per_prompt, max_new or micro_rows";
-    TRY(memory_open(&c->memory));
-    layout(c, &c->memory);
+    memory_count(&c->tables);
+    tables_layout(c, &c->tables);
+    TRY(memory_open_host(&c->tables));
+    tables_layout(c, &c->tables);
+    memory_count(&c->room.memory);
+    layout(c, &c->room.memory);
+    c->room.memory.lower = "samples_per_prompt, max_new or micro_rows";
+    TRY(workspace_part_open(&c->room, m->compute->workspace));
+    layout(c, &c->room.memory);
     for (int i = 0; i < pages; i++)
         c->free[i] = pages - 1 - i;             /* page 0 is handed out first */
 done:
@@ -102,22 +112,25 @@ done:
 size_t cache_bytes(const struct model_shape *shape, struct compute *k, int pages, int max_rows,
                    int max_tokens)
 {
-    struct memory memory;
+    struct memory tables, room;
     struct cache *c;
 
     if (plan(&c, shape, NULL, k->dtype, pages, max_rows, max_tokens) != RL_OK)
         return 0;
-    memory_count(&memory);
-    layout(c, &memory);
+    memory_count(&tables);
+    tables_layout(c, &tables);
+    memory_count(&room);
+    layout(c, &room);
     cache_destroy(c);
-    return memory.peak;
+    return tables.peak + workspace_count(k->workspace, room.peak);
 }
 
 void cache_destroy(struct cache *c)
 {
     if (!c)
         return;
-    memory_close(&c->memory);
+    workspace_part_close(&c->room);
+    memory_close(&c->tables);
     free(c->pages);
     free(c);
 }
@@ -128,6 +141,8 @@ int cache_page(struct cache *c)
 
     if (c->n_free == 0)
         return -1;
+    if (c->n_free == c->n_pages)
+        workspace_part_begin(&c->room);
     page = c->free[--c->n_free];
     c->shares[page] = 1;
     return page;
@@ -159,6 +174,8 @@ void cache_copy(struct cache *c, int to, int from)
 /* Every position of a row that exists after this pass needs a page that is held. */
 static int pages_check(const struct cache *c, const struct extend *rows)
 {
+    if (!workspace_part_holds(&c->room))
+        return rl_error(RL_EBUG, "the cache's pages went to others while rows held them");
     for (int n = 0; n < rows->N; n++) {
         int length = rows->position[n] + rows->start[n + 1] - rows->start[n];
         int needed = (length + KEY_BLOCK - 1) / KEY_BLOCK;

@@ -27,8 +27,6 @@ void head_layout(struct head *h, struct memory *memory, const struct model_shape
     h->rstd = memory_take(memory, (size_t)T * sizeof(float));
     if (!s->lm)
         return;
-    h->from = memory_take(memory, (size_t)T * sizeof(int));
-    h->targets = memory_take(memory, (size_t)T * sizeof(int));
     h->state = memory_take(memory, (size_t)T * sizeof *h->state);
     h->target_logit = memory_take(memory, (size_t)T * sizeof(float));
     if (logits)
@@ -50,15 +48,30 @@ void head_layout_scratch(struct head *h, struct memory *memory, const struct mod
         return;
     h->dhidden = memory_take(memory, (size_t)T * s->C * sizeof(float));
     h->drows = memory_take(memory, rows);
-    h->pick = memory_take(memory, R * sizeof(int));
-    h->pick_at = memory_take(memory, R * sizeof(int));
-    h->pick_slot = memory_take(memory, R * sizeof(int));
     h->dscore = memory_take(memory, R * s->scores * sizeof(float));
     if (!s->lm)
         return;
-    h->pick_targets = memory_take(memory, R * sizeof(int));
     h->pick_state = memory_take(memory, R * sizeof *h->pick_state);
     h->no_state = memory_take(memory, R * sizeof *h->no_state);
+}
+
+void head_layout_lists(struct head *h, struct memory *memory, const struct model_shape *s, int T,
+                       bool backward)
+{
+    size_t R = least(T, HEAD_ROWS);
+
+    if (s->lm) {
+        h->from = memory_take(memory, (size_t)T * sizeof(int));
+        h->targets = memory_take(memory, (size_t)T * sizeof(int));
+    }
+    if (!backward)
+        return;
+    h->pick = memory_take(memory, R * sizeof(int));
+    h->pick_at = memory_take(memory, R * sizeof(int));
+    h->pick_slot = memory_take(memory, R * sizeof(int));
+    if (!s->lm)
+        return;
+    h->pick_targets = memory_take(memory, R * sizeof(int));
     h->dlogp = memory_take(memory, R * sizeof(float));
     h->dentropy = memory_take(memory, R * sizeof(float));
 }

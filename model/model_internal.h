@@ -12,6 +12,7 @@
 #define MODEL_MODEL_INTERNAL_H
 
 #include "base/status.h"
+#include "base/workspace.h"
 #include "model/model.h"
 
 struct matrix {                  /* w(out, in) */
@@ -157,17 +158,20 @@ struct head {
     /* scratch of the backward pass: positions that have a gradient, gathered */
     float *dhidden;              /* (T,C) */
     float *drows;                /* (HEAD_ROWS, C) */
+    struct lse *pick_state, *no_state;       /* (HEAD_ROWS) */
+    float *dscore;               /* (HEAD_ROWS, scores) */
+    /* and of these the processor's lists */
     int *pick, *pick_at;         /* (HEAD_ROWS) positions, and their places in `from` */
     int *pick_slot, *pick_targets;           /* (HEAD_ROWS), and so the rest */
-    struct lse *pick_state, *no_state;
     float *dlogp, *dentropy;
-    float *dscore;               /* (HEAD_ROWS, scores) */
 };
-/* logits: keep them from forward to backward; backward: with what the backward pass needs.  The
- * scratch may share bytes with anything that
- * does not live during one of the functions below, nor, of a backward pass, between them. */
+/* logits: keep them from forward to backward; backward: with what the backward pass needs; lists:
+ * what the processor makes.  The scratch may share bytes with anything that does not live during
+ * one of the functions below, nor, of a backward pass, between them. */
 void head_layout(struct head *h, struct memory *memory, const struct model_shape *s,
                  enum compute_dtype dtype, int T, bool logits);
+void head_layout_lists(struct head *h, struct memory *memory, const struct model_shape *s, int T,
+                       bool backward);
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
                          enum compute_dtype dtype, int T, bool backward);
 /* x(T,C), the last layer's output -> hidden; then what is wanted of it: logp, entropy (T, entropy
@@ -199,17 +203,21 @@ struct trainer {
     enum keep mode;
     bool apart;                  /* the backward pass can be cut into blocks */
     int max_rows, max_tokens;
-    struct memory memory;        /* everything below lies in it */
 
+    struct memory lists;         /* the processor's: */
     int *tokens, *start, *position;      /* copies: (T), (N+1) from 0, (T) */
     int *slot;                           /* (T) as if every row began at a multiple of SLOT_STEP */
+    bool *touched;                       /* (V) ids for which `embedded` is not 0 */
+
+    struct memory zeros;         /* but during a leaf: */
+    float *embedded;             /* (V,C) the embedding's gradient, where the head is tied to it */
+
+    struct workspace_part room;  /* from a forward pass to the end of its backward pass: */
     float *x;                    /* (L+1,T,C) layer inputs, or (2,T,C) */
     struct activations *inside;  /* (L) or one */
     struct head head;
     struct gradients d;
     float *dx;                   /* (T,C) */
-    float *embedded;             /* (V,C) the embedding's gradient, where the head is tied to it: */
-    bool *touched;               /* (V) of these ids, until the end of the leaf; else zeros */
 
     struct pass pass;            /* of the last forward */
     int first;                   /* its start[0]: where its rows lie in the caller's arrays */

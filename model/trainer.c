@@ -34,6 +34,30 @@ struct activations *inside_at(const struct trainer *t, int l)
     return a;
 }
 
+static bool gathers_embedding(const struct trainer *t)
+{
+    return t->mode != KEEP_NOTHING && t->shape.lm && t->shape.tied;
+}
+
+static void lists_layout(struct trainer *t, struct memory *m)
+{
+    size_t T = (size_t)t->max_tokens;
+
+    t->tokens = memory_take(m, T * sizeof(int));
+    t->start = memory_take(m, ((size_t)t->max_rows + 1) * sizeof(int));
+    t->position = memory_take(m, T * sizeof(int));
+    t->slot = memory_take(m, T * sizeof(int));
+    head_layout_lists(&t->head, m, &t->shape, t->max_tokens, t->mode != KEEP_NOTHING);
+    if (gathers_embedding(t))
+        t->touched = memory_take(m, (size_t)t->shape.V * sizeof *t->touched);
+}
+
+static void zeros_layout(struct trainer *t, struct memory *m)
+{
+    if (gathers_embedding(t))
+        t->embedded = memory_take(m, (size_t)t->shape.V * t->shape.C * sizeof(float));
+}
+
 static void layout(struct trainer *t, struct memory *m)
 {
     const struct model_shape *s = &t->shape;
@@ -41,18 +65,10 @@ static void layout(struct trainer *t, struct memory *m)
     bool backward = t->mode != KEEP_NOTHING;
     float *room;
 
-    t->tokens = memory_take(m, T * sizeof(int));
-    t->start = memory_take(m, ((size_t)t->max_rows + 1) * sizeof(int));
-    t->position = memory_take(m, T * sizeof(int));
-    t->slot = memory_take(m, T * sizeof(int));
     t->x = memory_take(m, slots * T * s->C * sizeof(float));
     head_layout(&t->head, m, s, t->dtype, t->max_tokens, t->mode == KEEP_ALL && !t->apart);
     if (backward)
         t->dx = memory_take(m, T * s->C * sizeof(float));
-    if (backward && s->lm && s->tied) {
-        t->embedded = memory_take(m, (size_t)s->V * s->C * sizeof(float));
-        t->touched = memory_take(m, (size_t)s->V * sizeof *t->touched);
-    }
     for (size_t l = 0; t->mode == KEEP_ALL && l < inside_count(t); l++)
         activations_layout(&t->inside[l], m, s, t->dtype, t->max_tokens, true);
     if (t->apart)
@@ -100,17 +116,35 @@ static int plan(struct trainer **out, const struct model_shape *s, struct model 
     return RL_OK;
 }
 
+static int open_memory(struct trainer *t, struct workspace *w)
+{
+    int rc = RL_OK;
+
+    memory_count(&t->lists);
+    lists_layout(t, &t->lists);
+    TRY(memory_open_host(&t->lists));
+    lists_layout(t, &t->lists);
+    memory_count(&t->zeros);
+    zeros_layout(t, &t->zeros);
+    if (gathers_embedding(t))
+        TRY(memory_open(&t->zeros));
+    zeros_layout(t, &t->zeros);
+    memory_count(&t->room.memory);
+    layout(t, &t->room.memory);
+    t->room.memory.lower = "micro_rows";
+    TRY(workspace_part_open(&t->room, w));
+    layout(t, &t->room.memory);
+done:
+    return rc;
+}
+
 static int create(struct trainer **out, struct model *m, enum keep mode, bool apart, int max_rows,
                   int max_tokens)
 {
     int rc = RL_OK;
 
     TRY(plan(out, &m->shape, m, m->compute->dtype, mode, apart, max_rows, max_tokens));
-    memory_count(&(*out)->memory);
-    layout(*out, &(*out)->memory);
-    (*out)->memory.lower = "micro_rows";
-    TRY(memory_open(&(*out)->memory));
-    layout(*out, &(*out)->memory);
+    TRY(open_memory(*out, m->compute->workspace));
 done:
     if (rc != RL_OK) {
         trainer_destroy(*out);
@@ -139,15 +173,18 @@ int trainer_create_scoring(struct trainer **t, struct model *m, int max_rows, in
 static size_t bytes(const struct model_shape *s, struct compute *k, enum keep mode, bool apart,
                     int max_rows, int max_tokens)
 {
-    struct memory memory;
+    struct memory own, room;
     struct trainer *t;
 
     if (plan(&t, s, NULL, k->dtype, mode, apart, max_rows, max_tokens) != RL_OK)
         return 0;
-    memory_count(&memory);
-    layout(t, &memory);
+    memory_count(&own);
+    lists_layout(t, &own);
+    zeros_layout(t, &own);
+    memory_count(&room);
+    layout(t, &room);
     trainer_destroy(t);
-    return memory.peak;
+    return own.peak + workspace_count(k->workspace, room.peak);
 }
 
 size_t trainer_bytes(const struct model_shape *shape, struct compute *k, int max_rows,
@@ -172,7 +209,9 @@ void trainer_destroy(struct trainer *t)
 {
     if (!t)
         return;
-    memory_close(&t->memory);
+    workspace_part_close(&t->room);
+    memory_close(&t->zeros);
+    memory_close(&t->lists);
     free(t->inside);
     free(t);
 }
@@ -233,6 +272,7 @@ int model_run(struct trainer *t, const int *tokens, const int *start, int N, flo
 
     t->kept = false;
     t->block = -1;
+    workspace_part_begin(&t->room);
     TRY(run_check(t, temperature, keep, out));
     TRY(rows_check(t->model, tokens, start, NULL, N, t->max_rows, t->max_tokens));
     begin(t, tokens, start, N);
@@ -269,6 +309,8 @@ int backward_check(const struct trainer *t, const struct model_outputs *d)
 {
     if (!t->kept)
         return rl_error(RL_EBUG, "a backward pass without a forward pass that was kept");
+    if (!workspace_part_holds(&t->room))
+        return rl_error(RL_EBUG, "what the forward pass kept went to others");
     if (t->version != t->model->version)
         return rl_error(RL_EBUG, "the weights changed between forward and backward pass");
     if ((d->logp || d->entropy) && !t->kept_logp)

@@ -306,7 +306,7 @@ static void plan_is_the_run(const char *algorithm, const char *more)
     assert_int_equal(b.batches, batches_of(&r));
     assert_int_equal(b.total,
                      b.weights + b.reference + b.actor + b.refmodel + b.learner + b.copies +
-                     b.batches);
+                     b.passes + b.batches);
     b.total -= b.copies;                /* mapped, not from the heap */
 #ifndef SANITIZED
     if (taken < b.total || taken > b.total + b.total / 100 + (1 << 18))

@@ -89,10 +89,10 @@ static void print_rank(const struct plan *p, int rank, const struct bytes *b)
     placement_text(&p->placement, rank, &roles);
     if (p->placement.roles[rank] & ROLE_ACTOR && sampled(p, rank) == 0)
         text_adds(&roles, " (actor without work)");
-    printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f", rank, roles.data,
+    printf("%5d  %-32s %6d %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f", rank, roles.data,
            rows_of(p, ROLE_LEARNER, rank), mib(b->weights), mib(b->reference + b->refmodel),
            mib(b->actor), mib(b->reward), mib(b->critic + b->learner + b->copies + b->journal),
-           mib(b->batches));
+           mib(b->passes), mib(b->batches));
     if (p->compute->scratch_bytes)
         printf(" %9.1f", mib(b->kernels));
     printf(" %9.1f\n", mib(b->total));
@@ -307,8 +307,8 @@ static void print_head(const struct plan *p)
     printf("%s, %s, %d %s x %d rows a step, rows of at most %d tokens\n\n", p->config->algorithm,
            in->policy.path, in->train.P, groups[in->source],
            in->train.k, in->train.row_tokens);
-    printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s%s %9s\n", "rank", "roles", "rows", "weights",
-           "reference", "actor", "reward", "learner", "batches",
+    printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s %9s%s %9s\n", "rank", "roles", "rows",
+           "weights", "reference", "actor", "reward", "learner", "passes", "batches",
            p->compute->scratch_bytes ? "   kernels" : "", "MiB");
 }
 
