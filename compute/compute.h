@@ -257,6 +257,12 @@ static inline void compute_wait(struct compute *k)
         k->wait(k);
 }
 
+/* Also true of what compute_open_sizes gives. */
+static inline bool compute_is_gpu(const struct compute *k)
+{
+    return k->scratch_bytes != NULL;
+}
+
 /* Bytes of scratch memory that kernels take beside what is planned elsewhere: a GPU's; processors
  * have theirs on first use, a few MiB. */
 static inline size_t compute_scratch(struct compute *k, const struct compute_load *load)

@@ -1,13 +1,13 @@
 /* The heads: the last norm, then hidden states to the log-probability of the next token and its
  * entropy, or to scores; and back.
  *
- *           ids 0 .. HEAD_VOCAB      ...            V
+ *           ids 0 .. tile_ids        ...            V
  *         +-------------------+-------------------+----+
  *  rows   | logits -> lse     | -> lse            | -> | -> logp, entropy
  *         +-------------------+-------------------+----+
  *
- * One tile of logits is worked on at a time.  Where memory counts (`recompute`) no other exists,
- * and the backward pass makes the tiles again; else they are kept for it.  A row's last token has
+ * One tile of logits is worked on at a time.  Where memory counts (`recompute`, a GPU) no other
+ * exists, and the backward pass makes the tiles again; else they are kept for it.  A row's last token has
  * no target and no logits.  The backward pass also leaves out positions whose gradient is zero
  * (prompts): a zero adds nothing.
  */
@@ -18,6 +18,16 @@
 static int least(int a, int b)
 {
     return a < b ? a : b;
+}
+
+/* Tiles that stay in a processor's caches, or that fill a GPU.  They change no bit: every chain
+ * goes on where it was. */
+void head_cut(struct head *h, const struct compute *k)
+{
+    bool gpu = compute_is_gpu(k);
+
+    h->tile_rows = gpu ? 2048 : 256;
+    h->tile_ids = (gpu ? 16 : 4) * VOCAB_BLOCK;
 }
 
 void head_layout(struct head *h, struct memory *memory, const struct model_shape *s,
@@ -36,11 +46,11 @@ void head_layout(struct head *h, struct memory *memory, const struct model_shape
 void head_layout_scratch(struct head *h, struct memory *memory, const struct model_shape *s,
                          enum compute_dtype dtype, int T, bool backward)
 {
-    size_t R = least(T, HEAD_ROWS), rows = R * s->C * sizeof(float);
+    size_t R = least(T, h->tile_rows), rows = R * s->C * sizeof(float);
 
     h->rows = memory_take(memory, R * s->C * stored_bytes(dtype));
     if (s->lm) {
-        h->logits = memory_take(memory, R * least(s->V, HEAD_VOCAB) * sizeof(float));
+        h->logits = memory_take(memory, R * least(s->V, h->tile_ids) * sizeof(float));
         h->logp = memory_take(memory, R * sizeof(float));
         h->entropy = memory_take(memory, R * sizeof(float));
     }
@@ -58,7 +68,7 @@ void head_layout_scratch(struct head *h, struct memory *memory, const struct mod
 void head_layout_lists(struct head *h, struct memory *memory, const struct model_shape *s, int T,
                        bool backward)
 {
-    size_t R = least(T, HEAD_ROWS);
+    size_t R = least(T, h->tile_rows);
 
     if (s->lm) {
         h->from = memory_take(memory, (size_t)T * sizeof(int));
@@ -144,11 +154,11 @@ static void list_targets(struct head *h, const struct pass *p)
         }
 }
 
-/* Ids v .. v + n of the i-th position, when its tile is kept: rows of n, HEAD_ROWS of them or, in
+/* Ids v .. v + n of the i-th position, when its tile is kept: rows of n, tile_rows of them or, in
  * the last tiles, fewer. */
 static float *kept_logits(const struct head *h, int i, int V, int v, int n)
 {
-    int r = i / HEAD_ROWS * HEAD_ROWS, R = least(HEAD_ROWS, h->P - r);
+    int r = i / h->tile_rows * h->tile_rows, R = least(h->tile_rows, h->P - r);
 
     return h->kept + (size_t)r * V + (size_t)R * v + (size_t)(i - r) * n;
 }
@@ -158,7 +168,7 @@ static int kept_run(const struct head *h, int i, int R)
 {
     int n = 1, at = h->pick_at[i];
 
-    while (i + n < R && h->pick_at[i + n] == at + n && (at + n) % HEAD_ROWS != 0)
+    while (i + n < R && h->pick_at[i + n] == at + n && (at + n) % h->tile_rows != 0)
         n++;
     return n;
 }
@@ -176,12 +186,12 @@ void head_forward(struct head *h, const struct pass *p, float temperature, bool 
     list_targets(h, p);
     h->temperature = temperature;
     h->keeps = keep && h->kept;
-    for (int r = 0; r < h->P; r += HEAD_ROWS) {
-        int R = least(HEAD_ROWS, h->P - r);
+    for (int r = 0; r < h->P; r += h->tile_rows) {
+        int R = least(h->tile_rows, h->P - r);
 
         gather(h, p, h->from + r, R);
-        for (int v = 0; v < V; v += HEAD_VOCAB) {
-            int n = least(HEAD_VOCAB, V - v);
+        for (int v = 0; v < V; v += h->tile_ids) {
+            int n = least(h->tile_ids, V - v);
             float *logits = h->keeps ? kept_logits(h, r, V, v, n) : h->logits;
 
             tile(m, logits, h->rows, v, n, R);
@@ -201,17 +211,17 @@ void head_forward(struct head *h, const struct pass *p, float temperature, bool 
 /* Does token t begin a step of slots for which there may be no room behind R tokens? */
 static bool cuts_step(const struct head *h, const struct pass *p, int R, int t)
 {
-    return R + SLOT_STEP > HEAD_ROWS &&
+    return R + SLOT_STEP > h->tile_rows &&
            p->slot[t] / SLOT_STEP != p->slot[h->pick[R - 1]] / SLOT_STEP;
 }
 
-/* The next positions with a gradient, at most HEAD_ROWS, and what they need; *next moves on. */
+/* The next positions with a gradient, at most tile_rows, and what they need; *next moves on. */
 static int pick(struct head *h, const struct pass *p, const float *dlogp, const float *dentropy,
                 int *next)
 {
     int R = 0;
 
-    for (; *next < h->P && R < HEAD_ROWS; ++*next) {
+    for (; *next < h->P && R < h->tile_rows; ++*next) {
         int i = *next, t = h->from[i] + 1;
         float of_logp = dlogp ? dlogp[t] : 0.0f, of_entropy = dentropy ? dentropy[t] : 0.0f;
 
@@ -292,8 +302,8 @@ static void tiles_backward(struct head *h, const struct pass *p, struct ids_part
     struct compute *k = m->compute;
     int C = m->shape.C;
 
-    for (int v = ids.first; v < ids.end; v += HEAD_VOCAB) {
-        int n = least(HEAD_VOCAB, ids.end - v);
+    for (int v = ids.first; v < ids.end; v += h->tile_ids) {
+        int n = least(h->tile_ids, ids.end - v);
 
         tile_again(h, p, v, n, R);
         k->lse_backward(k, h->logits, h->pick_state, h->pick_targets, h->dlogp,
@@ -342,7 +352,7 @@ static int pick_scored(struct head *h, const struct pass *p, const float *dscore
     int S = p->model->shape.scores, R = 0;
 
     compute_wait(p->model->compute);     /* dscore of the tokens before is still read */
-    for (; *next < p->T && R < HEAD_ROWS; ++*next) {
+    for (; *next < p->T && R < h->tile_rows; ++*next) {
         const float *d = dscore + (size_t)*next * S;
         bool any = false;
 

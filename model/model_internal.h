@@ -135,10 +135,8 @@ void norm_backward(const struct pass *p, size_t norm, float *dx, const float *dy
 bool leaf_tokens(const struct pass *p, int i, int *a, int *b);
 
 /* head.c */
-#define HEAD_ROWS 256                    /* positions and ids whose logits exist at one time */
-#define HEAD_VOCAB (4 * VOCAB_BLOCK)
-
 struct head {
+    int tile_rows, tile_ids;     /* positions and ids whose logits exist at one time */
     /* kept from forward to backward */
     void *hidden;                /* (T,C) stored: after the last norm */
     float *rstd;                 /* (T) */
@@ -152,19 +150,20 @@ struct head {
                                   * NULL: the backward pass makes them again */
     bool keeps;                  /* the last forward pass kept them */
     /* scratch */
-    void *rows;                  /* (HEAD_ROWS, C) stored: hidden states, gathered */
-    float *logits;               /* (HEAD_ROWS, HEAD_VOCAB) */
-    float *logp, *entropy;       /* (HEAD_ROWS) */
+    void *rows;                  /* (tile_rows, C) stored: hidden states, gathered */
+    float *logits;               /* (tile_rows, tile_ids) */
+    float *logp, *entropy;       /* (tile_rows) */
     /* scratch of the backward pass: positions that have a gradient, gathered */
     float *dhidden;              /* (T,C) */
-    float *drows;                /* (HEAD_ROWS, C) */
-    struct lse *pick_state, *no_state;       /* (HEAD_ROWS) */
-    float *dscore;               /* (HEAD_ROWS, scores) */
+    float *drows;                /* (tile_rows, C) */
+    struct lse *pick_state, *no_state;       /* (tile_rows) */
+    float *dscore;               /* (tile_rows, scores) */
     /* and of these the processor's lists */
-    int *pick, *pick_at;         /* (HEAD_ROWS) positions, and their places in `from` */
-    int *pick_slot, *pick_targets;           /* (HEAD_ROWS), and so the rest */
+    int *pick, *pick_at;         /* (tile_rows) positions, and their places in `from` */
+    int *pick_slot, *pick_targets;           /* (tile_rows), and so the rest */
     float *dlogp, *dentropy;
 };
+void head_cut(struct head *h, const struct compute *k);         /* first */
 /* logits: keep them from forward to backward; backward: with what the backward pass needs; lists:
  * what the processor makes.  The scratch may share bytes with anything that does not live during
  * one of the functions below, nor, of a backward pass, between them. */
@@ -202,6 +201,7 @@ struct trainer {
     enum compute_dtype dtype;
     enum keep mode;
     bool apart;                  /* the backward pass can be cut into blocks */
+    bool logits;                 /* are kept for the backward pass */
     int max_rows, max_tokens;
 
     struct memory lists;         /* the processor's: */

@@ -66,7 +66,7 @@ static void layout(struct trainer *t, struct memory *m)
     float *room;
 
     t->x = memory_take(m, slots * T * s->C * sizeof(float));
-    head_layout(&t->head, m, s, t->dtype, t->max_tokens, t->mode == KEEP_ALL && !t->apart);
+    head_layout(&t->head, m, s, t->dtype, t->max_tokens, t->logits);
     if (backward)
         t->dx = memory_take(m, T * s->C * sizeof(float));
     for (size_t l = 0; t->mode == KEEP_ALL && l < inside_count(t); l++)
@@ -89,7 +89,7 @@ static void layout(struct trainer *t, struct memory *m)
 }
 
 static int plan(struct trainer **out, const struct model_shape *s, struct model *m,
-                enum compute_dtype dtype, enum keep mode, bool apart, int max_rows, int max_tokens)
+                const struct compute *k, enum keep mode, bool apart, int max_rows, int max_tokens)
 {
     struct trainer *t;
 
@@ -101,7 +101,9 @@ static int plan(struct trainer **out, const struct model_shape *s, struct model 
         return rl_error(RL_ENOFIT, "no memory for a trainer");
     t->model = m;
     t->shape = *s;
-    t->dtype = dtype;
+    t->dtype = k->dtype;
+    t->logits = mode == KEEP_ALL && !apart && !compute_is_gpu(k);
+    head_cut(&t->head, k);
     t->mode = mode;
     t->apart = apart;
     t->block = -1;
@@ -143,7 +145,7 @@ static int create(struct trainer **out, struct model *m, enum keep mode, bool ap
 {
     int rc = RL_OK;
 
-    TRY(plan(out, &m->shape, m, m->compute->dtype, mode, apart, max_rows, max_tokens));
+    TRY(plan(out, &m->shape, m, m->compute, mode, apart, max_rows, max_tokens));
     TRY(open_memory(*out, m->compute->workspace));
 done:
     if (rc != RL_OK) {
@@ -176,7 +178,7 @@ static size_t bytes(const struct model_shape *s, struct compute *k, enum keep mo
     struct memory own, room;
     struct trainer *t;
 
-    if (plan(&t, s, NULL, k->dtype, mode, apart, max_rows, max_tokens) != RL_OK)
+    if (plan(&t, s, NULL, k, mode, apart, max_rows, max_tokens) != RL_OK)
         return 0;
     memory_count(&own);
     lists_layout(t, &own);

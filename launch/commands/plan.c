@@ -93,7 +93,7 @@ static void print_rank(const struct plan *p, int rank, const struct bytes *b)
            rows_of(p, ROLE_LEARNER, rank), mib(b->weights), mib(b->reference + b->refmodel),
            mib(b->actor), mib(b->reward), mib(b->critic + b->learner + b->copies + b->journal),
            mib(b->passes), mib(b->batches));
-    if (p->compute->scratch_bytes)
+    if (compute_is_gpu(p->compute))
         printf(" %9.1f", mib(b->kernels));
     printf(" %9.1f\n", mib(b->total));
     text_free(&roles);
@@ -309,7 +309,7 @@ static void print_head(const struct plan *p)
            in->train.k, in->train.row_tokens);
     printf("%5s  %-32s %6s %9s %9s %9s %9s %9s %9s %9s%s %9s\n", "rank", "roles", "rows",
            "weights", "reference", "actor", "reward", "learner", "passes", "batches",
-           p->compute->scratch_bytes ? "   kernels" : "", "MiB");
+           compute_is_gpu(p->compute) ? "   kernels" : "", "MiB");
 }
 
 static int print_plan(const struct plan *p, const struct room *room)
