@@ -15,7 +15,8 @@
 #include "base/workspace.h"
 
 #define PROMPT_TOKENS 2          /* for each of a pass's places it has room for so many more, */
-#define PROMPT_LEAST 128         /* of prompts: for so many at least */
+#define PROMPT_LEAST 128         /* of prompts: for so many at least, */
+#define PROMPT_LEAST_GPU 1024    /* which reads the weights again for every pass */
 
 struct place {
     int row;                     /* of the batch */
@@ -40,7 +41,7 @@ struct actor {
     int room;                    /* tokens in the longest row */
     int stride;                  /* pages in the longest row */
     int prompts;                 /* open at once */
-    int pass_tokens;             /* in one forward pass */
+    int pass_tokens;             /* in one forward pass, at most */
 
     /* The batch being made. */
     const struct batch *batch;

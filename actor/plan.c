@@ -51,9 +51,10 @@ static int settings_check(const struct actor_settings *s)
 }
 
 /* Sizes that follow from the shape and the settings. */
-static void sizes(struct actor *a, const struct model_shape *shape, const struct actor_settings *s)
+static void sizes(struct actor *a, const struct model_shape *shape, const struct compute *k,
+                  const struct actor_settings *s)
 {
-    int prompts;
+    int prompts, least = compute_is_gpu(k) ? PROMPT_LEAST_GPU : PROMPT_LEAST;
 
     a->set = *s;
     if (a->set.rows_at_once > s->max_rows)
@@ -69,8 +70,8 @@ static void sizes(struct actor *a, const struct model_shape *shape, const struct
     a->stride = pages_of(a->room);
     a->prompts = a->set.rows_at_once + 1;
     prompts = PROMPT_TOKENS * a->set.rows_at_once;
-    if (prompts < PROMPT_LEAST)
-        prompts = PROMPT_LEAST;
+    if (prompts < least)
+        prompts = least;
     if (a->set.max_prompt < prompts / a->prompts)
         prompts = a->set.max_prompt * a->prompts;
     a->pass_tokens = a->set.rows_at_once + prompts;
@@ -128,7 +129,7 @@ size_t actor_bytes(const struct model_shape *shape, struct compute *k,
     struct actor a = {0};
     size_t bytes = sizeof a;
 
-    sizes(&a, shape, settings);
+    sizes(&a, shape, k, settings);
     memory_count(&a.memory);
     layout(&a, &a.memory);
     memory_count(&a.scores.memory);
@@ -138,6 +139,15 @@ size_t actor_bytes(const struct model_shape *shape, struct compute *k,
     bytes += cache_bytes(shape, k, (int)cache_pages(&a), a.prompts, a.pass_tokens);
     workspace_together(k->workspace, false);
     return bytes;
+}
+
+int actor_pass(const struct model_shape *shape, const struct compute *k,
+               const struct actor_settings *settings)
+{
+    struct actor a = {0};
+
+    sizes(&a, shape, k, settings);
+    return a.pass_tokens;
 }
 
 /* The logits that draws are made from, and the cache that they come of. */
@@ -170,7 +180,7 @@ int actor_create(struct actor **out, struct model *model, const struct actor_set
         return rl_error(RL_ENOFIT, "no memory for the actor");
     a->model = model;
     a->k = model_compute(model);
-    sizes(a, model_shape(model), settings);
+    sizes(a, model_shape(model), a->k, settings);
     if (cache_pages(a) > INT_MAX / KEY_BLOCK)
         TRY(rl_error(RL_ENOFIT, "the cache of %d rows of %d tokens has too many pages: decode "
                      "fewer rows at once", a->set.rows_at_once, a->room));

@@ -84,6 +84,7 @@ struct compute_load {
     int tokens, pass_rows;         /* T of a pass, and its rows, at most */
     int heads, D;                  /* of its attention */
     int features;                  /* of the widest dy(T, features) */
+    int tile_rows, tile_ids;       /* of logits and their gradient */
     int rows, vocabulary;          /* of sample */
 };
 

@@ -184,7 +184,7 @@ done:
 /* A GPU's memory is asked first: what is too much for it would go to and fro, not fail. */
 static int reserve_gpu(struct run *r, const struct bytes *b)
 {
-    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement,
+    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement, r->compute,
                                          comm_rank(r->world));
 
     if (!r->compute->device)

@@ -110,36 +110,26 @@ static int larger(int a, int b)
     return a > b ? a : b;
 }
 
-/* A pass of `tokens` through a model of this shape. */
-static void add_load(struct compute_load *load, const struct model_shape *s, int64_t tokens,
-                     int rows)
-{
-    load->pass_rows = larger(load->pass_rows, rows);
-    load->tokens = larger(load->tokens, (int)(tokens < INT_MAX ? tokens : INT_MAX));
-    load->heads = larger(load->heads, s->H);
-    load->D = larger(load->D, s->D);
-    load->features = larger(load->features, larger(larger(s->F, s->C), s->H * s->D));
-}
-
 struct compute_load rank_load(const struct inputs *in, const struct config *c,
-                              const struct placement *p, int rank)
+                              const struct placement *p, struct compute *k, int rank)
 {
     struct actor_settings s = rank_actor(in, c, p, rank);
     int rows = larger(in->micro_rows, in->train.k);
-    int64_t tokens = (int64_t)rows * larger(in->row_tokens, in->reference_tokens);
+    int64_t all = (int64_t)rows * larger(in->row_tokens, in->reference_tokens);
+    int tokens = (int)(all < INT_MAX ? all : INT_MAX);
     unsigned roles = p->roles[rank];
     struct compute_load load = { 0 };
 
     if (roles & (ROLE_LEARNER | ROLE_REFMODEL | ROLE_REWARD))
-        add_load(&load, &in->policy.shape, tokens, rows);
+        model_load(&load, &in->policy.shape, k, rows, tokens);
     if (roles & ROLE_LEARNER && in->has_critic)
-        add_load(&load, &in->critic.shape, tokens, rows);
+        model_load(&load, &in->critic.shape, k, rows, tokens);
     if (roles & ROLE_REFMODEL)
-        add_load(&load, &in->reference.shape, tokens, rows);
+        model_load(&load, &in->reference.shape, k, rows, tokens);
     for (int i = 0; i < in->rewards.n && roles & ROLE_REWARD; i++)
-        add_load(&load, &in->rewards.items[i].shape, tokens, rows);
+        model_load(&load, &in->rewards.items[i].shape, k, rows, tokens);
     if (roles & ROLE_ACTOR) {
-        add_load(&load, &in->policy.shape, larger(2 * s.rows_at_once, 128), 0);
+        model_load(&load, &in->policy.shape, k, 0, actor_pass(&in->policy.shape, k, &s));
         load.rows = larger(s.rows_at_once, in->train.k);
         load.vocabulary = in->policy.shape.V;
     }
@@ -216,7 +206,7 @@ static int roles_bytes(const struct inputs *in, const struct config *c, const st
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
                struct compute *compute, int rank, struct bytes *b)
 {
-    struct compute_load load = rank_load(in, c, p, rank);
+    struct compute_load load = rank_load(in, c, p, compute, rank);
     struct workspace counted = { 0 }, *taken = compute->workspace;
     int rc;
 

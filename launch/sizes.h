@@ -106,7 +106,7 @@ static inline size_t bytes_on_gpu(const struct bytes *b)
 
 /* The largest calls that the rank's roles make. */
 struct compute_load rank_load(const struct inputs *in, const struct config *c,
-                              const struct placement *p, int rank);
+                              const struct placement *p, struct compute *k, int rank);
 
 /* The negative code of learner_create when the learner cannot be made, with its line. */
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,

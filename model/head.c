@@ -7,9 +7,9 @@
  *         +-------------------+-------------------+----+
  *
  * One tile of logits is worked on at a time.  Where memory counts (`recompute`, a GPU) no other
- * exists, and the backward pass makes the tiles again; else they are kept for it.  A row's last token has
- * no target and no logits.  The backward pass also leaves out positions whose gradient is zero
- * (prompts): a zero adds nothing.
+ * exists, and the backward pass makes the tiles again; else they are kept for it.  A row's last
+ * token has no target and no logits.  The backward pass also leaves out positions whose gradient is
+ * zero (prompts): a zero adds nothing.
  */
 #include <string.h>
 
@@ -28,6 +28,28 @@ void head_cut(struct head *h, const struct compute *k)
 
     h->tile_rows = gpu ? 2048 : 256;
     h->tile_ids = (gpu ? 16 : 4) * VOCAB_BLOCK;
+}
+
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+void model_load(struct compute_load *load, const struct model_shape *s, const struct compute *k,
+                int rows, int tokens)
+{
+    struct head h = {0};
+
+    head_cut(&h, k);
+    load->pass_rows = larger(load->pass_rows, rows);
+    load->tokens = larger(load->tokens, tokens);
+    load->heads = larger(load->heads, s->H);
+    load->D = larger(load->D, s->D);
+    load->features = larger(load->features, larger(larger(s->F, s->C), s->H * s->D));
+    if (s->lm) {
+        load->tile_rows = larger(load->tile_rows, least(tokens, h.tile_rows));
+        load->tile_ids = larger(load->tile_ids, least(s->V, h.tile_ids));
+    }
 }
 
 void head_layout(struct head *h, struct memory *memory, const struct model_shape *s,

@@ -44,10 +44,12 @@ static inline size_t cuda_larger(size_t a, size_t b)
 static inline size_t cuda_factor_bytes(const struct compute *k, const struct compute_load *load)
 {
     size_t steps = (size_t)load->tokens + (SLOT_STEP - 1) * (size_t)load->pass_rows;
-    size_t tile = 512 * (2048 + (size_t)load->features);         /* HEAD_ROWS, HEAD_VOCAB */
-    size_t pass = (steps + SLOT_STEP) * 2 * ((size_t)load->features + CUDA_CHUNK);
+    size_t sparse = SLOT_STEP * (size_t)load->tile_rows;          /* each in a step of its own */
+    size_t tile = (sparse < steps ? sparse : steps) + SLOT_STEP;
+    size_t features = (size_t)load->features + CUDA_CHUNK, ids = (size_t)load->tile_ids;
+    size_t most = cuda_larger((steps + SLOT_STEP) * 2 * features, tile * (ids + features));
 
-    return cuda_tensor(k) && load->tokens > 0 ? sizeof(uint16_t) * cuda_larger(tile, pass) : 0;
+    return cuda_tensor(k) && load->tokens > 0 ? sizeof(uint16_t) * most : 0;
 }
 
 /* Of attention_backward: delta; by the tensor cores a line, q and do of each query (flash.h). */
