@@ -84,6 +84,15 @@ bool device_about(struct device_about *about, const char **why)
     return true;
 }
 
+void device_bits(struct compute *k, char text[DEVICE_BITS])
+{
+    const char *why;
+
+    memset(text, 0, DEVICE_BITS);
+    if (k->device)
+        find_door(&why)->bits(k, text);
+}
+
 const void *device_symbol(const char *name)
 {
     return opened ? dlsym(opened, name) : NULL;

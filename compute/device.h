@@ -28,6 +28,8 @@ struct device_about {
     struct device_card card[DEVICES_MOST];
 };
 
+#define DEVICE_BITS 192
+
 /* What it gives: the one symbol that is looked up is `const struct device_door rankwise_cuda`. */
 struct device_door {
     unsigned abi;                    /* DEVICE_ABI of its build */
@@ -38,8 +40,9 @@ struct device_door {
     void *(*allocate)(size_t bytes); /* zeroed, for kernels and the processor; or NULL */
     void (*release)(void *p);
     void (*about)(struct device_about *about);
+    void (*bits)(struct compute *k, char text[DEVICE_BITS]);
 };
-#define DEVICE_ABI 5u
+#define DEVICE_ABI 6u
 
 /* See device_door.fill; memory_open's blocks are the GPU's from then on.  The ranks of a host take
  * the GPUs that they see in turn.  A launcher that gives each rank a CUDA_VISIBLE_DEVICES of its
@@ -54,6 +57,10 @@ int device_fill_sizes(struct compute *k);
 /* Bytes of memory of a card of DEVICE_CARDS, in any case; 0: unknown. */
 #define DEVICE_CARDS "A100-40, A100-80, H100, H200, L4, L40S"
 size_t device_memory(const char *card);
+
+/* What decides k's bits beside the program: "" where they are the processor's, else the GPU's
+ * model, its multiprocessors, and cuBLASLt, which is opened by this. */
+void device_bits(struct compute *k, char text[DEVICE_BITS]);
 
 /* Told of the GPUs, without taking one; false: none can be used, *why says why, no line. */
 bool device_about(struct device_about *about, const char **why);

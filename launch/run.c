@@ -263,6 +263,7 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     TRY(comm_split(world, run_holds(r, ROLE_LEARNER) ? 0 : -1, "learners", &r->team));
     log_quiet(comm_rank(world) != r->recorder);
     TRY(comm_agree(world, open_compute(r)));
+    TRY(comm_compare_devices(world, r->compute));
     if (r->team)
         rc = comm_use_gpus(r->team, r->compute);        /* its trees are made for what it has */
     TRY(comm_agree(world, rc));

@@ -7,6 +7,7 @@
  */
 #include "compute/cuda/cuda.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,6 +196,20 @@ static void about(struct device_about *a)
         about_card(&a->card[i], i, a->cards);
 }
 
+static void bits(struct compute *k, char text[DEVICE_BITS])
+{
+    struct cudaDeviceProp p = { .name = "unknown" };
+    int device = 0;
+
+    if (!cuda_tensor(k))
+        return;
+    if (cudaGetDevice(&device) == cudaSuccess)
+        cudaGetDeviceProperties(&p, device);
+    snprintf(text, DEVICE_BITS, "%.80s with %d multiprocessors and ", p.name,
+             cuda_of(k)->processors);
+    lt_version(k, text + strlen(text), DEVICE_BITS - strlen(text));
+}
+
 static int fill(struct compute *k, const struct device_host *host, int index)
 {
     struct cuda *cuda;
@@ -296,4 +311,4 @@ static void give_back(void *p)
 
 __attribute__((visibility("default")))
 const struct device_door rankwise_cuda = { DEVICE_ABI, count, fill, allocate, give_back,
-                                         about };
+                                         about, bits };

@@ -71,6 +71,7 @@ cudaError_t cudaGetDeviceCount(int *count);              /* EMULATED_GPUS, defau
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
 struct cudaDeviceProp { char name[256]; size_t totalGlobalMem; int major, minor; };
+/* EMULATED_NAME: its name */
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
 cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);
