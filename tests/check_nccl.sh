@@ -100,6 +100,7 @@ lost "a rank hangs while groups are made" 3 "hang 1 ncclCommInitRankConfig 1" \
     'rank 1 \(host .*did not come to "start"'
 lost "a rank dies in a call" 137 "kill 1 ncclGroupEnd 1" \
     'rank 1 \(host .*died in "update" of step 1'
+# The stand-in refuses an abort before ncclGroupEnd.
 lost "NCCL fails" 3 "fail 1 ncclSend 1" \
     'rank 1 \(host .*, learners: NCCL: sending: unhandled system error'
 finish

@@ -322,6 +322,10 @@ ncclResult_t ncclCommAbort(ncclComm_t c)
 {
     ncclResult_t met = enter("ncclCommAbort", c, "");
 
+    if (depth > 0) {
+        fprintf(stderr, "emulated NCCL: ncclCommAbort before ncclGroupEnd\n");
+        abort();
+    }
     *c->aborted = true;
     shm_unlink(c->name.c_str());
     return met;
