@@ -29,6 +29,7 @@ enum note_kind {
     NOTE_ANSWER,
     NOTE_CALL,                            /* "I gave up, who is there?" */
     NOTE_FAREWELL,                        /* "I have said who is lost and end the job" */
+    NOTE_REFUSAL,                         /* "NCCL does not start here, do not wait for it" */
 };
 
 /* Where a rank waits; the whole text of a roll call.  Fixed size, sent as bytes. */
@@ -74,6 +75,7 @@ struct world {
     int calls;
     double lower_call;                    /* when a lower rank last called */
     bool farewell;                        /* a rank has taken its leave: all is said */
+    bool refusal;                         /* of NCCL, by another rank */
     struct note *sent, *heard;            /* (size) */
     MPI_Request *sending;                 /* (size) */
     bool *is_heard, *suspect, *behind;    /* (size) behind: a suspect waits for it */
@@ -120,6 +122,7 @@ void world_blocks(struct world *w, const char *call);
 void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase);
 int rollcall_blame(struct comm *g, struct requests *q, enum phase phase);
 void rollcall_farewell(struct world *w);
+void rollcall_refusal(struct comm *g);            /* the others of g hear it in their wait */
 
 /* A group on this communicator (MPI_COMM_NULL: one silent rank); takes it over on success. */
 int group_create(struct comm **out, struct world *world, MPI_Comm mpi, const char *name);

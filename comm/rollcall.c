@@ -57,6 +57,7 @@ static bool note_next(struct world *w, struct note *note, int *from)
         return false;
     note->name[NAME_BYTES - 1] = 0;
     w->farewell |= note->kind == NOTE_FAREWELL;
+    w->refusal |= note->kind == NOTE_REFUSAL;
     if (note->kind == NOTE_CALL && *from < w->rank)
         w->lower_call = clock_now();
     return true;
@@ -292,6 +293,15 @@ void rollcall_farewell(struct world *w)
             note_send(w, r, &mine);
     while (!gone && clock_now() < end)
         MPI_Testall(w->size, w->sending, &gone, MPI_STATUSES_IGNORE);
+}
+
+void rollcall_refusal(struct comm *g)
+{
+    struct note mine = { .kind = NOTE_REFUSAL };
+
+    for (int r = 0; r < g->size; r++)
+        if (r != g->rank)
+            note_send(g->world, g->ranks[r], &mine);
 }
 
 int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)
