@@ -116,7 +116,7 @@ struct compute {
     int error;                     /* first failure since the last compute_sync */
     void *impl;
     void *device;                  /* a GPU's, else NULL; and of it: */
-    size_t device_room;            /* bytes of its memory that were free when it was opened */
+    size_t device_room;            /* bytes of its memory that were free when it was open */
     void (*wait)(struct compute *k);             /* until every operation is done */
     void (*release)(struct compute *k);
     size_t (*scratch_bytes)(struct compute *k, const struct compute_load *load);

@@ -84,13 +84,13 @@ bool device_about(struct device_about *about, const char **why)
     return true;
 }
 
-void device_bits(struct compute *k, char text[DEVICE_BITS])
+void device_tell(struct compute *k, struct device_self *self)
 {
     const char *why;
 
-    memset(text, 0, DEVICE_BITS);
+    memset(self, 0, sizeof *self);
     if (k->device)
-        find_door(&why)->bits(k, text);
+        find_door(&why)->self(k, self);
 }
 
 const void *device_symbol(const char *name)

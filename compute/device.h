@@ -28,7 +28,13 @@ struct device_about {
     struct device_card card[DEVICES_MOST];
 };
 
-#define DEVICE_BITS 192
+/* What is told of the one that a rank has; all zeros: none. */
+struct device_self {
+    char uuid[16];                   /* no other GPU's, wherever */
+    /* What decides results beside the program: the GPU's model, its multiprocessors, cuBLASLt,
+     * which is opened to know it.  "": they are the processor's. */
+    char bits[192];
+};
 
 /* What it gives: the one symbol that is looked up is `const struct device_door rankwise_cuda`. */
 struct device_door {
@@ -40,7 +46,7 @@ struct device_door {
     void *(*allocate)(size_t bytes); /* zeroed, for kernels and the processor; or NULL */
     void (*release)(void *p);
     void (*about)(struct device_about *about);
-    void (*bits)(struct compute *k, char text[DEVICE_BITS]);
+    void (*self)(struct compute *k, struct device_self *self);
 };
 #define DEVICE_ABI 6u
 
@@ -58,9 +64,8 @@ int device_fill_sizes(struct compute *k);
 #define DEVICE_CARDS "A100-40, A100-80, H100, H200, L4, L40S"
 size_t device_memory(const char *card);
 
-/* What decides k's bits beside the program: "" where they are the processor's, else the GPU's
- * model, its multiprocessors, and cuBLASLt, which is opened by this. */
-void device_bits(struct compute *k, char text[DEVICE_BITS]);
+/* Told of k's. */
+void device_tell(struct compute *k, struct device_self *self);
 
 /* Told of the GPUs, without taking one; false: none can be used, *why says why, no line. */
 bool device_about(struct device_about *about, const char **why);

@@ -181,20 +181,40 @@ done:
     return rc;
 }
 
+/* What the ranks that share this GPU have yet to take of it, their contexts being there. */
+static int gpu_bytes(struct run *r, size_t *bytes, int *ranks)
+{
+    struct bytes b;
+    int rc = RL_OK;
+
+    *bytes = 0;
+    *ranks = 0;
+    for (int rank = 0; rank < r->placement.ranks; rank++) {
+        if (!r->shares_gpu[rank])
+            continue;
+        TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, rank, &b));
+        *bytes += bytes_on_gpu(&b) + GPU_LIBRARIES;
+        ++*ranks;
+    }
+done:
+    return rc;
+}
+
 /* A GPU's memory is asked first: what is too much for it would go to and fro, not fail. */
 static int reserve_gpu(struct run *r)
 {
-    int rank = comm_rank(r->world), rc = RL_OK;
-    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement, rank);
-    struct bytes b;
+    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement,
+                                         comm_rank(r->world));
+    size_t bytes;
+    int ranks, rc = RL_OK;
 
     if (!r->compute->device)
         return RL_OK;
-    TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, rank, &b));
-    if (bytes_on_gpu(&b) > r->compute->device_room)
-        return rl_error(RL_ENOFIT, "does not fit: %.1f MiB on a GPU of which %.1f MiB are free; "
-                        "`rankwise plan --largest` says what fits",
-                        (double)bytes_on_gpu(&b) / (1 << 20),
+    TRY(gpu_bytes(r, &bytes, &ranks));
+    if (bytes > r->compute->device_room)
+        return rl_error(RL_ENOFIT, "does not fit: %.1f MiB of %d rank%s on a GPU of which %.1f MiB "
+                        "are free; `rankwise plan --largest` says what fits",
+                        (double)bytes / (1 << 20), ranks, ranks == 1 ? "" : "s",
                         (double)r->compute->device_room / (1 << 20));
     compute_reserve(r->compute, &load);
     TRY(compute_sync(r->compute));
@@ -262,8 +282,10 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     TRY(tell_roles(r));
     TRY(comm_split(world, run_holds(r, ROLE_LEARNER) ? 0 : -1, "learners", &r->team));
     log_quiet(comm_rank(world) != r->recorder);
-    TRY(comm_agree(world, open_compute(r)));
-    TRY(comm_compare_devices(world, r->compute));
+    r->shares_gpu = calloc((size_t)comm_size(world), sizeof *r->shares_gpu);
+    TRY(comm_agree(world, r->shares_gpu ? open_compute(r)
+                          : rl_error(RL_ENOFIT, "no memory for %d ranks", comm_size(world))));
+    TRY(comm_compare_devices(world, r->compute, r->shares_gpu));
     if (r->team)
         rc = comm_use_gpus(r->team, r->compute);        /* its trees are made for what it has */
     TRY(comm_agree(world, rc));
@@ -286,6 +308,7 @@ void run_close(struct run *r)
     folder_close(&r->folder);
     text_free(&r->scored);
     free(r->missing_lines);
+    free(r->shares_gpu);
     learner_destroy(r->learner);
     refmodel_destroy(r->refmodel);
     reward_destroy(r->reward);

@@ -114,8 +114,15 @@ prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --t
 
 EMULATED_GPUS=0 says 1 'device = "cuda": no GPU can be used \(no CUDA-capable device' "no GPU" \
     run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
-EMULATED_MEMORY=1000000 says 2 'does not fit: [0-9.]* MiB on a GPU of which 1.0 MiB are free' \
+EMULATED_MEMORY=1000000 says 2 'does not fit: [0-9.]* MiB of 1 rank on a GPU of which 1.0' \
     "a GPU that is full" run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
+# Room for one rank, and what its libraries take; each rank sees all of it free.
+export EMULATED_MEMORY=900000000
+EMULATED_GPUS=2 ok "two GPUs for two ranks" \
+    run 2 tests/bits.cfg $small "$long" device=cuda output="$WORK/none"
+EMULATED_GPUS=1 says 2 'does not fit: [0-9.]* MiB of 2 ranks on a GPU of which 858.3 MiB are' \
+    "one GPU for two ranks" run 2 tests/bits.cfg $small "$long" device=cuda output="$WORK/none"
+unset EMULATED_MEMORY
 EMULATED_MEMORY=1000000 says 2 'cannot allocate [0-9]* bytes' "generate on a GPU that is full" \
     "$RANKWISE" generate launch/demo/model --prompt "The cat" --device cuda
 EMULATED_BROKEN=30 says 3 'GPU 0000:01:00.0: .*: an emulated error' \

@@ -196,18 +196,21 @@ static void about(struct device_about *a)
         about_card(&a->card[i], i, a->cards);
 }
 
-static void bits(struct compute *k, char text[DEVICE_BITS])
+static void about_self(struct compute *k, struct device_self *self)
 {
     struct cudaDeviceProp p = { .name = "unknown" };
+    size_t n;
     int device = 0;
 
-    if (!cuda_tensor(k))
-        return;
     if (cudaGetDevice(&device) == cudaSuccess)
         cudaGetDeviceProperties(&p, device);
-    snprintf(text, DEVICE_BITS, "%.80s with %d multiprocessors and ", p.name,
+    memcpy(self->uuid, &p.uuid, sizeof self->uuid);
+    if (!cuda_tensor(k))
+        return;
+    snprintf(self->bits, sizeof self->bits, "%.80s with %d multiprocessors and ", p.name,
              cuda_of(k)->processors);
-    lt_version(k, text + strlen(text), DEVICE_BITS - strlen(text));
+    n = strlen(self->bits);
+    lt_version(k, self->bits + n, sizeof self->bits - n);
 }
 
 static int fill(struct compute *k, const struct device_host *host, int index)
@@ -311,4 +314,4 @@ static void give_back(void *p)
 
 __attribute__((visibility("default")))
 const struct device_door rankwise_cuda = { DEVICE_ABI, count, fill, allocate, give_back,
-                                         about, bits };
+                                         about, about_self };

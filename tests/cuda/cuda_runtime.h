@@ -70,7 +70,12 @@ extern "C" {
 cudaError_t cudaGetDeviceCount(int *count);              /* EMULATED_GPUS, default 1 */
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
-struct cudaDeviceProp { char name[256]; size_t totalGlobalMem; int major, minor; };
+struct cudaDeviceProp {
+    char name[256];
+    struct { char bytes[16]; } uuid;
+    size_t totalGlobalMem;
+    int major, minor;
+};
 /* EMULATED_NAME: its name */
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
 cudaError_t cudaDriverGetVersion(int *version);

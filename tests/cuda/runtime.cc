@@ -518,11 +518,12 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int)
     return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int)
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
 {
     const char *said = getenv("EMULATED_NAME");
 
-    *properties = { "", (size_t)1 << 30, 9, 0 };
+    *properties = { "", { "emulated" }, (size_t)1 << 30, 9, 0 };
+    properties->uuid.bytes[15] = (char)device;
     snprintf(properties->name, sizeof properties->name, "%s", said ? said : "emulated GPU");
     return cudaSuccess;
 }
