@@ -233,6 +233,8 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda_check(k, cudaSetDevice(index), "opening the GPU");
     cuda_check(k, cudaDeviceGetAttribute(&cuda->processors, cudaDevAttrMultiProcessorCount, index),
                "its multiprocessors");
+    cuda_check(k, cudaDeviceGetAttribute(&cuda->shared, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                         index), "its shared memory");
     cuda_check(k, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "its stream");
     cuda_sequence_open(k);
     cuda_check(k, cudaMemGetInfo(&k->device_room, &whole), "its memory");

@@ -307,12 +307,19 @@ static void run_grid(dim3 grid, dim3 threads, size_t shared, const std::function
             }
 }
 
+static int shared_most(void)
+{
+    const char *said = getenv("EMULATED_SHARED");
+
+    return said ? atoi(said) : SHARED_MOST;
+}
+
 /* Bytes of shared memory that kernels have asked for. */
 static std::map<const void *, size_t> allowed;
 
 cudaError_t emulated_allow_shared(const void *kernel, int bytes)
 {
-    if (bytes < 0 || bytes > SHARED_MOST)
+    if (bytes < 0 || bytes > shared_most())
         return cudaErrorInvalidValue;
     allowed[kernel] = (size_t)bytes;
     return cudaSuccess;
@@ -514,6 +521,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int)
     const char *said = getenv("EMULATED_PROCESSORS");        /* default 4 */
 
     *value = attr == cudaDevAttrMultiProcessorCount ? (said ? atoi(said) : 4)
+             : attr == cudaDevAttrMaxSharedMemoryPerBlockOptin ? shared_most()
              : getenv("EMULATED_APART") ? 0 : 1;
     return cudaSuccess;
 }
