@@ -135,7 +135,7 @@ bool leaf_tokens(const struct pass *p, int i, int *a, int *b);
 
 /* head.c */
 #define HEAD_ROWS 256                    /* positions and ids whose logits exist at one time */
-#define HEAD_VOCAB (4 * VOCAB_BLOCK)
+#define HEAD_VOCAB (4 * VOCAB_BLOCK)     /* both are compute/cuda/sizes.h's, too */
 
 struct head {
     /* kept from forward to backward */

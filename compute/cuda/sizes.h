@@ -39,13 +39,17 @@ static inline size_t cuda_larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Both factors of a product in bf16: dw's of a pass, or of the head's tiles; a row's last step of
- * tokens may be nearly empty. */
+/* Both factors of a product in bf16: dw's of a pass, whose rows' last steps of tokens may be nearly
+ * empty; or of the head's tiles, whose tokens are picked, so that each may have a step to itself.
+ * HEAD_ROWS and HEAD_VOCAB are model/model_internal.h's. */
+#define CUDA_HEAD_ROWS ((size_t)256)
+#define CUDA_HEAD_VOCAB ((size_t)2048)
 static inline size_t cuda_factor_bytes(const struct compute *k, const struct compute_load *load)
 {
-    size_t steps = (size_t)load->tokens + (SLOT_STEP - 1) * (size_t)load->pass_rows;
-    size_t tile = 512 * (2048 + (size_t)load->features);         /* HEAD_ROWS, HEAD_VOCAB */
-    size_t pass = (steps + SLOT_STEP) * 2 * ((size_t)load->features + CUDA_CHUNK);
+    size_t steps = (size_t)load->tokens + (SLOT_STEP - 1) * (size_t)load->pass_rows + SLOT_STEP;
+    size_t picked = steps < CUDA_HEAD_ROWS * SLOT_STEP ? steps : CUDA_HEAD_ROWS * SLOT_STEP;
+    size_t tile = (picked + SLOT_STEP) * (CUDA_HEAD_VOCAB + (size_t)load->features + CUDA_CHUNK);
+    size_t pass = steps * 2 * ((size_t)load->features + CUDA_CHUNK);
 
     return cuda_tensor(k) && load->tokens > 0 ? sizeof(uint16_t) * cuda_larger(tile, pass) : 0;
 }
