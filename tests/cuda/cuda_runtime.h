@@ -8,6 +8,8 @@
  * - A pointer that a kernel is given, by itself or in a struct, leads to a block that a device
  *   reaches, or the launch fails: cudaMallocManaged's, cudaHostAlloc's, no other memory.
  *
+ * - A call that may not be made while a stream captures fails, and spoils the graph.
+ *
  * No races between threads are found, and no timing: for those there is compute-sanitizer.
  */
 #ifndef TESTS_CUDA_RUNTIME_H
@@ -39,7 +41,7 @@ enum {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100, cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
-    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureUnsupported = 900, cudaErrorStreamCaptureInvalidated = 901,
 };
 struct emulated_stream;
 #define cudaStream_t struct emulated_stream *
