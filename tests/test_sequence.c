@@ -107,6 +107,25 @@ static void test_other_arguments_are_another_graph(void **state)
     close_buffers(b);
 }
 
+/* A table that is made for each layer, wherever it then lies: the same graph. */
+static void test_where_equal_tables_lie_does_not_matter(void **state)
+{
+    static const int once[ROWS] = { 2, 0, 1 }, again[ROWS] = { 2, 0, 1 };
+    struct buffers *b = open_buffers();
+
+    (void)state;
+    calls_of("");
+    for (int pass = 0; pass < 4; pass++) {
+        compute_begin(gpu);
+        operations(gpu, b, once, WIDE);
+        operations(gpu, b, pass < 2 ? once : again, WIDE);
+        compute_end(gpu);
+    }
+    assert_ok(compute_sync(gpu));
+    assert_int_equal(calls_of("cudaGraphLaunch"), 3);
+    close_buffers(b);
+}
+
 static void test_a_wait_inside_has_all_that_came_before(void **state)
 {
     struct buffers *b = open_buffers();
@@ -242,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_third_time_is_a_graph_and_takes_new_indices),
         cmocka_unit_test(test_other_arguments_are_another_graph),
+        cmocka_unit_test(test_where_equal_tables_lie_does_not_matter),
         cmocka_unit_test(test_a_wait_inside_has_all_that_came_before),
         cmocka_unit_test(test_what_is_too_much_to_stage_fits_the_next_time),
         cmocka_unit_test(test_the_oldest_graph_makes_room),
