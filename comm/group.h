@@ -50,8 +50,10 @@ struct requests {
     int *peer;                            /* world rank each depends on, -1: the whole group */
     int n, room;
     size_t bytes;                         /* of messages between pairs of ranks */
-    int (*also)(void *of);                /* NULL, or work of a GPU that needs the whole group: */
+    int (*also)(void *of);                /* NULL, or work of a GPU that needs the group: */
     void *of;                             /* RL_OK, above 0: not yet, or a code */
+    const int *with;                      /* (n_with) world ranks that it needs, NULL: all of it */
+    int n_with;
 };
 
 /* What all groups of a process have in common. */

@@ -135,8 +135,11 @@ static bool find_suspects(struct comm *g, struct requests *q)
         for (int r = 0; q->peer[i] < 0 && r < g->size; r++)
             w->suspect[g->ranks[r]] = true;
     }
-    for (int r = 0; q->also && q->also(q->of) != RL_OK && r < g->size; r++)
-        any = w->suspect[g->ranks[r]] = true;
+    if (q->also && q->also(q->of) != RL_OK) {
+        any = true;
+        for (int r = 0; r < (q->with ? q->n_with : g->size); r++)
+            w->suspect[q->with ? q->with[r] : g->ranks[r]] = true;
+    }
     w->suspect[w->rank] = false;
     return any;
 }

@@ -84,6 +84,14 @@ hosts() {
 }
 ok "two ranks share a GPU and have a NCCL_HOSTID each" hosts
 
+# A message gets lost: rank 0 waits for the learner, not for rank 1, which has no part in it.
+# shellcheck disable=SC2086
+EMULATED_NCCL_FAULT="lose 2 ncclSend 1" \
+    says 3 'rank 2 \(host .*, learner\) waits at .* while rank 0 waited 10 s for it at "weights"' \
+    "who has no part in the weights is not named" run 3 tests/bits.cfg $small "$long" steps=2 \
+    deadline=10 device=cuda-chain output="$WORK/none" \
+    "$(place 1 actor 1 reward,refmodel 1 learner)"
+
 # lost NAME CODE FAULT PATTERN: the run ends with CODE and one line that matches; rank 0 aborts
 lost() {
     export EMULATED_NCCL_FAULT="$3"
