@@ -66,7 +66,7 @@ $(BUILD)/%.c.o: %.c
 # The same without a GPU (tests/cuda/cuda_runtime.h), for tests.
 EMULATED_CUDA = $(BUILD)/tests/librankwise_cuda.so
 HOST_CXX = g++ -std=c++17 -O2 -g -ffp-contract=off $(WARN) -I. -Itests/cuda -fPIC -MMD -MP
-$(EMULATED_CUDA): $(call gpu_objects,tests/emulated/,comm/nccl.c) $(BUILD)/tests/emulated/runtime.o
+$(EMULATED_CUDA): $(call gpu_objects,tests/emulated/,comm/nccl.c) $(patsubst %,$(BUILD)/tests/emulated/%.o,runtime block)
 	$(call say,link $@)g++ -shared -o $@ $^
 # NCCL without GPUs: it puts its jobs into the emulated stream.
 EMULATED_NCCL = $(BUILD)/tests/librankwise_nccl.so

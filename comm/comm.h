@@ -103,6 +103,13 @@ int comm_exchange(struct comm *g, const struct parcel *out, int n_out, const str
 int comm_sum_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 int comm_max_int64(struct comm *g, int64_t *x, int n, enum phase phase);
 
+/* Collective over the world, before a GPU's memory is taken.  Where k computes by a GPU's tensor
+ * cores, on any rank, all must have what decides the bits in common: the GPU's model, its
+ * multiprocessors, cuBLASLt.  RL_EINVAL on every rank, with two ranks and what they have; when
+ * k->fast the log says it instead.  shares (size): the ranks that have k's GPU, this one among
+ * them; k->device_room becomes what is free once all of them have opened it. */
+int comm_compare_devices(struct comm *world, struct compute *k, bool *shares);
+
 /* Collective over g, between its verbs.  From here on sums of trees over g are made by this rank's
  * GPU, if k is on one; they and weights go from GPU to GPU, if every rank has one of its own and
  * NCCL.  The log says so, or why not.  comm_leave_gpus, before k closes: Collective, NULL is

@@ -101,6 +101,8 @@ int feed_open(struct feed **out, struct comm *world, const int *from, int n_from
     TRY(take_ranks(feed, from, n_from, to, n_to));
     partners = feed->sender >= 0 ? feed->n_to : feed->receives ? feed->n_from : 0;
     TRY(requests_init(&feed->requests, feed->name, partners * (PIECES_MOST + 1)));
+    feed->requests.with = feed->sender >= 0 ? feed->to : feed->from;
+    feed->requests.n_with = feed->sender >= 0 ? feed->n_to : feed->n_from;
     *out = feed;
 done:
     if (rc != RL_OK)

@@ -17,12 +17,14 @@
 #include "compute/device.h"
 
 #define WHY_BYTES 256
+#define REFUSED RL_EINVAL                 /* another rank cannot start: no code of the library */
 
 struct gpus {
     const struct nccl_door *nccl;
     struct nccl_group *group;
     struct comm *g;                       /* that it belongs to */
     struct gpus *next;                    /* of this process */
+    int start;                            /* how it ended here: a code */
 };
 
 /* What a rank says of itself. */
@@ -78,6 +80,17 @@ static int placed(void *of)
     struct gpus *p = of;
 
     return check(p->g, p->nccl->placed(p->group));
+}
+
+/* The start is over here, whatever came of it. */
+static int started(void *of)
+{
+    struct gpus *p = of;
+
+    p->start = p->nccl->placed(p->group);
+    if (p->start > 0 && p->g->world->refusal)
+        p->start = REFUSED;
+    return p->start > 0 ? p->start : RL_OK;
 }
 
 static int done(void *of)
@@ -207,27 +220,87 @@ static void find_reason(const struct comm *g, const struct claim *claims, char *
     }
 }
 
-static int make_group(struct comm *g, struct compute *k, const struct nccl_door *nccl)
+static void forget(struct world *w, const struct gpus *p)
 {
-    char id[NCCL_ID_BYTES];
-    struct gpus *p = NULL;
+    struct gpus **at = &w->gpus;
+
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+}
+
+static void leave(struct comm *g)
+{
+    struct gpus *p = g->gpus;
+
+    forget(g->world, p);
+    p->nccl->close(p->group);
+    free(p);
+    g->gpus = NULL;
+}
+
+/* NCCL does not start here: a mistake in how it is set up, unless a rank is lost or the GPU broke.
+ * It sees a lost one before the watch does. */
+static int say_start(struct comm *g, int rc)
+{
+    struct world *w = g->world;
+    char line[1024];
+
+    if (rc == RL_OK || rc == RL_ENOFIT || rc == REFUSED || g->gpu->error != RL_OK)
+        return rc;
+    snprintf(line, sizeof line, "%s", status_message());
+    status_drop();
+    clock_sleep(w->listen);
+    TRY(world_look(w));
+    return rl_error(RL_EINVAL, "rank %d (host %s), %s: %s; NCCL_DEBUG=WARN says more, "
+                    "NCCL_SOCKET_IFNAME names the network to take, RANKWISE_NCCL=none does "
+                    "without NCCL", w->rank, w->host[w->rank], g->name, line);
+done:
+    return rc;
+}
+
+/* Every rank has come, or all give up: NCCL says at once on one that it does not start, and lets
+ * others wait. */
+static int start_group(struct comm *g, struct compute *k, const char id[NCCL_ID_BYTES])
+{
+    struct gpus *p = g->gpus;
     int rc = RL_OK;
 
-    if (g->rank == 0)
-        rc = check(g, nccl->make_id(k, id));
-    p = calloc(1, sizeof *p);
+    p->start = p->nccl->create(&p->group, k, id, g->size, g->rank);
+    g->requests.sequence = ++g->sequence;
+    if (p->start == RL_OK)
+        TRY(wait_until(g, started, &g->requests, PHASE_START));
+    rc = say_start(g, p->start);
+    if (rc != RL_OK && rc != RL_ELOST)
+        rollcall_refusal(g);
+    rc = comm_agree(g, rc);
+done:
+    if (rc == RL_ELOST) {
+        gpus_abort(g->world);
+    } else if (rc != RL_OK) {
+        p->nccl->abort(p->group);
+        leave(g);
+    }
+    return rc;
+}
+
+static int make_group(struct comm *g, struct compute *k, const struct nccl_door *nccl)
+{
+    char id[NCCL_ID_BYTES] = "";
+    struct gpus *p = calloc(1, sizeof *p);
+    int rc = RL_OK;
+
     if (!p)
         rc = rl_error(RL_ENOFIT, "no memory for a group of GPUs");
+    else if (g->rank == 0)
+        rc = say_start(g, nccl->make_id(k, id));
     TRY(comm_agree(g, rc));
     TRY(comm_broadcast(g, id, sizeof id, 0, PHASE_START));
     *p = (struct gpus){ .nccl = nccl, .g = g, .next = g->world->gpus };
     g->world->gpus = g->gpus = p;
-    TRY(check(g, nccl->create(&p->group, k, id, g->size, g->rank)));
-    g->requests.sequence = ++g->sequence;
-    return wait_until(g, placed, &g->requests, PHASE_START);
+    return start_group(g, k, id);
 done:
-    if (!g->gpus)
-        free(p);
+    free(p);
     return rc;
 }
 
@@ -260,15 +333,6 @@ done:
     return rc;
 }
 
-static void forget(struct world *w, const struct gpus *p)
-{
-    struct gpus **at = &w->gpus;
-
-    while (*at != p)
-        at = &(*at)->next;
-    *at = p->next;
-}
-
 void comm_leave_gpus(struct comm *g)
 {
     struct gpus *p = g ? g->gpus : NULL;
@@ -282,8 +346,5 @@ void comm_leave_gpus(struct comm *g)
     if (g->world->lost || check(g, p->nccl->finish(p->group)) != RL_OK ||
         wait_until(g, placed, &g->requests, PHASE_END) != RL_OK)
         gpus_abort(g->world);
-    forget(g->world, p);
-    p->nccl->close(p->group);
-    free(p);
-    g->gpus = NULL;
+    leave(g);
 }

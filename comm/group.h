@@ -29,6 +29,7 @@ enum note_kind {
     NOTE_ANSWER,
     NOTE_CALL,                            /* "I gave up, who is there?" */
     NOTE_FAREWELL,                        /* "I have said who is lost and end the job" */
+    NOTE_REFUSAL,                         /* "NCCL does not start here, do not wait for it" */
 };
 
 /* Where a rank waits; the whole text of a roll call.  Fixed size, sent as bytes. */
@@ -49,8 +50,10 @@ struct requests {
     int *peer;                            /* world rank each depends on, -1: the whole group */
     int n, room;
     size_t bytes;                         /* of messages between pairs of ranks */
-    int (*also)(void *of);                /* NULL, or work of a GPU that needs the whole group: */
+    int (*also)(void *of);                /* NULL, or work of a GPU that needs the group: */
     void *of;                             /* RL_OK, above 0: not yet, or a code */
+    const int *with;                      /* (n_with) world ranks that it needs, NULL: all of it */
+    int n_with;
 };
 
 /* What all groups of a process have in common. */
@@ -74,6 +77,7 @@ struct world {
     int calls;
     double lower_call;                    /* when a lower rank last called */
     bool farewell;                        /* a rank has taken its leave: all is said */
+    bool refusal;                         /* of NCCL, by another rank */
     struct note *sent, *heard;            /* (size) */
     MPI_Request *sending;                 /* (size) */
     bool *is_heard, *suspect, *behind;    /* (size) behind: a suspect waits for it */
@@ -120,6 +124,7 @@ void world_blocks(struct world *w, const char *call);
 void rollcall_answer(struct comm *g, const struct requests *q, enum phase phase);
 int rollcall_blame(struct comm *g, struct requests *q, enum phase phase);
 void rollcall_farewell(struct world *w);
+void rollcall_refusal(struct comm *g);            /* the others of g hear it in their wait */
 
 /* A group on this communicator (MPI_COMM_NULL: one silent rank); takes it over on success. */
 int group_create(struct comm **out, struct world *world, MPI_Comm mpi, const char *name);

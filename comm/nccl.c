@@ -36,7 +36,10 @@ struct nccl_group {
 #define FIND(name) *(void **)&nccl.name = dlsym(library, "nccl" #name);
 #define MISSING(name) || !nccl.name
 
-static struct { CALLS(DECLARE) } nccl;
+static struct {
+    CALLS(DECLARE)
+    bool open;                            /* between GroupStart and GroupEnd: of this thread */
+} nccl;
 
 /* Beside the toolkit, if the system does not know it. */
 static void *open_library(void)
@@ -182,11 +185,13 @@ static int done(struct nccl_group *g)
 static int begin(struct nccl_group *g)
 {
     cuda_sequence_flush(g->k);
+    nccl.open = true;
     return called(g, nccl.GroupStart(), "messages");
 }
 
 static int end(struct nccl_group *g)
 {
+    nccl.open = false;
     return called(g, nccl.GroupEnd(), "messages");
 }
 
@@ -225,11 +230,15 @@ static int finish(struct nccl_group *g)
     return called(g, nccl.CommFinalize(g->comm), "the end of a group");
 }
 
-/* NCCL frees the communicator itself. */
+/* NCCL frees the communicator itself.  It may not be asked to between calls that belong together,
+ * of this group or of another. */
 static void abort_group(struct nccl_group *g)
 {
     if (!g)
         return;
+    if (nccl.open)
+        (void)nccl.GroupEnd();
+    nccl.open = false;
     if (g->comm)
         (void)nccl.CommAbort(g->comm);
     g->comm = NULL;

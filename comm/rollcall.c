@@ -57,6 +57,7 @@ static bool note_next(struct world *w, struct note *note, int *from)
         return false;
     note->name[NAME_BYTES - 1] = 0;
     w->farewell |= note->kind == NOTE_FAREWELL;
+    w->refusal |= note->kind == NOTE_REFUSAL;
     if (note->kind == NOTE_CALL && *from < w->rank)
         w->lower_call = clock_now();
     return true;
@@ -134,8 +135,11 @@ static bool find_suspects(struct comm *g, struct requests *q)
         for (int r = 0; q->peer[i] < 0 && r < g->size; r++)
             w->suspect[g->ranks[r]] = true;
     }
-    for (int r = 0; q->also && q->also(q->of) != RL_OK && r < g->size; r++)
-        any = w->suspect[g->ranks[r]] = true;
+    if (q->also && q->also(q->of) != RL_OK) {
+        any = true;
+        for (int r = 0; r < (q->with ? q->n_with : g->size); r++)
+            w->suspect[q->with ? q->with[r] : g->ranks[r]] = true;
+    }
     w->suspect[w->rank] = false;
     return any;
 }
@@ -292,6 +296,15 @@ void rollcall_farewell(struct world *w)
             note_send(w, r, &mine);
     while (!gone && clock_now() < end)
         MPI_Testall(w->size, w->sending, &gone, MPI_STATUSES_IGNORE);
+}
+
+void rollcall_refusal(struct comm *g)
+{
+    struct note mine = { .kind = NOTE_REFUSAL };
+
+    for (int r = 0; r < g->size; r++)
+        if (r != g->rank)
+            note_send(g->world, g->ranks[r], &mine);
 }
 
 int rollcall_blame(struct comm *g, struct requests *q, enum phase phase)

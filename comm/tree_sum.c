@@ -126,7 +126,8 @@ static void finish_piece(struct tree *t, size_t round, float *grads)
     }
 }
 
-/* The processor sends, and receives where the sum was read from. */
+/* MPI knows of no stream: what it sends next has to be there, and where it receives next nothing is
+ * to be read any more. */
 static int finish_round(struct tree *t, size_t round, float *grads)
 {
     int rc = RL_OK;

@@ -117,7 +117,7 @@ struct compute {
     int error;                     /* first failure since the last compute_sync */
     void *impl;
     void *device;                  /* a GPU's, else NULL; and of it: */
-    size_t device_room;            /* bytes of its memory that were free when it was opened */
+    size_t device_room;            /* bytes of its memory that were free when it was open */
     struct workspace *workspace;   /* of all passes, base/workspace.h; NULL: each has its own */
     void (*wait)(struct compute *k);             /* until every operation is done */
     void (*release)(struct compute *k);

@@ -84,6 +84,15 @@ bool device_about(struct device_about *about, const char **why)
     return true;
 }
 
+void device_tell(struct compute *k, struct device_self *self)
+{
+    const char *why;
+
+    memset(self, 0, sizeof *self);
+    if (k->device)
+        find_door(&why)->self(k, self);
+}
+
 const void *device_symbol(const char *name)
 {
     return opened ? dlsym(opened, name) : NULL;

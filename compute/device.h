@@ -28,6 +28,14 @@ struct device_about {
     struct device_card card[DEVICES_MOST];
 };
 
+/* What is told of the one that a rank has; all zeros: none. */
+struct device_self {
+    char uuid[16];                   /* no other GPU's, wherever */
+    /* What decides results beside the program: the GPU's model, its multiprocessors, cuBLASLt,
+     * which is opened to know it.  "": they are the processor's. */
+    char bits[192];
+};
+
 /* What it gives: the one symbol that is looked up is `const struct device_door rankwise_cuda`. */
 struct device_door {
     unsigned abi;                    /* DEVICE_ABI of its build */
@@ -38,8 +46,9 @@ struct device_door {
     void *(*allocate)(size_t bytes); /* zeroed, for kernels and the processor; or NULL */
     void (*release)(void *p);
     void (*about)(struct device_about *about);
+    void (*self)(struct compute *k, struct device_self *self);
 };
-#define DEVICE_ABI 5u
+#define DEVICE_ABI 6u
 
 /* See device_door.fill; memory_open's blocks are the GPU's from then on.  The ranks of a host take
  * the GPUs that they see in turn.  A launcher that gives each rank a CUDA_VISIBLE_DEVICES of its
@@ -54,6 +63,9 @@ int device_fill_sizes(struct compute *k);
 /* Bytes of memory of a card of DEVICE_CARDS, in any case; 0: unknown. */
 #define DEVICE_CARDS "A100-40, A100-80, H100, H200, L4, L40S"
 size_t device_memory(const char *card);
+
+/* Told of k's. */
+void device_tell(struct compute *k, struct device_self *self);
 
 /* Told of the GPUs, without taking one; false: none can be used, *why says why, no line. */
 bool device_about(struct device_about *about, const char **why);

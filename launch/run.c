@@ -181,21 +181,45 @@ done:
     return rc;
 }
 
+/* What the ranks that share this GPU have yet to take of it, their contexts being there. */
+static int gpu_bytes(struct run *r, size_t *bytes, int *ranks)
+{
+    struct bytes b;
+    int rc = RL_OK;
+
+    *bytes = 0;
+    *ranks = 0;
+    for (int rank = 0; rank < r->placement.ranks; rank++) {
+        if (!r->shares_gpu[rank])
+            continue;
+        TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, rank, &b));
+        *bytes += bytes_on_gpu(&b) + GPU_LIBRARIES;
+        ++*ranks;
+    }
+done:
+    return rc;
+}
+
 /* A GPU's memory is asked first: what is too much for it would go to and fro, not fail. */
-static int reserve_gpu(struct run *r, const struct bytes *b)
+static int reserve_gpu(struct run *r)
 {
     struct compute_load load = rank_load(&r->inputs, r->config, &r->placement, r->compute,
                                          comm_rank(r->world));
+    size_t bytes;
+    int ranks, rc = RL_OK;
 
     if (!r->compute->device)
         return RL_OK;
-    if (bytes_on_gpu(b) > r->compute->device_room)
-        return rl_error(RL_ENOFIT, "does not fit: %.1f MiB on a GPU of which %.1f MiB are free; "
-                        "`rankwise plan --largest` says what fits",
-                        (double)bytes_on_gpu(b) / (1 << 20),
+    TRY(gpu_bytes(r, &bytes, &ranks));
+    if (bytes > r->compute->device_room)
+        return rl_error(RL_ENOFIT, "does not fit: %.1f MiB of %d rank%s on a GPU of which %.1f MiB "
+                        "are free; `rankwise plan --largest` says what fits",
+                        (double)bytes / (1 << 20), ranks, ranks == 1 ? "" : "s",
                         (double)r->compute->device_room / (1 << 20));
     compute_reserve(r->compute, &load);
-    return compute_sync(r->compute);
+    TRY(compute_sync(r->compute));
+done:
+    return rc;
 }
 
 /* The roles of a rank take turns, and so does the memory of their passes. */
@@ -205,7 +229,7 @@ static int open_passes(struct run *r)
     int rc = RL_OK;
 
     TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, comm_rank(r->world), &b));
-    TRY(reserve_gpu(r, &b));
+    TRY(reserve_gpu(r));
     TRY(workspace_open(&r->passes, b.passes));
     r->compute->workspace = &r->passes;
 done:
@@ -272,7 +296,10 @@ int run_open(struct run *r, const struct config *config, struct comm *world)
     TRY(tell_roles(r));
     TRY(comm_split(world, run_holds(r, ROLE_LEARNER) ? 0 : -1, "learners", &r->team));
     log_quiet(comm_rank(world) != r->recorder);
-    TRY(comm_agree(world, open_compute(r)));
+    r->shares_gpu = calloc((size_t)comm_size(world), sizeof *r->shares_gpu);
+    TRY(comm_agree(world, r->shares_gpu ? open_compute(r)
+                          : rl_error(RL_ENOFIT, "no memory for %d ranks", comm_size(world))));
+    TRY(comm_compare_devices(world, r->compute, r->shares_gpu));
     if (r->team)
         rc = comm_use_gpus(r->team, r->compute);        /* its trees are made for what it has */
     TRY(comm_agree(world, rc));
@@ -295,6 +322,7 @@ void run_close(struct run *r)
     folder_close(&r->folder);
     text_free(&r->scored);
     free(r->missing_lines);
+    free(r->shares_gpu);
     learner_destroy(r->learner);
     refmodel_destroy(r->refmodel);
     reward_destroy(r->reward);

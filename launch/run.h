@@ -62,6 +62,7 @@ struct run {
     struct actor *actor;
     struct reward *reward;
     int *missing_lines;                 /* (n_rewards) said so far; on the recorder */
+    bool *shares_gpu;                   /* (ranks) those that have the GPU of this one */
     struct refmodel *refmodel;
     struct learner *learner;
 

@@ -104,6 +104,12 @@ static inline size_t bytes_on_gpu(const struct bytes *b)
     return b->total - b->batches - b->copies - b->journal;
 }
 
+/* What a rank takes of a GPU beside that, an assumption until a card has been looked at: the
+ * driver's context with our kernels, which is there once the GPU is open; and what cuBLASLt and
+ * NCCL take when they begin to work. */
+#define GPU_CONTEXT ((size_t)512 << 20)
+#define GPU_LIBRARIES ((size_t)512 << 20)
+
 /* The largest calls that the rank's roles make. */
 struct compute_load rank_load(const struct inputs *in, const struct config *c,
                               const struct placement *p, struct compute *k, int rank);

@@ -10,6 +10,7 @@ DEVICE=${DEVICE:-cuda} EXACT=${EXACT:-cuda-chain}
 folder=$(cd "$BUILD" && pwd)
 if [ "${EMULATED:-0}" = 1 ]; then
     RANKWISE_CUDA=$folder/tests/librankwise_cuda.so RANKWISE_TEST_GPU=emulated
+    export RANKWISE_NCCL="$folder/tests/librankwise_nccl.so"
 else
     RANKWISE_CUDA=$folder/librankwise_cuda.so RANKWISE_TEST_GPU=real
 fi
@@ -19,8 +20,9 @@ short() { [ "${SHORT:-0}" = 1 ]; }
 
 doctor=$("$RANKWISE" doctor "$WORK" 2>/dev/null)
 gpu=$(printf '%s\n' "$doctor" | sed -n 's/^ok *gpu *\(GPU 0: .*\)/\1/p')
+nccl=$(printf '%s\n' "$doctor" | sed -n 's/^ok *gpu *\(NCCL [0-9].*\)/\1/p')
 if [ -n "$gpu" ]; then
-    echo "# $gpu"
+    echo "# $gpu, ${nccl:-no NCCL}"
 else
     why=$(printf '%s\n' "$doctor" | sed -n 's/^ok *gpu *//p' | head -n 1)
     echo "# $why"
@@ -29,6 +31,9 @@ fi
 
 # try NAME COMMAND...: as ok, where there is a GPU
 try() { if [ -n "$gpu" ]; then ok "$@"; else skip "$1"; fi; }
+
+# try_nccl NAME COMMAND...: where there is NCCL, too
+try_nccl() { if [ -n "$nccl" ]; then try "$@"; else skip "$1: no NCCL"; fi; }
 
 # ---- operations, each beside ref: bits, and errors and slopes beside double
 
@@ -117,12 +122,46 @@ for dtype in fp32 bf16; do
     try "$dtype: the same again" equal gpu 1 dtype=$dtype device=$DEVICE
     try "$dtype: rows in other company" equal gpu 1 dtype=$dtype device=$DEVICE micro_rows=3
     try "$dtype: two ranks" equal gpu 2 dtype=$dtype device=$DEVICE
-    if on_gpu; then try "$dtype: over NCCL" over_nccl; else skip "$dtype: over NCCL: a GPU's"; fi
+    try_nccl "$dtype: over NCCL" over_nccl
     short && continue
     try "$dtype: four ranks" equal gpu 4 dtype=$dtype device=$DEVICE
     try "$dtype: roles on their own" equal gpu 4 dtype=$dtype device=$DEVICE \
         "$(place 2 actor 1 learner 1 reward,refmodel)"
 done
+
+# ---- a loss: a rank is killed in the middle of a run over NCCL
+
+# together: mpirun sees a rank die, too, and its code is the signal's.  apart: it does not, nor do
+# ranks see each other on the board, as on two hosts: the other rank ends by itself, with 3.
+# shellcheck disable=SC2016
+together='echo $$ > "$1/pid.$OMPI_COMM_WORLD_RANK"; shift; exec "$@"'
+# shellcheck disable=SC2016
+apart='at=$1; shift; "$@" & echo $! > "$at/pid.$OMPI_COMM_WORLD_RANK"
+    wait $!; code=$?; [ $code -ne 137 ] || sleep 40; exit $code'
+
+# lost CODE WORDS HOW: rank 1 is killed behind step 1; what is said names it, in time
+lost() {
+    rm -rf "$WORK/lost"
+    # shellcheck disable=SC2086
+    mpirun -np 2 sh -c "export NCCL_HOSTID=rank\$OMPI_COMM_WORLD_RANK; $3" - "$WORK" \
+        "$RANKWISE" train tests/bits.cfg $size steps=100000 "$rewards" eval_every=0 dtype=bf16 \
+        device="$DEVICE" deadline=20 output="$WORK/lost" > "$WORK/ran" 2>&1 &
+    pid=$!
+    tries=0
+    until grep -q . "$WORK/lost/metrics.jsonl" 2>/dev/null; do
+        kill -0 $pid 2>/dev/null && [ $tries -lt 3000 ] || { cat "$WORK/ran"; return 1; }
+        sleep 0.1; tries=$((tries + 1))
+    done
+    kill -9 "$(cat "$WORK/pid.1")"
+    begin=$(date +%s)
+    wait $pid; code=$? took=$(($(date +%s) - begin))
+    grep 'rankwise: ' "$WORK/ran"
+    echo "exit $code after $took s"
+    [ $code -eq "$1" ] && [ $took -le 30 ] && over_nccl &&
+        grep -q "rankwise: rank 1 (host .*$2" "$WORK/ran"
+}
+try_nccl "a rank that is killed is named" lost 137 'died in' "$together"
+try_nccl "so it is by a rank that cannot see it" lost 3 '' "$apart"
 
 # ---- a real run: the story model, online DPO and PPO, of which the reward rises
 

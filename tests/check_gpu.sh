@@ -60,6 +60,29 @@ alike "tensor cores, two ranks" 2
 alike "tensor cores, three ranks, micro-batches of two rows" 3 micro_rows=2
 alike "tensor cores, roles on their own" 3 "$(place 1 actor 1 learner 1 reward,refmodel)"
 
+# unlike VARIABLE=VALUE key=value...: two ranks, of which the second has that in its environment
+unlike() {
+    rm -rf "$WORK/unlike"
+    # shellcheck disable=SC2016,SC2086
+    second=$1; shift
+    SECOND=$second EMULATED_GPUS=2 mpirun -np 2 sh -c '
+        [ "$OMPI_COMM_WORLD_RANK" = 0 ] || export "${SECOND?}"; exec "$@"' - \
+        "$RANKWISE" train tests/bits.cfg $small "$long" dtype=bf16 output="$WORK/unlike" "$@"
+}
+have='rank 0 \(host .*\) has emulated GPU with 4 multiprocessors and no cuBLASLt, rank 1 \(host'
+says 1 "$have .*\) another GPU with 4 .*bits differ; take equal GPUs" \
+    "GPUs of two models" unlike EMULATED_NAME="another GPU" device=cuda
+says 1 "$have .*\) emulated GPU with 3 multip" "GPUs of two sizes" \
+    unlike EMULATED_PROCESSORS=3 device=cuda
+says 1 "$have .*\) emulated GPU .* cuBLASLt 13\.0\.0, whose" "cuBLASLt on one rank only" \
+    unlike RANKWISE_CUBLASLT="${BUILD:-build}/tests/emulated_lt.so" device=cuda
+warned() {
+    unlike EMULATED_PROCESSORS=3 device=cuda reduction=fast > "$WORK/said" 2>&1 &&
+        [ "$(grep -c "warning: .*results depend on the placement" "$WORK/said")" -eq 1 ]
+}
+ok "reduction = fast: one warning" warned
+ok "with the processor's bits GPUs may differ" unlike EMULATED_PROCESSORS=3 device=cuda-chain
+
 # prints NAME COMMAND...: the same words on both
 prints() {
     name=$1; shift
@@ -91,8 +114,15 @@ prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --t
 
 EMULATED_GPUS=0 says 1 'device = "cuda": no GPU can be used \(no CUDA-capable device' "no GPU" \
     run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
-EMULATED_MEMORY=1000000 says 2 'does not fit: [0-9.]* MiB on a GPU of which 1.0 MiB are free' \
+EMULATED_MEMORY=1000000 says 2 'does not fit: [0-9.]* MiB of 1 rank on a GPU of which 1.0' \
     "a GPU that is full" run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
+# Room for one rank, and what its libraries take; each rank sees all of it free.
+export EMULATED_MEMORY=900000000
+EMULATED_GPUS=2 ok "two GPUs for two ranks" \
+    run 2 tests/bits.cfg $small "$long" device=cuda output="$WORK/none"
+EMULATED_GPUS=1 says 2 'does not fit: [0-9.]* MiB of 2 ranks on a GPU of which 858.3 MiB are' \
+    "one GPU for two ranks" run 2 tests/bits.cfg $small "$long" device=cuda output="$WORK/none"
+unset EMULATED_MEMORY
 EMULATED_MEMORY=1000000 says 2 'cannot allocate [0-9]* bytes' "generate on a GPU that is full" \
     "$RANKWISE" generate launch/demo/model --prompt "The cat" --device cuda
 EMULATED_BROKEN=30 says 3 'GPU 0000:01:00.0: .*: an emulated error' \

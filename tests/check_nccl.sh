@@ -84,6 +84,14 @@ hosts() {
 }
 ok "two ranks share a GPU and have a NCCL_HOSTID each" hosts
 
+# A message gets lost: rank 0 waits for the learner, not for rank 1, which has no part in it.
+# shellcheck disable=SC2086
+EMULATED_NCCL_FAULT="lose 2 ncclSend 1" \
+    says 3 'rank 2 \(host .*, learner\) waits at .* while rank 0 waited 10 s for it at "weights"' \
+    "who has no part in the weights is not named" run 3 tests/bits.cfg $small "$long" steps=2 \
+    deadline=10 device=cuda-chain output="$WORK/none" \
+    "$(place 1 actor 1 reward,refmodel 1 learner)"
+
 # lost NAME CODE FAULT PATTERN: the run ends with CODE and one line that matches; rank 0 aborts
 lost() {
     export EMULATED_NCCL_FAULT="$3"
@@ -100,6 +108,17 @@ lost "a rank hangs while groups are made" 3 "hang 1 ncclCommInitRankConfig 1" \
     'rank 1 \(host .*did not come to "start"'
 lost "a rank dies in a call" 137 "kill 1 ncclGroupEnd 1" \
     'rank 1 \(host .*died in "update" of step 1'
+# shellcheck disable=SC2086
+start() { run 3 tests/bits.cfg $small "$long" device=cuda-chain output="$WORK/none"; }
+EMULATED_NCCL_FAULT="kill 1 ncclCommInitRankConfig 1" says 137 'rank 1 \(host .*died in "start"' \
+    "a rank dies while groups are made" start
+for call in ncclCommInitRankConfig ncclCommGetAsyncError; do
+    lost "NCCL does not start, $call" 1 "fail 1 $call 1" \
+        'rank 1 \(host .*, learners: NCCL: .* error \(.*\); .*_SOCKET_IFNAME .*RANKWISE_NCCL=none'
+done
+EMULATED_NCCL_FAULT="fail 0 ncclGetUniqueId 1" \
+    says 1 'rank 0 \(host .*NCCL: an id .*NCCL_DEBUG=WARN' "NCCL has no id" start
+# The stand-in refuses an abort before ncclGroupEnd.
 lost "NCCL fails" 3 "fail 1 ncclSend 1" \
     'rank 1 \(host .*, learners: NCCL: sending: unhandled system error'
 finish

@@ -1,6 +1,7 @@
 /* Products of bf16 by a GPU's tensor cores (device = "cuda"): near what doubles give, and the bits
  * of an output those of its row and its column alone. */
 #include "compute/cuda/cuda.h"
+#include "compute/cuda/sizes.h"
 #include "tests/backends.h"
 
 static struct compute *one, *many;   /* a GPU of one multiprocessor, which takes large tiles, and of
@@ -293,6 +294,70 @@ static void test_dw_does_not_see_the_packing(void **state)
     drop(want), drop(alone), drop(later), drop(plain), free_operands(&o);
 }
 
+/* ---- scratch memory is what was planned: no operation takes more */
+
+/* Slots of the load's tokens, in rows that are as long as each other; those of the first token of
+ * each step into picked, at most 256.  Returns how many these are. */
+static int cut_slots(int *slot, int *picked, const struct compute_load *load)
+{
+    int length = (load->tokens + load->pass_rows - 1) / load->pass_rows, n = 0;
+    int room = (length + SLOT_STEP - 1) / SLOT_STEP * SLOT_STEP;
+
+    for (int i = 0; i < load->tokens; i++) {
+        slot[i] = i / length * room + i % length;
+        if (slot[i] % SLOT_STEP == 0 && n < 256)
+            picked[n++] = slot[i];
+    }
+    return n;
+}
+
+/* One operation of each kind, as large as the load allows. */
+static void work(struct compute *k, const struct compute_load *load)
+{
+    int T = load->tokens, F = load->features, V = 2048, D = load->D;
+    int *slot = room((size_t)T * sizeof *slot), *picked = room((size_t)T * sizeof *picked);
+    int picks = cut_slots(slot, picked, load);
+    const int whole[] = { 0, T };
+    size_t heads = (size_t)(T * load->heads * D);
+    struct operands o = make_operands(T, F, F), head = make_operands(picks, V, F);
+    float *x = noise(heads, 1), *stats = noise((size_t)(2 * T * load->heads), 1);
+    uint16_t *stored = noise_stored(heads, 1);
+
+    k->matmul_backward_weight(k, o.dw, o.dy, o.stored, slot, T, F, F, true);
+    k->matmul_backward_weight(k, head.dw, head.dy, head.stored, picked, picks, V, F, true);
+    k->attention_backward(k, x, x, x, x, x, stored, stored, stored, stats, whole, 1, load->heads,
+                          load->heads, D);
+    compute_wait(k);
+    drop(x), drop(stats), drop(stored), drop(slot), drop(picked);
+    free_operands(&o), free_operands(&head);
+}
+
+static void test_scratch_is_planned(void **state)
+{
+    static const struct compute_load loads[] = {
+        { .tokens = 40, .pass_rows = 40, .heads = 1, .D = 5, .features = 24 },
+        { .tokens = 41, .pass_rows = 3, .heads = 3, .D = 20, .features = 33 },
+        { .tokens = 1, .pass_rows = 1, .heads = 2, .D = 64, .features = 7 },
+        { .tokens = 70, .pass_rows = 2, .heads = 5, .D = 128, .features = 16 },
+        { .tokens = 600, .pass_rows = 1, .heads = 1, .D = 3, .features = 9 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
+        struct compute *k;
+        size_t planned;
+
+        assert_ok(open_gpu(&k, 4));
+        planned = compute_scratch(k, &loads[i]) - CUDA_STAGED;
+        compute_reserve(k, &loads[i]);
+        assert_int_equal(cuda_of(k)->scratch_size, planned);
+        work(k, &loads[i]);
+        assert_ok(compute_sync(k));
+        assert_int_equal(cuda_of(k)->scratch_size, planned);
+        compute_close(k);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_packed_slices_are_slices),
         cmocka_unit_test(test_cut_at_steps_continues_the_chain),
         cmocka_unit_test(test_dw_does_not_see_the_packing),
+        cmocka_unit_test(test_scratch_is_planned),
     };
 
     return cmocka_run_group_tests(tests, open_gpus, close_gpus);

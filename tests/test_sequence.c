@@ -1,6 +1,9 @@
 /* Sequences of operations on an emulated GPU (compute_begin, compute_end): when a graph is made and
  * launched, and that results are those of the operations one by one. */
+#include "compute/device.h"
 #include "tests/backends.h"
+
+#define EMULATED(name) (function *)(uintptr_t)device_symbol(#name)
 
 #define ROWS 3
 #define WIDE 40
@@ -104,6 +107,25 @@ static void test_other_arguments_are_another_graph(void **state)
     close_buffers(b);
 }
 
+/* A table that is made for each layer, wherever it then lies: the same graph. */
+static void test_where_equal_tables_lie_does_not_matter(void **state)
+{
+    static const int once[ROWS] = { 2, 0, 1 }, again[ROWS] = { 2, 0, 1 };
+    struct buffers *b = open_buffers();
+
+    (void)state;
+    calls_of("");
+    for (int pass = 0; pass < 4; pass++) {
+        compute_begin(gpu);
+        operations(gpu, b, once, WIDE);
+        operations(gpu, b, pass < 2 ? once : again, WIDE);
+        compute_end(gpu);
+    }
+    assert_ok(compute_sync(gpu));
+    assert_int_equal(calls_of("cudaGraphLaunch"), 3);
+    close_buffers(b);
+}
+
 static void test_a_wait_inside_has_all_that_came_before(void **state)
 {
     struct buffers *b = open_buffers();
@@ -168,6 +190,29 @@ static void test_the_oldest_graph_makes_room(void **state)
     close_buffers(b);
 }
 
+/* The stand-in keeps the manual's rule, and so every graph made on it did. */
+static void test_memory_is_not_taken_while_a_graph_is_made(void **state)
+{
+    typedef int function(void *, void *);
+    function *begin = EMULATED(cudaStreamBeginCapture), *end = EMULATED(cudaStreamEndCapture);
+    function *take = EMULATED(cudaMalloc), *give = EMULATED(cudaFree);
+    function *wait = EMULATED(cudaDeviceSynchronize), *whole = EMULATED(cudaMemGetInfo);
+    function *const refused[] = { take, give, wait };
+    void *graph, *memory;
+    size_t room;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        begin(NULL, NULL);
+        assert_int_equal(whole(&memory, &room), 0);
+        assert_int_equal(refused[i](i == 0 ? &memory : NULL, (void *)8), 900);
+        assert_int_equal(end(NULL, &graph), 901);
+        assert_null(graph);
+    }
+    assert_int_equal(take(&memory, (void *)8), 0);
+    assert_int_equal(give(memory, NULL), 0);
+}
+
 static void test_without_graphs_it_goes_step_by_step(void **state)
 {
     struct buffers *b = open_buffers();
@@ -216,9 +261,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_third_time_is_a_graph_and_takes_new_indices),
         cmocka_unit_test(test_other_arguments_are_another_graph),
+        cmocka_unit_test(test_where_equal_tables_lie_does_not_matter),
         cmocka_unit_test(test_a_wait_inside_has_all_that_came_before),
         cmocka_unit_test(test_what_is_too_much_to_stage_fits_the_next_time),
         cmocka_unit_test(test_the_oldest_graph_makes_room),
+        cmocka_unit_test(test_memory_is_not_taken_while_a_graph_is_made),
         cmocka_unit_test(test_without_graphs_it_goes_step_by_step),
     };
 

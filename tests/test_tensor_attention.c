@@ -341,6 +341,16 @@ static void test_backward_is_the_slope(void **state)
     }
 }
 
+/* What a layer makes, forward and back. */
+static void assert_same(const struct layer *a, const struct layer *l)
+{
+    assert_memory_equal(a->o, l->o, l->queries * sizeof *l->o);
+    assert_memory_equal(a->stats, l->stats, l->lines * sizeof *l->stats);
+    assert_memory_equal(a->dq, l->dq, l->queries * sizeof *l->dq);
+    assert_memory_equal(a->dkey, l->dkey, l->keys * sizeof *l->dkey);
+    assert_memory_equal(a->dvalue, l->dvalue, l->keys * sizeof *l->dvalue);
+}
+
 /* ---- a row's bits are its own */
 
 static void test_a_row_alone_has_its_bits(void **state)
@@ -370,11 +380,7 @@ static void test_a_row_alone_has_its_bits(void **state)
                                     h->G, h->D);
         }
         compute_wait(gpu);
-        assert_memory_equal(a.o, l.o, l.queries * sizeof *l.o);
-        assert_memory_equal(a.stats, l.stats, l.lines * sizeof *l.stats);
-        assert_memory_equal(a.dq, l.dq, l.queries * sizeof *l.dq);
-        assert_memory_equal(a.dkey, l.dkey, l.keys * sizeof *l.dkey);
-        assert_memory_equal(a.dvalue, l.dvalue, l.keys * sizeof *l.dvalue);
+        assert_same(&a, &l);
         layer_free(&l), layer_free(&a);
     }
 }
@@ -474,12 +480,46 @@ static void test_a_wide_window_is_none(void **state)
     cuda_of(gpu)->window = wide.window;
     forward(gpu, &w);
     backward(gpu, &w);
-    assert_memory_equal(w.o, l.o, l.queries * sizeof *l.o);
-    assert_memory_equal(w.stats, l.stats, l.lines * sizeof *l.stats);
-    assert_memory_equal(w.dq, l.dq, l.queries * sizeof *l.dq);
-    assert_memory_equal(w.dkey, l.dkey, l.keys * sizeof *l.dkey);
-    assert_memory_equal(w.dvalue, l.dvalue, l.keys * sizeof *l.dvalue);
+    assert_same(&w, &l);
     drop(w.o), drop(w.stats), drop(w.dq), drop(w.dkey), drop(w.dvalue), layer_free(&l);
+}
+
+/* ---- cards of 99 KiB of shared memory for a block, and of 163 */
+
+static void try_small_card(const struct heads *h, int kib)
+{
+    const struct pieces pieces = { { 1, 1, 31, 7, 32, 64, 13, 99 }, { 0 } };
+    struct layer l = layer_new(h), a = l;
+    int all = cuda_of(gpu)->shared;
+    char bytes[16];
+
+    a.o = noise_stored(l.queries, 1), a.stats = noise(l.lines, 1);
+    a.dq = copy_of(l.dq, l.queries), a.dkey = copy_of(l.dkey, l.keys);
+    a.dvalue = copy_of(l.dvalue, l.keys);
+    forward(gpu, &l);
+    backward(gpu, &l);
+    snprintf(bytes, sizeof bytes, "%d", kib << 10);
+    setenv("EMULATED_SHARED", bytes, 1);             /* a kernel that wants more is refused */
+    cuda_of(gpu)->shared = kib << 10;
+    forward(gpu, &a);
+    backward(gpu, &a);
+    assert_same(&a, &l);
+    attend_by_pieces(&a, &pieces, 0);
+    assert_ok(compute_sync(gpu));
+    assert_memory_equal(a.o, l.o, l.queries * sizeof *l.o);
+    unsetenv("EMULATED_SHARED");
+    cuda_of(gpu)->shared = all;
+    drop(a.o), drop(a.stats), drop(a.dq), drop(a.dkey), drop(a.dvalue), layer_free(&l);
+}
+
+static void test_cards_with_less_shared_memory_have_the_bits(void **state)
+{
+    (void)state;
+    EACH_HEADS(h)
+        if (h->D >= 128) {
+            try_small_card(h, 99);
+            try_small_card(h, 163);
+        }
 }
 
 static int open_gpu(void **state)
@@ -508,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_a_row_alone_has_its_bits),
         cmocka_unit_test(test_pages_have_the_bits_of_rows),
         cmocka_unit_test(test_a_wide_window_is_none),
+        cmocka_unit_test(test_cards_with_less_shared_memory_have_the_bits),
     };
 
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);

@@ -7,6 +7,7 @@
  */
 #include "compute/cuda/cuda.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,6 +196,23 @@ static void about(struct device_about *a)
         about_card(&a->card[i], i, a->cards);
 }
 
+static void about_self(struct compute *k, struct device_self *self)
+{
+    struct cudaDeviceProp p = { .name = "unknown" };
+    size_t n;
+    int device = 0;
+
+    if (cudaGetDevice(&device) == cudaSuccess)
+        cudaGetDeviceProperties(&p, device);
+    memcpy(self->uuid, &p.uuid, sizeof self->uuid);
+    if (!cuda_tensor(k))
+        return;
+    snprintf(self->bits, sizeof self->bits, "%.80s with %d multiprocessors and ", p.name,
+             cuda_of(k)->processors);
+    n = strlen(self->bits);
+    lt_version(k, self->bits + n, sizeof self->bits - n);
+}
+
 static int fill(struct compute *k, const struct device_host *host, int index)
 {
     struct cuda *cuda;
@@ -215,6 +233,8 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda_check(k, cudaSetDevice(index), "opening the GPU");
     cuda_check(k, cudaDeviceGetAttribute(&cuda->processors, cudaDevAttrMultiProcessorCount, index),
                "its multiprocessors");
+    cuda_check(k, cudaDeviceGetAttribute(&cuda->shared, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                         index), "its shared memory");
     cuda_check(k, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "its stream");
     cuda_sequence_open(k);
     cuda_check(k, cudaMemGetInfo(&k->device_room, &whole), "its memory");
@@ -296,4 +316,4 @@ static void give_back(void *p)
 
 __attribute__((visibility("default")))
 const struct device_door rankwise_cuda = { DEVICE_ABI, count, fill, allocate, give_back,
-                                         about };
+                                         about, about_self };

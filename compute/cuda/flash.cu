@@ -73,12 +73,12 @@ struct paged_keys {
 
 /* ---- the kernel's shape: 16 M rows for PARTS warps */
 
-template <int D_, int M_, int PARTS_> struct shape {
-    static constexpr int D = D_, M = M_, PARTS = PARTS_;
+template <int D_, int M_, int PARTS_, int STAGES_> struct shape {
+    static constexpr int D = D_, M = M_, PARTS = PARTS_, STAGES = STAGES_;
     static constexpr int ROWS = WARPS / PARTS * 16 * M, J = FLASH_KEYS / 8, C = D / 8 / PARTS;
     static constexpr size_t OWN = tile_bytes<D>(ROWS), SIDE = tile_bytes<D>(FLASH_KEYS);
     static constexpr size_t BOARD = PARTS > 1 ? (size_t)WARPS / PARTS * J * 32 * 16 : 0;
-    static constexpr size_t SHARED = OWN + 4 * SIDE + BOARD;
+    static constexpr size_t SHARED = OWN + STAGES * 2 * SIDE + BOARD;
 
     /* a lane's rows: max, its part of the sum, sums over values; and the last key they see */
     struct progress { float m[M][2], l[M][2], o[M][C][4]; };
@@ -226,7 +226,7 @@ static __global__ void __launch_bounds__(FLASH_THREADS)
 attend(struct attend a, KEYS keys, const struct flash_tile *tiles)
 {
     SHARED_MEMORY(shared);
-    char *own = shared, *ring = own + S::OWN, *board = ring + 4 * S::SIDE;
+    char *own = shared, *ring = own + S::OWN, *board = ring + S::STAGES * 2 * S::SIDE;
     struct flash_tile t = tiles[blockIdx.x / (unsigned)a.G];
     int g = (int)(blockIdx.x % (unsigned)a.G), group = a.H / a.G;
     int part = (int)threadIdx.x / 32 % S::PARTS;
@@ -240,7 +240,7 @@ attend(struct attend a, KEYS keys, const struct flash_tile *tiles)
     typename S::sight sight;
 
     auto bring_tile = [&](int i) {
-        char *to = ring + (size_t)(i % 2) * 2 * S::SIDE;
+        char *to = ring + (size_t)(i % S::STAGES) * 2 * S::SIDE;
 
         if (i < tiles_of_keys) {
             bring<S::D, FLASH_KEYS>(to, key, i * FLASH_KEYS, end, a.D, a.wide);
@@ -252,19 +252,24 @@ attend(struct attend a, KEYS keys, const struct flash_tile *tiles)
     bring_queries<S::D, S::ROWS>(own, a, t, g);
     begin<S>(x, sight, a, t);
     for (int i = left; i < tiles_of_keys; i++) {
-        char *tile = ring + (size_t)(i % 2) * 2 * S::SIDE;
+        char *tile = ring + (size_t)(i % S::STAGES) * 2 * S::SIDE;
         float s[S::M][S::J][4];
         uint32_t p[S::M][S::J / 2][4];
 
         copy_wait<0>();
         __syncthreads();             /* tile i is there, and nobody reads i - 1 any more */
-        bring_tile(i + 1);
+        if (S::STAGES == 2)
+            bring_tile(i + 1);
         find_dots<S>(s, own, tile, board);
         score<S>(s, sight, a.scale, i * FLASH_KEYS,
                  (i + 1) * FLASH_KEYS <= first + 1 && !a.window);
         weigh<S>(x, s);
         factors<S::M, S::J>(p, s);
         add_rows<S::D, S::M, S::J, S::C>(x.o, p, tile + S::SIDE, part * S::C);
+        if (S::STAGES == 1) {
+            __syncthreads();
+            bring_tile(i + 1);
+        }
     }
     finish<S>(a, tiles[blockIdx.x / (unsigned)a.G], g, x);       /* again: not kept for so long */
 }
@@ -280,12 +285,14 @@ static void run_shape(struct compute *k, const struct attend &a, const KEYS &key
 }
 
 /* Rows that fit 16 rows of mma have a block with all its warps for those; others are cut. */
-template <int D, typename KEYS>
+template <int D, int STAGES, typename KEYS>
 static void run_size(struct compute *k, const struct attend &a, const KEYS &keys, const int *start,
                      const int *position, int N)
 {
-    using few = shape<D, 1, WARPS>;
-    using many = shape<D, D <= 128 ? 2 : 1, 1>;
+    using few = shape<D, 1, WARPS, STAGES>;
+    using many = shape<D, D <= 128 ? 2 : 1, 1, STAGES>;
+    static_assert(few::SHARED <= many::SHARED, "they have room, or many have not");
+    static_assert(many::SHARED <= SHARED_LEAST || (D > 128 && STAGES > 1), "every card has it");
     std::vector<struct flash_tile> short_rows, long_rows;
     int group = a.H / a.G;
 
@@ -312,13 +319,15 @@ static void run(struct compute *k, struct attend a, const KEYS &keys, const int 
     if (!head_fits(k, a.D))
         return;
     if (a.D <= 64)
-        run_size<64>(k, a, keys, start, position, N);
+        run_size<64, 2>(k, a, keys, start, position, N);
     else if (a.D <= 96)
-        run_size<96>(k, a, keys, start, position, N);
+        run_size<96, 2>(k, a, keys, start, position, N);
     else if (a.D <= 128)
-        run_size<128>(k, a, keys, start, position, N);
+        run_size<128, 2>(k, a, keys, start, position, N);
+    else if (has_room(k, shape<256, 1, 1, 2>::SHARED))
+        run_size<256, 2>(k, a, keys, start, position, N);
     else
-        run_size<256>(k, a, keys, start, position, N);
+        run_size<256, 1>(k, a, keys, start, position, N);
 }
 
 static void attention_forward(struct compute *k, void *o, float *stats, const float *q,

@@ -1,6 +1,7 @@
 /* Flash attention by the tensor cores, in bf16: what its kernels share.  A block of threads has
  * some rows of its own, of which it keeps sums in registers, and meets the other side's rows a tile
- * at a time; both lie in shared memory as bf16, the other side's twice, one tile on its way:
+ * at a time; both lie in shared memory as bf16, the other side's twice, one tile on its way (STAGES
+ * is 2), or once (1), where a card has no room for that:
  *
  *                     own rows          the other side      products
  *   forward           queries           keys, values        s = q k, o += p v
@@ -241,6 +242,12 @@ static inline const struct flash_tile *stage(struct compute *k,
                                              const std::vector<struct flash_tile> &tiles)
 {
     return (const struct flash_tile *)cuda_stage(k, tiles.data(), tiles.size() * sizeof tiles[0]);
+}
+
+/* Has this card so much shared memory for a block? */
+static inline bool has_room(struct compute *k, size_t bytes)
+{
+    return bytes <= (size_t)cuda_of(k)->shared;
 }
 
 /* Head sizes that the kernels have registers for. */

@@ -90,10 +90,11 @@ struct sight { int first, last; };
 
 /* ---- dq: own queries meet keys */
 
-template <int D_, int M_> struct for_queries {
-    static constexpr int D = D_, M = M_, ROWS = WARPS * 16 * M, J = TILE / 8, C = D / 8;
+template <int D_, int M_, int STAGES_> struct for_queries {
+    static constexpr int D = D_, M = M_, STAGES = STAGES_;
+    static constexpr int ROWS = WARPS * 16 * M, J = TILE / 8, C = D / 8;
     static constexpr size_t OWN = tile_bytes<D>(ROWS), SIDE = tile_bytes<D>(TILE);
-    static constexpr size_t SHARED = 2 * OWN + 4 * SIDE;
+    static constexpr size_t SHARED = 2 * OWN + STAGES * 2 * SIDE;
 };
 
 /* dq(first .. of the list) += scale * sums */
@@ -155,7 +156,7 @@ meet_keys(struct backward b, const struct flash_tile *tiles)
     float dq[S::M][S::C][4] = {};
 
     auto bring_tile = [&](int i) {
-        char *to = ring + (size_t)(i % 2) * 2 * S::SIDE;
+        char *to = ring + (size_t)(i % S::STAGES) * 2 * S::SIDE;
 
         if (i < right) {
             bring<S::D, TILE>(to, key, i * TILE, end, b.D, b.wide);
@@ -170,7 +171,7 @@ meet_keys(struct backward b, const struct flash_tile *tiles)
     bring_tile(left);
     own_lines<S>(lines, sights, b, t, g);
     for (int i = left; i < right; i++) {
-        char *tile = ring + (size_t)(i % 2) * 2 * S::SIDE;
+        char *tile = ring + (size_t)(i % S::STAGES) * 2 * S::SIDE;
         float s[S::M][S::J][4], dp[S::M][S::J][4];
         uint32_t ds[S::M][S::J / 2][4];
         int row = (int)threadIdx.x / 32 * 16 * S::M;
@@ -178,7 +179,8 @@ meet_keys(struct backward b, const struct flash_tile *tiles)
 
         copy_wait<0>();
         __syncthreads();
-        bring_tile(i + 1);
+        if (S::STAGES == 2)
+            bring_tile(i + 1);
         dots<S::D>(s, q, row, tile, 0);
         dots<S::D>(dp, d_o, row, tile + S::SIDE, 0);
         UNROLL for (int m = 0; m < S::M; m++)
@@ -192,20 +194,24 @@ meet_keys(struct backward b, const struct flash_tile *tiles)
                 }
         factors<S::M, S::J>(ds, dp);
         add_rows<S::D, S::M, S::J, S::C>(dq, ds, tile, 0);
+        if (S::STAGES == 1) {
+            __syncthreads();
+            bring_tile(i + 1);
+        }
     }
     add_dq<S>(b, t, g, dq);
 }
 
 /* ---- dkey, dvalue: own keys meet the queries of their group's heads */
 
-template <int D_, int PARTS_> struct for_keys {
-    static constexpr int D = D_, PARTS = PARTS_, ROWS = WARPS / PARTS * 16, J = TILE / 8;
-    static constexpr int C = D / 8 / PARTS;
+template <int D_, int PARTS_, int STAGES_> struct for_keys {
+    static constexpr int D = D_, PARTS = PARTS_, STAGES = STAGES_;
+    static constexpr int ROWS = WARPS / PARTS * 16, J = TILE / 8, C = D / 8 / PARTS;
     static constexpr size_t OWN = tile_bytes<D>(ROWS), SIDE = tile_bytes<D>(TILE);
     static constexpr size_t LINES = TILE * sizeof(struct line);
     static constexpr size_t STAGE = 2 * SIDE + LINES;
     static constexpr size_t BOARD = PARTS > 1 ? (size_t)WARPS / PARTS * J * 32 * 16 : 0;
-    static constexpr size_t SHARED = 2 * OWN + 2 * STAGE + 2 * BOARD;
+    static constexpr size_t SHARED = 2 * OWN + STAGES * STAGE + 2 * BOARD;
 
     struct sums { float key[1][C][4], value[1][C][4]; };
 };
@@ -296,7 +302,7 @@ static __global__ void __launch_bounds__(FLASH_THREADS)
 meet_queries(struct backward b, const struct flash_tile *tiles)
 {
     SHARED_MEMORY(shared);
-    char *own = shared, *ring = own + 2 * S::OWN, *board = ring + 2 * S::STAGE;
+    char *own = shared, *ring = own + 2 * S::OWN, *board = ring + S::STAGES * S::STAGE;
     struct flash_tile t = tiles[blockIdx.x / (unsigned)b.G];
     int g = (int)(blockIdx.x % (unsigned)b.G), group = b.H / b.G, last = t.first + t.count - 1;
     int end = (b.window && t.length - last > b.window ? last + b.window : t.length) * group;
@@ -307,7 +313,7 @@ meet_queries(struct backward b, const struct flash_tile *tiles)
     typename S::sums sums = {};
 
     auto bring_tile = [&](int i) {
-        char *to = ring + (size_t)(i % 2) * S::STAGE;
+        char *to = ring + (size_t)(i % S::STAGES) * S::STAGE;
         int row = i * TILE + (int)threadIdx.x;
 
         if (i < right) {
@@ -326,8 +332,13 @@ meet_queries(struct backward b, const struct flash_tile *tiles)
     for (int i = left; i < right; i++) {
         copy_wait<0>();
         __syncthreads();
-        bring_tile(i + 1);
-        meet<S>(sums, b, t, own, ring + (size_t)(i % 2) * S::STAGE, board, i * TILE, end);
+        if (S::STAGES == 2)
+            bring_tile(i + 1);
+        meet<S>(sums, b, t, own, ring + (size_t)(i % S::STAGES) * S::STAGE, board, i * TILE, end);
+        if (S::STAGES == 1) {
+            __syncthreads();
+            bring_tile(i + 1);
+        }
     }
     add_to_keys<S>(b.dkey, b, t, g, sums.key, b.scale);
     add_to_keys<S>(b.dvalue, b, t, g, sums.value, 1.0f);
@@ -335,11 +346,14 @@ meet_queries(struct backward b, const struct flash_tile *tiles)
 
 /* ---- the tiles of a batch */
 
-template <int D>
+template <int D, int STAGES>
 static void run_size(struct compute *k, const struct backward &b, const int *start, int N)
 {
-    using queries = for_queries<D, D <= 128 ? 2 : 1>;
-    using keys = for_keys<D, D <= 128 ? 1 : 2>;
+    using queries = for_queries<D, D <= 128 ? 2 : 1, STAGES>;
+    using keys = for_keys<D, D <= 128 ? 1 : 2, STAGES>;
+    static_assert(keys::SHARED <= queries::SHARED || D <= 128, "they have room, or queries not");
+    static_assert((keys::SHARED <= SHARED_LEAST && queries::SHARED <= SHARED_LEAST) ||
+                  (D > 128 && STAGES > 1), "every card has it");
     std::vector<struct flash_tile> of_queries, of_keys;
 
     for (int n = 0; n < N; n++) {
@@ -388,13 +402,15 @@ static void attention_backward(struct compute *k, float *dq, float *dkey, float 
     launch(k, "attention backward", prepare, (n + BLOCK / 16 - 1) / (BLOCK / 16), BLOCK, b,
            n);
     if (D <= 64)
-        run_size<64>(k, b, start, N);
+        run_size<64, 2>(k, b, start, N);
     else if (D <= 96)
-        run_size<96>(k, b, start, N);
+        run_size<96, 2>(k, b, start, N);
     else if (D <= 128)
-        run_size<128>(k, b, start, N);
+        run_size<128, 2>(k, b, start, N);
+    else if (has_room(k, for_queries<256, 1, 2>::SHARED))
+        run_size<256, 2>(k, b, start, N);
     else
-        run_size<256>(k, b, start, N);
+        run_size<256, 1>(k, b, start, N);
 }
 
 extern "C" void cuda_fill_flash_backward(struct compute *k)

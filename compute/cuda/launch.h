@@ -15,6 +15,7 @@
 
 #define BLOCK 256                    /* threads, where an element is a thread's */
 #define SHARED_OF_ALL (48u << 10)    /* bytes of shared memory that a kernel need not ask for */
+#define SHARED_LEAST (99u << 10)     /* that it may ask for on any card; or 163, or 227 KiB */
 #define ALL_LANES 0xffffffffu
 #ifdef __CUDACC__
 #define UNROLL _Pragma("unroll")

@@ -95,6 +95,17 @@ void lt_release(struct compute *k)
     cuda_of(k)->lt = NULL;
 }
 
+void lt_version(struct compute *k, char *text, size_t room)
+{
+    const struct lt *lt = lt_of(k);
+    size_t v = lt && lt->handle ? lt->GetVersion() : 0;
+
+    if (v > 0)
+        snprintf(text, room, "cuBLASLt %zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
+    else
+        snprintf(text, room, "no cuBLASLt");
+}
+
 const char *lt_about(struct compute *k)
 {
     return cuda_of(k)->lt ? cuda_of(k)->lt->about : "";

@@ -40,6 +40,8 @@ void products_own(struct compute *k, const struct product *p);
  * not, and nothing was done.  The first product of a shape waits until the choice is made. */
 bool lt_multiply(struct compute *k, const struct product *p);
 void lt_release(struct compute *k);
+/* "cuBLASLt 13.0.2", which is opened by this, or "no cuBLASLt". */
+void lt_version(struct compute *k, char *text, size_t room);
 /* "cuBLASLt 13.0.2: forward ..., ..." for a log; "" without a library. */
 const char *lt_about(struct compute *k);
 

@@ -260,6 +260,7 @@ static void start(struct compute *k, const struct product *p, size_t blocks)
     bool even = p->columns % 2 == 0 && (uintptr_t)p->c % sizeof(float2) == 0;
     struct sums sums = { p->c, p->rows, p->columns, p->steps, p->add, even };
 
+    static_assert(S::SHARED <= SHARED_LEAST, "every card has it");
     launch_shared(k, names[p->kind], multiply<S, a_across, b_across>, blocks, S::THREADS, S::SHARED,
                   a, b, sums);
 }

@@ -20,7 +20,7 @@
 
 struct put_off { const char *what; cuda_step step; };
 
-struct staged { const void *from; size_t bytes, at; };
+struct staged { size_t bytes, at; };
 
 struct graph {
     std::string key;
@@ -73,12 +73,13 @@ extern "C" void cuda_enqueue(struct compute *k, const char *what,
     cuda_put_off(k, what, key, [=](cudaStream_t stream) { return call(stream, kept.data()); });
 }
 
-/* Layers hand over the same positions and tables again and again. */
+/* Layers hand over the same positions and tables again and again.  Only their bytes count: a table
+ * that is made anew may lie anywhere, and addresses would make a pass differ from the last one. */
 static const struct staged *find_staged(const struct cuda_sequence *s, const void *from,
                                         size_t bytes)
 {
     for (const struct staged &x : s->staged)
-        if (x.from == from && x.bytes == bytes && memcmp(s->area.at + x.at, from, bytes) == 0)
+        if (x.bytes == bytes && memcmp(s->area.at + x.at, from, bytes) == 0)
             return &x;
     return NULL;
 }
@@ -100,7 +101,7 @@ extern "C" const void *cuda_sequence_stage(struct compute *k, const void *from, 
     }
     memcpy(s->area.at + at, from, bytes);
     s->area.used += room;
-    s->staged.push_back({ from, bytes, at });
+    s->staged.push_back({ bytes, at });
     return s->area.there + at;
 }
 

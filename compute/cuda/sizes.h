@@ -39,15 +39,15 @@ static inline size_t cuda_larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Both factors of a product in bf16: dw's of a pass, or of the head's tiles; a row's last step of
- * tokens may be nearly empty. */
+/* Both factors of a product in bf16: dw's of a pass, whose rows' last steps of tokens may be nearly
+ * empty; or of the head's tiles, whose tokens are picked, so that each may have a step to itself. */
 static inline size_t cuda_factor_bytes(const struct compute *k, const struct compute_load *load)
 {
-    size_t steps = (size_t)load->tokens + (SLOT_STEP - 1) * (size_t)load->pass_rows;
-    size_t sparse = SLOT_STEP * (size_t)load->tile_rows;          /* each in a step of its own */
+    size_t steps = (size_t)load->tokens + (SLOT_STEP - 1) * (size_t)load->pass_rows + SLOT_STEP;
+    size_t sparse = SLOT_STEP * (size_t)load->tile_rows, ids = (size_t)load->tile_ids;
     size_t tile = (sparse < steps ? sparse : steps) + SLOT_STEP;
-    size_t features = (size_t)load->features + CUDA_CHUNK, ids = (size_t)load->tile_ids;
-    size_t most = cuda_larger((steps + SLOT_STEP) * 2 * features, tile * (ids + features));
+    size_t features = (size_t)load->features + CUDA_CHUNK;
+    size_t most = cuda_larger(steps * 2 * features, tile * (ids + features));
 
     return cuda_tensor(k) && load->tokens > 0 ? sizeof(uint16_t) * most : 0;
 }

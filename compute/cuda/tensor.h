@@ -83,7 +83,7 @@ static __device__ __forceinline__ uint32_t pack_bf16(float first, float second)
 /* The launch's shared memory, beyond what `__shared__` names: launch_shared says how much. */
 #define SHARED_MEMORY(name) extern __shared__ __align__(128) char name[]
 
-#else                                /* without a device: tests/cuda/runtime.cc */
+#else                                /* without a device: tests/cuda/block.cc */
 
 static inline float emulated_product(uint32_t a, uint32_t b, int half)
 {

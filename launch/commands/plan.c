@@ -149,8 +149,6 @@ struct room {
     size_t bytes;                    /* 0: unknown */
 };
 
-#define CONTEXT ((size_t)1 << 30)    /* of a GPU, left to the driver, kernels and libraries */
-
 static int room_find(struct room *room, const struct config *c)
 {
     bool gpu = strncmp(c->device, "cuda", 4) == 0;
@@ -176,7 +174,7 @@ static int room_find(struct room *room, const struct config *c)
 /* Of a rank, in the memory that `room` is. */
 static size_t bytes_there(const struct room *room, const struct bytes *b)
 {
-    return room->gpu ? bytes_on_gpu(b) + CONTEXT : b->total;
+    return room->gpu ? bytes_on_gpu(b) + GPU_CONTEXT + GPU_LIBRARIES : b->total;
 }
 
 /* Bytes of the fullest GPU or host. */

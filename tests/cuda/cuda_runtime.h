@@ -8,6 +8,8 @@
  * - A pointer that a kernel is given, by itself or in a struct, leads to a block that a device
  *   reaches, or the launch fails: cudaMallocManaged's, cudaHostAlloc's, no other memory.
  *
+ * - A call that may not be made while a stream captures fails, and spoils the graph.
+ *
  * No races between threads are found, and no timing: for those there is compute-sanitizer.
  */
 #ifndef TESTS_CUDA_RUNTIME_H
@@ -39,13 +41,14 @@ enum {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9, cudaErrorNoDevice = 100, cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
-    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureUnsupported = 900, cudaErrorStreamCaptureInvalidated = 901,
 };
 struct emulated_stream;
 #define cudaStream_t struct emulated_stream *
 enum cudaMemcpyKind { cudaMemcpyDefault = 4 };
 enum cudaDeviceAttr {
     cudaDevAttrMultiProcessorCount = 16, cudaDevAttrConcurrentManagedAccess = 89,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 enum cudaMemoryAdvise { cudaMemAdviseSetPreferredLocation = 3, cudaMemAdviseSetAccessedBy = 5 };
@@ -70,13 +73,20 @@ extern "C" {
 cudaError_t cudaGetDeviceCount(int *count);              /* EMULATED_GPUS, default 1 */
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
-struct cudaDeviceProp { char name[256]; size_t totalGlobalMem; int major, minor; };
+struct cudaDeviceProp {
+    char name[256];
+    struct { char bytes[16]; } uuid;
+    size_t totalGlobalMem;
+    int major, minor;
+};
+/* EMULATED_NAME: its name */
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
 cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);
 /* EMULATED_PEERS=0: none reaches another */
 cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
 cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device);
+/* EMULATED_SHARED: bytes of shared memory that a block may ask for, default 227 KiB */
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);

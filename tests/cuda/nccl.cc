@@ -25,7 +25,7 @@
 #define ROOM (64u << 10)
 
 struct ring { std::atomic<uint64_t> head, tail; char data[ROOM]; };
-struct board { std::atomic<int> came, left; struct ring ring[RANKS][RANKS]; };
+struct board { std::atomic<int> came, left, process[RANKS]; struct ring ring[RANKS][RANKS]; };
 
 struct message {
     struct ring *ring;
@@ -90,7 +90,7 @@ static ncclResult_t meet_fault(const char *call)
         raise(SIGKILL);
     while (strcmp(what, "hang") == 0)
         pause();
-    return ncclSystemError;
+    return strcmp(what, "lose") == 0 ? ncclInProgress : ncclSystemError;
 }
 
 static ncclResult_t enter(const char *call, ncclComm_t comm, const std::string &more)
@@ -263,6 +263,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int ranks, ncclUniqueId id
     struct board *board = map_board(id.internal, 0);
     ncclComm_t c = new ncclComm{ id.internal, board, ranks, rank, JOINING,
                                         std::make_shared<bool>(false), NULL };
+    if (board)
+        board->process[rank] = getpid();
     ncclResult_t met = enter("ncclCommInitRankConfig", c, " blocking=" +
                              std::to_string(config->blocking) + " ranks=" + std::to_string(ranks));
 
@@ -274,6 +276,15 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int ranks, ncclUniqueId id
     return met == ncclSuccess ? ncclInProgress : met;
 }
 
+/* A connection that a dead process had is closed. */
+static bool has_lost_one(ncclComm_t c)
+{
+    for (int r = 0; r < c->ranks; r++)
+        if (c->board->process[r] && kill(c->board->process[r], 0) != 0)
+            return true;
+    return false;
+}
+
 ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *state)
 {
     ncclResult_t met;
@@ -282,6 +293,8 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *state)
         c->state = READY;
         shm_unlink(c->name.c_str());
     }
+    if (c->state == JOINING && has_lost_one(c))
+        return ncclRemoteError;
     if (c->state == LEAVING && c->board->left == c->ranks)
         c->state = READY;
     if (c->state == LOOKED_AT) {
@@ -322,6 +335,10 @@ ncclResult_t ncclCommAbort(ncclComm_t c)
 {
     ncclResult_t met = enter("ncclCommAbort", c, "");
 
+    if (depth > 0) {
+        fprintf(stderr, "emulated NCCL: ncclCommAbort before ncclGroupEnd\n");
+        abort();
+    }
     *c->aborted = true;
     shm_unlink(c->name.c_str());
     return met;
