@@ -39,7 +39,7 @@ struct device_door {
     void (*release)(void *p);
     void (*about)(struct device_about *about);
 };
-#define DEVICE_ABI 5u
+#define DEVICE_ABI 6u
 
 /* See device_door.fill; memory_open's blocks are the GPU's from then on.  The ranks of a host take
  * the GPUs that they see in turn.  A launcher that gives each rank a CUDA_VISIBLE_DEVICES of its
