@@ -130,11 +130,11 @@ static const int table[ROWS * PAGES] = { 5, 0, 3, -1,   1, 7, 4, 2,   6 };
 /* From call late[n] on, a call brings the next cut[n] tokens of row n. */
 struct pieces { int cut[ROWS], late[ROWS]; };
 
-/* Extend all rows call by call; pages hold NaN before, and those behind the window are no longer
- * there.  A call takes and gives packed arrays, each
- * row of which is copied from and to the row as a whole. */
+/* Extend all rows call by call; pages hold NaN before, and those behind the window are gone.  A
+ * call takes and gives packed arrays, each row of which is copied from and to the row as a whole. */
 static void *attend_by_pieces(struct compute *k, const float *q, const void *key,
-                              const void *value, const struct pieces *p, const struct attention_shape *h)
+                              const void *value, const struct pieces *p,
+                              const struct attention_shape *h)
 {
     size_t page = page_floats(k->dtype, h->G, h->D), bytes = stored_bytes(k->dtype);
     size_t token = bytes * (size_t)(h->G * h->D), query = (size_t)(h->H * h->D);
@@ -235,7 +235,7 @@ static void test_packing_does_not_matter(void **state)
 /* What a window has left may be anything: it is not multiplied by zero. */
 static void test_what_left_the_window_does_not_matter(void **state)
 {
-    enum { W = 33, GONE = 45, FREE = GONE + W - 1, T = 100, D = 20 };        /* FREE .. T see none */
+    enum { W = 33, GONE = 45, FREE = GONE + W - 1, T = 100, D = 20 };   /* FREE .. T see none */
     const struct attention_shape shape = { 1, 1, D, W };
     const int start[] = { 0, T };
     float *x = noise(T * D, 1), *y = noise(T * D, 1), *q = noise(T * D, 2), *d_o = noise(T * D, 1);

@@ -83,14 +83,15 @@ static double absolute_dot(const float *q, const uint16_t *key, int D, double *d
     return sum;
 }
 
-static const uint16_t *key_of(const struct query *x, const uint16_t *keys, const struct attention_shape *h,
-                              int j)
+static const uint16_t *key_of(const struct query *x, const uint16_t *keys,
+                              const struct attention_shape *h, int j)
 {
     return keys + ((x->row + x->first + j) * h->G + x->key_head) * h->D;
 }
 
 /* p of a query of row n with numbers q. */
-static void find_p(struct query *x, const struct attention_shape *h, const float *q, const uint16_t *keys)
+static void find_p(struct query *x, const struct attention_shape *h, const float *q,
+                   const uint16_t *keys)
 {
     double scale = 1 / sqrt((double)h->D), max = -INFINITY, sum = 0, most = 0;
 
@@ -131,8 +132,8 @@ static float *rounded(const float *x, size_t n)
             for (int head_ = 0; head_ < (h)->H; head_++)                                          \
                 for (struct query x = query_at(h, n_, t_, head_), *go_ = &x; go_; go_ = NULL)
 
-static void assert_near(const char *what, const struct attention_shape *h, size_t i, double got, double want,
-                        double bound)
+static void assert_near(const char *what, const struct attention_shape *h, size_t i, double got,
+                        double want, double bound)
 {
     if (!(fabs(got - want) <= bound))
         fail_msg("H %d, G %d, D %d, window %d: %s[%zu] = %g is not %g: off by %g, bound %g", h->H,

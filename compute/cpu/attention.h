@@ -39,11 +39,10 @@ INLINE int within_block(int n)
     return n < 0 ? 0 : n > KEY_BLOCK ? KEY_BLOCK : n;
 }
 
-/* What a query with `upto` keys up to itself sees of the block that begins at key `first`. */
-INLINE struct span seen_in(int window, int upto, int first)
+/* What of keys from .. upto lies in the block that begins at key `first`. */
+INLINE struct span seen_in(int from, int upto, int first)
 {
-    return (struct span){ within_block(first_seen(window, upto) - first),
-                          within_block(upto - first) };
+    return (struct span){ within_block(from - first), within_block(upto - first) };
 }
 
 /* 16 keys of step d: half h of a block.  In a word are those of both halves. */
@@ -246,12 +245,6 @@ INLINE float scale_scores(float *s, struct lanes scale, float max, struct span s
     return lanes_largest(largest) + 0.0f;
 }
 
-/* Where the block with query i's first key begins. */
-INLINE int first_block(const struct band *t, int i)
-{
-    return first_seen(t->window, t->visible + i * t->more) / KEY_BLOCK * KEY_BLOCK;
-}
-
 /* A band of queries over all its keys, from the first one's on.  Until the block with its own first
  * key a query's maximum is 0, beside which masked keys add nothing. */
 static void attend(const struct band *t, const struct key_blocks *keys)
@@ -259,14 +252,16 @@ static void attend(const struct band *t, const struct key_blocks *keys)
     float p[BAND * KEY_BLOCK] ALIGNED, m[BAND] ALIGNED, next[BAND] ALIGNED = {0};
     float a[BAND] ALIGNED;
     struct lanes l[BAND], scale = lanes_set(1.0f / sqrtf((float)keys->D));
-    int D = keys->D, last = t->visible + (t->n - 1) * t->more;
+    int D = keys->D, last = t->visible + (t->n - 1) * t->more, from[BAND];
     struct span seen[BAND];
 
     memset(m, 0, sizeof m);
-    for (int i = 0; i < t->n; i++)
+    for (int i = 0; i < t->n; i++) {
+        from[i] = first_seen(t->window, t->visible + i * t->more);
         l[i] = lanes_set(0.0f);
+    }
     memset(t->sums, 0, (size_t)(t->n * D) * sizeof *t->sums);
-    for (int first = first_block(t, 0); first < last; first += KEY_BLOCK) {
+    for (int first = from[0] / KEY_BLOCK * KEY_BLOCK; first < last; first += KEY_BLOCK) {
         size_t b = (size_t)(first / KEY_BLOCK), at = keys->table ? (size_t)keys->table[b] : b;
         int halves = last - first > 16 ? 2 : 1;
         struct values values = { keys->values + at * keys->size, D };
@@ -274,8 +269,9 @@ static void attend(const struct band *t, const struct key_blocks *keys)
         (keys->pairs ? dots_of_pairs : dots_of)(t->n, halves, p, t->q, t->q_row,
                                                 keys->keys + at * keys->size, D);
         for (int i = 0; i < t->n; i++) {
-            seen[i] = seen_in(t->window, t->visible + i * t->more, first);
-            m[i] = first == first_block(t, i) ? -INFINITY : m[i];
+            seen[i] = seen_in(from[i], t->visible + i * t->more, first);
+            if (from[i] >= first && from[i] < first + KEY_BLOCK)
+                m[i] = -INFINITY;
             next[i] = scale_scores(p + i * KEY_BLOCK, scale, m[i], seen[i], halves);
         }
         lanes_store(a, lanes_exp(lanes_sub(lanes_load(m), lanes_load(next))));

@@ -54,55 +54,61 @@ INLINE void weights_backward(float *s, float *dp, const float *stats, float delt
     }
 }
 
-/* out[j][c ..] += sum over queries i of p[i][j] * x[i][c ..], for keys j of a block: all n queries,
- * QUERIES of them, see them (full), or each what it has seen. */
+/* A tile of n queries, of which query i is `lead + i` keys after the first key of a block. */
+struct lead { int n, lead, window; };
+
+/* out[j][c ..] += sum over queries i of p[i][j] * x[i][c ..], for some keys j of a block: all the
+ * QUERIES of the tile see them (full), or those less than the window behind them. */
 INLINE void spread(const bool full, const int part, float *out, size_t row, const float *p,
-                   const float *x, size_t x_row, int n, const struct span *seen, struct span keys)
+                   const float *x, size_t x_row, struct lead t, struct span keys)
 {
     struct lanes query[QUERIES];
 
     UNROLL for (int i = 0; i < QUERIES; i++)
-        query[i] = full || i < n ? take(x + (size_t)i * x_row, 0, part) : lanes_set(0.0f);
+        query[i] = full || i < t.n ? take(x + (size_t)i * x_row, 0, part) : lanes_set(0.0f);
     out += (size_t)keys.from * row;
     for (int j = keys.from; j < keys.upto; j++, out += row) {
         struct lanes sum = take(out, 0, part);
 
         UNROLL for (int i = 0; i < QUERIES; i++)
-            if (full ? true : i < n && seen[i].from <= j && j < seen[i].upto)
+            if (full ? true : i < t.n && (unsigned)(t.lead - j + i) < (unsigned)t.window)
                 sum = lanes_fma(lanes_set(p[i * KEY_BLOCK + j]), query[i], sum);
         put(out, 0, sum, part);
     }
 }
 
-static void spread_some(int part, float *out, size_t row, const float *p, const float *x,
-                        size_t x_row, int n, const struct span *seen, struct span keys)
+/* All D of it. */
+INLINE void spread_wide(const bool full, float *out, size_t row, const float *p, const float *x,
+                        size_t x_row, struct lead t, struct span keys, int D)
 {
-    if (keys.from < keys.upto)
-        spread(false, part, out, row, p, x, x_row, n, seen, keys);
+    int c = 0;
+
+    for (; c + 16 <= D; c += 16)
+        spread(full, 16, out + c, row, p, x + c, x_row, t, keys);
+    if (c < D)
+        spread(full, D - c, out + c, row, p, x + c, x_row, t, keys);
 }
 
-/* Keys that all queries see are in the middle. */
-static void spread_all(float *out, size_t row, const float *p, const float *x, size_t x_row, int n,
-                       const struct span *seen, int D)
+static void spread_ragged(float *out, size_t row, const float *p, const float *x, size_t x_row,
+                          struct lead t, struct span keys, int D)
 {
-    struct span before = { seen[0].from, seen[n - 1].from };
-    struct span all = { seen[n - 1].from, seen[0].upto }, behind = { seen[0].upto, seen[n - 1].upto };
+    spread_wide(false, out, row, p, x, x_row, t, keys, D);
+}
 
-    if (n < QUERIES || all.from >= all.upto) {
-        before.upto = all.from = all.upto = before.from;
-        behind.from = before.from;
-    }
-    for (int c = 0; c < D; c += 16) {
-        int part = D - c < 16 ? D - c : 16;
-        float *to = out + c;
+/* one, last: what the first and the last query see; all see what is in the middle. */
+static void spread_all(float *out, size_t row, const float *p, const float *x, size_t x_row,
+                       struct lead t, struct span one, struct span last, int D)
+{
+    struct span all = { last.from, one.upto };
 
-        spread_some(part, to, row, p, x + c, x_row, n, seen, before);
-        if (all.from < all.upto && part == 16)
-            spread(true, 16, to, row, p, x + c, x_row, n, seen, all);
-        else if (all.from < all.upto)
-            spread(true, part, to, row, p, x + c, x_row, n, seen, all);
-        spread_some(part, to, row, p, x + c, x_row, n, seen, behind);
-    }
+    if (t.n < QUERIES || all.from >= all.upto)
+        all = (struct span){ one.from, one.from };
+    if (one.from < all.from)
+        spread_ragged(out, row, p, x, x_row, t, (struct span){ one.from, all.from }, D);
+    if (all.from < all.upto)
+        spread_wide(true, out, row, p, x, x_row, t, all, D);
+    if (all.upto < last.upto)
+        spread_ragged(out, row, p, x, x_row, t, (struct span){ all.upto, last.upto }, D);
 }
 
 /* A tile of n queries from i0 on and a block of keys. */
@@ -113,6 +119,7 @@ static void tile_backward(const struct backward *b, int i0, int n, const struct 
     size_t query = (size_t)i0 * b->q_row, D = (size_t)b->D;
     int halves = i0 + n - block->first > 16 ? 2 : 1;
     struct span seen[QUERIES];
+    struct lead t = { n, i0 - block->first, b->window };
 
     dots_of(n, halves, p, b->q + query, b->q_row, block->keys, b->D);
     dots_of(n, halves, ds, b->d_o + query, b->q_row, block->values, b->D);
@@ -120,12 +127,12 @@ static void tile_backward(const struct backward *b, int i0, int n, const struct 
         weights_backward(p + i * KEY_BLOCK, ds + i * KEY_BLOCK,
                          b->stats + (size_t)(i0 + i) * b->stats_row, b->delta[i0 + i], scale,
                          halves);
-        seen[i] = seen_in(b->window, i0 + i + 1, block->first);
+        seen[i] = seen_in(first_seen(b->window, i0 + i + 1), i0 + i + 1, block->first);
         one[i] = 1.0f;
     }
     weigh_all(n, b->dq + query, b->q_row, one, ds, (struct values){ block->key, b->D }, seen);
-    spread_all(block->dkey, D, ds, b->q + query, b->q_row, n, seen, b->D);
-    spread_all(block->dvalue, D, p, b->d_o + query, b->q_row, n, seen, b->D);
+    spread_all(block->dkey, D, ds, b->q + query, b->q_row, t, seen[0], seen[n - 1], b->D);
+    spread_all(block->dvalue, D, p, b->d_o + query, b->q_row, t, seen[0], seen[n - 1], b->D);
 }
 
 /* The queries that see a block of keys. */

@@ -9,7 +9,8 @@
 #ifndef COMPUTE_CUDA_ATTENTION_H
 #define COMPUTE_CUDA_ATTENTION_H
 
-#include <climits>
+#include <limits.h>
+
 #include <vector>
 
 #include "compute/cuda/launch.h"

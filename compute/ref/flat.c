@@ -1,4 +1,4 @@
-/* What goes element by element over flat buffers: SwiGLU and GeGLU, sums, AdamW, and inner products.
+/* What goes element by element over flat buffers: SwiGLU, GeGLU, sums, AdamW, inner products.
  *
  *   AdamW (Loshchilov and Hutter 2019), g scaled by the clipping factor first:
  *   m = b1 m + (1 - b1) g     v = b2 v + (1 - b2) g^2     w -= lr decay w, then
