@@ -130,8 +130,8 @@ static const int table[ROWS * PAGES] = { 5, 0, 3, -1,   1, 7, 4, 2,   6 };
 /* From call late[n] on, a call brings the next cut[n] tokens of row n. */
 struct pieces { int cut[ROWS], late[ROWS]; };
 
-/* Extend all rows call by call; pages hold NaN before, and those behind the window are gone.  A
- * call takes and gives packed arrays, each row of which is copied from and to the row as a whole. */
+/* Extend all rows call by call; pages hold NaN before, and those behind the window are gone.
+ * A call takes and gives packed arrays, each row of which is copied from and to the row itself. */
 static void *attend_by_pieces(struct compute *k, const float *q, const void *key,
                               const void *value, const struct pieces *p,
                               const struct attention_shape *h)
