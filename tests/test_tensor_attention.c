@@ -17,6 +17,7 @@ static const int start[] = { 0, 1, 1, 32, 64, 97, 161, 226, 326 };
 static const struct attention_shape heads[] = {
     { 1, 1, 16, 0 },   { 3, 3, 5, 0 },   { 4, 2, 20, 7 },  { 2, 1, 48, 0 },  { 2, 2, 64, 33 },
     { 17, 1, 8, 64 },  { 3, 1, 96, 0 },  { 2, 1, 128, 0 }, { 1, 1, 250, 40 }, { 1, 1, 256, 0 },
+    { 2, 1, 16, 1 },   { 1, 1, 16, 31 }, { 1, 1, 24, 32 },
 };
 #define ALL_HEADS ((int)(sizeof heads / sizeof *heads))
 #define EACH_HEADS(h) for (const struct attention_shape *h = heads; h < heads + ALL_HEADS; h++)
