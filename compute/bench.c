@@ -80,8 +80,8 @@ static void attend(struct bench *b)
     const int start[2] = { 0, b->M };
     const float *q = b->x;
 
-    b->k->attention_forward(b->k, b->y, b->stats, q, third(b, 1), third(b, 2), start, 1, s->H, s->G,
-                            s->D);
+    b->k->attention_forward(b->k, b->y, b->stats, q, third(b, 1), third(b, 2), start, 1,
+                            (struct attention_shape){ s->H, s->G, s->D, 0 });
 }
 
 static void attend_backward(struct bench *b)
@@ -92,7 +92,7 @@ static void attend_backward(struct bench *b)
     float *dq = b->w, *dkey = dq + (size_t)b->M * (size_t)b->K, *dvalue = b->packed;
 
     b->k->attention_backward(b->k, dq, dkey, dvalue, q, q, third(b, 1), third(b, 2), b->y, b->stats,
-                             start, 1, s->H, s->G, s->D);
+                             start, 1, (struct attention_shape){ s->H, s->G, s->D, 0 });
 }
 
 static void one_attention(struct bench *b, const char *name, void (*run)(struct bench *b),
@@ -147,7 +147,7 @@ static void lse_backward(struct bench *b)
 
 static void swiglu(struct bench *b)
 {
-    b->k->swiglu_forward(b->k, b->w, b->x, b->y, (size_t)ELEMENT_ROWS * ELEMENT_VOCAB);
+    b->k->glu_forward(b->k, b->w, b->x, b->y, (size_t)ELEMENT_ROWS * ELEMENT_VOCAB, ACT_SILU);
 }
 
 static void bench_exp(struct bench *b)

@@ -35,6 +35,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bits.h"
+
 #define KEY_BLOCK 32       /* keys in a block of attention, positions in a page of the cache */
 #define VOCAB_BLOCK 512    /* vocabulary ids in one block of log-sum-exp */
 #define PACK_ROWS 32       /* rows of w in one packed panel */
@@ -62,6 +64,19 @@ struct extend {
     const int *table;
     int table_stride;
 };
+
+/* What attends: H query heads of D channels over G key/value heads, and the window: a query at
+ * position p sees keys p - window + 1 .. p of its row; 0: all up to itself. */
+struct attention_shape { int H, G, D, window; };
+
+/* The first key that a query with `upto` keys up to itself sees. */
+ON_DEVICE static inline int first_seen(int window, int upto)
+{
+    return window > 0 && upto > window ? upto - window : 0;
+}
+
+/* What a gate goes through in glu_forward. */
+enum activation { ACT_SILU, ACT_GELU_TANH };
 
 struct adamw {
     float lr, beta1, beta2, eps, weight_decay;
@@ -171,32 +186,40 @@ struct compute {
 
     /* ---- causal attention on ragged rows: q(T,H,D), key and value (T,G,D), o(T,H,D),
      * stats(T,H,2) = final (max, sum).  Per query and block of KEY_BLOCK keys, cut from key 0 of
-     * the row: s = chain over d, then * 1/sqrt(D); block max over visible keys;
+     * the row whatever the window: s = chain over d, then * 1/sqrt(D); block max over visible keys;
      * m' = max(m, block); a = exp(m - m'); l *= a (16 lanes), o *= a; p = exp(s - m'); p goes to
      * lane key mod 16 of l; o = chain over keys of fma(p, v, o).  At the end l is folded and o is
-     * divided by it. */
+     * divided by it.  A block without a visible key does nothing: a window's first block is the
+     * one with its first key. */
     void (*attention_forward)(struct compute *k, void *o, float *stats, const float *q,
-                              const void *key, const void *value, const int *start, int N, int H,
-                              int G, int D);
+                              const void *key, const void *value, const int *start, int N,
+                              struct attention_shape shape);
     /* delta = sum over d of do * o as stored (fold16); p = exp(s - max) / sum;
      * ds = p * (dp - delta) * 1/sqrt(D); dq chain over keys; dkey, dvalue chains over queries,
      * heads of a group in order. */
     void (*attention_backward)(struct compute *k, float *dq, float *dkey, float *dvalue,
                                const float *d_o, const float *q, const void *key,
                                const void *value, const void *o, const float *stats,
-                               const int *start, int N, int H, int G, int D);
+                               const int *start, int N, struct attention_shape shape);
     /* The same, keys and values in pages: first store the new keys and values (T,G,D), then attend.
-     * Equal to attention_forward to the bit, for any cut of a row into calls. */
+     * Equal to attention_forward to the bit, for any cut of a row into calls.  Pages behind the
+     * window of a row's first new token are not read, but for the one beside its first page where
+     * "cuda" takes two as one block. */
     void (*pages_store)(struct compute *k, struct pages pages, const void *key,
                         const void *value, const struct extend *rows, int G, int D);
     void (*pages_attend)(struct compute *k, void *o, const float *q, struct pages pages,
-                         const struct extend *rows, int H, int G, int D);
+                         const struct extend *rows, struct attention_shape shape);
 
-    /* ---- y = silu(gate) * up, silu(x) = x / (1 + exp(-x)) */
-    void (*swiglu_forward)(struct compute *k, void *y, const float *gate, const float *up,
-                           size_t n);
-    void (*swiglu_backward)(struct compute *k, float *dgate, float *dup, const float *dy,
-                            const float *gate, const float *up, size_t n);
+    /* ---- SwiGLU and GeGLU: y = act(gate) * up with act(x) = x / (1 + exp(-u)), and
+     *   silu       u = x
+     *   gelu_tanh  u = x * fma(x^2, GELU_C3, GELU_C1) (math.h): x (1 + tanh(u / 2)) / 2 is the same
+     * Backward, with s = 1 / (1 + exp(-u)): dup += dy * (gate * s),
+     * dgate += (dy * up) * (s * fma(x u', 1 - s, 1)), x u' = x of silu, and of gelu_tanh
+     * x * fma(x^2, 3 GELU_C3, GELU_C1).  What is added is fused. */
+    void (*glu_forward)(struct compute *k, void *y, const float *gate, const float *up, size_t n,
+                        enum activation act);
+    void (*glu_backward)(struct compute *k, float *dgate, float *dup, const float *dy,
+                         const float *gate, const float *up, size_t n, enum activation act);
     void (*add)(struct compute *k, float *y, const float *x, size_t n);      /* y += x */
     /* y += x, then x = 0, in n different rows of C floats */
     void (*fold_rows)(struct compute *k, float *y, float *x, const int *row, int n, int C);

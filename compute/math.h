@@ -71,6 +71,12 @@ ON_DEVICE static inline float rw_expf(float x)
     return x == x ? p : f32_of_bits(0x7fc00000u);
 }
 
+/* The tanh form of GELU (Hendrycks and Gimpel 2016) is x (1 + tanh(a x + b x^3)) / 2, which is
+ * x / (1 + exp(-2 a x - 2 b x^3)), with a = sqrt(2 / pi), b = 0.044715 a.  So it needs no tanh, and
+ * nothing cancels in 1 + tanh. */
+#define GELU_C1 0x1.988454p+0f                /* 2 a */
+#define GELU_C3 0x1.2444f2p-4f                /* 2 b */
+
 /* ---- double: for log-sum-exp's end, losses, the rotary table and random numbers */
 
 /* 2^e for -1022 <= e <= 1023 */

@@ -49,8 +49,8 @@ void mlp_backward(const struct pass *p, int l, const struct activations *a, stru
     size_t channels = (size_t)p->T * p->model->shape.C, inner = (size_t)p->T * p->model->shape.F;
 
     input(p, &w->down, zeroed(k, d->act, inner), dx);
-    k->swiglu_backward(k, zeroed(k, d->gate, inner), zeroed(k, d->up, inner), d->act, a->gate,
-                       a->up, inner);
+    k->glu_backward(k, zeroed(k, d->gate, inner), zeroed(k, d->up, inner), d->act, a->gate, a->up,
+                    inner, ACT_SILU);
     input(p, &w->up, zeroed(k, d->norm2, channels), d->up);
     input(p, &w->gate, d->norm2, d->gate);
 }
@@ -77,7 +77,7 @@ void attention_backward(const struct pass *p, int l, const struct activations *a
     input(p, &w->o, zeroed(k, d->att, queries), dx);
     k->attention_backward(k, zeroed(k, d->q, queries), zeroed(k, d->key, keys),
                           zeroed(k, d->value, keys), d->att, a->q, a->key, a->value, a->att,
-                          a->stats, p->start, p->N, s->H, s->G, s->D);
+                          a->stats, p->start, p->N, attention_of(s));
     k->rotary_backward(k, d->key, m->rotary, p->position, p->T, s->G, s->D);
     k->rotary_backward(k, d->q, m->rotary, p->position, p->T, s->H, s->D);
     input(p, &w->v, zeroed(k, d->norm1, (size_t)p->T * s->C), d->value);

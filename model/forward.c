@@ -95,12 +95,12 @@ static void attend(const struct pass *p, int l, struct activations *a)
     struct compute *k = p->model->compute;
 
     if (!p->rows) {
-        k->attention_forward(k, a->att, a->stats, a->q, a->key, a->value, p->start, p->N, s->H,
-                             s->G, s->D);
+        k->attention_forward(k, a->att, a->stats, a->q, a->key, a->value, p->start, p->N,
+                             attention_of(s));
         return;
     }
     k->pages_store(k, p->pages[l], a->key, a->value, p->rows, s->G, s->D);
-    k->pages_attend(k, a->att, a->q, p->pages[l], p->rows, s->H, s->G, s->D);
+    k->pages_attend(k, a->att, a->q, p->pages[l], p->rows, attention_of(s));
 }
 
 /* Keys (turned) or values of norm1, rounded once, where the dtype has them so: what the cache
@@ -140,7 +140,7 @@ void layer_inside(const struct pass *p, int l, struct activations *a, const floa
     k->rmsnorm_forward(k, a->norm2, a->rstd2, a->mid, model_at(m, w->norm2), s->eps, T, s->C);
     matrix_forward(m, &w->gate, a->gate, a->norm2, T);
     matrix_forward(m, &w->up, a->up, a->norm2, T);
-    k->swiglu_forward(k, a->act, a->gate, a->up, (size_t)T * s->F);
+    k->glu_forward(k, a->act, a->gate, a->up, (size_t)T * s->F, ACT_SILU);
 }
 
 void layer_close(const struct pass *p, int l, const struct activations *a, float *y)

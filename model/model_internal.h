@@ -92,6 +92,11 @@ float *room_layout(struct memory *memory, const struct model_shape *s, enum comp
 int rows_check(const struct model *m, const int *tokens, const int *start, const int *position,
                int N, int max_rows, int max_tokens);
 
+static inline struct attention_shape attention_of(const struct model_shape *s)
+{
+    return (struct attention_shape){ .H = s->H, .G = s->G, .D = s->D };
+}
+
 /* forward.c */
 void embed_forward(const struct pass *p, float *x);
 void layer_inside(const struct pass *p, int l, struct activations *a, const float *x);

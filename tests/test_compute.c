@@ -254,39 +254,44 @@ static void test_flat_buffers_are_refs(void **state)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         size_t n = sizes[s];
         float *x = noise(n, 30), *u = noise(n, 2), *g = noise(n, 1);
-        void *y = noise_stored(n, 1);
+        void *y = noise_stored(n, 1), *gelu = noise_stored(n, 1);
         float *dg = copy_of(u, n), *du = copy_of(g, n), *sum = copy_of(x, n);
         float *w = copy_of(x, n), *m = copy_of(u, n), *v = copy_of(u, n);
 
         for (size_t i = 0; i < n; i++)
             u[i] = fabsf(u[i]), v[i] = u[i], m[i] = u[i], dg[i] = u[i];
-        ref->swiglu_forward(ref, y, x, u, n);
-        ref->swiglu_backward(ref, dg, du, g, x, u, n);
+        ref->glu_forward(ref, y, x, u, n, ACT_SILU);
+        ref->glu_backward(ref, dg, du, g, x, u, n, ACT_SILU);
+        ref->glu_forward(ref, gelu, x, u, n, ACT_GELU_TANH);
+        ref->glu_backward(ref, dg, du, g, x, u, n, ACT_GELU_TANH);
         ref->add(ref, sum, g, n);
         ref->adamw(ref, w, m, v, g, n, &torch);
         ref->adamw(ref, w, m, v, g, n, &tf);
 
         EACH_BACKEND(k) {
-            void *y1 = noise_stored(n, 1);
+            void *y1 = noise_stored(n, 1), *gelu1 = noise_stored(n, 1);
             float *dg1 = copy_of(u, n), *du1 = copy_of(g, n);
             float *sum1 = copy_of(x, n), *w1 = copy_of(x, n), *m1 = copy_of(u, n);
             float *v1 = copy_of(u, n);
 
-            k->swiglu_forward(k, y1, x, u, n);
-            k->swiglu_backward(k, dg1, du1, g, x, u, n);
+            k->glu_forward(k, y1, x, u, n, ACT_SILU);
+            k->glu_backward(k, dg1, du1, g, x, u, n, ACT_SILU);
+            k->glu_forward(k, gelu1, x, u, n, ACT_GELU_TANH);
+            k->glu_backward(k, dg1, du1, g, x, u, n, ACT_GELU_TANH);
             k->add(k, sum1, g, n);
             k->adamw(k, w1, m1, v1, g, n, &torch);
             k->adamw(k, w1, m1, v1, g, n, &tf);
 
             same_stored(k, "swiglu", y1, y, n);
-            same(k, "swiglu dgate", dg1, dg, n);
-            same(k, "swiglu dup", du1, du, n);
+            same_stored(k, "geglu", gelu1, gelu, n);
+            same(k, "dgate of both", dg1, dg, n);
+            same(k, "dup of both", du1, du, n);
             same(k, "add", sum1, sum, n);
             same(k, "adamw w", w1, w, n);
             same(k, "adamw m", m1, m, n);
             same(k, "adamw v", v1, v, n);
         }
-        drop(x), drop(u), drop(g), drop(y), drop(dg), drop(du), drop(sum);
+        drop(x), drop(u), drop(g), drop(y), drop(gelu), drop(dg), drop(du), drop(sum);
         drop(w), drop(m), drop(v);
     }
 }
@@ -364,7 +369,7 @@ static void test_denormals_are_kept_after_a_product(void **state)
     (void)state;
     ref->add(ref, sum, tiny, n);
     ref->adamw(ref, weight, m, v, tiny, n, &set);
-    ref->swiglu_backward(ref, dg, du, tiny, gate, gate, n);
+    ref->glu_backward(ref, dg, du, tiny, gate, gate, n, ACT_SILU);
     assert_true(fpclassify(sum[0]) == FP_SUBNORMAL && fpclassify(m[0]) == FP_SUBNORMAL);
     assert_true(fpclassify(dg[0]) == FP_SUBNORMAL && fpclassify(du[0]) == FP_SUBNORMAL);
     EACH_BACKEND(k) {
@@ -374,7 +379,7 @@ static void test_denormals_are_kept_after_a_product(void **state)
         k->matmul_forward(k, y, x, w, NULL, M, N, K);
         k->add(k, sum1, tiny, n);
         k->adamw(k, weight1, m1, v1, tiny, n, &set);
-        k->swiglu_backward(k, dg1, du1, tiny, gate, gate, n);
+        k->glu_backward(k, dg1, du1, tiny, gate, gate, n, ACT_SILU);
         same(k, "add", sum1, sum, n);
         same(k, "adamw w", weight1, weight, n);
         same(k, "adamw m", m1, m, n);

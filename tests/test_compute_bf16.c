@@ -55,7 +55,7 @@ static void test_backends_round_alike(void **state)
 }
 
 /* What goes into products is stored as bf16: fp32's, rounded. */
-static void test_norm_and_swiglu_are_rounded(void **state)
+static void test_norm_and_glu_are_rounded(void **state)
 {
     enum { T = 37 };
     static const int widths[] = { 1, 15, 16, 50, 300 };
@@ -71,21 +71,29 @@ static void test_norm_and_swiglu_are_rounded(void **state)
 
         fp32->rmsnorm_forward(fp32, y, rstd, x, w, 1e-5f, T, C);
         void *norm = stored(y, n);
-        fp32->swiglu_forward(fp32, y, x, up, n);
-        void *act = stored(y, n);
+        fp32->glu_forward(fp32, y, x, up, n, ACT_SILU);
+        void *swiglu = stored(y, n);
+        fp32->glu_forward(fp32, y, x, up, n, ACT_GELU_TANH);
+        void *geglu = stored(y, n);
         ref->rmsnorm_forward(ref, y, rstd, x, w, 1e-5f, T, C);
         same_stored(ref, "norm", memcpy(room(2 * n), y, 2 * n), norm, n);
-        ref->swiglu_forward(ref, y, x, up, n);
-        same_stored(ref, "swiglu", memcpy(room(2 * n), y, 2 * n), act, n);
+        ref->glu_forward(ref, y, x, up, n, ACT_SILU);
+        same_stored(ref, "swiglu", memcpy(room(2 * n), y, 2 * n), swiglu, n);
+        ref->glu_forward(ref, y, x, up, n, ACT_GELU_TANH);
+        same_stored(ref, "geglu", memcpy(room(2 * n), y, 2 * n), geglu, n);
         EACH_BACKEND(k) {
-            void *norm1 = noise_stored(n, 1), *act1 = noise_stored(n, 1);
+            void *norm1 = noise_stored(n, 1), *swiglu1 = noise_stored(n, 1);
+            void *geglu1 = noise_stored(n, 1);
 
             k->rmsnorm_forward(k, norm1, rstd, x, w, 1e-5f, T, C);
-            k->swiglu_forward(k, act1, x, up, n);
+            k->glu_forward(k, swiglu1, x, up, n, ACT_SILU);
+            k->glu_forward(k, geglu1, x, up, n, ACT_GELU_TANH);
             same_stored(k, "norm", norm1, norm, n);
-            same_stored(k, "swiglu", act1, act, n);
+            same_stored(k, "swiglu", swiglu1, swiglu, n);
+            same_stored(k, "geglu", geglu1, geglu, n);
         }
-        drop(x), drop(w), drop(up), drop(y), drop(norm), drop(act), drop(rstd);
+        drop(x), drop(w), drop(up), drop(y), drop(norm), drop(swiglu), drop(geglu);
+        drop(rstd);
     }
     compute_close(fp32);
 }
@@ -375,7 +383,7 @@ int main(void)
         cmocka_unit_test(test_every_variant_is_tried),
         cmocka_unit_test(test_numbers_become_the_nearest),
         cmocka_unit_test(test_backends_round_alike),
-        cmocka_unit_test(test_norm_and_swiglu_are_rounded),
+        cmocka_unit_test(test_norm_and_glu_are_rounded),
         cmocka_unit_test(test_products_are_refs),
         cmocka_unit_test(test_slices_and_cut_batches),
         cmocka_unit_test(test_rows_do_not_see_each_other),

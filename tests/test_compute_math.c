@@ -169,6 +169,43 @@ static void test_pow_makes_rotary_frequencies(void **state)
     assert_true(worst < 40);
 }
 
+/* GELU in glu_forward: units in the last place from -1 on; below, where little of x is left, of
+ * 1. */
+static void test_gelu_is_its_tanh_form(void **state)
+{
+    enum { N = 1000 };
+    const long double a = sqrtl(2 / 3.14159265358979323846264L);
+    float x[N], one[N], y[N];
+    double above = 0, below = 0;
+    struct compute *ref;
+    uint64_t next = 0;
+
+    (void)state;
+    assert_ok(compute_open(&ref, "ref", "fp32", 1));
+    for (int i = 0; i < N; i++)
+        one[i] = 1;
+    while (next < (uint64_t)1 << 32) {
+        size_t n = 0;
+
+        for (; n < N && next < (uint64_t)1 << 32; next += stride) {
+            x[n] = f32_of_bits((uint32_t)next);
+            n += fabsf(x[n]) < 100 && fabsf(x[n]) > 0x1p-100f;       /* not a NaN, not denormal */
+        }
+        ref->glu_forward(ref, y, x, one, n, ACT_GELU_TANH);
+        for (size_t i = 0; i < n; i++) {
+            long double z = x[i], want = z / 2 * (1 + tanhl(a * (z + 0.044715L * z * z * z)));
+
+            if (z >= -1)
+                keep_worst(&above, ulps_f32(y[i], want));
+            else
+                keep_worst(&below, (double)fabsl((long double)y[i] - want) * 0x1p24);
+        }
+    }
+    print_message("gelu: %.3f ulp from -1 on, %.3f * 2^-24 below\n", above, below);
+    assert_true(above < 3 && below < 2);
+    compute_close(ref);
+}
+
 /* The product of floats with the sum rounded to odd in double is fmaf, also where it cancels and
  * where it is denormal. */
 static void test_fused_multiply_add_without_the_instruction(void **state)
@@ -206,6 +243,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_double_functions_at_the_edges),
         cmocka_unit_test(test_sine_and_cosine),
         cmocka_unit_test(test_pow_makes_rotary_frequencies),
+        cmocka_unit_test(test_gelu_is_its_tanh_form),
         cmocka_unit_test(test_fused_multiply_add_without_the_instruction),
     };
 

@@ -93,25 +93,34 @@ static void rows(void)
     drop(dx), drop(dw), drop(de);
 }
 
+/* At times none, at times at the edge of a block, at times larger than a row. */
+static int window(void)
+{
+    static const int edges[] = { 0, 1, 31, 32, 33, 100, 1000 };
+
+    return below(3) ? edges[below(sizeof edges / sizeof *edges)] : 1 + (int)below(70);
+}
+
 static void attention(void)
 {
     int start[N_MOST + 1], N, T = ragged(start, &N);
     int G = 1 + (int)below(3), H = G * (1 + (int)below(3)), D = 1 + (int)below(40);
+    struct attention_shape shape = { H, G, D, window() };
     size_t n = (size_t)(T * H * D), g = (size_t)(T * G * D), st = (size_t)(T * H * 2);
     void *key = noise_stored(g, 2), *value = noise_stored(g, 1), *o = noise_stored(n, 1);
     float *q = noise(n, 2), *d_o = noise(n, 1), *stats = noise(st, 1);
     float *dq0 = noise(n, 1), *dk0 = noise(g, 1), *dv0 = noise(g, 1);
     float *dq = copy_of(dq0, n), *dk = copy_of(dk0, g), *dv = copy_of(dv0, g);
 
-    ref->attention_forward(ref, o, stats, q, key, value, start, N, H, G, D);
-    ref->attention_backward(ref, dq, dk, dv, d_o, q, key, value, o, stats, start, N, H, G, D);
+    ref->attention_forward(ref, o, stats, q, key, value, start, N, shape);
+    ref->attention_backward(ref, dq, dk, dv, d_o, q, key, value, o, stats, start, N, shape);
     EACH_BACKEND(k) {
         void *o1 = noise_stored(n, 1);
         float *stats1 = noise(st, 1), *dq1 = copy_of(dq0, n), *dk1 = copy_of(dk0, g);
         float *dv1 = copy_of(dv0, g);
 
-        k->attention_forward(k, o1, stats1, q, key, value, start, N, H, G, D);
-        k->attention_backward(k, dq1, dk1, dv1, d_o, q, key, value, o, stats, start, N, H, G, D);
+        k->attention_forward(k, o1, stats1, q, key, value, start, N, shape);
+        k->attention_backward(k, dq1, dk1, dv1, d_o, q, key, value, o, stats, start, N, shape);
         same_stored(k, "o", o1, o, n);
         same(k, "stats", stats1, stats, st);
         same(k, "dq", dq1, dq, n);

@@ -288,14 +288,15 @@ static void test_rotary(void **state)
 
 /* ---- attention: rows of 5 and 35 tokens (more than one block of keys) */
 enum { A_TOKENS = 40 };
-static int A_H, A_G, A_D;
+static int A_H, A_G, A_D, A_WINDOW;
 static const int starts[] = { 0, 5, A_TOKENS };
 
 static void attend_query(const double *q, const double *key, const double *value, int n, double *y)
 {
+    int from = A_WINDOW && n > A_WINDOW ? n - A_WINDOW : 0;
     double p[A_TOKENS], sum = 0;
 
-    for (int j = 0; j < n; j++) {
+    for (int j = from; j < n; j++) {
         double s = 0;
 
         for (int d = 0; d < A_D; d++)
@@ -305,7 +306,7 @@ static void attend_query(const double *q, const double *key, const double *value
     }
     for (int d = 0; d < A_D; d++) {
         y[d] = 0;
-        for (int j = 0; j < n; j++)
+        for (int j = from; j < n; j++)
             y[d] += p[j] / sum * value[j * A_G * A_D + d];
     }
 }
@@ -331,25 +332,29 @@ static void attend(const double *x, double *y)
  * test_compute_attention.c has it equal to fp32's. */
 static void test_attention(void **state)
 {
-    static const int shapes[][3] = { { 2, 1, 6 }, { 1, 1, 16 }, { 4, 2, 5 } };       /* H, G, D */
+    static const struct attention_shape shapes[] = {
+        { 2, 1, 6, 0 }, { 1, 1, 16, 0 }, { 4, 2, 5, 0 }, { 2, 1, 6, 1 }, { 4, 2, 5, 3 },
+        { 2, 2, 6, 32 },
+    };
     float *stats = kept[0];
 
     (void)state;
     for EACH(shapes, s) {
-        int H = A_H = shapes[s][0], G = A_G = shapes[s][1], D = A_D = shapes[s][2];
+        int H = A_H = shapes[s].H, G = A_G = shapes[s].G, D = A_D = shapes[s].D;
         int qs = A_TOKENS * H * D, ks = A_TOKENS * G * D, terms;
         double score = 2.25 * sqrt(D), delta = ref->dtype == COMPUTE_BF16 ? EPS_BF16 * D * 1.5 : 0;
 
+        A_WINDOW = shapes[s].window;
         draw(attend, qs + 2 * ks, qs, 1.5f);
         void *key = stored(f_in + qs, (size_t)ks), *value = stored(f_in + qs + ks, (size_t)ks);
 
         terms = (int)((D + 4) * score) + A_TOKENS * H / G;
         EACH_BACKEND(k) {
             clear();
-            k->attention_forward(k, made, stats, f_in, key, value, starts, 2, H, G, D);
+            k->attention_forward(k, made, stats, f_in, key, value, starts, 2, shapes[s]);
             made_is_near(k, "o", qs, 1.5 * (2 * (D + 4) * score + 1.25 * A_TOKENS + 16) * EPS, 0);
             k->attention_backward(k, grad, grad + qs, grad + qs + ks, dy, f_in, key, value, made,
-                                  stats, starts, 2, H, G, D);
+                                  stats, starts, 2, shapes[s]);
             is_slope_with(k, "q", 0, qs, terms, 4, delta * 1.5 / sqrt(D));
             if (k->dtype == COMPUTE_FP32)
                 is_slope(k, "key", qs, ks, terms, 4);
@@ -359,7 +364,7 @@ static void test_attention(void **state)
     }
 }
 
-/* ---- SwiGLU */
+/* ---- SwiGLU and GeGLU */
 static int S;
 
 static void swiglu(const double *x, double *y)
@@ -368,22 +373,45 @@ static void swiglu(const double *x, double *y)
         y[i] = x[i] / (1 + exp(-x[i])) * x[S + i];
 }
 
-static void test_swiglu(void **state)
+static double gelu_tanh(double x)
+{
+    return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+static void geglu(const double *x, double *y)
+{
+    for (int i = 0; i < S; i++)
+        y[i] = gelu_tanh(x[i]) * x[S + i];
+}
+
+/* Below -1, where little of x is left, GELU is off by so much of 1 (test_compute_math.c) times up,
+ * which is 6 at most. */
+static const struct {
+    enum activation act;
+    void (*forward)(const double *x, double *y);
+    double absolute, relative;
+} glus[] = {
+    { ACT_SILU, swiglu, 0, 8 * EPS },
+    { ACT_GELU_TANH, geglu, 6 * 2 * EPS, 8 * EPS },
+};
+
+static void test_glu(void **state)
 {
     static const int sizes[] = { 37, 1, 500 };
 
     (void)state;
-    for EACH(sizes, s) {
-        S = sizes[s];
-        draw(swiglu, 2 * S, S, 6);
-        EACH_BACKEND(k) {
-            clear();
-            k->swiglu_forward(k, made, f_in, f_in + S, (size_t)S);
-            made_is_near(k, "swiglu", S, 0, 8 * EPS);
-            k->swiglu_backward(k, grad, grad + S, dy, f_in, f_in + S, (size_t)S);
-            is_slope(k, "swiglu", 0, 2 * S, 4, 36);
+    for EACH(glus, g)
+        for EACH(sizes, s) {
+            S = sizes[s];
+            draw(glus[g].forward, 2 * S, S, 6);
+            EACH_BACKEND(k) {
+                clear();
+                k->glu_forward(k, made, f_in, f_in + S, (size_t)S, glus[g].act);
+                made_is_near(k, "glu", S, glus[g].absolute, glus[g].relative);
+                k->glu_backward(k, grad, grad + S, dy, f_in, f_in + S, (size_t)S, glus[g].act);
+                is_slope(k, "glu", 0, 2 * S, 4, 36);
+            }
         }
-    }
 }
 
 /* ---- log-probability and entropy: y is logp(L), then entropy(L); temperature 0.8 */
@@ -519,7 +547,7 @@ int main(void)
         cmocka_unit_test(test_every_variant_is_tried),
         cmocka_unit_test(test_matrix_product),  cmocka_unit_test(test_embedding),
         cmocka_unit_test(test_rmsnorm),         cmocka_unit_test(test_rotary),
-        cmocka_unit_test(test_attention),       cmocka_unit_test(test_swiglu),
+        cmocka_unit_test(test_attention),       cmocka_unit_test(test_glu),
         cmocka_unit_test(test_log_probability), cmocka_unit_test(test_softmax_adds_up),
         cmocka_unit_test(test_adamw),           cmocka_unit_test(test_inner_products),
     };

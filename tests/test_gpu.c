@@ -85,14 +85,15 @@ static void test_ordinary_memory_is_refused(void **state)
 
 static void test_ordinary_memory_in_a_struct_is_refused(void **state)
 {
+    const struct attention_shape one = { 1, 1, HEAD, 0 };
     const int start[] = { 0, 1 };
 
     (void)state;
     if (!gpu)
         skip();
-    gpu->attention_forward(gpu, y, y + HEAD, x, x, x, start, 1, 1, 1, HEAD);
+    gpu->attention_forward(gpu, y, y + HEAD, x, x, x, start, 1, one);
     assert_ok(compute_sync(gpu));
-    gpu->attention_forward(gpu, y, y + HEAD, x, plain, x, start, 1, 1, 1, HEAD);
+    gpu->attention_forward(gpu, y, y + HEAD, x, plain, x, start, 1, one);
     refuses("attention_forward");
 }
 

@@ -3,7 +3,6 @@
  * pages, however a row is cut into calls and whatever lay in them, have those of rows.
  *
  * Every batch here is tried forward and back, all keys seen and only a window of them. */
-#include "compute/cuda/cuda.h"
 #include "tests/backends.h"
 
 #define UNIT 0x1p-22                 /* an addition of the tensor cores, which may cut off */
@@ -15,22 +14,23 @@ static const int start[] = { 0, 1, 1, 32, 64, 97, 161, 226, 326 };
 #define N 8                          /* rows of 1, 0, 31, 32, 33, 64, 65, 100 */
 #define T 326
 
-static const struct heads { int H, G, D, window; } heads[] = {
+static const struct attention_shape heads[] = {
     { 1, 1, 16, 0 },   { 3, 3, 5, 0 },   { 4, 2, 20, 7 },  { 2, 1, 48, 0 },  { 2, 2, 64, 33 },
     { 17, 1, 8, 64 },  { 3, 1, 96, 0 },  { 2, 1, 128, 0 }, { 1, 1, 250, 40 }, { 1, 1, 256, 0 },
+    { 2, 1, 16, 1 },   { 1, 1, 16, 31 }, { 1, 1, 24, 32 },
 };
 #define ALL_HEADS ((int)(sizeof heads / sizeof *heads))
-#define EACH_HEADS(h) for (const struct heads *h = heads; h < heads + ALL_HEADS; h++)
+#define EACH_HEADS(h) for (const struct attention_shape *h = heads; h < heads + ALL_HEADS; h++)
 
 /* What goes in and comes out; lengths in floats or stored elements. */
 struct layer {
-    const struct heads *h;
+    const struct attention_shape *h;
     size_t queries, keys, lines;     /* T H D, T G D, T H 2 */
     float *q, *d_o, *dq, *dkey, *dvalue, *stats;
     uint16_t *key, *value, *o;
 };
 
-static struct layer layer_new(const struct heads *h)
+static struct layer layer_new(const struct attention_shape *h)
 {
     struct layer x = { .h = h, .queries = (size_t)(T * h->H * h->D),
                        .keys = (size_t)(T * h->G * h->D), .lines = (size_t)(T * h->H * 2) };
@@ -39,7 +39,6 @@ static struct layer layer_new(const struct heads *h)
     x.dkey = noise(x.keys, 1), x.dvalue = noise(x.keys, 1), x.stats = noise(x.lines, 1);
     x.key = noise_stored(x.keys, 3), x.value = noise_stored(x.keys, 1);
     x.o = noise_stored(x.queries, 1);
-    cuda_of(gpu)->window = h->window;
     return x;
 }
 
@@ -51,18 +50,18 @@ static void layer_free(struct layer *x)
 
 static void forward(struct compute *k, struct layer *x)
 {
-    const struct heads *h = x->h;
+    const struct attention_shape *h = x->h;
 
-    k->attention_forward(k, x->o, x->stats, x->q, x->key, x->value, start, N, h->H, h->G, h->D);
+    k->attention_forward(k, x->o, x->stats, x->q, x->key, x->value, start, N, *h);
     compute_wait(k);
 }
 
 static void backward(struct compute *k, struct layer *x)
 {
-    const struct heads *h = x->h;
+    const struct attention_shape *h = x->h;
 
     k->attention_backward(k, x->dq, x->dkey, x->dvalue, x->d_o, x->q, x->key, x->value, x->o,
-                          x->stats, start, N, h->H, h->G, h->D);
+                          x->stats, start, N, *h);
     compute_wait(k);
 }
 
@@ -85,14 +84,15 @@ static double absolute_dot(const float *q, const uint16_t *key, int D, double *d
     return sum;
 }
 
-static const uint16_t *key_of(const struct query *x, const uint16_t *keys, const struct heads *h,
-                              int j)
+static const uint16_t *key_of(const struct query *x, const uint16_t *keys,
+                              const struct attention_shape *h, int j)
 {
     return keys + ((x->row + x->first + j) * h->G + x->key_head) * h->D;
 }
 
 /* p of a query of row n with numbers q. */
-static void find_p(struct query *x, const struct heads *h, const float *q, const uint16_t *keys)
+static void find_p(struct query *x, const struct attention_shape *h, const float *q,
+                   const uint16_t *keys)
 {
     double scale = 1 / sqrt((double)h->D), max = -INFINITY, sum = 0, most = 0;
 
@@ -108,7 +108,7 @@ static void find_p(struct query *x, const struct heads *h, const float *q, const
     x->slack = 2 * ((h->D + 4) * scale * most + x->seen + 8) * UNIT;
 }
 
-static struct query query_at(const struct heads *h, int n, int t, int head)
+static struct query query_at(const struct attention_shape *h, int n, int t, int head)
 {
     int i = t - start[n], first = h->window && i >= h->window ? i - h->window + 1 : 0;
 
@@ -133,8 +133,8 @@ static float *rounded(const float *x, size_t n)
             for (int head_ = 0; head_ < (h)->H; head_++)                                          \
                 for (struct query x = query_at(h, n_, t_, head_), *go_ = &x; go_; go_ = NULL)
 
-static void assert_near(const char *what, const struct heads *h, size_t i, double got, double want,
-                        double bound)
+static void assert_near(const char *what, const struct attention_shape *h, size_t i, double got,
+                        double want, double bound)
 {
     if (!(fabs(got - want) <= bound))
         fail_msg("H %d, G %d, D %d, window %d: %s[%zu] = %g is not %g: off by %g, bound %g", h->H,
@@ -166,7 +166,7 @@ static void test_forward_is_near(void **state)
         float *q16 = rounded(l.q, l.queries);
 
         forward(gpu, &l);
-        ref->attention_forward(ref, r.o, r.stats, l.q, l.key, l.value, start, N, h->H, h->G, h->D);
+        ref->attention_forward(ref, r.o, r.stats, l.q, l.key, l.value, start, N, *h);
         EACH_QUERY(h, x) {
             struct query exact = x;
             size_t head = (size_t)(x.t * h->H + x.head), at = head * (size_t)h->D;
@@ -179,10 +179,8 @@ static void test_forward_is_near(void **state)
                 double bound = size * (ROUND + 2 * x.slack) + fabs(o) * 2 * ROUND;
 
                 assert_near("o", h, at + (size_t)d, got, o, bound);
-                if (!h->window)
-                    assert_near("ref's o", h, at + (size_t)d, got,
-                                f32_of_bf16(r.o[at + (size_t)d]),
-                                bound + fabs(o - o1) + size1 * exact.slack + fabs(o1) * ROUND);
+                assert_near("ref's o", h, at + (size_t)d, got, f32_of_bf16(r.o[at + (size_t)d]),
+                            bound + fabs(o - o1) + size1 * exact.slack + fabs(o1) * ROUND);
             }
             double dot, p = x.p[x.seen - 1];         /* of the last key, by stats */
             absolute_dot(q16 + at, key_of(&x, l.key, h, x.seen - 1), h->D, &dot);
@@ -217,7 +215,7 @@ static void add_term(double *sum, double *off, double term, double slack, double
 static void add_query(struct slopes *s, struct query *x, const struct layer *l, const float *q,
                       const float *d_o)
 {
-    const struct heads *h = l->h;
+    const struct attention_shape *h = l->h;
     size_t at = (size_t)((x->t * h->H + x->head) * h->D);
     double scale = 1 / sqrt((double)h->D), delta = 0, most = 0;
 
@@ -245,7 +243,7 @@ static void add_query(struct slopes *s, struct query *x, const struct layer *l, 
     }
 }
 
-static void slope_is_near(const char *what, const struct heads *h, const float *got,
+static void slope_is_near(const char *what, const struct attention_shape *h, const float *got,
                           const float *before, const double *slope, const double *off, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -319,7 +317,7 @@ static double step(float *x, const struct layer *l, int token)
 static void test_backward_is_the_slope(void **state)
 {
     (void)state;
-    for (const struct heads *h = heads + 2; h < heads + 4; h++) {
+    for (const struct attention_shape *h = heads + 2; h < heads + 4; h++) {
         struct layer l = layer_new(h);
         float *dq = copy_of(l.dq, l.queries), *dkey = copy_of(l.dkey, l.keys);
         float *dvalue = copy_of(l.dvalue, l.keys);
@@ -374,10 +372,9 @@ static void test_a_row_alone_has_its_bits(void **state)
             size_t line = (size_t)(t * h->H * 2);
 
             gpu->attention_forward(gpu, a.o + q, a.stats + line, l.q + q, l.key + g, l.value + g,
-                                   row, 1, h->H, h->G, h->D);
+                                   row, 1, *h);
             gpu->attention_backward(gpu, a.dq + q, a.dkey + g, a.dvalue + g, l.d_o + q, l.q + q,
-                                    l.key + g, l.value + g, l.o + q, l.stats + line, row, 1, h->H,
-                                    h->G, h->D);
+                                    l.key + g, l.value + g, l.o + q, l.stats + line, row, 1, *h);
         }
         compute_wait(gpu);
         assert_same(&a, &l);
@@ -397,7 +394,7 @@ static const int table[N * PAGES] = {
 /* From call late[n] on, a call brings the next cut[n] tokens of row n. */
 struct pieces { int cut[N], late[N]; };
 
-static struct pages pages_new(const struct heads *h, uint32_t garbage)
+static struct pages pages_new(const struct attention_shape *h, uint32_t garbage)
 {
     size_t n = ALL_PAGES * page_floats(COMPUTE_BF16, h->G, h->D);
     struct pages p = { room(n * sizeof(float)), room(n * sizeof(float)) };
@@ -410,7 +407,7 @@ static struct pages pages_new(const struct heads *h, uint32_t garbage)
 /* Rows piece by piece into l->o; pages held `garbage` before. */
 static void attend_by_pieces(struct layer *l, const struct pieces *p, uint32_t garbage)
 {
-    const struct heads *h = l->h;
+    const struct attention_shape *h = l->h;
     size_t token = (size_t)(h->G * h->D), query = (size_t)(h->H * h->D);
     struct pages pages = pages_new(h, garbage);
     struct layer x = layer_new(h);
@@ -430,7 +427,7 @@ static void attend_by_pieces(struct layer *l, const struct pieces *p, uint32_t g
             at[n + 1] = at[n] + more;
         }
         gpu->pages_store(gpu, pages, x.key, x.value, &rows, h->G, h->D);
-        gpu->pages_attend(gpu, x.o, x.q, pages, &rows, h->H, h->G, h->D);
+        gpu->pages_attend(gpu, x.o, x.q, pages, &rows, *h);
         compute_wait(gpu);
         for (int n = 0; n < N; n++) {
             memcpy(l->o + (size_t)(start[n] + done[n]) * query, x.o + (size_t)at[n] * query,
@@ -467,7 +464,7 @@ static void test_pages_have_the_bits_of_rows(void **state)
 /* A window of at least the row's length is none. */
 static void test_a_wide_window_is_none(void **state)
 {
-    static const struct heads none = { 4, 2, 64, 0 }, wide = { 4, 2, 64, 100 };
+    static const struct attention_shape none = { 4, 2, 64, 0 }, wide = { 4, 2, 64, 100 };
     struct layer l = layer_new(&none), w;
 
     (void)state;
@@ -477,7 +474,6 @@ static void test_a_wide_window_is_none(void **state)
     w.dvalue = copy_of(l.dvalue, l.keys), w.h = &wide;
     forward(gpu, &l);
     backward(gpu, &l);
-    cuda_of(gpu)->window = wide.window;
     forward(gpu, &w);
     backward(gpu, &w);
     assert_same(&w, &l);

@@ -19,7 +19,7 @@ struct key_blocks {
     bool pairs;
 };
 
-/* At most BAND queries that walk together; query i sees `visible + i * more` keys. */
+/* At most BAND queries that walk together; query i sees keys first_seen .. `visible + i * more`. */
 struct band {
     const float *q;
     void *o;                         /* stored, from element `at` on */
@@ -28,14 +28,21 @@ struct band {
     float *stats;                    /* may be NULL */
     float *sums;                     /* room for [BAND][D] */
     size_t q_row, stats_row;         /* from one query to the next; o is like q */
-    int n, visible, more;
+    int n, visible, more, window;
 };
 
-INLINE int visible_in(const struct band *t, int query, int first)
-{
-    int n = t->visible + query * t->more - first;
+/* Keys from .. upto of a block. */
+struct span { int from, upto; };
 
+INLINE int within_block(int n)
+{
     return n < 0 ? 0 : n > KEY_BLOCK ? KEY_BLOCK : n;
+}
+
+/* What of keys from .. upto lies in the block that begins at key `first`. */
+INLINE struct span seen_in(int from, int upto, int first)
+{
+    return (struct span){ within_block(from - first), within_block(upto - first) };
 }
 
 /* 16 keys of step d: half h of a block.  In a word are those of both halves. */
@@ -116,20 +123,36 @@ INLINE struct lanes value_at(const bool pairs, struct values v, int j, const boo
     return odd ? lanes_odd(both) : lanes_even(both);
 }
 
+/* sum[w] goes on over keys from .. upto of one query. */
+INLINE void weigh_alone(const bool pairs, const int wide, struct lanes sum[2], const float *p,
+                        struct values v, int from, int upto, int part)
+{
+    for (int j = from; j < upto; j++)
+        UNROLL for (int w = 0; w < wide; w++)
+            sum[w] = lanes_fma(lanes_set(p[j]),
+                               value_at(pairs, v, j, j % 2, w, w + 1 < wide ? 16 : part), sum[w]);
+}
+
 /* out[i][c ..] = out[i][c ..] * a[i] + sum over keys of p[i][j] * v[j][c ..] for n queries and
- * `wide` registers, the last of them `part` lanes.  Queries from the first to the last see more and
- * more keys (counts); a key is never touched for a query that does not see it. */
+ * `wide` registers, the last of them `part` lanes.  Queries from the first to the last see later
+ * and later keys (seen), those in the middle together; a key is never touched for a query that does
+ * not see it. */
 INLINE void weigh(const bool pairs, const int n, const int wide, float *out, size_t row,
-                  const float *a, const float *p, struct values v, const int *counts, int part)
+                  const float *a, const float *p, struct values v, const struct span *seen,
+                  int part)
 {
     struct lanes sum[QUERIES][2];
-    int together = pairs ? 2 : 1, j = 0;
+    int together = pairs ? 2 : 1, j = (seen[n - 1].from + together - 1) / together * together;
 
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int w = 0; w < wide; w++)
             sum[i][w] = lanes_mul(take(out + (size_t)i * row, (size_t)w * 16,
                                        w + 1 < wide ? 16 : part), lanes_set(a[i]));
-    for (; j + together <= counts[0]; j += together)
+    if (j > 0)
+        UNROLL for (int i = 0; i < n; i++)
+            weigh_alone(pairs, wide, sum[i], p + i * KEY_BLOCK, v, seen[i].from,
+                        j < seen[i].upto ? j : seen[i].upto, part);
+    for (; j + together <= seen[0].upto; j += together)
         UNROLL for (int odd = 0; odd < together; odd++)
             UNROLL for (int w = 0; w < wide; w++) {
                 struct lanes value = value_at(pairs, v, j, odd, w, w + 1 < wide ? 16 : part);
@@ -138,11 +161,7 @@ INLINE void weigh(const bool pairs, const int n, const int wide, float *out, siz
                     sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + j + odd]), value, sum[i][w]);
             }
     UNROLL for (int i = 0; i < n; i++)
-        for (int more = j; more < counts[i]; more++)
-            UNROLL for (int w = 0; w < wide; w++)
-                sum[i][w] = lanes_fma(lanes_set(p[i * KEY_BLOCK + more]),
-                                      value_at(pairs, v, more, more % 2, w,
-                                               w + 1 < wide ? 16 : part), sum[i][w]);
+        weigh_alone(pairs, wide, sum[i], p + i * KEY_BLOCK, v, j, seen[i].upto, part);
     UNROLL for (int i = 0; i < n; i++)
         UNROLL for (int w = 0; w < wide; w++)
             put(out + (size_t)i * row, (size_t)w * 16, sum[i][w], w + 1 < wide ? 16 : part);
@@ -150,51 +169,60 @@ INLINE void weigh(const bool pairs, const int n, const int wide, float *out, siz
 
 /* All D of it: `wide` registers at a time, then what is left. */
 INLINE void weigh_tile(const bool pairs, const int n, const int wide, float *out, size_t row,
-                       const float *a, const float *p, struct values v, const int *counts)
+                       const float *a, const float *p, struct values v, const struct span *seen)
 {
     int c = 0, D = v.D;
 
     for (; c + 16 * wide <= D; c += 16 * wide, v.at += 16 * wide)
-        weigh(pairs, n, wide, out + c, row, a, p, v, counts, 16);
+        weigh(pairs, n, wide, out + c, row, a, p, v, seen, 16);
     for (; c + 16 <= D; c += 16, v.at += 16)
-        weigh(pairs, n, 1, out + c, row, a, p, v, counts, 16);
+        weigh(pairs, n, 1, out + c, row, a, p, v, seen, 16);
     if (c < D)
-        weigh(pairs, n, 1, out + c, row, a, p, v, counts, D - c);
+        weigh(pairs, n, 1, out + c, row, a, p, v, seen, D - c);
 }
 
 INLINE void weigh_each(const bool pairs, int n, float *out, size_t row, const float *a,
-                       const float *p, struct values v, const int *counts)
+                       const float *p, struct values v, const struct span *seen)
 {
     int i = 0;
 
     for (; i + QUERIES <= n; i += QUERIES)
         weigh_tile(pairs, QUERIES, TILE_V, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v,
-                   counts + i);
+                   seen + i);
     for (; i < n; i++)
         weigh_tile(pairs, 1, 2, out + (size_t)i * row, row, a + i, p + i * KEY_BLOCK, v,
-                   counts + i);
+                   seen + i);
 }
 
 static void weigh_all(int n, float *out, size_t row, const float *a, const float *p,
-                      struct values v, const int *counts)
+                      struct values v, const struct span *seen)
 {
-    weigh_each(false, n, out, row, a, p, v, counts);
+    weigh_each(false, n, out, row, a, p, v, seen);
 }
 
 static void weigh_all_pairs(int n, float *out, size_t row, const float *a, const float *p,
-                            struct values v, const int *counts)
+                            struct values v, const struct span *seen)
 {
-    weigh_each(true, n, out, row, a, p, v, counts);
+    weigh_each(true, n, out, row, a, p, v, seen);
 }
 
-/* Scores of one query become weights: p = exp(s - max), added to l.  Lanes from n on are masked. */
-INLINE struct lanes weights(float *p, struct lanes max, struct lanes l, int n, int halves)
+/* x where half h of a block is seen, else y. */
+INLINE struct lanes select_seen(struct span seen, int h, struct lanes x, struct lanes y)
+{
+    int from = seen.from - 16 * h, upto = seen.upto - 16 * h;
+
+    x = lanes_select(upto < 0 ? 0 : upto > 16 ? 16 : upto, x, y);
+    return from > 0 ? lanes_select(from > 16 ? 16 : from, y, x) : x;
+}
+
+/* Scores of one query become weights: p = exp(s - max), added to l. */
+INLINE struct lanes weights(float *p, struct lanes max, struct lanes l, struct span seen,
+                            int halves)
 {
     struct lanes hidden = lanes_set(-INFINITY);
 
     for (int h = 0; h < halves; h++) {
-        int seen = n - 16 * h < 0 ? 0 : n - 16 * h > 16 ? 16 : n - 16 * h;
-        struct lanes s = lanes_select(seen, lanes_load(p + 16 * h), hidden);
+        struct lanes s = select_seen(seen, h, lanes_load(p + 16 * h), hidden);
         struct lanes e = lanes_exp(lanes_sub(s, max));       /* masked: exactly +0 */
 
         lanes_store(p + 16 * h, e);
@@ -204,34 +232,36 @@ INLINE struct lanes weights(float *p, struct lanes max, struct lanes l, int n, i
 }
 
 /* Scale the scores and return their maximum, or `max`. */
-INLINE float scale_scores(float *s, struct lanes scale, float max, int n, int halves)
+INLINE float scale_scores(float *s, struct lanes scale, float max, struct span seen, int halves)
 {
     struct lanes largest = lanes_set(max);
 
     for (int h = 0; h < halves; h++) {
-        int seen = n - 16 * h < 0 ? 0 : n - 16 * h > 16 ? 16 : n - 16 * h;
         struct lanes x = lanes_mul(lanes_load(s + 16 * h), scale);
 
         lanes_store(s + 16 * h, x);
-        largest = lanes_select(seen, lanes_max(x, largest), largest);
+        largest = select_seen(seen, h, lanes_max(x, largest), largest);
     }
     return lanes_largest(largest) + 0.0f;
 }
 
-/* A band of queries over all its keys. */
+/* A band of queries over all its keys, from the first one's on.  Until the block with its own first
+ * key a query's maximum is 0, beside which masked keys add nothing. */
 static void attend(const struct band *t, const struct key_blocks *keys)
 {
     float p[BAND * KEY_BLOCK] ALIGNED, m[BAND] ALIGNED, next[BAND] ALIGNED = {0};
     float a[BAND] ALIGNED;
     struct lanes l[BAND], scale = lanes_set(1.0f / sqrtf((float)keys->D));
-    int D = keys->D, counts[BAND], last = t->visible + (t->n - 1) * t->more;
+    int D = keys->D, last = t->visible + (t->n - 1) * t->more, from[BAND];
+    struct span seen[BAND];
 
-    for (int i = 0; i < BAND; i++)
-        m[i] = i < t->n ? -INFINITY : 0.0f;
-    for (int i = 0; i < t->n; i++)
+    memset(m, 0, sizeof m);
+    for (int i = 0; i < t->n; i++) {
+        from[i] = first_seen(t->window, t->visible + i * t->more);
         l[i] = lanes_set(0.0f);
+    }
     memset(t->sums, 0, (size_t)(t->n * D) * sizeof *t->sums);
-    for (int first = 0; first < last; first += KEY_BLOCK) {
+    for (int first = from[0] / KEY_BLOCK * KEY_BLOCK; first < last; first += KEY_BLOCK) {
         size_t b = (size_t)(first / KEY_BLOCK), at = keys->table ? (size_t)keys->table[b] : b;
         int halves = last - first > 16 ? 2 : 1;
         struct values values = { keys->values + at * keys->size, D };
@@ -239,17 +269,18 @@ static void attend(const struct band *t, const struct key_blocks *keys)
         (keys->pairs ? dots_of_pairs : dots_of)(t->n, halves, p, t->q, t->q_row,
                                                 keys->keys + at * keys->size, D);
         for (int i = 0; i < t->n; i++) {
-            counts[i] = visible_in(t, i, first);
-            next[i] = scale_scores(p + i * KEY_BLOCK, scale, m[i], counts[i], halves);
+            seen[i] = seen_in(from[i], t->visible + i * t->more, first);
+            if (from[i] >= first && from[i] < first + KEY_BLOCK)
+                m[i] = -INFINITY;
+            next[i] = scale_scores(p + i * KEY_BLOCK, scale, m[i], seen[i], halves);
         }
         lanes_store(a, lanes_exp(lanes_sub(lanes_load(m), lanes_load(next))));
         for (int i = 0; i < t->n; i++) {
             m[i] = next[i];
             l[i] = weights(p + i * KEY_BLOCK, lanes_set(m[i]), lanes_mul(l[i], lanes_set(a[i])),
-                           counts[i], halves);
+                           seen[i], halves);
         }
-        (keys->pairs ? weigh_all_pairs : weigh_all)(t->n, t->sums, (size_t)D, a, p, values,
-                                                     counts);
+        (keys->pairs ? weigh_all_pairs : weigh_all)(t->n, t->sums, (size_t)D, a, p, values, seen);
     }
     for (int i = 0; i < t->n; i++) {
         float sum = lanes_fold(l[i]);
@@ -276,7 +307,7 @@ struct attention {
     const float *q;
     const void *key, *value;         /* stored */
     const int *start;
-    int N, H, G, D;
+    int N, H, G, D, window;
     struct compute *k;
     /* backward */
     float *dq, *dkey, *dvalue;
@@ -323,14 +354,17 @@ static size_t transposed_size(const int *start, int N, int D)
     return ((size_t)longest + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK * (size_t)D;
 }
 
-/* Multiply-adds of one product over the lower triangles. */
-static double triangle_work(const int *start, int N, int H, int D)
+/* Multiply-adds of one product over the lower triangles, or what windows leave of them. */
+static double triangle_work(const int *start, int N, struct attention_shape shape)
 {
     double pairs = 0;
 
-    for (int n = 0; n < N; n++)
-        pairs += 0.5 * (start[n + 1] - start[n]) * (start[n + 1] - start[n]);
-    return pairs * H * D;
+    for (int n = 0; n < N; n++) {
+        double length = start[n + 1] - start[n], before = first_seen(shape.window, (int)length);
+
+        pairs += 0.5 * (length * length - before * before);
+    }
+    return pairs * shape.H * shape.D;
 }
 
 /* Items are (row, key/value head): all query heads that share keys. */
@@ -360,6 +394,7 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
                     .bf16 = bf16, .sums = sums, .stats = a->stats + 2 * head, .q_row = q_row,
                     .stats_row = 2 * (size_t)a->H,
                     .n = length - i < BAND ? length - i : BAND, .visible = i + 1, .more = 1,
+                    .window = a->window,
                 };
 
                 attend(&band, &keys);
@@ -370,13 +405,14 @@ static void attention_forward_part(void *job, int begin, int end, int thread)
 
 static void attention_forward(struct compute *k, void *o, float *stats, const float *q,
                               const void *key, const void *value, const int *start, int N,
-                              int H, int G, int D)
+                              struct attention_shape shape)
 {
     struct attention a = { .o = o, .stats = stats, .q = q, .key = key, .value = value,
-                           .start = start, .N = N, .H = H, .G = G, .D = D, .k = k };
+                           .start = start, .N = N, .H = shape.H, .G = shape.G, .D = shape.D,
+                           .window = shape.window, .k = k };
 
-    if (cpu_scratch(k, 2 * transposed_size(start, N, D) + BAND * (size_t)D))
-        cpu_split(k, 3 * triangle_work(start, N, H, D), N * G, 1, &a, attention_forward_part);
+    if (cpu_scratch(k, 2 * transposed_size(start, N, a.D) + BAND * (size_t)a.D))
+        cpu_split(k, 3 * triangle_work(start, N, shape), N * a.G, 1, &a, attention_forward_part);
 }
 
 /* ---- pages: tokens of a row that share a head's keys walk together */
@@ -386,7 +422,7 @@ struct paged {
     const float *q;
     struct pages pages;
     const struct extend *rows;
-    int H, G, D;
+    int H, G, D, window;
     struct compute *k;
 };
 
@@ -405,6 +441,7 @@ static void attend_pages(const struct paged *a, int row, int first, int n, int h
     struct band band = { .q = a->q + at, .o = a->o, .at = at, .bf16 = keys.pairs, .sums = sums,
                          .q_row = heads > 1 ? D : (size_t)a->H * D,
                          .n = heads > 1 ? heads : n, .more = heads > 1 ? 0 : 1,
+                         .window = a->window,
                          .visible = rows->position[row] + first - rows->start[row] + 1 };
 
     attend(&band, &keys);
@@ -434,16 +471,18 @@ static void pages_attend_part(void *job, int begin, int end, int thread)
 }
 
 static void pages_attend(struct compute *k, void *o, const float *q, struct pages pages,
-                         const struct extend *rows, int H, int G, int D)
+                         const struct extend *rows, struct attention_shape shape)
 {
-    struct paged a = { o, q, pages, rows, H, G, D, k };
+    struct paged a = { o, q, pages, rows, shape.H, shape.G, shape.D, shape.window, k };
     double work = 0;
 
-    for (int n = 0; n < rows->N; n++)
-        work += (double)(rows->start[n + 1] - rows->start[n])
-                * (rows->position[n] + rows->start[n + 1] - rows->start[n]);
-    if (cpu_scratch(k, BAND * (size_t)D))
-        cpu_split(k, 3 * work * H * D, rows->N * G, 1, &a, pages_attend_part);
+    for (int n = 0; n < rows->N; n++) {
+        int more = rows->start[n + 1] - rows->start[n], upto = rows->position[n] + more;
+
+        work += (double)more * (upto - first_seen(shape.window, upto));
+    }
+    if (cpu_scratch(k, BAND * (size_t)a.D))
+        cpu_split(k, 3 * work * a.H * a.D, rows->N * a.G, 1, &a, pages_attend_part);
 }
 
 #endif

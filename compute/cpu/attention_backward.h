@@ -15,7 +15,7 @@ struct backward {
     bool bf16;
     float *dq, *delta;               /* delta(length) */
     size_t q_row, stats_row;
-    int length, D;
+    int length, D, window;           /* window: at most the length, which is none */
 };
 
 /* The block of keys that it meets, from key `first` of the row on: gathered, so that it stays in
@@ -54,42 +54,61 @@ INLINE void weights_backward(float *s, float *dp, const float *stats, float delt
     }
 }
 
-/* out[j][c ..] += sum over queries i of p[i][j] * x[i][c ..], for the keys of a block that the
- * tile's queries see: key j is seen from query j - lead on. */
+/* A tile of n queries, of which query i is `lead + i` keys after the first key of a block. */
+struct lead { int n, lead, window; };
+
+/* out[j][c ..] += sum over queries i of p[i][j] * x[i][c ..], for some keys j of a block: all the
+ * QUERIES of the tile see them (full), or those less than the window behind them. */
 INLINE void spread(const bool full, const int part, float *out, size_t row, const float *p,
-                   const float *x, size_t x_row, int n, int keys, int lead)
+                   const float *x, size_t x_row, struct lead t, struct span keys)
 {
     struct lanes query[QUERIES];
 
     UNROLL for (int i = 0; i < QUERIES; i++)
-        query[i] = full || i < n ? take(x + (size_t)i * x_row, 0, part) : lanes_set(0.0f);
-    for (int j = 0; j < keys; j++, out += row) {
+        query[i] = full || i < t.n ? take(x + (size_t)i * x_row, 0, part) : lanes_set(0.0f);
+    out += (size_t)keys.from * row;
+    for (int j = keys.from; j < keys.upto; j++, out += row) {
         struct lanes sum = take(out, 0, part);
 
         UNROLL for (int i = 0; i < QUERIES; i++)
-            if (full ? true : i < n && j - lead <= i)
+            if (full ? true : i < t.n && (unsigned)(t.lead - j + i) < (unsigned)t.window)
                 sum = lanes_fma(lanes_set(p[i * KEY_BLOCK + j]), query[i], sum);
         put(out, 0, sum, part);
     }
 }
 
-static void spread_all(float *out, size_t row, const float *p, const float *x, size_t x_row, int n,
-                       int keys, int lead, int D)
+/* All D of it. */
+INLINE void spread_wide(const bool full, float *out, size_t row, const float *p, const float *x,
+                        size_t x_row, struct lead t, struct span keys, int D)
 {
-    int seen = n < QUERIES || lead < 0 ? 0 : lead + 1 < keys ? lead + 1 : keys;   /* by all */
+    int c = 0;
 
-    for (int c = 0; c < D; c += 16) {
-        int part = D - c < 16 ? D - c : 16;
-        float *to = out + c;
+    for (; c + 16 <= D; c += 16)
+        spread(full, 16, out + c, row, p, x + c, x_row, t, keys);
+    if (c < D)
+        spread(full, D - c, out + c, row, p, x + c, x_row, t, keys);
+}
 
-        if (seen > 0 && part == 16)
-            spread(true, 16, to, row, p, x + c, x_row, n, seen, lead);
-        else if (seen > 0)
-            spread(true, part, to, row, p, x + c, x_row, n, seen, lead);
-        if (seen < keys)
-            spread(false, part, to + (size_t)seen * row, row, p + seen, x + c, x_row, n,
-                   keys - seen, lead - seen);
-    }
+static void spread_ragged(float *out, size_t row, const float *p, const float *x, size_t x_row,
+                          struct lead t, struct span keys, int D)
+{
+    spread_wide(false, out, row, p, x, x_row, t, keys, D);
+}
+
+/* one, last: what the first and the last query see; all see what is in the middle. */
+static void spread_all(float *out, size_t row, const float *p, const float *x, size_t x_row,
+                       struct lead t, struct span one, struct span last, int D)
+{
+    struct span all = { last.from, one.upto };
+
+    if (t.n < QUERIES || all.from >= all.upto)
+        all = (struct span){ one.from, one.from };
+    if (one.from < all.from)
+        spread_ragged(out, row, p, x, x_row, t, (struct span){ one.from, all.from }, D);
+    if (all.from < all.upto)
+        spread_wide(true, out, row, p, x, x_row, t, all, D);
+    if (all.upto < last.upto)
+        spread_ragged(out, row, p, x, x_row, t, (struct span){ all.upto, last.upto }, D);
 }
 
 /* A tile of n queries from i0 on and a block of keys. */
@@ -98,29 +117,31 @@ static void tile_backward(const struct backward *b, int i0, int n, const struct 
     float p[QUERIES * KEY_BLOCK] ALIGNED, ds[QUERIES * KEY_BLOCK] ALIGNED, one[QUERIES];
     struct lanes scale = lanes_set(1.0f / sqrtf((float)b->D));
     size_t query = (size_t)i0 * b->q_row, D = (size_t)b->D;
-    int counts[QUERIES], lead = i0 - block->first, last = lead + n;
-    int keys = last < KEY_BLOCK ? last : KEY_BLOCK, halves = keys > 16 ? 2 : 1;
+    int halves = i0 + n - block->first > 16 ? 2 : 1;
+    struct span seen[QUERIES];
+    struct lead t = { n, i0 - block->first, b->window };
 
     dots_of(n, halves, p, b->q + query, b->q_row, block->keys, b->D);
     dots_of(n, halves, ds, b->d_o + query, b->q_row, block->values, b->D);
     for (int i = 0; i < n; i++) {
-        int seen = lead + i + 1;
-
         weights_backward(p + i * KEY_BLOCK, ds + i * KEY_BLOCK,
                          b->stats + (size_t)(i0 + i) * b->stats_row, b->delta[i0 + i], scale,
                          halves);
-        counts[i] = seen < 0 ? 0 : seen < KEY_BLOCK ? seen : KEY_BLOCK;
+        seen[i] = seen_in(first_seen(b->window, i0 + i + 1), i0 + i + 1, block->first);
         one[i] = 1.0f;
     }
-    weigh_all(n, b->dq + query, b->q_row, one, ds, (struct values){ block->key, b->D }, counts);
-    spread_all(block->dkey, D, ds, b->q + query, b->q_row, n, keys, lead, b->D);
-    spread_all(block->dvalue, D, p, b->d_o + query, b->q_row, n, keys, lead, b->D);
+    weigh_all(n, b->dq + query, b->q_row, one, ds, (struct values){ block->key, b->D }, seen);
+    spread_all(block->dkey, D, ds, b->q + query, b->q_row, t, seen[0], seen[n - 1], b->D);
+    spread_all(block->dvalue, D, p, b->d_o + query, b->q_row, t, seen[0], seen[n - 1], b->D);
 }
 
 /* The queries that see a block of keys. */
 static void head_backward(const struct backward *b, const struct key_block *block)
 {
-    for (int i = block->first / QUERIES * QUERIES; i < b->length; i += QUERIES)
+    int end = block->first + block->n - 1 + b->window;
+
+    end = end < b->length ? end : b->length;
+    for (int i = block->first / QUERIES * QUERIES; i < end; i += QUERIES)
         tile_backward(b, i, b->length - i < QUERIES ? b->length - i : QUERIES, block);
 }
 
@@ -137,13 +158,15 @@ static void find_delta(const struct backward *b)
 static struct backward backward_of(const struct attention *a, int n, int h, float *delta)
 {
     size_t D = (size_t)a->D, head = (size_t)a->start[n] * (size_t)a->H + (size_t)h;
+    int length = a->start[n + 1] - a->start[n];
 
     return (struct backward){
         .q = a->q + head * D, .d_o = a->d_o + head * D,
         .o = stored_at(a->k->dtype, a->known_o, head * D), .bf16 = a->k->dtype == COMPUTE_BF16,
         .stats = a->known_stats + 2 * head, .dq = a->dq + head * D, .delta = delta,
         .q_row = (size_t)a->H * D, .stats_row = 2 * (size_t)a->H,
-        .length = a->start[n + 1] - a->start[n], .D = a->D,
+        .length = length, .D = a->D,
+        .window = a->window > 0 && a->window < length ? a->window : length,
     };
 }
 
@@ -217,14 +240,15 @@ static size_t backward_room(const int *start, int N, int group, int D)
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
                                const float *d_o, const float *q, const void *key,
                                const void *value, const void *o, const float *stats,
-                               const int *start, int N, int H, int G, int D)
+                               const int *start, int N, struct attention_shape shape)
 {
-    struct attention a = { .q = q, .key = key, .value = value, .start = start, .N = N, .H = H,
-                           .G = G, .D = D, .k = k, .dq = dq, .dkey = dkey, .dvalue = dvalue,
-                           .d_o = d_o, .known_o = o, .known_stats = stats };
+    struct attention a = { .q = q, .key = key, .value = value, .start = start, .N = N,
+                           .H = shape.H, .G = shape.G, .D = shape.D, .window = shape.window,
+                           .k = k, .dq = dq, .dkey = dkey, .dvalue = dvalue, .d_o = d_o,
+                           .known_o = o, .known_stats = stats };
 
-    if (cpu_scratch(k, backward_room(start, N, H / G, D)))
-        cpu_split(k, 7 * triangle_work(start, N, H, D), N * G, 1, &a, attention_backward_part);
+    if (cpu_scratch(k, backward_room(start, N, a.H / a.G, a.D)))
+        cpu_split(k, 7 * triangle_work(start, N, shape), N * a.G, 1, &a, attention_backward_part);
 }
 
 static void fill_attention(struct compute *k)

@@ -1,4 +1,4 @@
-/* SwiGLU, sums, AdamW and inner products in lanes; ref/flat.c is the definition.
+/* SwiGLU and GeGLU, sums, AdamW and inner products in lanes; ref/flat.c is the definition.
  * Included by plain.c, avx2.c, avx512.c. */
 #ifndef COMPUTE_CPU_FLAT_H
 #define COMPUTE_CPU_FLAT_H
@@ -13,6 +13,7 @@ struct flat {
     float *out0, *out1, *out2;
     const float *in0, *in1, *in2;
     const struct adamw *adamw;
+    enum activation act;
     size_t n;
 };
 
@@ -45,53 +46,94 @@ INLINE void each16(const struct flat *f, int begin, int end,
         at(f, i, (int)(last - i));
 }
 
-INLINE void swiglu_forward_at(const struct flat *f, size_t i, int n)
+/* x fma(x^2, c3, GELU_C1) */
+INLINE struct lanes cubic(struct lanes x, float c3)
+{
+    return lanes_mul(x, lanes_fma(lanes_mul(x, x), lanes_set(c3), lanes_set(GELU_C1)));
+}
+
+/* y = gate sigmoid(u) up */
+INLINE void glu_forward_at(const struct flat *f, size_t i, int n, const enum activation act)
 {
     struct lanes gate = take(f->in0, i, n), up = take(f->in1, i, n);
-    struct lanes e = lanes_exp(lanes_sub(lanes_set(0.0f), gate));
+    struct lanes u = act == ACT_SILU ? gate : cubic(gate, GELU_C3);
+    struct lanes e = lanes_exp(lanes_sub(lanes_set(0.0f), u));
 
     put_stored(f->bf16, f->stored, i,
                lanes_mul(lanes_div(gate, lanes_add(lanes_set(1.0f), e)), up), n);
 }
 
-static void swiglu_forward_part(void *job, int begin, int end, int thread)
+INLINE void swiglu_forward_at(const struct flat *f, size_t i, int n)
 {
-    (void)thread;
-    each16(job, begin, end, swiglu_forward_at);
+    glu_forward_at(f, i, n, ACT_SILU);
 }
 
-static void swiglu_forward(struct compute *k, void *y, const float *gate, const float *up,
-                           size_t n)
+INLINE void geglu_forward_at(const struct flat *f, size_t i, int n)
 {
-    struct flat f = { .stored = y, .in0 = gate, .in1 = up, .n = n,
+    glu_forward_at(f, i, n, ACT_GELU_TANH);
+}
+
+static void glu_forward_part(void *job, int begin, int end, int thread)
+{
+    const struct flat *f = job;
+
+    (void)thread;
+    if (f->act == ACT_SILU)
+        each16(f, begin, end, swiglu_forward_at);
+    else
+        each16(f, begin, end, geglu_forward_at);
+}
+
+static void glu_forward(struct compute *k, void *y, const float *gate, const float *up, size_t n,
+                        enum activation act)
+{
+    struct flat f = { .stored = y, .in0 = gate, .in1 = up, .act = act, .n = n,
                       .bf16 = k->dtype == COMPUTE_BF16 };
 
-    flat_split(k, &f, 16, swiglu_forward_part);
+    flat_split(k, &f, 16, glu_forward_part);
 }
 
-INLINE void swiglu_backward_at(const struct flat *f, size_t i, int n)
+INLINE void glu_backward_at(const struct flat *f, size_t i, int n, const enum activation act)
 {
     struct lanes dy = take(f->in0, i, n), gate = take(f->in1, i, n), up = take(f->in2, i, n);
-    struct lanes one = lanes_set(1.0f), e = lanes_exp(lanes_sub(lanes_set(0.0f), gate));
+    struct lanes u = act == ACT_SILU ? gate : cubic(gate, GELU_C3);
+    struct lanes x_slope = act == ACT_SILU ? gate : cubic(gate, 3 * GELU_C3);
+    struct lanes one = lanes_set(1.0f), e = lanes_exp(lanes_sub(lanes_set(0.0f), u));
     struct lanes s = lanes_div(one, lanes_add(one, e));
-    struct lanes slope = lanes_mul(s, lanes_fma(gate, lanes_sub(one, s), one));
+    struct lanes slope = lanes_mul(s, lanes_fma(x_slope, lanes_sub(one, s), one));
 
     put(f->out1, i, lanes_fma(dy, lanes_mul(gate, s), take(f->out1, i, n)), n);
     put(f->out0, i, lanes_fma(lanes_mul(dy, up), slope, take(f->out0, i, n)), n);
 }
 
-static void swiglu_backward_part(void *job, int begin, int end, int thread)
+INLINE void swiglu_backward_at(const struct flat *f, size_t i, int n)
 {
-    (void)thread;
-    each16(job, begin, end, swiglu_backward_at);
+    glu_backward_at(f, i, n, ACT_SILU);
 }
 
-static void swiglu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
-                            const float *gate, const float *up, size_t n)
+INLINE void geglu_backward_at(const struct flat *f, size_t i, int n)
 {
-    struct flat f = { .out0 = dgate, .out1 = dup, .in0 = dy, .in1 = gate, .in2 = up, .n = n };
+    glu_backward_at(f, i, n, ACT_GELU_TANH);
+}
 
-    flat_split(k, &f, 16, swiglu_backward_part);
+static void glu_backward_part(void *job, int begin, int end, int thread)
+{
+    const struct flat *f = job;
+
+    (void)thread;
+    if (f->act == ACT_SILU)
+        each16(f, begin, end, swiglu_backward_at);
+    else
+        each16(f, begin, end, geglu_backward_at);
+}
+
+static void glu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
+                         const float *gate, const float *up, size_t n, enum activation act)
+{
+    struct flat f = { .out0 = dgate, .out1 = dup, .in0 = dy, .in1 = gate, .in2 = up, .act = act,
+                      .n = n };
+
+    flat_split(k, &f, 16, glu_backward_part);
 }
 
 INLINE void add_at(const struct flat *f, size_t i, int n)
@@ -208,8 +250,8 @@ static void each_exp(float *y, const float *x, size_t n)
 
 static void fill_flat(struct compute *k)
 {
-    k->swiglu_forward = swiglu_forward;
-    k->swiglu_backward = swiglu_backward;
+    k->glu_forward = glu_forward;
+    k->glu_backward = glu_backward;
     k->add = add;
     k->store = store;
     k->adamw = adamw;

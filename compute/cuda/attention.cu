@@ -88,11 +88,13 @@ static __device__ __forceinline__ void begin(struct progress<PIECES> &x)
     }
 }
 
-/* Scores of own query i become p; what was summed is scaled.  n: keys that the query sees here. */
+/* Scores of own query i become p; what was summed is scaled.  The query sees keys from .. upto of
+ * the tile. */
 template <int PIECES>
-static __device__ __forceinline__ float weigh(struct progress<PIECES> &x, int i, float score, int n)
+static __device__ __forceinline__ float weigh(struct progress<PIECES> &x, int i, float score,
+                                              int from, int upto)
 {
-    float most = lane() < n ? score : -INFINITY, p, above, a;
+    float most = from <= lane() && lane() < upto ? score : -INFINITY, p, above, a;
 
     for (int width = TILE / 2; width; width /= 2) {
         float other = __shfl_xor_sync(ALL_LANES, most, width);
@@ -102,14 +104,14 @@ static __device__ __forceinline__ float weigh(struct progress<PIECES> &x, int i,
     most = (most > x.m[i] ? most : x.m[i]) + 0.0f;
     p = rw_expf(score - most);
     above = __shfl_down_sync(ALL_LANES, p, 16);
-    if (n <= 0)
+    if (upto <= 0 || upto <= from)
         return 0.0f;
     a = rw_expf(x.m[i] - most);
     x.m[i] = most;
     x.l[i] *= a;
-    if (lane() < n)
+    if (from <= lane() && lane() < upto)
         x.l[i] += p;
-    if (lane() + 16 < n)
+    if (from <= lane() + 16 && lane() + 16 < upto)
         x.l[i] += above;
     UNROLL for (int c = 0; c < PIECES; c++)
         UNROLL for (int e = 0; e < WIDE; e++)
@@ -120,19 +122,20 @@ static __device__ __forceinline__ float weigh(struct progress<PIECES> &x, int i,
 template <int PIECES, bool bf16, typename KEYS>
 static __global__ void __launch_bounds__(BLOCK)
 attend(void *o, float *stats, const float *q, KEYS keys, const struct tile_at *tiles, int H, int G,
-       int D)
+       int D, int window)
 {
     __shared__ piece_t query[PIECES], key;
     struct tile_at t = tiles[blockIdx.x / (unsigned)H];
     int h = (int)(blockIdx.x % (unsigned)H), g = h / (H / G);
     int before = keys.before(t) + t.first - t.row, end = before + t.count;
+    int left = first_seen(window, before + 1) / TILE * TILE;
     float scale = 1.0f / sqrtf((float)D), p[OWN];
     struct progress<PIECES> x;
 
     begin(x);
     for (int c = 0; c < PIECES; c++)
         bring_rows<false>(query[c], { q, H, D }, t.first, t.count, h, c * PIECE);
-    for (int first = 0; first < end; first += TILE) {
+    for (int first = left; first < end; first += TILE) {
         int count = end - first < TILE ? end - first : TILE;
         float dots[OWN] = {};
 
@@ -143,9 +146,9 @@ attend(void *o, float *stats, const float *q, KEYS keys, const struct tile_at *t
             add_dots(dots, query[c], key, c * PIECE, D);
         }
         UNROLL for (int i = 0; i < OWN; i++) {
-            int mine = first_own() + i, sees = mine < t.count ? before + mine + 1 - first : 0;
+            int mine = first_own() + i, upto = mine < t.count ? before + mine + 1 - first : 0;
 
-            p[i] = weigh(x, i, dots[i] * scale, sees < count ? sees : count);
+            p[i] = weigh(x, i, dots[i] * scale, upto - window, upto < count ? upto : count);
         }
         UNROLL for (int c = 0; c < PIECES; c++) {
             __syncthreads();
@@ -156,7 +159,8 @@ attend(void *o, float *stats, const float *q, KEYS keys, const struct tile_at *t
                     int mine = first_own() + i;
                     float pj = __shfl_sync(ALL_LANES, p[i], j);
 
-                    if (mine < t.count && first + j <= before + mine)
+                    if (mine < t.count && first + j <= before + mine &&
+                        before + mine - first - j < window)
                         UNROLL for (int e = 0; e < WIDE; e++)
                             x.o[c][i][e] = fmaf(pj, key[j][lane() + TILE * e], x.o[c][i][e]);
                 }
@@ -185,52 +189,52 @@ attend(void *o, float *stats, const float *q, KEYS keys, const struct tile_at *t
 
 template <bool bf16, typename KEYS>
 static void run(struct compute *k, void *o, float *stats, const float *q, const KEYS &keys,
-                const int *start, int N, int H, int G, int D)
+                const int *start, int N, struct attention_shape s)
 {
     size_t count;
     const struct tile_at *tiles = stage_tiles(k, start, N, &count);
 
-    if (!head_fits(k, D))
+    if (!head_fits(k, s.D))
         return;
     launch(k, "attention_forward",
-           D <= PIECE ? attend<1, bf16, KEYS> : D <= 2 * PIECE ? attend<2, bf16, KEYS>
-                                                               : attend<4, bf16, KEYS>,
-           count * (size_t)H, BLOCK, o, stats, q, keys, tiles, H, G, D);
+           s.D <= PIECE ? attend<1, bf16, KEYS> : s.D <= 2 * PIECE ? attend<2, bf16, KEYS>
+                                                                   : attend<4, bf16, KEYS>,
+           count * (size_t)s.H, BLOCK, o, stats, q, keys, tiles, s.H, s.G, s.D, window_of(s));
 }
 
 static void attention_forward(struct compute *k, void *o, float *stats, const float *q,
-                              const void *key, const void *value, const int *start, int N, int H,
-                              int G, int D)
+                              const void *key, const void *value, const int *start, int N,
+                              struct attention_shape s)
 {
-    struct heads keys = { key, G, D }, values = { value, G, D };
+    struct heads keys = { key, s.G, s.D }, values = { value, s.G, s.D };
 
     if (k->dtype == COMPUTE_BF16)
-        run<true>(k, o, stats, q, in_rows<true>{ keys, values }, start, N, H, G, D);
+        run<true>(k, o, stats, q, in_rows<true>{ keys, values }, start, N, s);
     else
-        run<false>(k, o, stats, q, in_rows<false>{ keys, values }, start, N, H, G, D);
+        run<false>(k, o, stats, q, in_rows<false>{ keys, values }, start, N, s);
 }
 
 template <bool bf16>
 static void attend_pages(struct compute *k, void *o, const float *q, struct pages pages,
-                         const struct extend *rows, int H, int G, int D)
+                         const struct extend *rows, struct attention_shape s)
 {
     size_t lines = (size_t)rows->N * (size_t)rows->table_stride, N = (size_t)rows->N;
     struct in_pages<bf16> keys = {
         pages, (const int *)cuda_stage(k, rows->table, lines * sizeof(int)),
         (const int *)cuda_stage(k, rows->position, N * sizeof(int)),
-        page_floats(k->dtype, G, D), rows->table_stride, G, D,
+        page_floats(k->dtype, s.G, s.D), rows->table_stride, s.G, s.D,
     };
 
-    run<bf16>(k, o, NULL, q, keys, rows->start, rows->N, H, G, D);
+    run<bf16>(k, o, NULL, q, keys, rows->start, rows->N, s);
 }
 
 static void pages_attend(struct compute *k, void *o, const float *q, struct pages pages,
-                         const struct extend *rows, int H, int G, int D)
+                         const struct extend *rows, struct attention_shape s)
 {
     if (k->dtype == COMPUTE_BF16)
-        attend_pages<true>(k, o, q, pages, rows, H, G, D);
+        attend_pages<true>(k, o, q, pages, rows, s);
     else
-        attend_pages<false>(k, o, q, pages, rows, H, G, D);
+        attend_pages<false>(k, o, q, pages, rows, s);
 }
 
 /* ---- new keys and values into their pages: a thread an element */

@@ -9,6 +9,8 @@
 #ifndef COMPUTE_CUDA_ATTENTION_H
 #define COMPUTE_CUDA_ATTENTION_H
 
+#include <limits.h>
+
 #include <vector>
 
 #include "compute/cuda/launch.h"
@@ -27,6 +29,12 @@ struct heads {
     const void *data;
     int heads, D;
 };
+
+/* A window that kernels subtract and compare: without one, more than any row has. */
+static inline int window_of(struct attention_shape s)
+{
+    return s.window > 0 ? s.window : INT_MAX;
+}
 
 /* to = channels d0 .. of `count` tokens from `token` on, of head `head`; else 0. */
 template <bool bf16>

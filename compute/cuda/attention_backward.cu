@@ -12,7 +12,7 @@ struct backward {
     const float *d_o, *q;
     const void *key, *value, *o;
     const float *stats, *delta;
-    int H, G, D;
+    int H, G, D, window;             /* of window_of */
 };
 
 /* Sixteen threads a query and head. */
@@ -82,7 +82,9 @@ queries(struct backward b, const struct tile_at *tiles)
 
                 dq[c][i][e] = mine < t.count && d < D ? b.dq[at + (size_t)d] : 0.0f;
             }
-    for (int first = t.row; first < t.first + t.count; first += TILE) {
+    int left = t.row + first_seen(b.window, t.first - t.row + 1) / TILE * TILE;
+
+    for (int first = left; first < t.first + t.count; first += TILE) {
         int left = t.first + t.count - first, count = left < TILE ? left : TILE;
         float dots[OWN] = {}, dp[OWN] = {};
 
@@ -104,7 +106,8 @@ queries(struct backward b, const struct tile_at *tiles)
                     int query = t.first + first_own() + i;
                     float of_j = __shfl_sync(ALL_LANES, ds[i], j);
 
-                    if (query < t.first + t.count && first + j <= query)
+                    if (query < t.first + t.count && first + j <= query &&
+                        query - first - j < b.window)
                         UNROLL for (int e = 0; e < WIDE; e++)
                             dq[c][i][e] = fmaf(of_j, other[j][lane() + TILE * e], dq[c][i][e]);
                 }
@@ -174,8 +177,9 @@ static __device__ __forceinline__ void meet_queries(const struct backward &b,
         for (int j = 0; j < count; j++)
             UNROLL for (int i = 0; i < OWN; i++) {
                 float pj = __shfl_sync(ALL_LANES, p[i], j), of_j = __shfl_sync(ALL_LANES, ds[i], j);
+                int after = first + j - (t.first + first_own() + i);
 
-                if (t.first + first_own() + i <= first + j)
+                if (0 <= after && after < b.window)
                     UNROLL for (int e = 0; e < WIDE; e++) {
                         int d = lane() + TILE * e;
 
@@ -192,12 +196,13 @@ keys(struct backward b, const struct tile_at *tiles)
 {
     __shared__ piece_t own, other;
     struct tile_at t = tiles[blockIdx.x / (unsigned)b.G];
-    int g = (int)(blockIdx.x % (unsigned)b.G), group = b.H / b.G;
+    int g = (int)(blockIdx.x % (unsigned)b.G), group = b.H / b.G, last = t.first + t.count - 1;
+    int end = t.end - last > b.window ? last + b.window : t.end;
     struct key_sums<PIECES> x = {};
 
     move_sums<PIECES>(b, t, g, x, false);
     for (int h = g * group; h < (g + 1) * group; h++)
-        for (int first = t.first; first < t.end; first += TILE)
+        for (int first = t.first; first < end; first += TILE)
             meet_queries<PIECES, bf16>(b, t, g, h, first, x, own, other);
     move_sums<PIECES>(b, t, g, x, true);
 }
@@ -225,13 +230,15 @@ static void run_size(struct compute *k, const struct backward &b, const struct t
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
                                const float *d_o, const float *q, const void *key,
                                const void *value, const void *o, const float *stats,
-                               const int *start, int N, int H, int G, int D)
+                               const int *start, int N, struct attention_shape s)
 {
+    int H = s.H, G = s.G, D = s.D;
     size_t count, n = (size_t)(start[N] - start[0]) * (size_t)H, to = (size_t)start[N] * (size_t)H;
     size_t first = (size_t)start[0] * (size_t)H;
     const struct tile_at *tiles = stage_tiles(k, start, N, &count);
     float *delta = (float *)cuda_scratch(k, (to + 1) * sizeof *delta);
-    struct backward b = { dq, dkey, dvalue, d_o, q, key, value, o, stats, delta, H, G, D };
+    struct backward b = { dq, dkey, dvalue, d_o, q, key, value, o, stats, delta, H, G, D,
+                          window_of(s) };
     bool bf16 = k->dtype == COMPUTE_BF16;
     const char *from = (const char *)o + first * (size_t)D * stored_bytes(k->dtype);
 

@@ -38,7 +38,6 @@ struct cuda {
     struct cuda_sequence *sequence;
     void *scratch;                   /* managed; kernels on the stream take turns */
     size_t scratch_size;
-    int window;                      /* keys that a query of bf16 sees, itself one; 0: all */
     int processors;                  /* multiprocessors of the GPU */
     int shared;                      /* bytes of shared memory that a block may ask for */
     struct lt *lt;                   /* lt.c's; NULL before the first product that asks */

@@ -13,7 +13,7 @@ struct attend {
     void *o;
     float *stats;                    /* (T, H, 2) or NULL */
     const float *q;
-    int H, G, D, window;             /* window: keys that a query sees, itself one; 0: all */
+    int H, G, D, window;             /* of the call's shape */
     float scale;
     bool wide;                       /* of keys and values */
 };
@@ -315,7 +315,6 @@ static void run(struct compute *k, struct attend a, const KEYS &keys, const int 
 {
     a.wide = is_wide(keys.key, keys.value, a.D);
     a.scale = LOG2E / sqrtf((float)a.D);
-    a.window = cuda_of(k)->window;
     if (!head_fits(k, a.D))
         return;
     if (a.D <= 64)
@@ -331,25 +330,26 @@ static void run(struct compute *k, struct attend a, const KEYS &keys, const int 
 }
 
 static void attention_forward(struct compute *k, void *o, float *stats, const float *q,
-                              const void *key, const void *value, const int *start, int N, int H,
-                              int G, int D)
+                              const void *key, const void *value, const int *start, int N,
+                              struct attention_shape s)
 {
-    struct packed_keys keys = { (const uint16_t *)key, (const uint16_t *)value, G, D };
+    struct packed_keys keys = { (const uint16_t *)key, (const uint16_t *)value, s.G, s.D };
 
-    run(k, { o, stats, q, H, G, D, 0, 0.0f, false }, keys, start, NULL, N);
+    run(k, { o, stats, q, s.H, s.G, s.D, s.window, 0.0f, false }, keys, start, NULL, N);
 }
 
 static void pages_attend(struct compute *k, void *o, const float *q, struct pages pages,
-                         const struct extend *rows, int H, int G, int D)
+                         const struct extend *rows, struct attention_shape s)
 {
     size_t lines = (size_t)rows->N * (size_t)rows->table_stride;
     struct paged_keys keys = {
         (const uint16_t *)pages.keys, (const uint16_t *)pages.values,
         (const int *)cuda_stage(k, rows->table, lines * sizeof(int)),
-        (size_t)G * KEY_BLOCK * (size_t)D, rows->table_stride, D,
+        (size_t)s.G * KEY_BLOCK * (size_t)s.D, rows->table_stride, s.D,
     };
 
-    run(k, { o, NULL, q, H, G, D, 0, 0.0f, false }, keys, rows->start, rows->position, rows->N);
+    run(k, { o, NULL, q, s.H, s.G, s.D, s.window, 0.0f, false }, keys, rows->start,
+        rows->position, rows->N);
 }
 
 /* ---- new keys and values into their pages: a thread an element */

@@ -386,14 +386,14 @@ static bool plan(struct compute *k, struct backward *b)
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
                                const float *d_o, const float *q, const void *key,
                                const void *value, const void *o, const float *stats,
-                               const int *start, int N, int H, int G, int D)
+                               const int *start, int N, struct attention_shape s)
 {
-    float scale = 1.0f / sqrtf((float)D);
-    int T = start[N] - start[0];
-    size_t n = (size_t)T * (size_t)H;
+    float scale = 1.0f / sqrtf((float)s.D);
+    int T = start[N] - start[0], D = s.D;
+    size_t n = (size_t)T * (size_t)s.H;
     struct backward b = {
         dq, dkey, dvalue, d_o, q, o, stats, (const uint16_t *)key, (const uint16_t *)value, NULL,
-        NULL, NULL, start[0], T, H, G, D, (D + 7) / 8 * 8, cuda_of(k)->window,
+        NULL, NULL, start[0], T, s.H, s.G, D, (D + 7) / 8 * 8, s.window,
         is_wide(key, value, D), scale, LOG2E / sqrtf((float)D),
     };
 

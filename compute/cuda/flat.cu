@@ -8,40 +8,50 @@
 
 #define LANES 16
 
+/* x, or of GELU x fma(x^2, c3, GELU_C1) */
+static __device__ __forceinline__ float inside(float x, enum activation act, float c3)
+{
+    return act == ACT_SILU ? x : x * fmaf(x * x, c3, GELU_C1);
+}
+
 template <bool bf16>
-static __global__ void swiglu(void *y, const float *gate, const float *up, size_t n)
-{
-    size_t i = element();
-
-    if (i < n)
-        put_stored<bf16>(y, i, gate[i] / (1.0f + rw_expf(-gate[i])) * up[i]);
-}
-
-static void swiglu_forward(struct compute *k, void *y, const float *gate, const float *up,
-                           size_t n)
-{
-    launch(k, "swiglu_forward", k->dtype == COMPUTE_BF16 ? swiglu<true> : swiglu<false>,
-           blocks_of(n), BLOCK, y, gate, up, n);
-}
-
-static __global__ void swiglu_slope(float *dgate, float *dup, const float *dy, const float *gate,
-                                    const float *up, size_t n)
+static __global__ void glu(void *y, const float *gate, const float *up, size_t n,
+                           enum activation act)
 {
     size_t i = element();
 
     if (i >= n)
         return;
-    float s = 1.0f / (1.0f + rw_expf(-gate[i]));
-    float slope = s * fmaf(gate[i], 1.0f - s, 1.0f);
+    float u = inside(gate[i], act, GELU_C3);
+
+    put_stored<bf16>(y, i, gate[i] / (1.0f + rw_expf(-u)) * up[i]);
+}
+
+static void glu_forward(struct compute *k, void *y, const float *gate, const float *up, size_t n,
+                        enum activation act)
+{
+    launch(k, "glu_forward", k->dtype == COMPUTE_BF16 ? glu<true> : glu<false>, blocks_of(n),
+           BLOCK, y, gate, up, n, act);
+}
+
+static __global__ void glu_slope(float *dgate, float *dup, const float *dy, const float *gate,
+                                 const float *up, size_t n, enum activation act)
+{
+    size_t i = element();
+
+    if (i >= n)
+        return;
+    float s = 1.0f / (1.0f + rw_expf(-inside(gate[i], act, GELU_C3)));
+    float slope = s * fmaf(inside(gate[i], act, 3 * GELU_C3), 1.0f - s, 1.0f);
 
     dup[i] = fmaf(dy[i], gate[i] * s, dup[i]);
     dgate[i] = fmaf(dy[i] * up[i], slope, dgate[i]);
 }
 
-static void swiglu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
-                            const float *gate, const float *up, size_t n)
+static void glu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
+                         const float *gate, const float *up, size_t n, enum activation act)
 {
-    launch(k, "swiglu_backward", swiglu_slope, blocks_of(n), BLOCK, dgate, dup, dy, gate, up, n);
+    launch(k, "glu_backward", glu_slope, blocks_of(n), BLOCK, dgate, dup, dy, gate, up, n, act);
 }
 
 static __global__ void add_all(float *y, const float *x, size_t n)
@@ -209,8 +219,8 @@ static void gram(struct compute *k, double *sum, const float *const *g, int K, s
 
 extern "C" void cuda_fill_flat(struct compute *k)
 {
-    k->swiglu_forward = swiglu_forward;
-    k->swiglu_backward = swiglu_backward;
+    k->glu_forward = glu_forward;
+    k->glu_backward = glu_backward;
     k->add = add;
     k->fold_rows = fold_rows;
     k->store = store;

@@ -3,6 +3,8 @@
  *   keys   |0 ....... 31|32 ....... 63|64 .. i|      for query i: m, l (16 lanes) and o are
  *          m,l,o ------> m',l',o' ----> ...          rescaled by exp(m - m') at each block
  *
+ * A window begins within one of these blocks; those before it are left out.
+ *
  * Masked keys are never touched, so what lies in the rest of a page cannot matter.
  */
 #include <math.h>
@@ -58,15 +60,16 @@ static float scores(float *s, const float *q, const struct key_walk *walk, int f
 }
 
 void ref_attend(void *out, size_t at, float *stats, const float *q, const struct key_walk *walk,
-                int visible)
+                int from, int upto)
 {
     int D = walk->D;
     float s[KEY_BLOCK], l[16] = {0}, m = -INFINITY, o[D];
 
     for (int d = 0; d < D; d++)
         o[d] = 0.0f;
-    for (int first = 0; first < visible; first += KEY_BLOCK) {
-        int n = visible - first < KEY_BLOCK ? visible - first : KEY_BLOCK;
+    for (int end, first = from; first < upto; first = end) {
+        end = first / KEY_BLOCK * KEY_BLOCK + KEY_BLOCK;
+        int n = (end < upto ? end : upto) - first;
         float next = scores(s, q, walk, first, n, m), a = rw_expf(m - next);
 
         m = next;
@@ -77,7 +80,7 @@ void ref_attend(void *out, size_t at, float *stats, const float *q, const struct
         for (int j = 0; j < n; j++) {
             float p = rw_expf(s[j] - m);
 
-            l[j % 16] += p;
+            l[(first + j) % 16] += p;
             for (int d = 0; d < D; d++)
                 o[d] = fmaf(p, value_at(walk, first + j, d), o[d]);
         }
@@ -105,15 +108,19 @@ static struct key_walk walk_row(struct compute *k, const void *key, const void *
 
 static void attention_forward(struct compute *k, void *o, float *stats, const float *q,
                               const void *key, const void *value, const int *start, int N,
-                              int H, int G, int D)
+                              struct attention_shape shape)
 {
+    int H = shape.H, G = shape.G, D = shape.D;
+
     for (int n = 0; n < N; n++) {
         for (int t = start[n]; t < start[n + 1]; t++) {
             for (int h = 0; h < H; h++) {
                 size_t at = (size_t)t * H + h;
                 struct key_walk walk = walk_row(k, key, value, start[n], h / (H / G), G, D);
+                int upto = t - start[n] + 1;
 
-                ref_attend(o, at * D, stats + 2 * at, q + at * D, &walk, t - start[n] + 1);
+                ref_attend(o, at * D, stats + 2 * at, q + at * D, &walk,
+                           first_seen(shape.window, upto), upto);
             }
         }
     }
@@ -128,16 +135,16 @@ static float delta_of(const float *d_o, const void *o, size_t at, enum compute_d
     return fold16(lane);
 }
 
-/* One query of one head: i is its place in the row.  p = exp(s - max) / sum,
+/* One query of one head, which sees keys from .. upto of its row.  p = exp(s - max) / sum,
  * ds = p (dp - delta) scale, with dp_j = do . v_j and delta = do . o */
 static void backward_query(float *dq, float *dkey, float *dvalue, const float *d_o,
                            const float *q, float delta, const float *stats,
-                           const struct key_walk *walk, int i)
+                           const struct key_walk *walk, int from, int upto)
 {
     float scale = 1.0f / sqrtf((float)walk->D);
     int D = walk->D;
 
-    for (int j = 0; j <= i; j++) {
+    for (int j = from; j < upto; j++) {
         size_t at = (size_t)j * walk->row;
         float s = 0.0f, dp = 0.0f;
 
@@ -159,8 +166,10 @@ static void backward_query(float *dq, float *dkey, float *dvalue, const float *d
 static void attention_backward(struct compute *k, float *dq, float *dkey, float *dvalue,
                                const float *d_o, const float *q, const void *key,
                                const void *value, const void *o, const float *stats,
-                               const int *start, int N, int H, int G, int D)
+                               const int *start, int N, struct attention_shape shape)
 {
+    int H = shape.H, G = shape.G, D = shape.D;
+
     for (int n = 0; n < N; n++) {
         for (int h = 0; h < H; h++) {            /* heads outside: one chain after the other */
             size_t first = ((size_t)start[n] * G + (size_t)(h / (H / G))) * D;
@@ -168,10 +177,11 @@ static void attention_backward(struct compute *k, float *dq, float *dkey, float 
 
             for (int t = start[n]; t < start[n + 1]; t++) {
                 size_t at = (size_t)t * H + h, qd = at * D;
+                int upto = t - start[n] + 1;
 
                 backward_query(dq + qd, dkey + first, dvalue + first, d_o + qd, q + qd,
                                delta_of(d_o + qd, o, qd, k->dtype, D), stats + 2 * at, &walk,
-                               t - start[n]);
+                               first_seen(shape.window, upto), upto);
             }
         }
     }

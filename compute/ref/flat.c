@@ -1,4 +1,4 @@
-/* What goes element by element over flat buffers: SwiGLU, sums, AdamW, and inner products.
+/* What goes element by element over flat buffers: SwiGLU, GeGLU, sums, AdamW, inner products.
  *
  *   AdamW (Loshchilov and Hutter 2019), g scaled by the clipping factor first:
  *   m = b1 m + (1 - b1) g     v = b2 v + (1 - b2) g^2     w -= lr decay w, then
@@ -12,21 +12,33 @@
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
-static void swiglu_forward(struct compute *k, void *y, const float *gate, const float *up,
-                           size_t n)
+/* act(x) = x sigmoid(u(x)) */
+static float inside(float x, enum activation act)
 {
-    for (size_t i = 0; i < n; i++)
-        ref_store(y, k->dtype, i, gate[i] / (1.0f + rw_expf(-gate[i])) * up[i]);
+    return act == ACT_SILU ? x : x * fmaf(x * x, GELU_C3, GELU_C1);
 }
 
-/* silu'(x) = s (1 + x (1 - s)) with s = sigmoid(x) */
-static void swiglu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
-                            const float *gate, const float *up, size_t n)
+/* x u'(x) */
+static float inside_slope(float x, enum activation act)
+{
+    return act == ACT_SILU ? x : x * fmaf(x * x, 3 * GELU_C3, GELU_C1);
+}
+
+static void glu_forward(struct compute *k, void *y, const float *gate, const float *up, size_t n,
+                        enum activation act)
+{
+    for (size_t i = 0; i < n; i++)
+        ref_store(y, k->dtype, i, gate[i] / (1.0f + rw_expf(-inside(gate[i], act))) * up[i]);
+}
+
+/* act'(x) = s (1 + x u' (1 - s)) with s = sigmoid(u) */
+static void glu_backward(struct compute *k, float *dgate, float *dup, const float *dy,
+                         const float *gate, const float *up, size_t n, enum activation act)
 {
     (void)k;
     for (size_t i = 0; i < n; i++) {
-        float s = 1.0f / (1.0f + rw_expf(-gate[i]));
-        float slope = s * fmaf(gate[i], 1.0f - s, 1.0f);
+        float s = 1.0f / (1.0f + rw_expf(-inside(gate[i], act)));
+        float slope = s * fmaf(inside_slope(gate[i], act), 1.0f - s, 1.0f);
 
         dup[i] = fmaf(dy[i], gate[i] * s, dup[i]);
         dgate[i] = fmaf(dy[i] * up[i], slope, dgate[i]);
@@ -120,8 +132,8 @@ static void gram(struct compute *k, double *sum, const float *const *g, int K, s
 
 void ref_fill_flat(struct compute *k)
 {
-    k->swiglu_forward = swiglu_forward;
-    k->swiglu_backward = swiglu_backward;
+    k->glu_forward = glu_forward;
+    k->glu_backward = glu_backward;
     k->add = add;
     k->fold_rows = fold_rows;
     k->store = store;

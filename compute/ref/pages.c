@@ -56,8 +56,9 @@ static void pages_store(struct compute *k, struct pages pages, const void *key,
 }
 
 static void pages_attend(struct compute *k, void *o, const float *q, struct pages pages,
-                         const struct extend *rows, int H, int G, int D)
+                         const struct extend *rows, struct attention_shape shape)
 {
+    int H = shape.H, G = shape.G, D = shape.D;
     size_t head_size = page_floats(k->dtype, 1, D);
 
     for (int n = 0; n < rows->N; n++) {
@@ -68,9 +69,9 @@ static void pages_attend(struct compute *k, void *o, const float *q, struct page
                                          .values = pages.values + head,
                                          .table = rows->table + (size_t)n * rows->table_stride,
                                          .page_size = (size_t)G * head_size, .D = D };
+                int upto = rows->position[n] + t - rows->start[n] + 1;
 
-                ref_attend(o, at, NULL, q + at, &walk,
-                           rows->position[n] + t - rows->start[n] + 1);
+                ref_attend(o, at, NULL, q + at, &walk, first_seen(shape.window, upto), upto);
             }
         }
     }

@@ -34,7 +34,7 @@ void ref_fill_flat(struct compute *k);
 void ref_fill_sample(struct compute *k);
 
 /* One query of attention: o(D), from element `at` on, and stats (max, sum; NULL: not wanted) over
- * `visible` keys, given a way to find key and value j.  Shared by rows and pages, so that they
+ * keys from .. upto, given a way to find key and value j.  Shared by rows and pages, so that they
  * cannot differ. */
 struct key_walk {
     enum compute_dtype dtype;
@@ -45,6 +45,6 @@ struct key_walk {
     int D;
 };
 void ref_attend(void *o, size_t at, float *stats, const float *q, const struct key_walk *walk,
-                int visible);
+                int from, int upto);
 
 #endif
