@@ -297,7 +297,7 @@ static void test_dw_does_not_see_the_packing(void **state)
 /* ---- scratch memory is what was planned: no operation takes more */
 
 /* Slots of the load's tokens, in rows that are as long as each other; those of the first token of
- * each step into picked, at most 256.  Returns how many these are. */
+ * each step into picked, a tile's at most.  Returns how many these are. */
 static int cut_slots(int *slot, int *picked, const struct compute_load *load)
 {
     int length = (load->tokens + load->pass_rows - 1) / load->pass_rows, n = 0;
@@ -305,7 +305,7 @@ static int cut_slots(int *slot, int *picked, const struct compute_load *load)
 
     for (int i = 0; i < load->tokens; i++) {
         slot[i] = i / length * room + i % length;
-        if (slot[i] % SLOT_STEP == 0 && n < 256)
+        if (slot[i] % SLOT_STEP == 0 && n < load->tile_rows)
             picked[n++] = slot[i];
     }
     return n;
@@ -314,10 +314,11 @@ static int cut_slots(int *slot, int *picked, const struct compute_load *load)
 /* One operation of each kind, as large as the load allows. */
 static void work(struct compute *k, const struct compute_load *load)
 {
-    int T = load->tokens, F = load->features, V = 2048, D = load->D;
+    int T = load->tokens, F = load->features, V = load->tile_ids, D = load->D;
     int *slot = room((size_t)T * sizeof *slot), *picked = room((size_t)T * sizeof *picked);
     int picks = cut_slots(slot, picked, load);
     const int whole[] = { 0, T };
+    const struct attention_shape shape = { load->heads, load->heads, D, 0 };
     size_t heads = (size_t)(T * load->heads * D);
     struct operands o = make_operands(T, F, F), head = make_operands(picks, V, F);
     float *x = noise(heads, 1), *stats = noise((size_t)(2 * T * load->heads), 1);
@@ -325,8 +326,7 @@ static void work(struct compute *k, const struct compute_load *load)
 
     k->matmul_backward_weight(k, o.dw, o.dy, o.stored, slot, T, F, F, true);
     k->matmul_backward_weight(k, head.dw, head.dy, head.stored, picked, picks, V, F, true);
-    k->attention_backward(k, x, x, x, x, x, stored, stored, stored, stats, whole, 1, load->heads,
-                          load->heads, D);
+    k->attention_backward(k, x, x, x, x, x, stored, stored, stored, stats, whole, 1, shape);
     compute_wait(k);
     drop(x), drop(stats), drop(stored), drop(slot), drop(picked);
     free_operands(&o), free_operands(&head);
@@ -335,11 +335,11 @@ static void work(struct compute *k, const struct compute_load *load)
 static void test_scratch_is_planned(void **state)
 {
     static const struct compute_load loads[] = {
-        { .tokens = 40, .pass_rows = 40, .heads = 1, .D = 5, .features = 24 },
-        { .tokens = 41, .pass_rows = 3, .heads = 3, .D = 20, .features = 33 },
-        { .tokens = 1, .pass_rows = 1, .heads = 2, .D = 64, .features = 7 },
-        { .tokens = 70, .pass_rows = 2, .heads = 5, .D = 128, .features = 16 },
-        { .tokens = 600, .pass_rows = 1, .heads = 1, .D = 3, .features = 9 },
+        { 40, 40, .heads = 1, .D = 5, .features = 24, .tile_rows = 40, .tile_ids = 2048 },
+        { 41, 3, .heads = 3, .D = 20, .features = 33, .tile_rows = 41, .tile_ids = 70 },
+        { 1, 1, .heads = 2, .D = 64, .features = 7, .tile_rows = 1, .tile_ids = 8192 },
+        { 70, 2, .heads = 5, .D = 128, .features = 16, .tile_rows = 2, .tile_ids = 3001 },
+        { 600, 1, .heads = 1, .D = 3, .features = 9, .tile_rows = 256, .tile_ids = 2048 },
     };
 
     (void)state;

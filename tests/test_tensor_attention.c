@@ -3,6 +3,7 @@
  * pages, however a row is cut into calls and whatever lay in them, have those of rows.
  *
  * Every batch here is tried forward and back, all keys seen and only a window of them. */
+#include "compute/cuda/cuda.h"
 #include "tests/backends.h"
 
 #define UNIT 0x1p-22                 /* an addition of the tensor cores, which may cut off */
@@ -482,7 +483,7 @@ static void test_a_wide_window_is_none(void **state)
 
 /* ---- cards of 99 KiB of shared memory for a block, and of 163 */
 
-static void try_small_card(const struct heads *h, int kib)
+static void try_small_card(const struct attention_shape *h, int kib)
 {
     const struct pieces pieces = { { 1, 1, 31, 7, 32, 64, 13, 99 }, { 0 } };
     struct layer l = layer_new(h), a = l;

@@ -40,7 +40,7 @@ static inline size_t cuda_larger(size_t a, size_t b)
 }
 
 /* Both factors of a product in bf16: dw's of a pass, whose rows' last steps of tokens may be nearly
- * empty; or of the head's tiles, whose tokens are picked, so that each may have a step to itself. */
+ * empty; or of the head's tiles, whose tokens are picked: each may have a step to itself. */
 static inline size_t cuda_factor_bytes(const struct compute *k, const struct compute_load *load)
 {
     size_t steps = (size_t)load->tokens + (SLOT_STEP - 1) * (size_t)load->pass_rows + SLOT_STEP;
