@@ -78,11 +78,12 @@ static void test_packed_slices_and_cut_batches(void **state)
 static void test_embedding_and_norm_are_refs(void **state)
 {
     static const int sizes[][2] = { { 0, 8 }, { 1, 1 }, { 5, 7 }, { 3, 16 }, { 9, 35 },
-                                    { 300, 900 } };
+                                    { 300, 900 }, { 64, 20 }, { 65, 4 }, { 1030, 18 },
+                                    { 2, 12300 } };
 
     (void)state;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-        int T = sizes[s][0], C = sizes[s][1], tokens[300];
+        int T = sizes[s][0], C = sizes[s][1], tokens[1030];
         size_t n = (size_t)(T * C), wide = 11 * (size_t)C;
         float *x = noise(n, 2), *w = noise(wide, 1), *dy = noise(n, 1), *dx0 = noise(n, 1);
         void *y = noise_stored(n, 1);

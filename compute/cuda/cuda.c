@@ -240,6 +240,7 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda_check(k, cudaMemGetInfo(&k->device_room, &whole), "its memory");
     cuda_fill_flat(k);
     cuda_fill_rows(k);
+    cuda_fill_norm(k);
     cuda_fill_matmul(k);
     cuda_fill_attention(k);
     cuda_fill_attention_backward(k);

@@ -78,6 +78,7 @@ void *cuda_scratch(struct compute *k, size_t bytes);
 
 void cuda_fill_flat(struct compute *k);          /* a chapter each */
 void cuda_fill_rows(struct compute *k);
+void cuda_fill_norm(struct compute *k);
 void cuda_fill_matmul(struct compute *k);
 void cuda_fill_products(struct compute *k);      /* after matmul: where cuda_tensor(k) */
 void cuda_fill_attention(struct compute *k);

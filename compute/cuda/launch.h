@@ -19,8 +19,10 @@
 #define ALL_LANES 0xffffffffu
 #ifdef __CUDACC__
 #define UNROLL _Pragma("unroll")
+#define UNROLL_8 _Pragma("unroll 8")     /* so many loads are on their way at once */
 #else
 #define UNROLL
+#define UNROLL_8
 #endif
 
 /* ---- what goes to the stream: at once, or when the sequence ends */

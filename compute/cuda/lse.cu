@@ -1,7 +1,7 @@
 /* Log-probabilities from blocks of logits: a block of threads a row, then a thread an element. */
 #include "compute/cuda/lse.h"
 
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(ROW_BLOCK)
 forward(struct lse *state, float *target_logit, float *z, const int *targets, float temperature,
         int v0, int n)
 {
@@ -9,8 +9,9 @@ forward(struct lse *state, float *target_logit, float *z, const int *targets, fl
     struct lse s = v0 == 0 ? lse{ -INFINITY, 0.0f, 0.0f } : state[t];
 
     z += t * (size_t)n;
-    for (int i = (int)threadIdx.x; temperature != 1.0f && i < n; i += BLOCK)
-        z[i] /= temperature;
+    if (temperature != 1.0f)
+        UNROLL_8 for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x)
+            z[i] /= temperature;
     __syncthreads();
     row_add(&s, z, n);
     if (threadIdx.x != 0)
@@ -25,8 +26,8 @@ static void lse_forward(struct compute *k, struct lse *state, float *target_logi
 {
     const int *ids = (const int *)cuda_stage(k, targets, (size_t)T * sizeof *targets);
 
-    launch(k, "lse_forward", forward, (size_t)T, BLOCK, state, target_logit, z, ids, temperature,
-           v0, n);
+    launch(k, "lse_forward", forward, (size_t)T, row_threads(n), state, target_logit, z, ids,
+           temperature, v0, n);
 }
 
 static __global__ void finish(float *logp, float *entropy, const struct lse *state,
@@ -100,7 +101,7 @@ static void lse_backward(struct compute *k, float *z, const struct lse *state,
            temperature, n, all);
 }
 
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(ROW_BLOCK)
 softmax_row(float *p, const float *z, float temperature, int V)
 {
     softmax_of(p, z, temperature, V);
@@ -108,7 +109,7 @@ softmax_row(float *p, const float *z, float temperature, int V)
 
 static void softmax(struct compute *k, float *p, const float *z, float temperature, int V)
 {
-    launch(k, "softmax", softmax_row, 1, BLOCK, p, z, temperature, V);
+    launch(k, "softmax", softmax_row, 1, row_threads(V), p, z, temperature, V);
 }
 
 extern "C" void cuda_fill_lse(struct compute *k)

@@ -1,14 +1,9 @@
-/* Embedding, RMS norm and rotary positions: compute/ref/norm.c has the formulas.
- *
- * A token's sums over channels are sixteen neighbouring threads', lane by lane; sums over tokens
- * are chains, each walked by the thread of its channel. */
+/* Embedding and rotary positions: compute/ref/norm.c has the formulas.  Sums over tokens are
+ * chains, each walked by the thread of its channel. */
 #include <algorithm>
 #include <vector>
 
 #include "compute/cuda/launch.h"
-
-#define LANES 16
-#define TOKENS (BLOCK / LANES)       /* of a block, where sixteen threads have a token */
 
 /* ---- embedding */
 
@@ -48,79 +43,6 @@ static void embedding_backward(struct compute *k, float *dw, const float *dy, co
            (const int *)cuda_stage(k, tokens, (size_t)T * sizeof(int)),
            (const int *)cuda_stage(k, place.data(), (size_t)T * sizeof(int)),
            (const int *)cuda_stage(k, first.data(), first.size() * sizeof(int)), n, C);
-}
-
-/* ---- RMS norm */
-
-template <bool bf16>
-static __global__ void norm(void *y, float *rstd, const float *x, const float *w, float eps,
-                            int T, int C)
-{
-    int lane = (int)threadIdx.x % LANES;
-    size_t t = (size_t)blockIdx.x * TOKENS + threadIdx.x / LANES, first = t * (size_t)C;
-    bool here = t < (size_t)T;
-    float sum = 0.0f;
-
-    for (int c = lane; here && c < C; c += LANES)
-        sum = fmaf(x[first + c], x[first + c], sum);
-    float r = 1.0f / sqrtf(fold_lanes(sum) / (float)C + eps);
-
-    for (int c = lane; here && c < C; c += LANES)
-        put_stored<bf16>(y, first + c, x[first + c] * r * w[c]);
-    if (here && lane == 0)
-        rstd[t] = r;
-}
-
-static void rmsnorm_forward(struct compute *k, void *y, float *rstd, const float *x,
-                            const float *w, float eps, int T, int C)
-{
-    launch(k, "rmsnorm_forward", k->dtype == COMPUTE_BF16 ? norm<true> : norm<false>,
-           ((size_t)T + TOKENS - 1) / TOKENS, BLOCK, y, rstd, x, w, eps, T, C);
-}
-
-static __global__ void norm_input(float *dx, const float *dy, const float *x, const float *w,
-                                  const float *rstd, int T, int C)
-{
-    int lane = (int)threadIdx.x % LANES;
-    size_t t = (size_t)blockIdx.x * TOKENS + threadIdx.x / LANES, first = t * (size_t)C;
-    bool here = t < (size_t)T;
-    float sum = 0.0f, r = here ? rstd[t] : 0.0f;
-
-    for (int c = lane; here && c < C; c += LANES)
-        sum = fmaf(dy[first + c] * w[c], x[first + c] * r, sum);
-    float mean = fold_lanes(sum) / (float)C;
-
-    for (int c = lane; here && c < C; c += LANES) {
-        size_t i = first + (size_t)c;
-        float h = x[i] * r, g = dy[i] * w[c];
-
-        dx[i] = fmaf(r, fmaf(-h, mean, g), dx[i]);
-    }
-}
-
-static __global__ void norm_weight(float *dw, const float *dy, const float *x, const float *rstd,
-                                   int T, int C)
-{
-    size_t c = element();
-
-    if (c >= (size_t)C)
-        return;
-    float sum = dw[c];
-
-    for (int t = 0; t < T; t++) {
-        size_t i = (size_t)t * (size_t)C + c;
-
-        sum = fmaf(dy[i], x[i] * rstd[t], sum);
-    }
-    dw[c] = sum;
-}
-
-static void rmsnorm_backward(struct compute *k, float *dx, float *dw, const float *dy,
-                             const float *x, const float *w, const float *rstd, int T, int C)
-{
-    launch(k, "rmsnorm_backward", norm_weight, ((size_t)C + 63) / 64, 64, dw, dy, x, rstd, T, C);
-    launch(k, "rmsnorm_backward", norm_input, ((size_t)T + TOKENS - 1) / TOKENS, BLOCK, dx, dy, x,
-           w, rstd, T, C);
 }
 
 /* ---- rotary positions: a thread a pair */
@@ -164,8 +86,6 @@ static void rotary_backward(struct compute *k, float *dx, const float *table,
 extern "C" void cuda_fill_rows(struct compute *k)
 {
     k->embedding_backward = embedding_backward;
-    k->rmsnorm_forward = rmsnorm_forward;
-    k->rmsnorm_backward = rmsnorm_backward;
     k->rotary_forward = rotary_forward;
     k->rotary_backward = rotary_backward;
 }

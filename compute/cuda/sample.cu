@@ -1,7 +1,8 @@
 /* Draws of tokens from integer masses (compute.h): a block of threads a row.  Sums of integers have
  * no order, so that threads may add them as they come.
  *
- * The cut of top_k and top_p is found as a radix sort finds it, eight bits of the order at a time:
+ * A draw finds the segment of the ids in which the running mass is reached, then looks in it.  The
+ * cut of top_k and top_p is found as a radix sort finds it, eight bits of the order at a time:
  * which of 256 bins holds the token at which the running weight reaches what is needed? */
 #include "compute/cuda/lse.h"
 #include "compute/sample.h"
@@ -22,20 +23,31 @@ static __device__ __forceinline__ uint64_t mass_of(float p)
     return p > 0.0f ? (uint64_t)(int64_t)(p * MASS_ONE) : 0;
 }
 
+#define SEGMENTS 1024                /* of a row's ids, at most: each is a warp's */
+#define BINS 256
+#define WARP 32
+
 /* What a row's threads share. */
 struct draw {
-    wide count[256], mass[256], total, largest;
+    wide count[BINS], mass[ROW_BLOCK], segment[SEGMENTS], total, largest;
+    wide best;                       /* the complement of the first in the order */
     uint64_t last;                   /* in the order, that is kept */
     uint64_t prefix, need;
-    int greedy[BLOCK], token;
+    int first, token;
 };
+
+static __device__ __forceinline__ bool is_kept(const struct draw *d, float z, int id)
+{
+    return d->last == UINT64_MAX || order_of(z, id) <= d->last;
+}
 
 /* All threads: bins of the next byte of the order, over ids up to `last` that begin with prefix. */
 static __device__ void fill_bins(struct draw *d, const float *z, const float *p, int V, int shift)
 {
-    d->count[threadIdx.x] = d->mass[threadIdx.x] = 0;
+    if (threadIdx.x < BINS)
+        d->count[threadIdx.x] = d->mass[threadIdx.x] = 0;
     __syncthreads();
-    for (int v = (int)threadIdx.x; v < V; v += BLOCK) {
+    for (int v = (int)threadIdx.x; v < V; v += (int)blockDim.x) {
         uint64_t at = order_of(z[v], v);
 
         if (at > d->last || (shift < 56 && at >> (shift + 8) != d->prefix >> (shift + 8)))
@@ -57,7 +69,7 @@ static __device__ uint64_t reach(struct draw *d, const float *z, const float *p,
         if (threadIdx.x == 0) {
             int bin = 0;
 
-            for (int b = 0; b < 256; b++) {
+            for (int b = 0; b < BINS; b++) {
                 wide weight = by_count ? d->count[b] : d->mass[b];
 
                 if (d->count[b] == 0)
@@ -74,24 +86,50 @@ static __device__ uint64_t reach(struct draw *d, const float *z, const float *p,
     return d->prefix;
 }
 
-/* d->total: the mass of what is kept, of at least `least`; d->largest of it. */
+/* Ids in a segment. */
+static __device__ __forceinline__ int segment_width(int V)
+{
+    return ((V + SEGMENTS - 1) / SEGMENTS + WARP - 1) / WARP * WARP;
+}
+
+/* The mass of an id, if it is kept and at least `least`; else 0. */
+static __device__ __forceinline__ wide kept_mass(const struct draw *d, const float *z,
+                                                 const float *p, int v, int V, uint64_t least)
+{
+    wide m = v < V ? mass_of(p[v]) : 0;
+
+    return m > 0 && m >= least && is_kept(d, z[v], v) ? m : 0;
+}
+
+/* d->segment, d->total: the mass of what is kept, of at least `least`; d->largest of it. */
 static __device__ void weigh(struct draw *d, const float *z, const float *p, int V, uint64_t least)
 {
-    wide sum = 0, most = 0;
+    int width = segment_width(V), lane = (int)threadIdx.x % WARP;
 
     if (threadIdx.x == 0)
         d->total = d->largest = 0;
     __syncthreads();
-    for (int v = (int)threadIdx.x; v < V; v += BLOCK) {
-        wide m = mass_of(p[v]);
+    for (int s = (int)threadIdx.x / WARP; s * width < V; s += (int)blockDim.x / WARP) {
+        wide sum = 0, most = 0;
 
-        if (m < least || order_of(z[v], v) > d->last)
-            continue;
-        sum += m;
-        most = m > most ? m : most;
+        UNROLL_8 for (int i = lane; i < width; i += WARP) {
+            wide m = kept_mass(d, z, p, s * width + i, V, least);
+
+            sum += m;
+            most = m > most ? m : most;
+        }
+        for (int by = WARP / 2; by; by /= 2) {
+            wide other = __shfl_xor_sync(ALL_LANES, most, by);
+
+            sum += __shfl_xor_sync(ALL_LANES, sum, by);
+            most = other > most ? other : most;
+        }
+        if (lane == 0) {
+            d->segment[s] = sum;
+            atomicAdd(&d->total, sum);
+            atomicMax(&d->largest, most);
+        }
     }
-    atomicAdd(&d->total, sum);
-    atomicMax(&d->largest, most);
     __syncthreads();
 }
 
@@ -129,42 +167,53 @@ static __device__ uint64_t filter(struct draw *d, const float *z, const float *p
 
 static __device__ int best_of(struct draw *d, const float *z, int V)
 {
-    int best = -1;
+    uint64_t best = UINT64_MAX;
 
-    for (int v = (int)threadIdx.x; v < V; v += BLOCK)
-        if (best < 0 || order_of(z[v], v) < order_of(z[best], best))
-            best = v;
-    d->greedy[threadIdx.x] = best;
+    if (threadIdx.x == 0)
+        d->best = 0;
     __syncthreads();
-    best = d->greedy[0];
-    for (int i = 1; i < BLOCK; i++) {
-        int other = d->greedy[i];
+    UNROLL_8 for (int v = (int)threadIdx.x; v < V; v += (int)blockDim.x) {
+        uint64_t at = order_of(z[v], v);
 
-        if (other >= 0 && order_of(z[other], other) < order_of(z[best], best))
-            best = other;
+        best = at < best ? at : best;
     }
-    return best;
+    atomicMax(&d->best, (wide)~best);
+    __syncthreads();
+    return (int)(uint32_t)~d->best;
 }
 
-/* The first id at which the running mass exceeds `target`; -1: there is none. */
+/* The segment at which the running mass exceeds `target`, and what is left of that. */
+static __device__ void find_segment(struct draw *d, int segments, uint64_t target)
+{
+    int s = 0;
+
+    while (s < segments && d->segment[s] <= target)
+        target -= d->segment[s++];
+    d->first = s;
+    d->need = target;
+    d->token = -1;
+}
+
+/* The first id at which the running mass exceeds `target`; -1: there is none.  After weigh, with
+ * the same `least`. */
 static __device__ int draw_of(struct draw *d, const float *z, const float *p, int V,
                               uint64_t least, uint64_t target)
 {
-    if (threadIdx.x == 0)
-        d->token = -1;
-    for (int first = 0; first < V; first += BLOCK) {
-        int v = first + (int)threadIdx.x;
-        wide m = v < V ? mass_of(p[v]) : 0;
+    int width = segment_width(V), from, end;
 
-        if (v < V && (m < least || order_of(z[v], v) > d->last))
-            m = 0;
-        d->mass[threadIdx.x] = m;
+    if (threadIdx.x == 0)
+        find_segment(d, (V + width - 1) / width, target);
+    __syncthreads();
+    from = d->first * width;
+    end = from + width < V ? from + width : V;
+    for (; from < end; from += (int)blockDim.x) {
+        d->mass[threadIdx.x] = kept_mass(d, z, p, from + (int)threadIdx.x, end, least);
         __syncthreads();
         if (threadIdx.x == 0)
-            for (int i = 0; i < BLOCK && d->token < 0; i++) {
-                if (d->mass[i] > target)
-                    d->token = first + i;
-                target -= d->mass[i];
+            for (int i = 0; i < (int)blockDim.x && d->token < 0; i++) {
+                if (d->mass[i] > d->need)
+                    d->token = from + i;
+                d->need -= d->mass[i];
             }
         __syncthreads();
         if (d->token >= 0)
@@ -173,7 +222,7 @@ static __device__ int draw_of(struct draw *d, const float *z, const float *p, in
     return d->token;
 }
 
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(ROW_BLOCK)
 draw_row(int *token, float *p, const float *z, bool same, struct sampling set,
          bool filters, const uint32_t *word, int V)
 {
@@ -207,7 +256,7 @@ static void sample(struct compute *k, int *token, const float *z, bool same,
     float *p = (float *)cuda_scratch(k, (size_t)R * (size_t)V * sizeof *p + 1);
     const uint32_t *words = (const uint32_t *)cuda_stage(k, word, (size_t)R * sizeof *word);
 
-    launch(k, "sample", draw_row, (size_t)R, BLOCK, token, p, z, same, *set,
+    launch(k, "sample", draw_row, (size_t)R, row_threads(V), token, p, z, same, *set,
            sampling_filters(set), words, V);
 }
 
