@@ -47,9 +47,6 @@ void actor_destroy(struct actor *a);                    /* NULL is fine */
 /* What actor_create takes, in bytes, with settings that it accepts. */
 size_t actor_bytes(const struct model_shape *shape, struct compute *k,
                    const struct actor_settings *settings);
-/* Tokens of its largest forward pass. */
-int actor_pass(const struct model_shape *shape, const struct compute *k,
-               const struct actor_settings *settings);
 
 /* Sample with another temperature from now on (evaluation: 0). */
 void actor_set_temperature(struct actor *a, float temperature);

@@ -138,16 +138,11 @@ size_t actor_bytes(const struct model_shape *shape, struct compute *k,
     bytes += a.memory.peak + workspace_count(k->workspace, a.scores.memory.peak);
     bytes += cache_bytes(shape, k, (int)cache_pages(&a), a.prompts, a.pass_tokens);
     workspace_together(k->workspace, false);
+    if (k->load) {
+        k->load->rows = a.set.rows_at_once;
+        k->load->vocabulary = a.V;
+    }
     return bytes;
-}
-
-int actor_pass(const struct model_shape *shape, const struct compute *k,
-               const struct actor_settings *settings)
-{
-    struct actor a = {0};
-
-    sizes(&a, shape, k, settings);
-    return a.pass_tokens;
 }
 
 /* The logits that draws are made from, and the cache that they come of. */

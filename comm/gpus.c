@@ -274,11 +274,14 @@ static int start_group(struct comm *g, struct compute *k, const char id[NCCL_ID_
     if (rc != RL_OK && rc != RL_ELOST)
         rollcall_refusal(g);
     rc = comm_agree(g, rc);
+    g->world->refusal = false;           /* of this group; now all have heard it */
 done:
     if (rc == RL_ELOST) {
         gpus_abort(g->world);
     } else if (rc != RL_OK) {
+        world_blocks(g->world, "ncclCommAbort");
         p->nccl->abort(p->group);
+        world_blocks(g->world, NULL);
         leave(g);
     }
     return rc;

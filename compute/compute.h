@@ -96,10 +96,11 @@ static inline bool sampling_filters(const struct sampling *s)
 
 /* A rank's largest calls, by which the scratch memory of a GPU's kernels is planned. */
 struct compute_load {
-    int tokens, pass_rows;         /* T of a pass, and its rows, at most */
+    int tokens, pass_rows;         /* T of a pass with gradients, and its rows, at most */
     int heads, D;                  /* of its attention */
     int features;                  /* of the widest dy(T, features) */
     int tile_rows, tile_ids;       /* of logits and their gradient */
+    int forward, odd;              /* T of any pass; the widest x of no multiple of 8 features */
     int rows, vocabulary;          /* of sample */
 };
 
@@ -134,6 +135,7 @@ struct compute {
     void *device;                  /* a GPU's, else NULL; and of it: */
     size_t device_room;            /* bytes of its memory that were free when it was open */
     struct workspace *workspace;   /* of all passes, base/workspace.h; NULL: each has its own */
+    struct compute_load *load;     /* while memory is counted: of all passes so far; else NULL */
     void (*wait)(struct compute *k);             /* until every operation is done */
     void (*release)(struct compute *k);
     size_t (*scratch_bytes)(struct compute *k, const struct compute_load *load);

@@ -201,10 +201,8 @@ done:
 }
 
 /* A GPU's memory is asked first: what is too much for it would go to and fro, not fail. */
-static int reserve_gpu(struct run *r)
+static int reserve_gpu(struct run *r, const struct compute_load *load)
 {
-    struct compute_load load = rank_load(&r->inputs, r->config, &r->placement, r->compute,
-                                         comm_rank(r->world));
     size_t bytes;
     int ranks, rc = RL_OK;
 
@@ -213,10 +211,11 @@ static int reserve_gpu(struct run *r)
     TRY(gpu_bytes(r, &bytes, &ranks));
     if (bytes > r->compute->device_room)
         return rl_error(RL_ENOFIT, "does not fit: %.1f MiB of %d rank%s on a GPU of which %.1f MiB "
-                        "are free; `rankwise plan --largest` says what fits",
+                        "are free; %s`rankwise plan --largest` says what fits",
                         (double)bytes / (1 << 20), ranks, ranks == 1 ? "" : "s",
-                        (double)r->compute->device_room / (1 << 20));
-    compute_reserve(r->compute, &load);
+                        (double)r->compute->device_room / (1 << 20),
+                        ranks == 1 ? "" : "with a GPU for each rank ");
+    compute_reserve(r->compute, load);
     TRY(compute_sync(r->compute));
 done:
     return rc;
@@ -229,7 +228,7 @@ static int open_passes(struct run *r)
     int rc = RL_OK;
 
     TRY(rank_bytes(&r->inputs, r->config, &r->placement, r->compute, comm_rank(r->world), &b));
-    TRY(reserve_gpu(r));
+    TRY(reserve_gpu(r, &b.load));
     TRY(workspace_open(&r->passes, b.passes));
     r->compute->workspace = &r->passes;
 done:

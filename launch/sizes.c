@@ -9,6 +9,7 @@
 #include "base/workspace.h"
 #include "checkpoints/checkpoint.h"
 #include "launch/resample.h"
+#include "model/ask.h"
 #include "refmodel/refmodel.h"
 #include "reward/mix.h"
 #include "reward/verdicts.h"
@@ -58,6 +59,21 @@ static size_t judge_bytes(const struct inputs *in, struct compute *compute, unsi
            (own ? model_bytes(&in->policy.shape, compute) : 0);
 }
 
+/* A learner that judges held-out pairs has room for two questions about each, now and then. */
+static size_t questions_bytes(const struct inputs *in, struct compute *compute)
+{
+    int context = in->policy.shape.context, longest = 0;
+
+    for (int i = 0; in->judge && i < in->n_eval_pairs; i++) {
+        int row = in->eval_pairs[i].row_tokens;
+        int length = judge_length(in->judge, 0, row, row);      /* each with the prompt in it */
+
+        longest = length > longest ? length : longest;
+    }
+    longest = longest < context ? longest : context;
+    return longest > 0 ? asker_bytes(&in->policy.shape, compute, 2, longest) : 0;
+}
+
 static size_t orchestrator_bytes(const struct inputs *in, const struct config *c,
                                  struct compute *compute)
 {
@@ -105,37 +121,6 @@ size_t copy_bytes(const struct inputs *in, const struct config *c, int learners,
     return bytes;
 }
 
-static int larger(int a, int b)
-{
-    return a > b ? a : b;
-}
-
-struct compute_load rank_load(const struct inputs *in, const struct config *c,
-                              const struct placement *p, struct compute *k, int rank)
-{
-    struct actor_settings s = rank_actor(in, c, p, rank);
-    int rows = larger(in->micro_rows, in->train.k);
-    int64_t all = (int64_t)rows * larger(in->row_tokens, in->reference_tokens);
-    int tokens = (int)(all < INT_MAX ? all : INT_MAX);
-    unsigned roles = p->roles[rank];
-    struct compute_load load = { 0 };
-
-    if (roles & (ROLE_LEARNER | ROLE_REFMODEL | ROLE_REWARD))
-        model_load(&load, &in->policy.shape, k, rows, tokens);
-    if (roles & ROLE_LEARNER && in->has_critic)
-        model_load(&load, &in->critic.shape, k, rows, tokens);
-    if (roles & ROLE_REFMODEL)
-        model_load(&load, &in->reference.shape, k, rows, tokens);
-    for (int i = 0; i < in->rewards.n && roles & ROLE_REWARD; i++)
-        model_load(&load, &in->rewards.items[i].shape, k, rows, tokens);
-    if (roles & ROLE_ACTOR) {
-        model_load(&load, &in->policy.shape, k, 0, actor_pass(&in->policy.shape, k, &s));
-        load.rows = larger(s.rows_at_once, in->train.k);
-        load.vocabulary = in->policy.shape.V;
-    }
-    return load;
-}
-
 static size_t batches_bytes(const struct inputs *in, const struct config *c,
                             const struct placement *p, int rank)
 {
@@ -154,7 +139,8 @@ static size_t batches_bytes(const struct inputs *in, const struct config *c,
     return bytes;
 }
 
-/* All but what is taken in turn: that is counted in compute->workspace. */
+/* All but what is taken in turn, and what kernels take: those are counted in compute->workspace and
+ * compute->load. */
 static int roles_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
                        struct compute *compute, int rank, struct bytes *b)
 {
@@ -180,6 +166,8 @@ static int roles_bytes(const struct inputs *in, const struct config *c, const st
     if (roles & ROLE_ACTOR) {
         struct actor_settings s = rank_actor(in, c, p, rank);
         b->actor = actor_bytes(policy, compute, &s);
+        if (compute->load->rows < in->train.k)
+            compute->load->rows = in->train.k;          /* a prompt's first tokens */
     }
     if (learner >= 0) {
         struct learner_size size = {
@@ -193,7 +181,7 @@ static int roles_bytes(const struct inputs *in, const struct config *c, const st
         b->critic = in->has_critic ? model_bytes(&in->critic.shape, compute) : 0;
         if (bytes < 0)
             return (int)bytes;
-        b->learner = (size_t)bytes;
+        b->learner = (size_t)bytes + questions_bytes(in, compute);
         if (copy_wanted(c))
             b->copies = copy_bytes(in, c, size.ranks, learner);
         if (strcmp(c->journal, "memory") == 0)      /* kept here and on another host, if any */
@@ -206,16 +194,17 @@ static int roles_bytes(const struct inputs *in, const struct config *c, const st
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,
                struct compute *compute, int rank, struct bytes *b)
 {
-    struct compute_load load = rank_load(in, c, p, compute, rank);
     struct workspace counted = { 0 }, *taken = compute->workspace;
     int rc;
 
     memset(b, 0, sizeof *b);
     compute->workspace = &counted;
+    compute->load = &b->load;
     rc = roles_bytes(in, c, p, compute, rank, b);
     compute->workspace = taken;
+    compute->load = NULL;
     b->passes = counted.memory.peak;
-    b->kernels = compute_scratch(compute, &load);
+    b->kernels = compute_scratch(compute, &b->load);
     b->total = b->kernels + b->passes + b->weights + b->reference + b->critic + b->actor +
                b->reward + b->refmodel + b->learner + b->copies + b->journal + b->batches;
     return rc;

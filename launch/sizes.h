@@ -96,6 +96,7 @@ struct bytes {
     size_t weights, reference, critic, actor, reward, refmodel, learner, copies, journal, batches,
            kernels, total;
     size_t passes;              /* that its roles take in turn: base/workspace.h */
+    struct compute_load load;   /* the largest calls that they make */
 };
 
 /* Of a rank's bytes those that are in its GPU's memory when it has one. */
@@ -109,10 +110,6 @@ static inline size_t bytes_on_gpu(const struct bytes *b)
  * NCCL take when they begin to work. */
 #define GPU_CONTEXT ((size_t)512 << 20)
 #define GPU_LIBRARIES ((size_t)512 << 20)
-
-/* The largest calls that the rank's roles make. */
-struct compute_load rank_load(const struct inputs *in, const struct config *c,
-                              const struct placement *p, struct compute *k, int rank);
 
 /* The negative code of learner_create when the learner cannot be made, with its line. */
 int rank_bytes(const struct inputs *in, const struct config *c, const struct placement *p,

@@ -229,6 +229,15 @@ static size_t trainee_bytes(const struct learner *ln, const struct model_shape *
            optimizer_bytes(shape);
 }
 
+/* Rows of a pass: all that this rank has of a batch, when they are short. */
+static int most_rows(const struct learner *ln)
+{
+    int64_t per_group = ln->used_rows > ln->k ? ln->used_rows : ln->k;
+    int64_t rows = (int64_t)ln->rows / ln->k * per_group + ln->text.rows;
+
+    return rows < ln->micro.max_tokens ? (int)rows : ln->micro.max_tokens;
+}
+
 int64_t learner_bytes(const struct learner_size *size)
 {
     struct learner ln = { 0 };
@@ -244,6 +253,8 @@ int64_t learner_bytes(const struct learner_size *size)
     if (size->critic)
         bytes += trainee_bytes(&ln, size->critic, size, false);
     workspace_together(size->compute->workspace, false);
+    if (size->compute->load)
+        size->compute->load->pass_rows = most_rows(&ln);
     if (ln.method->bytes)
         bytes += ln.method->bytes(&ln, size);
 done:

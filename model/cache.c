@@ -122,6 +122,7 @@ size_t cache_bytes(const struct model_shape *shape, struct compute *k, int pages
     memory_count(&room);
     layout(c, &room);
     cache_destroy(c);
+    head_count(k, shape, max_tokens, false);
     return tables.peak + workspace_count(k->workspace, room.peak);
 }
 

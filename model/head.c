@@ -35,18 +35,28 @@ static int larger(int a, int b)
     return a > b ? a : b;
 }
 
-void model_load(struct compute_load *load, const struct model_shape *s, const struct compute *k,
-                int rows, int tokens)
+static int odd(int width)
 {
+    return width % 8 ? width : 0;
+}
+
+void head_count(const struct compute *k, const struct model_shape *s, int tokens, bool backward)
+{
+    struct compute_load *load = k->load;
     struct head h = {0};
 
-    head_cut(&h, k);
-    load->pass_rows = larger(load->pass_rows, rows);
+    if (!load)
+        return;
+    load->forward = larger(load->forward, tokens);
+    load->odd = larger(load->odd, larger(larger(odd(s->F), odd(s->C)), odd(s->H * s->D)));
+    if (!backward)
+        return;
     load->tokens = larger(load->tokens, tokens);
     load->heads = larger(load->heads, s->H);
     load->D = larger(load->D, s->D);
     load->features = larger(load->features, larger(larger(s->F, s->C), s->H * s->D));
     if (s->lm) {
+        head_cut(&h, k);
         load->tile_rows = larger(load->tile_rows, least(tokens, h.tile_rows));
         load->tile_ids = larger(load->tile_ids, least(s->V, h.tile_ids));
     }

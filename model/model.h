@@ -214,11 +214,6 @@ int model_backward_part(struct trainer *t, int block, int part, int first_row, i
 /* On to the next block: moves the gradient of activations one block down. */
 int model_backward_next(struct trainer *t);
 
-/* ---- what a GPU's kernels need memory for */
-/* `load` as large as passes of so many rows and tokens through such a model want it, at least. */
-void model_load(struct compute_load *load, const struct model_shape *shape,
-                const struct compute *k, int rows, int tokens);
-
 /* ---- generation: a paged cache of keys and values */
 struct cache;
 /* pages of KEY_BLOCK positions; a call of model_extend takes max_rows rows, max_tokens tokens. */

@@ -169,6 +169,8 @@ struct head {
     float *dlogp, *dentropy;
 };
 void head_cut(struct head *h, const struct compute *k);         /* first */
+/* A pass of so many tokens is counted in k->load, if that is wanted. */
+void head_count(const struct compute *k, const struct model_shape *s, int tokens, bool backward);
 /* logits: keep them from forward to backward; backward: with what the backward pass needs; lists:
  * what the processor makes.  The scratch may share bytes with anything that does not live during
  * one of the functions below, nor, of a backward pass, between them. */

@@ -186,6 +186,7 @@ static size_t bytes(const struct model_shape *s, struct compute *k, enum keep mo
     memory_count(&room);
     layout(t, &room);
     trainer_destroy(t);
+    head_count(k, s, max_tokens, mode != KEEP_NOTHING);
     return own.peak + workspace_count(k->workspace, room.peak);
 }
 

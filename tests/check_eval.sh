@@ -86,6 +86,18 @@ osp="launch/configs/osp.cfg output=$WORK/none eval_rows=4 max_new=8"
 "$RANKWISE" eval $osp eval.samples=2 | grep -q '^eval/held-out/reward/judge ' &&
     pass "two answers: a judge compares" || fail "two answers: a judge compares"
 
+# held-out questions that are longer than any pass of training
+long="The box took the drum and ran to the tree. Max looked for the drum all day. It was night."
+for i in 1 2 3 4; do
+    echo '{"prompt": "Max had a drum.", "chosen": "Max laughed.", "rejected": "It was night."}'
+done > "$WORK/short.jsonl"
+echo "{\"prompt\": \"Max had a drum.\", \"chosen\": \"$long $long\", \"rejected\": \"$long\"}" \
+    > "$WORK/long.jsonl"
+ok "a judge learns from short pairs and is asked about a long one" run 1 launch/configs/osp.cfg \
+    algorithm=judge prompts=\"\" pairs="[\"$WORK/short.jsonl\"]" \
+    eval_pairs="[\"$WORK/long.jsonl\"]" output="$WORK/judge" steps=2 prompts_per_step=2 \
+    micro_rows=1 recompute=true eval_every=1
+
 # a reward model: what its training said of the held-out pairs, and how it finds others' answers
 ok "a reward model is trained" run 1 $cfg algorithm=reward_model eval_prompts=\"\" \
     pairs='["launch/demo/pairs.jsonl"]' output="$WORK/rm" steps=4 eval_every=4 lr=1e-3 "$pairs"

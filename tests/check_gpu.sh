@@ -109,6 +109,8 @@ fits() {
 }
 fits "memory as planned, fp32" algorithm=online_dpo
 fits "memory as planned, PPO in bf16" algorithm=ppo dtype=bf16
+fits "memory as planned, RACO in two passes, bf16" algorithm=raco dtype=bf16 raco.mode=two_pass \
+    micro_rows=1
 echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"
 prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --top 3
 

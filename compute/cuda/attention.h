@@ -33,7 +33,7 @@ struct heads {
 /* A window that kernels subtract and compare: without one, more than any row has. */
 static inline int window_of(struct attention_shape s)
 {
-    return s.window > 0 ? s.window : INT_MAX;
+    return s.window > 0 && s.window < INT_MAX / 2 ? s.window : INT_MAX / 2;
 }
 
 /* to = channels d0 .. of `count` tokens from `token` on, of head `head`; else 0. */

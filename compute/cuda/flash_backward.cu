@@ -393,8 +393,8 @@ static void attention_backward(struct compute *k, float *dq, float *dkey, float 
     size_t n = (size_t)T * (size_t)s.H;
     struct backward b = {
         dq, dkey, dvalue, d_o, q, o, stats, (const uint16_t *)key, (const uint16_t *)value, NULL,
-        NULL, NULL, start[0], T, s.H, s.G, D, (D + 7) / 8 * 8, s.window,
-        is_wide(key, value, D), scale, LOG2E / sqrtf((float)D),
+        NULL, NULL, start[0], T, s.H, s.G, D, (D + 7) / 8 * 8,
+        s.window < T ? s.window : 0, is_wide(key, value, D), scale, LOG2E / sqrtf((float)D),
     };
 
     if (!head_fits(k, D) || !plan(k, &b))

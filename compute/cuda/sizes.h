@@ -58,6 +58,14 @@ static inline size_t cuda_slope_bytes(struct compute *k, size_t queries, int D)
     return queries * (cuda_tensor(k) ? 16 + 4 * cuda_line(D) : sizeof(float));
 }
 
+/* x of no multiple of CUDA_CHUNK features, laid out. */
+static inline size_t cuda_odd_bytes(const struct compute *k, const struct compute_load *load)
+{
+    size_t x = (size_t)load->forward * cuda_line(load->odd) + 128;
+
+    return cuda_tensor(k) && load->odd > 0 ? sizeof(uint16_t) * x : 0;
+}
+
 /* Bytes of the device beside what is planned elsewhere: cuda_scratch, of a load's operations one
  * after the other, and what is staged. */
 static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_load *load)
@@ -68,6 +76,7 @@ static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_
     size_t mass = (size_t)load->rows * (size_t)load->vocabulary * sizeof(float);     /* sample */
 
     mass = cuda_larger(mass, CUDA_SUMS * sizeof(double));
+    mass = cuda_larger(mass, cuda_odd_bytes(k, load));
     return cuda_larger(cuda_larger(slope, dz), cuda_larger(mass, cuda_factor_bytes(k, load))) +
            CUDA_SLACK + CUDA_STAGED;
 }

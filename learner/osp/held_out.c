@@ -58,7 +58,8 @@ done:
     return rc;
 }
 
-/* An evaluation is no iteration: its room comes and goes. */
+/* An evaluation is no iteration: its tables come and go.  Its passes take their turn in what the
+ * roles of the rank share (launch/sizes.c counts them). */
 static int ask_pairs(struct learner *ln, const struct batch *b, double *out)
 {
     int context = model_shape(ln->policy.model)->context;
