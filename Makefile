@@ -230,7 +230,6 @@ $(BUILD)/tests/chaos/strike: $(BUILD)/tests/chaos/strike.o $(call archives,comm 
 	$(call say,link $@)$(CC) $(CFLAGS) $(STD) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
 # ---- what people type
-# ---- what people type
 DEPS = build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libconfig-dev \
        libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libcurl4-openssl-dev libcmocka-dev \
        libsimde-dev procps $(if $(CI),$(FUZZ_DEPS) iptables iproute2 slurm-wlm munge)

@@ -26,21 +26,22 @@ void memory_count(struct memory *m)
 
 /* Huge pages for what of the block can lie on them: touched sooner, and found sooner by the
  * processor.  Touched now: short memory shows at start, not half-way. */
-static void *allocate_huge(size_t bytes)
+static int allocate_huge(void **out, size_t bytes)
 {
     char *block = bytes <= SIZE_MAX - ALIGN ? aligned_alloc(ALIGN, bytes) : NULL;
     size_t before = (size_t)(-(uintptr_t)block % HUGE_PAGE);
 
     if (block && bytes >= before + HUGE_PAGE)
         madvise(block + before, (bytes - before) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-    return block ? memset(block, 0, bytes) : NULL;
+    *out = block ? memset(block, 0, bytes) : NULL;
+    return block ? RL_OK : RL_ENOFIT;
 }
 
-struct source { void *(*allocate)(size_t bytes); void (*release)(void *block); };
+struct source { int (*allocate)(void **block, size_t bytes); void (*release)(void *block); };
 static const struct source ordinary = { allocate_huge, free };
 static struct source reached = { allocate_huge, free };      /* by whatever computes */
 
-void memory_use(void *(*allocate)(size_t bytes), void (*release)(void *block))
+void memory_use(int (*allocate)(void **block, size_t bytes), void (*release)(void *block))
 {
     reached = (struct source){ allocate, release };
 }
@@ -48,12 +49,15 @@ void memory_use(void *(*allocate)(size_t bytes), void (*release)(void *block))
 static int open_from(struct memory *m, const struct source *from)
 {
     size_t bytes = m->peak ? m->peak : ALIGN;     /* base tells the passes apart: never NULL */
-    char *base = from->allocate(bytes);
+    void *base = NULL;
+    int rc = from->allocate(&base, bytes);
 
-    if (!base)
+    if (rc == RL_ENOFIT)
         return rl_error(RL_ENOFIT, "cannot allocate %zu bytes (%.1f GiB)%s%s", bytes,
                         (double)bytes / (1 << 30), m->lower ? "; lower " : "",
                         m->lower ? m->lower : "");
+    if (rc != RL_OK)
+        return rc;
     m->base = base;
     m->release = from->release;
     m->size = bytes;

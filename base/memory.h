@@ -43,9 +43,10 @@ int memory_open(struct memory *m);
 /* The same, of ordinary memory always: no operation of compute.h is given it, but for what the
  * processor reads when one is called (arrays of int and the like). */
 int memory_open_host(struct memory *m);
-/* From now on the blocks of memory_open come zeroed from `allocate` (NULL: short of memory) and go
- * to `release`: a GPU's memory, which its kernels reach too. */
-void memory_use(void *(*allocate)(size_t bytes), void (*release)(void *block));
+/* From now on the blocks of memory_open come zeroed from `allocate` and go to `release`: a GPU's
+ * memory, which its kernels reach too.  allocate: RL_ENOFIT when memory is short, which memory_open
+ * puts into words; anything else has its line by then. */
+void memory_use(int (*allocate)(void **block, size_t bytes), void (*release)(void *block));
 void memory_close(struct memory *m);                 /* frees; fine on a zeroed struct */
 void *memory_take(struct memory *m, size_t bytes);   /* 64-byte aligned; NULL while counting,
                                                       * or (RL_EBUG) more than was counted */

@@ -101,6 +101,8 @@ struct compute_load {
     int features;                  /* of the widest dy(T, features) */
     int tile_rows, tile_ids;       /* of logits and their gradient */
     int forward, odd;              /* T of any pass; the widest x of no multiple of 8 features */
+    int channels, widest;          /* of any product: the model's, and the most */
+    bool fast;                     /* as below */
     int rows, vocabulary;          /* of sample */
 };
 
@@ -139,7 +141,7 @@ struct compute {
     void (*wait)(struct compute *k);             /* until every operation is done */
     void (*release)(struct compute *k);
     size_t (*scratch_bytes)(struct compute *k, const struct compute_load *load);
-    void (*reserve)(struct compute *k, size_t bytes);      /* of scratch: all it will need */
+    void (*reserve)(struct compute *k, const struct compute_load *load);
     void (*begin)(struct compute *k);            /* compute_begin, compute_end */
     void (*end)(struct compute *k);
     const char *(*about)(struct compute *k);     /* what it chose, in words for a log; or NULL */
@@ -300,7 +302,7 @@ static inline size_t compute_scratch(struct compute *k, const struct compute_loa
 static inline void compute_reserve(struct compute *k, const struct compute_load *load)
 {
     if (k->reserve)
-        k->reserve(k, compute_scratch(k, load));
+        k->reserve(k, load);
 }
 
 /* A pass that comes again and again, as in decoding: operations between begin and end may be put

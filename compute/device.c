@@ -27,7 +27,7 @@ static void *open_library(void)
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     void *library = NULL;
 
-    if (said)
+    if (said && said[0])
         return dlopen(said, RTLD_NOW | RTLD_LOCAL);
     self[n > 0 ? n : 0] = '\0';
     for (int i = 0; i < 2 && n > 0 && !library; i++) {
@@ -105,7 +105,7 @@ int device_fill(struct compute *k)
     int count = door ? door->count(&why) : 0, rc = RL_OK;
 
     if (count < 1)
-        return rl_error(RL_EINVAL, "device = \"cuda\": no GPU can be used (%s)", why);
+        return rl_error(RL_EINVAL, "device = \"%s\": no GPU can be used (%s)", k->name, why);
     TRY(door->fill(k, &host, rank_on_host() % count));
     memory_use(door->allocate, door->release);
 done:

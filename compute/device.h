@@ -43,12 +43,12 @@ struct device_door {
     int (*count)(const char **why);
     /* Make every operation of k the GPU's, on device number `index`; 0 or a code, one line. */
     int (*fill)(struct compute *k, const struct device_host *host, int index);
-    void *(*allocate)(size_t bytes); /* zeroed, for kernels and the processor; or NULL */
+    int (*allocate)(void **block, size_t bytes);     /* zeroed, for kernels and the processor */
     void (*release)(void *p);
     void (*about)(struct device_about *about);
     void (*self)(struct compute *k, struct device_self *self);
 };
-#define DEVICE_ABI 6u
+#define DEVICE_ABI 7u
 
 /* See device_door.fill; memory_open's blocks are the GPU's from then on.  The ranks of a host take
  * the GPUs that they see in turn.  A launcher that gives each rank a CUDA_VISIBLE_DEVICES of its

@@ -200,6 +200,7 @@ int rank_bytes(const struct inputs *in, const struct config *c, const struct pla
     memset(b, 0, sizeof *b);
     compute->workspace = &counted;
     compute->load = &b->load;
+    b->load.fast = strcmp(c->reduction, "fast") == 0;
     rc = roles_bytes(in, c, p, compute, rank, b);
     compute->workspace = taken;
     compute->load = NULL;

@@ -48,6 +48,8 @@ void head_count(const struct compute *k, const struct model_shape *s, int tokens
     if (!load)
         return;
     load->forward = larger(load->forward, tokens);
+    load->channels = larger(load->channels, s->C);
+    load->widest = larger(load->widest, larger(larger(s->F, s->C), s->H * s->D));
     load->odd = larger(load->odd, larger(larger(odd(s->F), odd(s->C)), odd(s->H * s->D)));
     if (!backward)
         return;

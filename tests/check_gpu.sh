@@ -100,7 +100,7 @@ fits() {
     name=$1; shift
     planned=$("$RANKWISE" plan tests/bits.cfg -n 1 $small device=cuda "$@" |
         awk '$2 ~ /^actor/ { printf "%.0f", ($NF - $(NF - 2)) * 1048576 }')
-    rm -f "$WORK/calls"
+    rm -rf "$WORK/calls" "$WORK/fits-$1"
     EMULATED_CALLS=$WORK/calls run 1 tests/bits.cfg $small device=cuda "$@" \
         output="$WORK/fits-$1" > "$WORK/said" 2>&1
     taken=$(sed -n 's/^device bytes //p' "$WORK/calls" | tail -n 1)
@@ -110,7 +110,11 @@ fits() {
 fits "memory as planned, fp32" algorithm=online_dpo
 fits "memory as planned, PPO in bf16" algorithm=ppo dtype=bf16
 fits "memory as planned, RACO in two passes, bf16" algorithm=raco dtype=bf16 raco.mode=two_pass \
-    micro_rows=1
+    micro_rows=1 "raco.weights=[0.5,0.5]" "$two"
+for mode in reproducible fast; do
+    RANKWISE_CUBLASLT=${BUILD:-build}/tests/emulated_lt.so \
+        fits "memory as planned, with cuBLASLt, $mode" algorithm=online_dpo dtype=bf16 reduction=$mode
+done
 echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"
 prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --top 3
 
@@ -129,6 +133,9 @@ EMULATED_MEMORY=1000000 says 2 'cannot allocate [0-9]* bytes' "generate on a GPU
     "$RANKWISE" generate launch/demo/model --prompt "The cat" --device cuda
 EMULATED_BROKEN=30 says 3 'GPU 0000:01:00.0: .*: an emulated error' \
     "a GPU that breaks is a loss" run 1 tests/bits.cfg $small device=cuda output="$WORK/broken"
+EMULATED_BROKEN=12 says 3 'GPU 0000:01:00.0: memory: an emulated error' \
+    "a GPU that breaks at the start is a loss, too" run 1 tests/bits.cfg $small device=cuda \
+    dtype=bf16 output="$WORK/broken"
 EMULATED_APART=1 says 1 'GPU 0 cannot share memory' "a GPU whose memory is apart" \
     run 1 tests/bits.cfg steps=1 device=cuda output="$WORK/none"
 RANKWISE_CUDA=$WORK/none.so says 1 'no GPU can be used \(.*none.so: cannot open' "no library" \

@@ -31,17 +31,23 @@ static int code_of(cudaError_t error)
     }
 }
 
-void cuda_check(struct compute *k, cudaError_t error, const char *what)
+static const struct device_host *host_of_memory;         /* who opened the GPU */
+
+static int say(const struct device_host *host, cudaError_t error, const char *what)
 {
     char gpu[32] = "";
     int device = 0;
 
-    if (error == cudaSuccess || k->error != RL_OK)
-        return;
     if (code_of(error) == RL_ELOST && cudaGetDevice(&device) == cudaSuccess)
         cudaDeviceGetPCIBusId(gpu, sizeof gpu, device);
-    k->error = cuda_of(k)->host->error(code_of(error), "GPU%s%s: %s: %s", gpu[0] ? " " : "", gpu,
-                                       what, cudaGetErrorString(error));
+    return host->error(code_of(error), "GPU%s%s: %s: %s", gpu[0] ? " " : "", gpu, what,
+                       cudaGetErrorString(error));
+}
+
+void cuda_check(struct compute *k, cudaError_t error, const char *what)
+{
+    if (error != cudaSuccess && k->error == RL_OK)
+        k->error = say(cuda_of(k)->host, error, what);
 }
 
 void cuda_drain(struct compute *k)
@@ -112,24 +118,36 @@ const void *cuda_stage(struct compute *k, const void *from, size_t bytes)
     return there || bytes == 0 ? there : stage_in_ring(k, from, bytes);
 }
 
+static void *grow(struct compute *k, void **at, size_t *size, size_t bytes, const char *what)
+{
+    if (bytes > *size) {
+        cuda_drain(k);
+        cudaFree(*at);
+        *at = NULL;
+        cuda_check(k, cudaMallocManaged(at, bytes, cudaMemAttachGlobal), what);
+        *size = *at ? bytes : 0;
+    }
+    return *at;
+}
+
 void *cuda_scratch(struct compute *k, size_t bytes)
 {
     struct cuda *cuda = cuda_of(k);
 
-    if (bytes > cuda->scratch_size) {
-        cuda_drain(k);
-        cudaFree(cuda->scratch);
-        cuda->scratch = NULL;
-        cuda->scratch_size = 0;
-        cuda_check(k, cudaMallocManaged(&cuda->scratch, bytes, cudaMemAttachGlobal), "scratch");
-        cuda->scratch_size = cuda->scratch ? bytes : 0;
-    }
-    return cuda->scratch;
+    return grow(k, &cuda->scratch, &cuda->scratch_size, bytes, "scratch");
 }
 
-static void reserve(struct compute *k, size_t bytes)
+void *cuda_trial(struct compute *k, size_t bytes)
 {
-    cuda_scratch(k, bytes - CUDA_STAGED);
+    struct cuda *cuda = cuda_of(k);
+
+    return grow(k, &cuda->trial, &cuda->trial_size, bytes, "a check of products");
+}
+
+static void reserve(struct compute *k, const struct compute_load *load)
+{
+    cuda_scratch(k, cuda_taken_bytes(k, load));
+    cuda_trial(k, cuda_trial_bytes(k, load));
     for (int i = 0; i < 2; i++)
         cuda_area_grow(k, &cuda_of(k)->ring[i], CUDA_RING);
     compute_begin(k);                /* takes the area of sequences */
@@ -145,6 +163,7 @@ static void release(struct compute *k)
     cuda_area_free(&cuda->ring[1]);
     lt_release(k);
     cudaFree(cuda->scratch);
+    cudaFree(cuda->trial);
     if (cuda->stream)
         cudaStreamDestroy(cuda->stream);
     free(cuda);
@@ -224,7 +243,7 @@ static int fill(struct compute *k, const struct device_host *host, int index)
     cuda = calloc(1, sizeof *cuda);
     if (!cuda)
         return host->error(RL_ENOFIT, "no memory for the GPU's backend");
-    cuda->host = host;
+    cuda->host = host_of_memory = host;
     k->device = cuda;
     k->wait = wait;
     k->scratch_bytes = cuda_scratch_bytes;
@@ -283,31 +302,40 @@ static cudaError_t prefetch(void *p, size_t bytes, int device)
 
 /* Lives on the GPU: pages come there now, and come back there after the processor touched them,
  * which maps them where the machine can. */
-static bool settle(void *p, size_t bytes)
+static cudaError_t settle(void *p, size_t bytes)
 {
     int device;
+    cudaError_t error = cudaGetDevice(&device);
 
-    return cudaGetDevice(&device) == cudaSuccess &&
-           advise(p, bytes, cudaMemAdviseSetPreferredLocation, device) == cudaSuccess &&
-           advise(p, bytes, cudaMemAdviseSetAccessedBy, -1) == cudaSuccess &&
-           prefetch(p, bytes, device) == cudaSuccess && cudaMemset(p, 0, bytes) == cudaSuccess &&
-           cudaDeviceSynchronize() == cudaSuccess;
+    if (error == cudaSuccess)
+        error = advise(p, bytes, cudaMemAdviseSetPreferredLocation, device);
+    if (error == cudaSuccess)
+        error = advise(p, bytes, cudaMemAdviseSetAccessedBy, -1);
+    if (error == cudaSuccess)
+        error = prefetch(p, bytes, device);
+    if (error == cudaSuccess)
+        error = cudaMemset(p, 0, bytes);
+    return error == cudaSuccess ? cudaDeviceSynchronize() : error;
 }
 
 /* Managed memory would not run short: it would go to and fro. */
-static void *allocate(size_t bytes)
+static int allocate(void **block, size_t bytes)
 {
     size_t room, whole;
-    void *p = NULL;
+    cudaError_t error = cudaMemGetInfo(&room, &whole);
 
-    if (cudaMemGetInfo(&room, &whole) != cudaSuccess || bytes > room)
-        return NULL;
-    if (cudaMallocManaged(&p, bytes, cudaMemAttachGlobal) != cudaSuccess)
-        return NULL;
-    if (settle(p, bytes))
-        return p;
-    cudaFree(p);
-    return NULL;
+    *block = NULL;
+    if (error == cudaSuccess && bytes > room)
+        return RL_ENOFIT;
+    if (error == cudaSuccess)
+        error = cudaMallocManaged(block, bytes, cudaMemAttachGlobal);
+    if (error == cudaSuccess)
+        error = settle(*block, bytes);
+    if (error == cudaSuccess)
+        return RL_OK;
+    cudaFree(*block);
+    *block = NULL;
+    return code_of(error) == RL_ENOFIT ? RL_ENOFIT : say(host_of_memory, error, "memory");
 }
 
 static void give_back(void *p)

@@ -38,6 +38,8 @@ struct cuda {
     struct cuda_sequence *sequence;
     void *scratch;                   /* managed; kernels on the stream take turns */
     size_t scratch_size;
+    void *trial;                     /* managed; of lt_choice.c */
+    size_t trial_size;
     int processors;                  /* multiprocessors of the GPU */
     int shared;                      /* bytes of shared memory that a block may ask for */
     struct lt *lt;                   /* lt.c's; NULL before the first product that asks */
@@ -75,6 +77,7 @@ void cuda_enqueue(struct compute *k, const char *what,
 const void *cuda_stage(struct compute *k, const void *from, size_t bytes);
 /* Bytes for the kernels of one operation; NULL (and k->error) without memory. */
 void *cuda_scratch(struct compute *k, size_t bytes);
+void *cuda_trial(struct compute *k, size_t bytes);      /* of products that are only tried */
 
 void cuda_fill_flat(struct compute *k);          /* a chapter each */
 void cuda_fill_rows(struct compute *k);

@@ -7,8 +7,6 @@
 
 #include "compute/cuda/products.h"
 
-#define LT_WORKSPACE ((size_t)32 << 20)      /* bytes, in fast mode */
-
 /* The functions that are looked up. */
 #define LT_FUNCTIONS(X)                                                                           \
     X(GetVersion) X(Create) X(Destroy) X(MatmulDescCreate) X(MatmulDescDestroy)                   \

@@ -13,11 +13,12 @@
 #include <time.h>
 
 #include "compute/cuda/lt.h"
+#include "compute/cuda/sizes.h"
 
 #define CANDIDATES 16
-#define ROWS 4096                    /* rows of the check, */
-#define COLUMNS 8192                 /* of at most so many columns, */
-#define MOST 1000                    /* and of so many rows by themselves */
+#define ROWS ((int)LT_ROWS)          /* rows of the check, */
+#define COLUMNS ((int)LT_COLUMNS)    /* of at most so many columns, */
+#define MOST ((int)LT_ALONE)         /* and of so many rows by themselves */
 #define TIMES 5                      /* a candidate's turns that are timed */
 
 static const struct probe { int at, rows; } probes[] = {
@@ -97,12 +98,13 @@ struct scene {
     float *first, *c, *part;         /* first: what c begins with */
 };
 
-static void *take(struct compute *k, size_t bytes)
+/* The next bytes of *at, from which it moves on. */
+static void *take(char **at, size_t bytes)
 {
-    void *p = NULL;
+    void *here = *at;
 
-    cuda_check(k, cudaMallocManaged(&p, bytes, cudaMemAttachGlobal), "a check of products");
-    return p;
+    *at += (bytes + CUDA_SLACK - 1) / CUDA_SLACK * CUDA_SLACK;
+    return here;
 }
 
 /* Of both signs and sixteen binary orders. */
@@ -119,33 +121,27 @@ static void fill_factor(uint16_t *x, size_t lines, size_t stride, int width, uin
             x[i * stride + j] = j < (size_t)width ? made_up(&seed) : 0;
 }
 
-static void scene_free(struct scene *s)
-{
-    cudaFree(s->a);
-    cudaFree(s->b);
-    cudaFree(s->first);
-    cudaFree(s->c);
-    cudaFree(s->part);
-}
-
 /* false (and k->error): no memory.  a's lines are rows. */
 static bool scene_make(struct compute *k, const struct product *p, struct scene *s)
 {
     bool across = p->kind != PRODUCT_FORWARD;
     int columns = p->columns < COLUMNS ? p->columns : COLUMNS;
     size_t lines = (size_t)(across ? p->steps : columns), n = ROWS * (size_t)columns;
+    size_t a = ROWS * p->a.stride * sizeof *s->a, b = lines * p->b.stride * sizeof *s->b;
+    size_t c = n * sizeof *s->c, part = MOST * (size_t)columns * sizeof *s->part;
+    char *at = cuda_trial(k, a + b + 2 * c + part + 5 * CUDA_SLACK);
     uint32_t seed = 3;
 
     *s = (struct scene){ .all = *p };
     s->all.rows = ROWS;
     s->all.columns = columns;
-    s->all.a.data = s->a = take(k, ROWS * p->a.stride * sizeof *s->a);
-    s->all.b.data = s->b = take(k, lines * p->b.stride * sizeof *s->b);
-    s->first = take(k, n * sizeof *s->first);
-    s->all.c = s->c = take(k, n * sizeof *s->c);
-    s->part = take(k, MOST * (size_t)columns * sizeof *s->part);
-    if (k->error != 0)
+    if (!at)
         return false;
+    s->all.a.data = s->a = take(&at, a);
+    s->all.b.data = s->b = take(&at, b);
+    s->first = take(&at, c);
+    s->all.c = s->c = take(&at, c);
+    s->part = take(&at, part);
     fill_factor(s->a, ROWS, p->a.stride, p->steps, 1);
     fill_factor(s->b, lines, p->b.stride, across ? columns : p->steps, 2);
     for (size_t i = 0; i < n; i++)
@@ -228,7 +224,6 @@ static struct lt_choice choose_same(struct compute *k, const struct product *p,
                 choice.algo = c.of[i].algo;
             }
     }
-    scene_free(&s);
     return choice;
 }
 
@@ -273,10 +268,13 @@ static struct lt_choice choose_fastest(struct compute *k, const struct product *
     double least, t;
 
     compute_wait(k);                 /* a sequence that is open ends here */
-    trial.c = take(k, (size_t)p->rows * (size_t)p->columns * sizeof *p->c);
+    trial.rows = p->rows < ROWS ? p->rows : ROWS;
+    trial.columns = p->columns < COLUMNS ? p->columns : COLUMNS;
+    trial.c = cuda_trial(k, (size_t)trial.rows * (size_t)trial.columns * sizeof *p->c);
     if (!lt->workspace)
-        lt->workspace = take(k, LT_WORKSPACE);
-    find_candidates(lt, p, true, &c);
+        cuda_check(k, cudaMallocManaged(&lt->workspace, LT_WORKSPACE, cudaMemAttachGlobal),
+                   "a workspace for products");
+    find_candidates(lt, &trial, true, &c);
     least = time_of(k, &trial, NULL);
     for (int i = 0; i < c.n && k->error == 0; i++) {
         if (c.of[i].state != CUBLAS_STATUS_SUCCESS || c.of[i].workspaceSize > LT_WORKSPACE)
@@ -289,7 +287,6 @@ static struct lt_choice choose_fastest(struct compute *k, const struct product *
         choice.algo = c.of[i].algo;
         choice.workspace = c.of[i].workspaceSize;
     }
-    cudaFree(trial.c);
     return choice;
 }
 

@@ -1,4 +1,4 @@
-/* A matrix product of the tensor cores, as products.cu (our kernels) and lt.c (cuBLASLt's) take it:
+/* A matrix product of the tensor cores, as products_own.cu (our kernels) and lt.c (cuBLASLt's) take it:
  *
  *   c(rows, columns) = or += a(rows, steps) b(steps, columns)         bf16 factors, fp32 sums
  *
@@ -42,7 +42,7 @@ bool lt_multiply(struct compute *k, const struct product *p);
 void lt_release(struct compute *k);
 /* "cuBLASLt 13.0.2", which is opened by this, or "no cuBLASLt". */
 void lt_version(struct compute *k, char *text, size_t room);
-/* "cuBLASLt 13.0.2: forward ..., ..." for a log; "" without a library. */
+/* Who multiplies what, one after the other, for a log; or that it was not found. */
 const char *lt_about(struct compute *k);
 
 #ifdef __cplusplus

@@ -66,9 +66,8 @@ static inline size_t cuda_odd_bytes(const struct compute *k, const struct comput
     return cuda_tensor(k) && load->odd > 0 ? sizeof(uint16_t) * x : 0;
 }
 
-/* Bytes of the device beside what is planned elsewhere: cuda_scratch, of a load's operations one
- * after the other, and what is staged. */
-static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_load *load)
+/* cuda_scratch, of a load's operations one after the other. */
+static inline size_t cuda_taken_bytes(struct compute *k, const struct compute_load *load)
 {
     size_t T = (size_t)load->tokens, heads = T * (size_t)load->heads;
     size_t slope = cuda_slope_bytes(k, heads, load->D);          /* attention_backward */
@@ -78,7 +77,38 @@ static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_
     mass = cuda_larger(mass, CUDA_SUMS * sizeof(double));
     mass = cuda_larger(mass, cuda_odd_bytes(k, load));
     return cuda_larger(cuda_larger(slope, dz), cuda_larger(mass, cuda_factor_bytes(k, load))) +
-           CUDA_SLACK + CUDA_STAGED;
+           CUDA_SLACK;
+}
+
+/* ---- who multiplies is tried on made-up numbers (lt_choice.c) */
+
+#define LT_ROWS ((size_t)4096)       /* of at most so many rows, */
+#define LT_COLUMNS ((size_t)8192)    /* and columns, */
+#define LT_ALONE ((size_t)1000)      /* and of so many rows by themselves */
+#define LT_WORKSPACE ((size_t)32 << 20)          /* fast mode */
+
+/* cuda_trial: the factors, c and what it begins with, some of its rows; fast: c. */
+static inline size_t cuda_trial_bytes(const struct compute *k, const struct compute_load *load)
+{
+    size_t wide = cuda_larger((size_t)load->widest, (size_t)load->tile_ids);
+    size_t most = cuda_larger(wide, (size_t)load->vocabulary);
+    size_t columns = most < LT_COLUMNS ? most : LT_COLUMNS;
+    size_t a = LT_ROWS * cuda_line((int)wide) * sizeof(uint16_t);
+    size_t b = (cuda_larger(wide, columns) + CUDA_CHUNK) *
+               cuda_line(load->channels + CUDA_CHUNK) * sizeof(uint16_t);
+    size_t c = LT_ROWS * columns * sizeof(float);
+
+    if (!cuda_tensor(k) || load->forward == 0)
+        return 0;
+    return load->fast ? c : a + b + 2 * c + LT_ALONE * columns * sizeof(float) + 5 * CUDA_SLACK;
+}
+
+/* Bytes of the device beside what is planned elsewhere. */
+static inline size_t cuda_scratch_bytes(struct compute *k, const struct compute_load *load)
+{
+    size_t workspace = cuda_tensor(k) && load->fast ? LT_WORKSPACE : 0;
+
+    return cuda_taken_bytes(k, load) + cuda_trial_bytes(k, load) + workspace + CUDA_STAGED;
 }
 
 #endif

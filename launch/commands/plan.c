@@ -194,6 +194,24 @@ done:
     return rc;
 }
 
+/* What the ranks of the fullest host take of its own memory, where their work is in GPUs'. */
+static int print_host(const struct plan *p)
+{
+    int host = (int)(per_host > 0 ? per_host : n_ranks), rc = RL_OK;
+    size_t here = 0, most = 0;
+    struct bytes b;
+
+    for (int r = 0; r < n_ranks; r++) {
+        TRY(bytes_of(p, r, &b));
+        here = (r % host == 0 ? 0 : here) + b.total - bytes_on_gpu(&b);
+        most = here > most ? here : most;
+    }
+    printf("\nfullest host: %.1f MiB of its own for %d rank%s\n", mib(most), host,
+           host == 1 ? "" : "s");
+done:
+    return rc;
+}
+
 static int check_memory(const struct room *room, size_t most)
 {
     const char *what = room->gpu ? "GPU" : "host";
@@ -324,6 +342,8 @@ static int print_plan(const struct plan *p, const struct room *room)
         print_rank(p, r, &b);
     }
     print_messages(p);
+    if (room->gpu)
+        TRY(print_host(p));
     TRY(fullest(p, room, &most));
     rc = check_memory(room, most);
 done:
