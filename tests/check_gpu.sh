@@ -113,7 +113,8 @@ fits "memory as planned, RACO in two passes, bf16" algorithm=raco dtype=bf16 rac
     micro_rows=1 "raco.weights=[0.5,0.5]" "$two"
 for mode in reproducible fast; do
     RANKWISE_CUBLASLT=${BUILD:-build}/tests/emulated_lt.so \
-        fits "memory as planned, with cuBLASLt, $mode" algorithm=online_dpo dtype=bf16 reduction=$mode
+        fits "memory as planned, with cuBLASLt, $mode" algorithm=online_dpo dtype=bf16 \
+        reduction=$mode
 done
 echo '{"prompt": "The cat", "completion": " was happy"}' > "$WORK/line.jsonl"
 prints "score" "$RANKWISE" score launch/demo/model --data "$WORK/line.jsonl" --top 3
