@@ -1,4 +1,5 @@
-/* A matrix product of the tensor cores, as products_own.cu (our kernels) and lt.c (cuBLASLt's) take it:
+/* A matrix product of the tensor cores, as products_own.cu (our kernels) and lt.c (cuBLASLt's) take
+ * it:
  *
  *   c(rows, columns) = or += a(rows, steps) b(steps, columns)         bf16 factors, fp32 sums
  *
