@@ -124,6 +124,7 @@ FOLDERS_test_compute_slope = compute base
 FOLDERS_test_gpu        = compute base
 FOLDERS_test_compute_ragged = compute base
 FOLDERS_test_data       = data base
+FOLDERS_test_template   = data base
 FOLDERS_test_prompts    = data base
 FOLDERS_test_records    = data base
 FOLDERS_test_records_refused = data base
