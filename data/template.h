@@ -24,7 +24,7 @@
 
 #define TEMPLATE_SOURCE (1 << 20)        /* bytes of a template */
 #define TEMPLATE_NESTING 100             /* brackets and blocks within each other */
-#define TEMPLATE_CALLS 1000              /* steps within steps of a render: macros that call macros */
+#define TEMPLATE_CALLS 1000              /* of a render in each other: macros, values in values */
 #define TEMPLATE_STEPS 10000000          /* of a render; long strings and lists count for more */
 #define TEMPLATE_BYTES (16 << 20)        /* of a text that a render makes */
 #define TEMPLATE_MEMORY (256 << 20)      /* bytes of all values of a render */
@@ -35,9 +35,9 @@ struct template_settings {
     bool add_generation_prompt;
     const char *bos_token, *eos_token;   /* NULL: undefined */
     const struct json *tools;            /* a list; NULL: none */
-    const struct json *variables;        /* an object whose members are variables too; may be NULL */
-    const struct tm *now;                /* what strftime_now tells; NULL: there is no such function,
-                                          * and templates that ask write the date they were made with */
+    const struct json *variables;        /* an object: its members are variables; may be NULL */
+    const struct tm *now;                /* what strftime_now tells; NULL: it is undefined, and
+                                          * templates that ask write the date they were made with */
 };
 
 /* The text is copied; `path` is for messages.  RL_EINVAL: one line that names path, line and what
@@ -47,7 +47,7 @@ void template_close(struct template *t);            /* NULL is fine */
 
 /* Append the text of messages, a list of objects.  Members that are null count as missing.
  * RL_EINVAL, one line with path and line: the template refuses the messages (raise_exception), uses
- * what is undefined, asks for what is not supported, or passes a limit; then nothing is appended. */
+ * what is undefined, asks for what is not supported, or passes a limit; then nothing is added. */
 int template_render(const struct template *t, const struct json *messages,
                     const struct template_settings *settings, struct text *out);
 

@@ -1,4 +1,4 @@
-/* What tokenizers and templates ask of Unicode.  The Unicode library lives behind this door only. */
+/* What tokenizers and templates ask of Unicode.  The library lives behind this door only. */
 #ifndef DATA_UNICODE_H
 #define DATA_UNICODE_H
 

@@ -407,6 +407,26 @@ bool source_draws_alike(const struct source *a, const struct source *b)
            x->lm && y->lm && x->scores == 0 && y->scores == 0;
 }
 
+/* A file's text by its name. */
+static const struct text *file_of(const struct source *s, const char *name)
+{
+    for (int i = 0; i < SOURCE_FILES; i++)
+        if (strcmp(s->files[i].name, name) == 0)
+            return &s->files[i].text;
+    return NULL;
+}
+
+int source_chat(struct chat **chat, const struct source *s)
+{
+    int rc = chat_parse(chat, s->path, file_of(s, "chat_template.jinja"),
+                        file_of(s, "tokenizer_config.json"), file_of(s, "special_tokens_map.json"));
+
+    if (rc == RL_OK && !*chat)
+        rc = rl_error(RL_EINVAL, "%s: no chat template there (chat_template.jinja, or "
+                      "chat_template in tokenizer_config.json)", s->path);
+    return rc;
+}
+
 int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c)
 {
     char what[4200];

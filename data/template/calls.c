@@ -167,7 +167,8 @@ static struct value call_range(struct render *r, const struct args *a)
         return render_fail(r, "range takes one to three integers, and no step of 0");
     if (arg[1].kind == V_MISSING)
         begin = 0;
-    if (step < -INT32_MAX || begin < -INT32_MAX || begin > INT32_MAX || end < -INT32_MAX || end > INT32_MAX)
+    if (begin < -INT32_MAX || begin > INT32_MAX || end < -INT32_MAX || end > INT32_MAX
+        || step < -INT32_MAX || step > INT32_MAX)
         return render_fail(r, "range: numbers beyond 32 bits are not supported");
     n = step > 0 ? (end > begin ? (end - begin - 1) / step + 1 : 0)
                  : (begin > end ? (begin - end - 1) / -step + 1 : 0);
@@ -252,6 +253,7 @@ const struct function *function_find(struct value name)
         { "range", call_range }, { "dict", call_dict }, { "namespace", call_namespace },
         { "raise_exception", call_raise }, { "strftime_now", call_strftime },
         { "cycler", NULL }, { "joiner", NULL }, { "lipsum", NULL },
+        { "self", NULL },
     };
 
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)

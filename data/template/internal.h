@@ -32,7 +32,7 @@ enum value_kind {
     V_NONE, V_BOOL, V_INT, V_FLOAT,
     V_STRING,                 /* s, n bytes of UTF-8 */
     V_LIST, V_TUPLE, V_RANGE, /* items, n */
-    V_VIEW,                   /* items, n: of dict.items() and its like, without an order to index */
+    V_VIEW,                   /* items, n: of dict.items() and its like, not to be indexed */
     V_DICT,                   /* pairs, n */
     V_ITERATOR,               /* read once */
     V_NAMESPACE, V_LOOP, V_MACRO, V_FUNCTION, V_METHOD,

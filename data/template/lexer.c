@@ -1,7 +1,7 @@
-/* Text to tokens.  White space around tags goes as the transformers library has it: a tag or comment
- * takes the blanks before it on its line (lstrip_blocks) and the newline behind it (trim_blocks),
- * {{ }} takes neither; `-` takes all white space on its side, `+` none; a newline at the very end of
- * the template is dropped. */
+/* Text to tokens.  White space around tags goes as the transformers library has it: a tag or a
+ * comment takes the blanks before it on its line (lstrip_blocks) and the newline behind it
+ * (trim_blocks), {{ }} takes neither; `-` takes all white space on its side, `+` none; a newline at
+ * the very end of the template is dropped. */
 #include <stdlib.h>
 #include <string.h>
 

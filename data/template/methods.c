@@ -104,7 +104,7 @@ static struct value split(struct render *r, struct value s, const struct value *
 
     if (!given(arg[0])) {                       /* words; no empty ones */
         for (at = space_at(s, 0, false); at < s.n && r->rc == RL_OK; most--) {
-            size_t end = most == 0 ? string_strip(s, NULL, STRIP_RIGHT).n : space_at(s, at, true);
+            size_t end = most == 0 ? s.n : space_at(s, at, true);
             piece(&p, string_part(s, at, end));
             at = space_at(s, end, false);
         }

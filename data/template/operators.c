@@ -214,7 +214,7 @@ struct value render_slice(struct render *r, struct value of, struct value *bound
         return render_fail(r, "a slice with steps of zero");
     step = step < -INT64_MAX ? -INT64_MAX : step;
     if (of.kind != V_STRING && (!value_is_sequence(of) || of.kind == V_VIEW))
-        return value_undefined(value_literal("a slice"));
+        return render_fail(r, "a slice of a %s", value_type(of));
     n = (int64_t)(of.kind == V_STRING ? string_characters(of) : of.n);
     begin = bound_at(r, bound[0], n, step < 0, false);
     end = bound_at(r, bound[1], n, step < 0, true);

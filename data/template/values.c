@@ -394,7 +394,7 @@ struct value value_item(struct render *r, struct value of, struct value key)
 
     if (of.kind == V_UNDEFINED)
         return undefined_of(r, of, key);
-    if (of.kind == V_DICT && key.kind != V_UNDEFINED)
+    if (of.kind == V_DICT && key.kind != V_UNDEFINED && key.kind != V_LIST && key.kind != V_DICT)
         member = value_member(r, of, key);
     if (member)
         return *member;

@@ -1,0 +1,208 @@
+/* See chat.h. */
+#include "data/chat.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/status.h"
+
+#define CONFIG "tokenizer_config.json"
+#define TEMPLATE "chat_template.jinja"
+#define TOKENS "special_tokens_map.json"
+
+struct chat {
+    struct template *template;
+    struct text tokens;                  /* members of a JSON object: "bos_token":"<s>",... */
+};
+
+static int parse(struct json **j, const char *path, const char *name, const struct text *text)
+{
+    char where[4352];
+
+    *j = NULL;
+    if (!text || !text->data)
+        return RL_OK;
+    snprintf(where, sizeof where, "%s/%s", path, name);
+    *j = json_parse(text->data, text->size, where);
+    if (*j && !json_is_object(*j))
+        rl_error(RL_EINVAL, "%s is no JSON object", where);
+    return json_is_object(*j) ? RL_OK : RL_EINVAL;
+}
+
+/* A template, or the one named "default" of several. */
+static const struct json *template_of(const struct json *config)
+{
+    const struct json *given = json_get(config, "chat_template"), *named;
+
+    for (size_t i = 0; json_is_array(given) && i < json_size(given); i++) {
+        named = json_at(given, i);
+        if (strcmp(json_string(json_get(named, "name"), ""), "default") == 0)
+            return json_get(named, "template");
+    }
+    return given;
+}
+
+static bool ends(const char *name, const char *with)
+{
+    size_t n = strlen(name), m = strlen(with);
+
+    return n >= m && strcmp(name + n - m, with) == 0;
+}
+
+/* "bos_token": "<s>" or {"content": "<s>", ...}; members of `over` win. */
+static void add_tokens(struct text *out, const struct json *from, const struct json *over)
+{
+    const struct json *value;
+    const char *name;
+    void *it = NULL;
+
+    while (json_next(from, &it, &name, &value)) {
+        if (json_is_object(value))
+            value = json_get(value, "content");
+        if (!ends(name, "_token") || !json_is_string(value) || json_get(over, name))
+            continue;
+        text_adds(out, out->size ? "," : "");
+        json_add_string(out, name, strlen(name));
+        text_adds(out, ":");
+        json_add(out, value);
+    }
+}
+
+static int open_template(struct chat *c, const char *path, const struct text *template,
+                         const struct json *config)
+{
+    const struct json *given = template_of(config);
+    char where[4352];
+
+    if (template && template->data) {
+        snprintf(where, sizeof where, "%s/%s", path, TEMPLATE);
+        return template_open(&c->template, template->data, template->size, where);
+    }
+    if (json_is_null(given))
+        return RL_OK;
+    snprintf(where, sizeof where, "%s/%s: chat_template", path, CONFIG);
+    if (!json_is_string(given))
+        return rl_error(RL_EINVAL, "%s is no string, nor a list with one named default", where);
+    return template_open(&c->template, json_string(given, ""), json_string_size(given), where);
+}
+
+int chat_parse(struct chat **chat, const char *path, const struct text *template,
+               const struct text *config_text, const struct text *tokens_text)
+{
+    struct json *config = NULL, *tokens = NULL;
+    struct chat *c = calloc(1, sizeof *c);
+    int rc = RL_OK;
+
+    *chat = NULL;
+    if (!c)
+        return rl_error(RL_ENOFIT, "%s: no memory for a chat template", path);
+    TRY(parse(&config, path, CONFIG, config_text));
+    TRY(open_template(c, path, template, config));
+    if (!c->template)
+        goto done;
+    if (json_is_null(json_get(config, "added_tokens_decoder")))
+        TRY(parse(&tokens, path, TOKENS, tokens_text));
+    add_tokens(&c->tokens, tokens, NULL);
+    add_tokens(&c->tokens, config, tokens);
+    *chat = c;
+    c = NULL;
+done:
+    chat_close(c);
+    json_free(config);
+    json_free(tokens);
+    return rc;
+}
+
+int chat_open(struct chat **chat, const char *folder)
+{
+    static const char *const names[] = { TEMPLATE, CONFIG, TOKENS };
+    struct text files[3] = { 0 };
+    char path[4352];
+    int rc = RL_OK;
+
+    *chat = NULL;
+    for (int i = 0; i < 3; i++) {
+        TRY(path_join(path, sizeof path, folder, names[i]));
+        if (file_exists(path))
+            TRY(file_read(path, &files[i]));
+    }
+    TRY(chat_parse(chat, folder, &files[0], &files[1], &files[2]));
+    if (!*chat)
+        rc = rl_error(RL_EINVAL, "%s: no chat template there (%s, or chat_template in %s)", folder,
+                      TEMPLATE, CONFIG);
+done:
+    for (int i = 0; i < 3; i++)
+        text_free(&files[i]);
+    return rc;
+}
+
+void chat_close(struct chat *c)
+{
+    if (!c)
+        return;
+    template_close(c->template);
+    text_free(&c->tokens);
+    free(c);
+}
+
+/* The conversation with a message of the system before it. */
+static struct json *with_system(const struct json *messages, const char *system)
+{
+    struct text all = { 0 };
+    struct json *made;
+
+    text_adds(&all, "[{\"role\":\"system\",\"content\":");
+    json_add_string(&all, system, strlen(system));
+    text_adds(&all, "}");
+    for (size_t i = 0; i < json_size(messages); i++) {
+        text_adds(&all, ",");
+        json_add(&all, json_at(messages, i));
+    }
+    text_adds(&all, "]");
+    made = json_parse(all.data, all.size, "messages");
+    text_free(&all);
+    return made;
+}
+
+/* The special tokens, and what the request has besides. */
+static struct json *variables_of(const struct chat *c, const struct json *more)
+{
+    struct text all = { 0 };
+    const struct json *value;
+    const char *name;
+    struct json *made;
+    void *it = NULL;
+
+    text_adds(&all, "{");
+    text_add(&all, c->tokens.data, c->tokens.size);
+    while (json_next(more, &it, &name, &value)) {
+        text_adds(&all, all.size > 1 ? "," : "");
+        json_add_string(&all, name, strlen(name));
+        text_adds(&all, ":");
+        json_add(&all, value);
+    }
+    text_adds(&all, "}");
+    made = json_try(all.data, all.size);          /* of a name given twice the last counts */
+    text_free(&all);
+    return made;
+}
+
+int chat_render(const struct chat *c, const struct json *messages, const struct chat_how *how,
+                struct text *out)
+{
+    bool begins = strcmp(json_string(json_get(json_at(messages, 0), "role"), ""), "system") == 0;
+    struct json *own = how->system && *how->system && json_is_array(messages) && !begins
+                           ? with_system(messages, how->system) : NULL;
+    struct json *variables = variables_of(c, how->variables);
+    struct template_settings settings = {
+        .add_generation_prompt = how->add_generation_prompt, .tools = how->tools,
+        .variables = variables, .now = how->now,
+    };
+    int rc = template_render(c->template, own ? own : messages, &settings, out);
+
+    json_free(own);
+    json_free(variables);
+    return rc;
+}
