@@ -207,7 +207,8 @@ static struct value sort(struct render *r, struct value in, const struct value *
 
 static struct value dictsort(struct render *r, struct value in, const struct value *arg)
 {
-    struct value all = items(r, in, arg);
+    struct value all = in.kind == V_DICT ? items(r, in, arg)
+                                         : render_fail(r, "dictsort of a %s", value_type(in));
     bool by_value = arg[1].kind == V_STRING && value_is(arg[1], "value");
 
     if (r->rc != RL_OK)

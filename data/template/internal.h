@@ -228,6 +228,7 @@ bool value_is(struct value v, const char *word);           /* a string with this
 bool value_is_sequence(struct value v);                    /* with items: lists to views */
 bool value_is_number(struct value v);                      /* bool included, as in Python */
 double value_number(struct value v);
+int64_t value_whole(struct value v);                       /* of an int or bool */
 bool value_truth(struct value v);
 const char *value_type(struct value v);                    /* as Python calls it */
 bool value_equal(struct render *r, struct value a, struct value b);

@@ -110,8 +110,8 @@ const struct method other_methods[] = {
 /* Methods that Python's values have beside those above. */
 static const char *const unsupported[][2] = {
     { "string", " casefold center encode expandtabs format format_map index isalnum isalpha "
-                "isascii isdecimal isidentifier isnumeric isprintable istitle ljust maketrans partition "
-                "rindex rjust rpartition swapcase translate zfill " },
+                "isascii isdecimal isidentifier isnumeric isprintable istitle ljust maketrans "
+                "partition rindex rjust rpartition swapcase translate zfill " },
     { "dict", " clear fromkeys pop popitem setdefault update " },
     { "list", " append clear extend insert pop remove reverse sort " },
     { "tuple", " count index " },

@@ -74,7 +74,7 @@ static struct value reals(struct render *r, enum token_kind op, double a, double
         }
         if (op == T_PERCENT)
             return value_float(m == 0 ? copysign(0, b) : m);
-        return value_float(div == 0 ? copysign(0, a / b) : floor(div + 0.5));
+        return value_float(div == 0 ? copysign(0, a / b) : floor(div) + (div - floor(div) > 0.5));
     default:
         return render_fail(r, "** of other than integers is not supported");
     }
@@ -84,10 +84,9 @@ static struct value arithmetic(struct render *r, enum token_kind op, struct valu
                                struct value b)
 {
     bool whole = a.kind != V_FLOAT && b.kind != V_FLOAT && op != T_SLASH;
-    int64_t i = a.kind == V_INT ? a.i : a.b, j = b.kind == V_INT ? b.i : b.b;
 
-    if (whole && (op != T_POWER || j >= 0))
-        return integers(r, op, i, j);
+    if (whole && (op != T_POWER || value_whole(b) >= 0))
+        return integers(r, op, value_whole(a), value_whole(b));
     return reals(r, op, value_number(a), value_number(b));
 }
 
@@ -161,9 +160,9 @@ struct value render_binary(struct render *r, enum token_kind op, struct value a,
     if (op == T_PLUS && a.kind == b.kind && repeats(a))
         return join(r, a, b);
     if (op == T_STAR && repeats(a) && is_whole(b))
-        return repeat(r, a, b.kind == V_INT ? b.i : b.b);
+        return repeat(r, a, value_whole(b));
     if (op == T_STAR && is_whole(a) && repeats(b))
-        return repeat(r, b, a.kind == V_INT ? a.i : a.b);
+        return repeat(r, b, value_whole(a));
     if (op == T_PERCENT && a.kind == V_STRING)
         return render_fail(r, "a string before %% (formatting) is not supported");
     return refuse(r, names[op], a, b);

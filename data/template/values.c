@@ -133,7 +133,7 @@ double value_number(struct value v)
     return v.kind == V_FLOAT ? v.f : v.kind == V_INT ? (double)v.i : v.b;
 }
 
-static int64_t whole(struct value v)
+int64_t value_whole(struct value v)
 {
     return v.kind == V_INT ? v.i : v.b;
 }
@@ -141,7 +141,7 @@ static int64_t whole(struct value v)
 bool value_truth(struct value v)
 {
     if (value_is_number(v))
-        return v.kind == V_FLOAT ? v.f != 0 : whole(v) != 0;
+        return v.kind == V_FLOAT ? v.f != 0 : value_whole(v) != 0;
     if (v.kind == V_STRING || v.kind == V_DICT || value_is_sequence(v))
         return v.n > 0;
     return v.kind > V_DICT;
@@ -190,7 +190,7 @@ bool value_equal(struct render *r, struct value a, struct value b)
         return false;
     if (value_is_number(a) && value_is_number(b))
         return a.kind == V_FLOAT || b.kind == V_FLOAT ? value_number(a) == value_number(b)
-                                                      : whole(a) == whole(b);
+                                                      : value_whole(a) == value_whole(b);
     if (a.kind != b.kind)
         return false;
     switch (a.kind) {
@@ -220,7 +220,7 @@ int value_order(struct render *r, struct value a, struct value b)
         return 0;
     if (value_is_number(a) && value_is_number(b)) {
         if (a.kind != V_FLOAT && b.kind != V_FLOAT)
-            return (whole(a) > whole(b)) - (whole(a) < whole(b));
+            return (value_whole(a) > value_whole(b)) - (value_whole(a) < value_whole(b));
         if (isnan(value_number(a)) || isnan(value_number(b)))
             render_fail(r, "the order of nan is not supported");
         return (value_number(a) > value_number(b)) - (value_number(a) < value_number(b));
@@ -401,7 +401,7 @@ struct value value_item(struct render *r, struct value of, struct value key)
     if ((of.kind == V_STRING || (value_is_sequence(of) && of.kind != V_VIEW))
         && (key.kind == V_INT || key.kind == V_BOOL)) {
         render_step(r, of.kind == V_STRING ? of.n / 64 : 0);
-        if (element(of, whole(key), &found))
+        if (element(of, value_whole(key), &found))
             return found;
     }
     if (key.kind == V_STRING && of.kind != V_DICT && of.kind != V_STRING && !value_is_sequence(of))
@@ -463,7 +463,7 @@ int64_t value_integer(struct render *r, struct value v, int64_t otherwise, const
     if (v.kind == V_MISSING || v.kind == V_NONE)
         return otherwise;
     if (v.kind == V_INT || v.kind == V_BOOL)
-        return whole(v);
+        return value_whole(v);
     render_fail(r, "%s is a %s, not an int", what, value_type(v));
     return otherwise;
 }
