@@ -83,6 +83,7 @@ struct config {
     int64_t max_lag;
     bool shuffle;               /* prompts or rows in a new order every epoch */
     char *long_prompts;         /* "error" | "skip" */
+    char *system;               /* before conversations without one; NULL: none */
 
     /* records of pairs and eval_pairs */
     char *bad_records;          /* "error" | "drop" */

@@ -8,24 +8,26 @@
 #include "base/file.h"
 #include "base/status.h"
 
-#define CONFIG "tokenizer_config.json"
-#define TEMPLATE "chat_template.jinja"
-#define TOKENS "special_tokens_map.json"
+enum { TEMPLATE, CONFIG, TOKENS, FILES };
+static const char *const names[FILES] = {
+    "chat_template.jinja", "tokenizer_config.json", "special_tokens_map.json",
+};
 
 struct chat {
-    struct template *template;
+    struct text path, system, files[FILES];
+    struct template *template;           /* NULL: not read yet */
     struct text tokens;                  /* members of a JSON object: "bos_token":"<s>",... */
 };
 
-static int parse(struct json **j, const char *path, const char *name, const struct text *text)
+static int parse(struct json **j, const struct chat *c, int file)
 {
     char where[4352];
 
     *j = NULL;
-    if (!text || !text->data)
+    if (c->files[file].size == 0)
         return RL_OK;
-    snprintf(where, sizeof where, "%s/%s", path, name);
-    *j = json_parse(text->data, text->size, where);
+    snprintf(where, sizeof where, "%s/%s", c->path.data, names[file]);
+    *j = json_parse(c->files[file].data, c->files[file].size, where);
     if (*j && !json_is_object(*j))
         rl_error(RL_EINVAL, "%s is no JSON object", where);
     return json_is_object(*j) ? RL_OK : RL_EINVAL;
@@ -70,71 +72,82 @@ static void add_tokens(struct text *out, const struct json *from, const struct j
     }
 }
 
-static int open_template(struct chat *c, const char *path, const struct text *template,
-                         const struct json *config)
+static int open_template(struct chat *c, const struct json *config)
 {
+    const struct text *file = &c->files[TEMPLATE];
     const struct json *given = template_of(config);
     char where[4352];
 
-    if (template && template->data) {
-        snprintf(where, sizeof where, "%s/%s", path, TEMPLATE);
-        return template_open(&c->template, template->data, template->size, where);
-    }
+    snprintf(where, sizeof where, "%s/%s", c->path.data, names[TEMPLATE]);
+    if (file->size)
+        return template_open(&c->template, file->data, file->size, where);
     if (json_is_null(given))
-        return RL_OK;
-    snprintf(where, sizeof where, "%s/%s: chat_template", path, CONFIG);
+        return rl_error(RL_EINVAL, "%s: no chat template there (%s, or chat_template in %s)",
+                        c->path.data, names[TEMPLATE], names[CONFIG]);
+    snprintf(where, sizeof where, "%s/%s: chat_template", c->path.data, names[CONFIG]);
     if (!json_is_string(given))
         return rl_error(RL_EINVAL, "%s is no string, nor a list with one named default", where);
     return template_open(&c->template, json_string(given, ""), json_string_size(given), where);
 }
 
-int chat_parse(struct chat **chat, const char *path, const struct text *template,
-               const struct text *config_text, const struct text *tokens_text)
+int chat_read(struct chat *c)
 {
     struct json *config = NULL, *tokens = NULL;
-    struct chat *c = calloc(1, sizeof *c);
     int rc = RL_OK;
 
-    *chat = NULL;
-    if (!c)
-        return rl_error(RL_ENOFIT, "%s: no memory for a chat template", path);
-    TRY(parse(&config, path, CONFIG, config_text));
-    TRY(open_template(c, path, template, config));
-    if (!c->template)
-        goto done;
+    if (c->template)
+        return RL_OK;
+    TRY(parse(&config, c, CONFIG));
     if (json_is_null(json_get(config, "added_tokens_decoder")))
-        TRY(parse(&tokens, path, TOKENS, tokens_text));
+        TRY(parse(&tokens, c, TOKENS));
+    text_clear(&c->tokens);
     add_tokens(&c->tokens, tokens, NULL);
     add_tokens(&c->tokens, config, tokens);
-    *chat = c;
-    c = NULL;
+    rc = open_template(c, config);
 done:
-    chat_close(c);
     json_free(config);
     json_free(tokens);
     return rc;
 }
 
-int chat_open(struct chat **chat, const char *folder)
+int chat_of_files(struct chat **chat, const char *path, const char *system,
+                  const struct text *template, const struct text *config,
+                  const struct text *tokens)
 {
-    static const char *const names[] = { TEMPLATE, CONFIG, TOKENS };
-    struct text files[3] = { 0 };
+    const struct text *const files[FILES] = { template, config, tokens };
+    struct chat *c = *chat = calloc(1, sizeof *c);
+
+    if (!c)
+        return rl_error(RL_ENOFIT, "%s: no memory for a chat template", path);
+    text_adds(&c->path, path);
+    text_adds(&c->system, system ? system : "");
+    for (int i = 0; i < FILES; i++)
+        if (files[i] && files[i]->size)
+            text_add(&c->files[i], files[i]->data, files[i]->size);
+    return RL_OK;
+}
+
+int chat_open(struct chat **chat, const char *folder, const char *system)
+{
+    struct text files[FILES] = { 0 };
     char path[4352];
     int rc = RL_OK;
 
     *chat = NULL;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < FILES; i++) {
         TRY(path_join(path, sizeof path, folder, names[i]));
         if (file_exists(path))
             TRY(file_read(path, &files[i]));
     }
-    TRY(chat_parse(chat, folder, &files[0], &files[1], &files[2]));
-    if (!*chat)
-        rc = rl_error(RL_EINVAL, "%s: no chat template there (%s, or chat_template in %s)", folder,
-                      TEMPLATE, CONFIG);
+    TRY(chat_of_files(chat, folder, system, &files[TEMPLATE], &files[CONFIG], &files[TOKENS]));
+    rc = chat_read(*chat);
 done:
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < FILES; i++)
         text_free(&files[i]);
+    if (rc != RL_OK) {
+        chat_close(*chat);
+        *chat = NULL;
+    }
     return rc;
 }
 
@@ -143,6 +156,10 @@ void chat_close(struct chat *c)
     if (!c)
         return;
     template_close(c->template);
+    for (int i = 0; i < FILES; i++)
+        text_free(&c->files[i]);
+    text_free(&c->path);
+    text_free(&c->system);
     text_free(&c->tokens);
     free(c);
 }
@@ -189,19 +206,22 @@ static struct json *variables_of(const struct chat *c, const struct json *more)
     return made;
 }
 
-int chat_render(const struct chat *c, const struct json *messages, const struct chat_how *how,
+int chat_render(struct chat *c, const struct json *messages, const struct chat_how *how,
                 struct text *out)
 {
     bool begins = strcmp(json_string(json_get(json_at(messages, 0), "role"), ""), "system") == 0;
-    struct json *own = how->system && *how->system && json_is_array(messages) && !begins
-                           ? with_system(messages, how->system) : NULL;
-    struct json *variables = variables_of(c, how->variables);
+    struct json *own = NULL, *variables = NULL;
     struct template_settings settings = {
-        .add_generation_prompt = how->add_generation_prompt, .tools = how->tools,
-        .variables = variables, .now = how->now,
+        .add_generation_prompt = how->add_generation_prompt, .tools = how->tools, .now = how->now,
     };
-    int rc = template_render(c->template, own ? own : messages, &settings, out);
+    int rc = RL_OK;
 
+    TRY(chat_read(c));
+    if (c->system.size && json_is_array(messages) && !begins)
+        own = with_system(messages, c->system.data);
+    settings.variables = variables = variables_of(c, how->variables);
+    rc = template_render(c->template, own ? own : messages, &settings, out);
+done:
     json_free(own);
     json_free(variables);
     return rc;

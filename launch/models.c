@@ -416,15 +416,11 @@ static const struct text *file_of(const struct source *s, const char *name)
     return NULL;
 }
 
-int source_chat(struct chat **chat, const struct source *s)
+int source_chat(struct chat **chat, const struct source *s, const char *system)
 {
-    int rc = chat_parse(chat, s->path, file_of(s, "chat_template.jinja"),
-                        file_of(s, "tokenizer_config.json"), file_of(s, "special_tokens_map.json"));
-
-    if (rc == RL_OK && !*chat)
-        rc = rl_error(RL_EINVAL, "%s: no chat template there (chat_template.jinja, or "
-                      "chat_template in tokenizer_config.json)", s->path);
-    return rc;
+    return chat_of_files(chat, s->path, system, file_of(s, "chat_template.jinja"),
+                         file_of(s, "tokenizer_config.json"),
+                         file_of(s, "special_tokens_map.json"));
 }
 
 int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c)

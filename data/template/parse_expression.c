@@ -376,7 +376,7 @@ static struct node *tuple(struct parser *p, bool target, bool namespaces, bool c
         if (tuple_ends(p->at))
             break;
     }
-    return comma ? n : n->list;
+    return comma || !n->list ? n : n->list;        /* never NULL, after a failure either */
 }
 
 struct node *parse_tuple(struct parser *p, bool conditions)

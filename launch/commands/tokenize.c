@@ -17,7 +17,7 @@
 #include "launch/options.h"
 
 static bool decode, jsonl, no_special, skip_special;
-static const char *messages, *date;
+static const char *messages, *system_text, *date;
 
 static const struct option_row options[] = {
     { "decode", OPTION_FLAG, &decode, NULL, "ids to text: a line is ids separated by spaces" },
@@ -29,6 +29,8 @@ static const struct option_row options[] = {
     { "skip-special", OPTION_FLAG, &skip_special, NULL, "decode without special tokens" },
     { "messages", OPTION_TEXT, &messages, "FILE",
       "conversations {\"messages\"} through the chat template -> {\"text\",\"ids\"}" },
+    { "system", OPTION_TEXT, &system_text, "TEXT",
+      "the system's message of conversations that do not begin with one" },
     { "date", OPTION_TEXT, &date, "Y-M-D",
       "what templates that ask are told is today (default: the date they were made with)" },
     { 0 },
@@ -153,7 +155,7 @@ static int each_line(struct tokenizer *t)
 
 /* {"messages": [...]} and, as servers are asked, "tools", "add_generation_prompt" (default true)
  * and "variables".  A conversation that the template refuses is a line {"error"}. */
-static int chat_line(const struct chat *chat, struct tokenizer *t, const struct lines *in,
+static int chat_line(struct chat *chat, struct tokenizer *t, const struct lines *in,
                      const struct tm *now)
 {
     char where[4352];
@@ -188,7 +190,7 @@ done:
     return rc;
 }
 
-static bool chat_line_or_error(const struct chat *chat, struct tokenizer *t,
+static bool chat_line_or_error(struct chat *chat, struct tokenizer *t,
                                const struct lines *in, const struct tm *now)
 {
     bool held = status_hold(true);
@@ -216,7 +218,7 @@ static int read_date(struct tm *now)
     return RL_OK;
 }
 
-static int each_conversation(const struct chat *chat, struct tokenizer *t)
+static int each_conversation(struct chat *chat, struct tokenizer *t)
 {
     struct lines in = { 0 };
     struct tm now;
@@ -241,12 +243,17 @@ done:
 
 static int open_chat(const char *path, const struct source *s, struct chat **chat)
 {
+    int rc = RL_OK;
+
     if (folder_exists(path) && !s->is_checkpoint)
-        return chat_open(chat, path);
-    if (s->is_checkpoint)
-        return source_chat(chat, s);
-    return rl_error(RL_EINVAL, "%s: --messages needs a model's folder, a checkpoint or a run",
-                    path);
+        return chat_open(chat, path, system_text);
+    if (!s->is_checkpoint)
+        return rl_error(RL_EINVAL, "%s: --messages needs a model's folder, a checkpoint or a run",
+                        path);
+    TRY(source_chat(chat, s, system_text));
+    rc = chat_read(*chat);
+done:
+    return rc;
 }
 
 /* A tokenizer.json by itself will do: no model is needed. */
