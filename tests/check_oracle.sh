@@ -33,6 +33,6 @@ else skip "tokenizers is not installed"; fi
 if has transformers && has jinja2; then
     # shellcheck disable=SC2046 (one folder, or none)
     ok "jinja2 writes the same conversations" "$python" tests/oracle/templates.py "$RANKWISE" \
-        $(ls -d "${RANKWISE_SHARED:-../shared}/data/chat_templates" 2>/dev/null) 20
+        $(ls -d "$SHARED/data/chat_templates" 2>/dev/null) 20
 else skip "transformers or jinja2 is not installed"; fi
 finish
