@@ -17,6 +17,8 @@ struct chat {
     struct text path, system, files[FILES];
     struct template *template;           /* NULL: not read yet */
     struct text tokens;                  /* members of a JSON object: "bos_token":"<s>",... */
+    bool has_day;
+    struct tm day;
 };
 
 static int parse(struct json **j, const struct chat *c, int file)
@@ -110,9 +112,8 @@ done:
     return rc;
 }
 
-int chat_of_files(struct chat **chat, const char *path, const char *system,
-                  const struct text *template, const struct text *config,
-                  const struct text *tokens)
+int chat_of_files(struct chat **chat, const char *path, const struct text *template,
+                  const struct text *config, const struct text *tokens)
 {
     const struct text *const files[FILES] = { template, config, tokens };
     struct chat *c = *chat = calloc(1, sizeof *c);
@@ -120,14 +121,13 @@ int chat_of_files(struct chat **chat, const char *path, const char *system,
     if (!c)
         return rl_error(RL_ENOFIT, "%s: no memory for a chat template", path);
     text_adds(&c->path, path);
-    text_adds(&c->system, system ? system : "");
     for (int i = 0; i < FILES; i++)
         if (files[i] && files[i]->size)
             text_add(&c->files[i], files[i]->data, files[i]->size);
     return RL_OK;
 }
 
-int chat_open(struct chat **chat, const char *folder, const char *system)
+int chat_open(struct chat **chat, const char *folder)
 {
     struct text files[FILES] = { 0 };
     char path[4352];
@@ -139,7 +139,7 @@ int chat_open(struct chat **chat, const char *folder, const char *system)
         if (file_exists(path))
             TRY(file_read(path, &files[i]));
     }
-    TRY(chat_of_files(chat, folder, system, &files[TEMPLATE], &files[CONFIG], &files[TOKENS]));
+    TRY(chat_of_files(chat, folder, &files[TEMPLATE], &files[CONFIG], &files[TOKENS]));
     rc = chat_read(*chat);
 done:
     for (int i = 0; i < FILES; i++)
@@ -162,6 +162,24 @@ void chat_close(struct chat *c)
     text_free(&c->system);
     text_free(&c->tokens);
     free(c);
+}
+
+void chat_system(struct chat *c, const char *system)
+{
+    text_clear(&c->system);
+    text_adds(&c->system, system ? system : "");
+}
+
+int chat_day(struct chat *c, const char *day, const char *what)
+{
+    struct tm read = { 0 };
+    const char *end = day && *day ? strptime(day, "%Y-%m-%d", &read) : NULL;
+
+    c->has_day = day && *day;
+    if (c->has_day && (!end || *end))
+        return rl_error(RL_EINVAL, "%s: '%s' is no day; one is written 2026-11-28", what, day);
+    c->day = read;
+    return RL_OK;
 }
 
 /* The conversation with a message of the system before it. */
@@ -212,7 +230,8 @@ int chat_render(struct chat *c, const struct json *messages, const struct chat_h
     bool begins = strcmp(json_string(json_get(json_at(messages, 0), "role"), ""), "system") == 0;
     struct json *own = NULL, *variables = NULL;
     struct template_settings settings = {
-        .add_generation_prompt = how->add_generation_prompt, .tools = how->tools, .now = how->now,
+        .add_generation_prompt = how->add_generation_prompt, .tools = how->tools,
+        .now = c->has_day ? &c->day : NULL,
     };
     int rc = RL_OK;
 

@@ -150,7 +150,7 @@ static int open_prompts(struct inputs *in, const struct config *c, const char *k
     int rc = RL_OK;
 
     TRY(config_readable(c, key));
-    TRY(source_chat(&chat, s, c->system));
+    TRY(source_chat(&chat, s, c));
     TRY(prompts_open(p, path, s->tokenizer, chat, s->shape.V,
                      s->shape.context - 1,       /* one new token */
                      strcmp(c->long_prompts, "skip") == 0));

@@ -416,11 +416,18 @@ static const struct text *file_of(const struct source *s, const char *name)
     return NULL;
 }
 
-int source_chat(struct chat **chat, const struct source *s, const char *system)
+int source_chat(struct chat **chat, const struct source *s, const struct config *c)
 {
-    return chat_of_files(chat, s->path, system, file_of(s, "chat_template.jinja"),
-                         file_of(s, "tokenizer_config.json"),
-                         file_of(s, "special_tokens_map.json"));
+    int rc = RL_OK;
+
+    TRY(chat_of_files(chat, s->path, file_of(s, "chat_template.jinja"),
+                      file_of(s, "tokenizer_config.json"), file_of(s, "special_tokens_map.json")));
+    if (!c)
+        return RL_OK;
+    chat_system(*chat, c->system);
+    rc = chat_day(*chat, c->chat_date, "chat_date");
+done:
+    return rc;
 }
 
 int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c)

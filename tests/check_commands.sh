@@ -36,7 +36,7 @@ says 1 'chat.jsonl: 1 of its conversations cannot be written' "tokenize: a bad c
     "$RANKWISE" tokenize "$WORK/chat" --messages "$WORK/chat.jsonl"
 says 1 "$demo: no chat template there" "tokenize: no template" \
     "$RANKWISE" tokenize $demo --messages "$WORK/chat.jsonl"
-says 1 '--date 26.7.24: a day is written 2026-11-28' "tokenize: a bad date" \
+says 1 "--date: '26.7.24' is no day; one is written 2026-11-28" "tokenize: a bad date" \
     "$RANKWISE" tokenize "$WORK/chat" --messages "$WORK/chat.jsonl" --date 26.7.24
 
 # field NAME LINE: a text of a line of JSON

@@ -24,6 +24,7 @@ static const char *render(const char *jinja, const char *config, const char *tok
     struct text text = { 0 };
     struct chat *chat;
     char folder[4000];
+    int rc;
 
     snprintf(folder, sizeof folder, "%s/model", support_folder());
     mkdir(folder, 0777);
@@ -33,9 +34,12 @@ static const char *render(const char *jinja, const char *config, const char *tok
             support_write(folder, names[i], texts[i]);
     }
     text_adds(&text, "");
-    if (chat_open(&chat, folder, system) != RL_OK
-        || chat_render(chat, m, &(struct chat_how){ .add_generation_prompt = more }, &text)
-               != RL_OK) {
+    rc = chat_open(&chat, folder);
+    if (rc == RL_OK) {
+        chat_system(chat, system);
+        rc = chat_render(chat, m, &(struct chat_how){ .add_generation_prompt = more }, &text);
+    }
+    if (rc != RL_OK) {
         text_adds(&text, status_message());
         status_drop();
     }
@@ -104,6 +108,30 @@ static void test_what_is_wrong_is_named(void **state)
     assert_has(render("x", "{", NULL, NULL, "[]", false), "tokenizer_config.json:1: bad JSON");
 }
 
+static void test_a_day_is_told_to_those_who_ask(void **state)
+{
+    struct text jinja = { 0 }, out = { 0 };
+    struct chat *chat;
+
+    (void)state;
+    text_adds(&jinja, "{{ strftime_now('%A %d %b %Y') if strftime_now is defined else 'none' }};");
+    assert_ok(chat_of_files(&chat, "model", &jinja, NULL, NULL));
+    assert_int_equal(chat_day(chat, "2026-11-31x", "chat_date"), RL_EINVAL);
+    assert_string_equal(status_message(),
+                        "chat_date: '2026-11-31x' is no day; one is written 2026-11-28");
+    status_drop();
+    for (int i = 0; i < 3; i++) {
+        struct json *none = json_parse("[]", 2, "messages");
+        assert_ok(chat_day(chat, i == 0 ? NULL : i == 1 ? "2026-11-28" : "", "chat_date"));
+        assert_ok(chat_render(chat, none, &(struct chat_how){ 0 }, &out));
+        json_free(none);
+    }
+    assert_string_equal(out.data, "none;Saturday 28 Nov 2026;none;");
+    chat_close(chat);
+    text_free(&jinja);
+    text_free(&out);
+}
+
 /* ---- conversations as prompts */
 
 static struct chat *letters_chat(const char *template, const char *system)
@@ -113,7 +141,8 @@ static struct chat *letters_chat(const char *template, const char *system)
 
     text_adds(&jinja, template);
     text_adds(&config, "{\"bos_token\":\"<s>\"}");
-    assert_ok(chat_of_files(&chat, "model", system, &jinja, &config, NULL));
+    assert_ok(chat_of_files(&chat, "model", &jinja, &config, NULL));
+    chat_system(chat, system);
     text_free(&jinja);
     text_free(&config);
     return chat;
@@ -204,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_special_tokens_are_variables),
         cmocka_unit_test(test_a_system_message_is_put_before),
         cmocka_unit_test(test_what_is_wrong_is_named),
+        cmocka_unit_test(test_a_day_is_told_to_those_who_ask),
         cmocka_unit_test(test_conversations_are_prompts),
         cmocka_unit_test(test_refused_conversations_name_both_lines),
         cmocka_unit_test(test_a_template_that_nobody_asks_for_may_be_wrong),

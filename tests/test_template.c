@@ -267,6 +267,8 @@ static void test_filters_of_strings_and_numbers(void **state)
         { "{{ 'a\\nb\\n\\nc'|indent }}|{{ 'a\\n\\nb'|indent(2, true, true) }}|{{ 'a\\nb'|indent"
           "('> ') }}",
           "a\n    b\n\n    c|  a\n  \n  b|a\n> b" },
+        { "{{ '<b>'|safe + '<' ~ '<' }}{{ ('<'|e)[0:3] + '>' }}{{ '&' + '&'|safe }}",
+          "<b>&lt;&lt;&lt&gt;&amp;&" },
         { "{{ '<a href=\"x\">&\\'</a>'|e }}{{ '<b>'|safe }}{{ '<'|escape|escape }}",
           "&lt;a href=&#34;x&#34;&gt;&amp;&#39;&lt;/a&gt;<b>&lt;" },
         { "{{ '12'|int }} {{ ' 1.9 '|int }} {{ 'x'|int }} {{ 'x'|int(7) }} {{ '0x1f'|int(base=1"
@@ -504,8 +506,9 @@ static void test_what_cannot_be_rendered_names_line_and_construct(void **state)
         { "{{ 'a'|trim(1, 2) }}", "t.jinja:1: the filter trim takes at most 1 arguments, not 2" },
         { "{{ 'a'|trim(z=1) }}",
           "t.jinja:1: the filter trim: the argument 'z' is not supported" },
-        { "{{ 'a'|e + '<' }}",
-          "t.jinja:1: + between an escaped string and another is not supported" },
+        { "{{ 'a'|e|trim }}", "t.jinja:1: trim of an escaped string is not supported" },
+        { "{{ strftime_later() }}", "t.jinja:1: 'strftime_later' is undefined, and cannot be "
+          "called" },
         { "{% macro f(a) %}{% endmacro %}\n{{ f(1, 2) }}",
           "t.jinja:2: f takes at most 1 arguments, not 2" },
         { "{% macro f(a) %}{% endmacro %}\n{{ f(b=2) }}",
@@ -639,7 +642,7 @@ static void test_without_a_date_nothing_tells_one(void **state)
     (void)state;
     assert_string_equal(render_with("[]", &none, "{{ strftime_now is defined }}"), "False");
     assert_string_equal(render_with("[]", &some, "{{ strftime_now('%d %b %Y') }}"), "26 Jul 2024");
-    assert_has(render_with("[]", &none, "{{ strftime_now('%d') }}"), "'strftime_now' is undefined");
+    assert_has(render_with("[]", &none, "{{ strftime_now('%d') }}"), "asks for the date: give one");
 }
 
 static void test_messages_are_cleaned_as_the_library_does(void **state)

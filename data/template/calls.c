@@ -276,6 +276,9 @@ struct value render_call(struct render *r, struct value callee, const struct arg
             return callee.function->call(r, a);
         return render_fail(r, "the function %s is not supported", callee.function->name);
     case V_UNDEFINED:
+        if (value_is(value_string(callee.s, callee.n), "strftime_now"))
+            return render_fail(r, "the template asks for the date: give one (chat_date in a run, "
+                               "--date in tokenize)");
         return render_fail(r, "'%s' is undefined, and cannot be called",
                            utf8_show(callee.s, callee.n).text);
     default:

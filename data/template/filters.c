@@ -12,9 +12,13 @@ struct value filter_call(struct render *r, struct value name, struct value in,
     const struct filter *const tables[] = { string_filters, list_filters, choice_filters };
 
     for (int t = 0; t < 3; t++)
-        for (const struct filter *f = tables[t]; f->name; f++)
-            if (value_is(name, f->name))
-                return table_call(r, f, "the filter", in, a);
+        for (const struct filter *f = tables[t]; f->name; f++) {
+            if (!value_is(name, f->name))
+                continue;
+            if (in.kind == V_STRING && in.safe && f->changes_text)
+                return render_fail(r, "%s of an escaped string is not supported", f->name);
+            return table_call(r, f, "the filter", in, a);
+        }
     return render_fail(r, "the filter '%s' is not supported", utf8_show(name.s, name.n).text);
 }
 
@@ -95,23 +99,8 @@ static struct value safe(struct render *r, struct value in, const struct value *
 
 static struct value escape(struct render *r, struct value in, const struct value *arg)
 {
-    static const char marks[] = "&<>'\"";
-    static const char *const names[] = { "&amp;", "&lt;", "&gt;", "&#39;", "&#34;" };
-    struct value s = value_shown(r, in);
-    struct text out = { 0 };
-
     (void)arg;
-    for (size_t i = 0; i < s.n && !s.safe; i++) {
-        const char *mark = s.s[i] ? strchr(marks, s.s[i]) : NULL;
-        if (mark)
-            text_adds(&out, names[mark - marks]);
-        else
-            text_add(&out, s.s + i, 1);
-    }
-    if (!s.safe)
-        s = value_text(r, &out);
-    s.safe = true;
-    return s;
+    return string_escape(r, value_shown(r, in));
 }
 
 /* Lines after the first go in by `width` blanks or that string, empty ones only with `blank`. */
@@ -243,21 +232,21 @@ static struct value round_to(struct render *r, struct value in, const struct val
 }
 
 const struct filter string_filters[] = {
-    { "upper", upper, 0, { NULL }, NULL },
-    { "lower", lower, 0, { NULL }, NULL },
-    { "capitalize", capitalize, 0, { NULL }, NULL },
-    { "title", title, 0, { NULL }, NULL },
-    { "trim", trim, 0, { "chars" }, NULL },
-    { "replace", replace, 2, { "old", "new", "count" }, NULL },
-    { "string", string, 0, { NULL }, NULL },
-    { "safe", safe, 0, { NULL }, NULL },
-    { "escape", escape, 0, { NULL }, NULL },
-    { "e", escape, 0, { NULL }, NULL },
-    { "indent", indent, 0, { "width", "first", "blank" }, NULL },
-    { "tojson", tojson, 0, { "ensure_ascii", "indent", "separators", "sort_keys" }, NULL },
-    { "int", to_int, 0, { "default", "base" }, NULL },
-    { "float", to_float, 0, { "default" }, NULL },
-    { "abs", absolute, 0, { NULL }, NULL },
-    { "round", round_to, 0, { "precision", "method" }, NULL },
+    { "upper", upper, 0, { NULL }, NULL, true },
+    { "lower", lower, 0, { NULL }, NULL, true },
+    { "capitalize", capitalize, 0, { NULL }, NULL, true },
+    { "title", title, 0, { NULL }, NULL, true },
+    { "trim", trim, 0, { "chars" }, NULL, true },
+    { "replace", replace, 2, { "old", "new", "count" }, NULL, true },
+    { "string", string, 0, { NULL }, NULL, false },
+    { "safe", safe, 0, { NULL }, NULL, false },
+    { "escape", escape, 0, { NULL }, NULL, false },
+    { "e", escape, 0, { NULL }, NULL, false },
+    { "indent", indent, 0, { "width", "first", "blank" }, NULL, true },
+    { "tojson", tojson, 0, { "ensure_ascii", "indent", "separators", "sort_keys" }, NULL, false },
+    { "int", to_int, 0, { "default", "base" }, NULL, false },
+    { "float", to_float, 0, { "default" }, NULL, false },
+    { "abs", absolute, 0, { NULL }, NULL, false },
+    { "round", round_to, 0, { "precision", "method" }, NULL, false },
     { 0 },
 };

@@ -278,23 +278,23 @@ static struct value otherwise(struct render *r, struct value in, const struct va
 }
 
 const struct filter list_filters[] = {
-    { "length", length, 0, { NULL }, NULL },
-    { "count", length, 0, { NULL }, NULL },
-    { "first", first, 0, { NULL }, NULL },
-    { "last", last, 0, { NULL }, NULL },
-    { "list", list, 0, { NULL }, NULL },
-    { "join", join, 0, { "d", "attribute" }, NULL },
-    { "reverse", reverse, 0, { NULL }, NULL },
-    { "sum", sum, 0, { "attribute", "start" }, NULL },
-    { "batch", batch, 1, { "linecount", "fill_with" }, NULL },
-    { "items", items, 0, { NULL }, NULL },
-    { "dictsort", dictsort, 0, { "case_sensitive", "by", "reverse" }, NULL },
-    { "sort", sort, 0, { "reverse", "case_sensitive", "attribute" }, NULL },
-    { "unique", unique, 0, { "case_sensitive", "attribute" }, NULL },
-    { "min", least, 0, { "case_sensitive", "attribute" }, NULL },
-    { "max", greatest, 0, { "case_sensitive", "attribute" }, NULL },
-    { "default", otherwise, 0, { "default_value", "boolean" }, NULL },
-    { "d", otherwise, 0, { "default_value", "boolean" }, NULL },
+    { "length", length, 0, { NULL }, NULL, false },
+    { "count", length, 0, { NULL }, NULL, false },
+    { "first", first, 0, { NULL }, NULL, false },
+    { "last", last, 0, { NULL }, NULL, false },
+    { "list", list, 0, { NULL }, NULL, false },
+    { "join", join, 0, { "d", "attribute" }, NULL, false },
+    { "reverse", reverse, 0, { NULL }, NULL, false },
+    { "sum", sum, 0, { "attribute", "start" }, NULL, false },
+    { "batch", batch, 1, { "linecount", "fill_with" }, NULL, false },
+    { "items", items, 0, { NULL }, NULL, false },
+    { "dictsort", dictsort, 0, { "case_sensitive", "by", "reverse" }, NULL, false },
+    { "sort", sort, 0, { "reverse", "case_sensitive", "attribute" }, NULL, false },
+    { "unique", unique, 0, { "case_sensitive", "attribute" }, NULL, false },
+    { "min", least, 0, { "case_sensitive", "attribute" }, NULL, false },
+    { "max", greatest, 0, { "case_sensitive", "attribute" }, NULL, false },
+    { "default", otherwise, 0, { "default_value", "boolean" }, NULL, false },
+    { "d", otherwise, 0, { "default_value", "boolean" }, NULL, false },
     { 0 },
 };
 
@@ -375,10 +375,10 @@ static struct value rejectattr(struct render *r, struct value in, const struct a
 }
 
 const struct filter choice_filters[] = {
-    { "map", NULL, 0, { NULL }, map },
-    { "select", NULL, 0, { NULL }, select_those },
-    { "reject", NULL, 0, { NULL }, reject },
-    { "selectattr", NULL, 0, { NULL }, selectattr },
-    { "rejectattr", NULL, 0, { NULL }, rejectattr },
+    { "map", NULL, 0, { NULL }, map, false },
+    { "select", NULL, 0, { NULL }, select_those, false },
+    { "reject", NULL, 0, { NULL }, reject, false },
+    { "selectattr", NULL, 0, { NULL }, selectattr, false },
+    { "rejectattr", NULL, 0, { NULL }, rejectattr, false },
     { 0 },
 };

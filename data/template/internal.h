@@ -196,6 +196,7 @@ struct filter {
     int need;
     const char *parameters[PARAMETERS + 1];
     struct value (*any)(struct render *r, struct value in, const struct args *a);
+    bool changes_text;                   /* of strings; escaped ones are refused */
 };
 struct method { enum value_kind of; struct filter f; };
 extern const struct filter string_filters[], list_filters[], choice_filters[];
@@ -272,6 +273,7 @@ ptrdiff_t string_find(struct value s, struct value part, size_t from);
 size_t string_line(struct value s, size_t at, size_t *next);
 struct value string_replace(struct render *r, struct value s, struct value old, struct value new,
                             int64_t count);
+struct value string_escape(struct render *r, struct value s);     /* & < > ' " */
 enum letter_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITAL };
 struct value string_case(struct render *r, struct value s, enum letter_case to);
 bool string_is_case(struct value s, bool upper);           /* str.isupper, str.islower */

@@ -94,16 +94,16 @@ static struct value changed(struct render *r, struct value loop, const struct ar
 }
 
 const struct method other_methods[] = {
-    { V_DICT, { "get", get, 1, { "key", "default" }, NULL } },
-    { V_DICT, { "items", items, 0, { NULL }, NULL } },
-    { V_DICT, { "keys", keys, 0, { NULL }, NULL } },
-    { V_DICT, { "values", values, 0, { NULL }, NULL } },
-    { V_DICT, { "copy", copy, 0, { NULL }, NULL } },
-    { V_LIST, { "copy", copy, 0, { NULL }, NULL } },
-    { V_LIST, { "count", count, 1, { "value" }, NULL } },
-    { V_LIST, { "index", index_of, 1, { "value" }, NULL } },
-    { V_LOOP, { "cycle", NULL, 0, { NULL }, cycle } },
-    { V_LOOP, { "changed", NULL, 0, { NULL }, changed } },
+    { V_DICT, { "get", get, 1, { "key", "default" }, NULL, false } },
+    { V_DICT, { "items", items, 0, { NULL }, NULL, false } },
+    { V_DICT, { "keys", keys, 0, { NULL }, NULL, false } },
+    { V_DICT, { "values", values, 0, { NULL }, NULL, false } },
+    { V_DICT, { "copy", copy, 0, { NULL }, NULL, false } },
+    { V_LIST, { "copy", copy, 0, { NULL }, NULL, false } },
+    { V_LIST, { "count", count, 1, { "value" }, NULL, false } },
+    { V_LIST, { "index", index_of, 1, { "value" }, NULL, false } },
+    { V_LOOP, { "cycle", NULL, 0, { NULL }, cycle, false } },
+    { V_LOOP, { "changed", NULL, 0, { NULL }, changed, false } },
     { 0 },
 };
 

@@ -92,11 +92,14 @@ static struct value arithmetic(struct render *r, enum token_kind op, struct valu
 
 static struct value join(struct render *r, struct value a, struct value b)
 {
-    struct value v = a;
-    size_t size = a.kind == V_STRING ? 1 : sizeof *v.items;
+    size_t size = a.kind == V_STRING ? 1 : sizeof *a.items;
+    struct value v;
 
-    if (a.kind == V_STRING && a.safe != b.safe)
-        return render_fail(r, "+ between an escaped string and another is not supported");
+    if (a.kind == V_STRING && a.safe != b.safe) {        /* an escaped string escapes the other */
+        a = string_escape(r, a);
+        b = string_escape(r, b);
+    }
+    v = a;
     if (!render_room(r, (a.n + b.n) * size))
         return v;
     if (a.kind == V_STRING) {
@@ -221,16 +224,21 @@ struct value render_slice(struct render *r, struct value of, struct value *bound
         return value_none();
     count = step > 0 ? (end > begin ? (end - begin - 1) / step + 1 : 0)
                      : (begin > end ? (begin - end - 1) / -step + 1 : 0);
-    if (of.kind == V_STRING && step == 1)
-        return string_part(of, string_offset(of, (size_t)begin),
-                           string_offset(of, (size_t)(begin + count)));
+    if (of.kind == V_STRING && step == 1) {
+        v = string_part(of, string_offset(of, (size_t)begin),
+                        string_offset(of, (size_t)(begin + count)));
+        v.safe = of.safe;
+        return v;
+    }
     if (of.kind == V_STRING && !value_iterate(r, of, &all.items, &all.n))
         return value_none();
     if (of.kind == V_STRING) {                        /* by characters, then joined */
         struct text out = { 0 };
         for (int64_t i = 0; i < count; i++)
             text_add(&out, all.items[begin + i * step].s, all.items[begin + i * step].n);
-        return value_text(r, &out);
+        v = value_text(r, &out);
+        v.safe = of.safe;
+        return v;
     }
     v.items = render_take(r, (size_t)count * sizeof *v.items);
     v.n = (size_t)count;

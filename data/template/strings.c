@@ -123,6 +123,25 @@ struct value string_replace(struct render *r, struct value s, struct value old, 
     return value_text(r, &out);
 }
 
+struct value string_escape(struct render *r, struct value s)
+{
+    static const char marks[] = "&<>'\"";
+    static const char *const names[] = { "&amp;", "&lt;", "&gt;", "&#39;", "&#34;" };
+    struct text out = { 0 };
+
+    for (size_t i = 0; i < s.n && !s.safe; i++) {
+        const char *mark = s.s[i] ? strchr(marks, s.s[i]) : NULL;
+        if (mark)
+            text_adds(&out, names[mark - marks]);
+        else
+            text_add(&out, s.s + i, 1);
+    }
+    if (!s.safe)
+        s = value_text(r, &out);
+    s.safe = true;
+    return s;
+}
+
 /* ---- upper and lower case */
 
 /* The small sigma at the end of a word is another one: a cased letter before it, none behind. */

@@ -353,6 +353,7 @@ static bool element(struct value of, int64_t i, struct value *out)
     if (of.kind == V_STRING) {
         size_t at = string_offset(of, (size_t)i);
         *out = value_string(of.s + at, (size_t)utf8_next(of.s + at, of.n - at, NULL));
+        out->safe = of.safe;
     } else {
         *out = of.items[i];
     }

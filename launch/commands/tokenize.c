@@ -155,8 +155,7 @@ static int each_line(struct tokenizer *t)
 
 /* {"messages": [...]} and, as servers are asked, "tools", "add_generation_prompt" (default true)
  * and "variables".  A conversation that the template refuses is a line {"error"}. */
-static int chat_line(struct chat *chat, struct tokenizer *t, const struct lines *in,
-                     const struct tm *now)
+static int chat_line(struct chat *chat, struct tokenizer *t, const struct lines *in)
 {
     char where[4352];
     struct json *row;
@@ -173,7 +172,7 @@ static int chat_line(struct chat *chat, struct tokenizer *t, const struct lines 
     TRY(chat_render(chat, json_get(row, "messages"), &(struct chat_how){
             .add_generation_prompt = json_bool(json_get(row, "add_generation_prompt"), true),
             .tools = json_is_null(json_get(row, "tools")) ? NULL : json_get(row, "tools"),
-            .variables = json_get(row, "variables"), .now = now }, &text));
+            .variables = json_get(row, "variables") }, &text));
     TRY(tokenizer_encode(t, text.data ? text.data : "", text.size, false, &ids));
     text_adds(&out, "{\"text\":");
     json_add_string(&out, text.data ? text.data : "", text.size);
@@ -190,11 +189,10 @@ done:
     return rc;
 }
 
-static bool chat_line_or_error(struct chat *chat, struct tokenizer *t,
-                               const struct lines *in, const struct tm *now)
+static bool chat_line_or_error(struct chat *chat, struct tokenizer *t, const struct lines *in)
 {
     bool held = status_hold(true);
-    int rc = chat_line(chat, t, in, now);
+    int rc = chat_line(chat, t, in);
     struct text quoted = { 0 };
 
     if (rc != RL_OK) {
@@ -207,31 +205,20 @@ static bool chat_line_or_error(struct chat *chat, struct tokenizer *t,
     return rc == RL_OK;
 }
 
-static int read_date(struct tm *now)
-{
-    struct tm day = { 0 };
-    const char *end = date ? strptime(date, "%Y-%m-%d", &day) : NULL;
-
-    if (date && (!end || *end))
-        return rl_error(RL_EINVAL, "--date %s: a day is written 2026-11-28", date);
-    *now = day;
-    return RL_OK;
-}
-
 static int each_conversation(struct chat *chat, struct tokenizer *t)
 {
     struct lines in = { 0 };
-    struct tm now;
     bool more = true;
     int64_t refused = 0;
     int rc = RL_OK;
 
-    TRY(read_date(&now));
+    chat_system(chat, system_text);
+    TRY(chat_day(chat, date, "--date"));
     TRY(lines_open(&in, messages));
     while (more) {
         TRY(lines_next(&in, &more));
         if (more && strspn(in.line, " \t\r") < in.size)
-            refused += !chat_line_or_error(chat, t, &in, date ? &now : NULL);
+            refused += !chat_line_or_error(chat, t, &in);
     }
     if (rc == RL_OK && refused)
         rc = rl_error(RL_EINVAL, "%s: %lld of its conversations cannot be written", messages,
@@ -246,11 +233,11 @@ static int open_chat(const char *path, const struct source *s, struct chat **cha
     int rc = RL_OK;
 
     if (folder_exists(path) && !s->is_checkpoint)
-        return chat_open(chat, path, system_text);
+        return chat_open(chat, path);
     if (!s->is_checkpoint)
         return rl_error(RL_EINVAL, "%s: --messages needs a model's folder, a checkpoint or a run",
                         path);
-    TRY(source_chat(chat, s, system_text));
+    TRY(source_chat(chat, s, NULL));
     rc = chat_read(*chat);
 done:
     return rc;

@@ -84,7 +84,7 @@ static int open_prompts(struct session *s)
     int longest, rc = RL_OK;
 
     TRY(config_readable(c, "eval_prompts"));
-    TRY(source_chat(&chat, source, c->system));
+    TRY(source_chat(&chat, source, c));
     TRY(prompts_open(&s->prompts, c->eval_prompts, source->tokenizer, chat, source->shape.V,
                      s->e->context - 1, strcmp(c->long_prompts, "skip") == 0));
     there = prompts_count(s->prompts);

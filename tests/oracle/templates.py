@@ -303,6 +303,7 @@ STATEMENTS = [
     "{{ {'a': 1}|tojson(indent='\\t') }}",
     "{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{% endfor %}",
     "{% set x = s %}{% set x = x ~ x %}{{ x }}",
+    "{{ '<'|safe + s + '<' }}", "{{ ('<'|safe)[0] + s }}", "{{ s|e + s }}", "{{ s + s|e ~ s }}",
     "{{ loop }}",
     "{% for a in [1] %}{{ loop }}{% endfor %}",
     "{% for x in x %}{% endfor %}",
