@@ -595,6 +595,10 @@ static void test_a_template_ends(void **state)
     CHECK(all);
     check_limit(repeated("{% for a in range(99999) %}{% if ", "0 or ", 200, "0 %}{% endif %}"
                          "{% endfor %}"), "t.jinja:1: the template does not end within 10000000");
+    check_limit(repeated("{% set s = 'x' * 9999999 %}{% for a in range(99999) %}{{ s",
+                         ".count('y') ~ s", 1, ".find('y') }}{% endfor %}"),
+                "t.jinja:1: the template does not end within 10000000");
+    check_limit(repeated("{{ 1", "~1", 300000, "}}"), "11111111");     /* time is linear */
     check_limit(repeated("", "x", TEMPLATE_SOURCE + 1, ""), "a chat template of 1048577 bytes");
 }
 

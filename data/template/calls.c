@@ -59,6 +59,8 @@ struct value table_call(struct render *r, const struct filter *f, const char *ki
     struct value arg[PARAMETERS];
     char what[64];
 
+    if (in.kind == V_STRING && !render_step(r, in.n / 64))
+        return value_none();
     if (f->any)
         return f->any(r, in, a);
     snprintf(what, sizeof what, "%s %s", kind, f->name);

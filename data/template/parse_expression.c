@@ -6,6 +6,7 @@
 
 static struct node *parse_unary(struct parser *p, bool with_filters);
 static struct node *postfix(struct parser *p, struct node *of);
+static struct node *binary(struct parser *p, int level);
 
 static struct node *pair_of(struct parser *p, enum node_kind kind, int line, struct node *a,
                             struct node *b)
@@ -239,15 +240,37 @@ static struct node *parse_unary(struct parser *p, bool with_filters)
     return with_filters ? filters_and_tests(p, n) : n;
 }
 
+/* a ~ b ~ c is one node. */
+static struct node *concat(struct parser *p)
+{
+    struct node *first = binary(p, 1), *n, **tail;
+
+    if (p->at->kind != T_TILDE)
+        return first;
+    n = parse_node(p, E_CONCAT, p->at->line);
+    n->list = pair_of(p, E_TUPLE, n->line, first, NULL);
+    tail = &n->list->next;
+    while (p->rc == RL_OK && parse_skip(p, T_TILDE)) {
+        *tail = pair_of(p, E_TUPLE, p->at->line, binary(p, 1), NULL);
+        tail = &(*tail)->next;
+    }
+    return n;
+}
+
+static struct node *operand(struct parser *p, int level)
+{
+    return level == 0 ? concat(p) : level == 1 ? binary(p, 2) : parse_unary(p, true);
+}
+
 /* Operators that bind equally, from the left; level 0 binds least. */
 static struct node *binary(struct parser *p, int level)
 {
     static const enum token_kind ops[][5] = {
-        { T_PLUS, T_MINUS }, { T_TILDE }, { T_STAR, T_SLASH, T_FLOOR, T_PERCENT }, { T_POWER },
+        { T_PLUS, T_MINUS }, { T_STAR, T_SLASH, T_FLOOR, T_PERCENT }, { T_POWER },
     };
-    struct node *left = level == 4 ? parse_unary(p, true) : binary(p, level + 1);
+    struct node *left = operand(p, level);
 
-    while (p->rc == RL_OK && level < 4) {
+    while (p->rc == RL_OK) {
         const struct token *t = p->at;
         bool ours = false;
         for (int i = 0; i < 5 && ops[level][i]; i++)
@@ -255,20 +278,9 @@ static struct node *binary(struct parser *p, int level)
         if (!ours)
             break;
         p->at++;
-        if (level == 1 && left->kind == E_CONCAT && left->op == T_TILDE) {
-            struct node *last = left->list;        /* a ~ b ~ c is one node */
-            while (last->next)
-                last = last->next;
-            last->next = pair_of(p, E_TUPLE, t->line, binary(p, 2), NULL);
-            continue;
-        }
-        left = pair_of(p, level == 1 ? E_CONCAT : E_BINARY, t->line, left, NULL);
+        left = pair_of(p, E_BINARY, t->line, left, NULL);
         left->op = t->kind;
-        left->b = binary(p, level + 1);
-        if (level == 1) {
-            left->list = pair_of(p, E_TUPLE, t->line, left->a, NULL);
-            left->list->next = pair_of(p, E_TUPLE, t->line, left->b, NULL);
-        }
+        left->b = operand(p, level);
     }
     return left;
 }

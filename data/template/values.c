@@ -90,7 +90,8 @@ struct value value_json(struct render *r, const struct json *j)
 {
     struct value v = value_none();
 
-    if (!render_step(r, 1) || !render_enter(r))
+    if (!render_step(r, 1) || !render_room(r, json_size(j) * sizeof *v.pairs)
+        || !render_room(r, json_is_string(j) ? json_string_size(j) : 0) || !render_enter(r))
         return v;
     if (json_is_string(j)) {
         v = value_copy(r, json_string(j, ""), json_string_size(j));
