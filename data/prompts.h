@@ -36,7 +36,8 @@ void prompts_close(struct prompts *p);                              /* NULL is f
 int64_t prompts_count(const struct prompts *p);
 int64_t prompts_skipped(const struct prompts *p);
 int prompts_longest(const struct prompts *p);                       /* tokens */
-const char *prompts_text(const struct prompts *p, int64_t i);       /* NULL: it has ids only */
+const char *prompts_text(const struct prompts *p, int64_t i);       /* NULL: ids only; of messages
+                                                                     * the template's text */
 const struct json *prompts_fields(const struct prompts *p, int64_t i);
 const char *prompts_path(const struct prompts *p);
 int64_t prompts_line(const struct prompts *p, int64_t i);           /* line in the file, from 1 */

@@ -109,6 +109,7 @@ bad 1 'chat.jsonl:1: launch/demo/model: no chat template there' \
 model; printf '\n{%% do x %%}' > "$WORK/model/chat_template.jinja"
 bad 1 "chat.jsonl:1: .*/chat_template.jinja:2: the tag 'do' is not supported" \
     "a template with what is not supported" prompts="$WORK/chat.jsonl" model="$WORK/model"
+bad 1 "chat_date: 'May' is no day; one is written" "a day that is none" chat_date=May
 printf '\n{{ raise_exception("no") }}' > "$WORK/model/chat_template.jinja"
 bad 1 'chat.jsonl:1: .*/chat_template.jinja:2: the template refuses the messages: no' \
     "a template that refuses" prompts="$WORK/chat.jsonl" model="$WORK/model"
