@@ -83,6 +83,8 @@ struct config {
     int64_t max_lag;
     bool shuffle;               /* prompts or rows in a new order every epoch */
     char *long_prompts;         /* "error" | "skip" */
+    char *system;               /* before conversations without one; NULL: none */
+    char *chat_date;            /* what chat templates are told is today; NULL: nothing */
 
     /* records of pairs and eval_pairs */
     char *bad_records;          /* "error" | "drop" */

@@ -58,6 +58,10 @@ const struct row config_rows[] = {
     BOOL("shuffle", shuffle, "true", ROW_FIXED, "prompts or rows in a new order every epoch"),
     WORD("long_prompts", long_prompts, "error", "error skip", ROW_FIXED,
          "a prompt or record too long for the model ends the run, or is skipped and counted"),
+    { "system", ROW_STRING, AT(system), "", 0, 0, NULL, ROW_FIXED,
+      "the system's message before conversations that do not begin with one", "none" },
+    { "chat_date", ROW_STRING, AT(chat_date), "", 0, 0, NULL, ROW_FIXED,
+      "the day that chat templates which ask are told, as 2026-11-28", "none" },
 
     HEADING("Records of pairs"),
     WORD("bad_records", bad_records, "error", "error drop", ROW_FIXED,

@@ -13,6 +13,7 @@
 #undef json_is_array
 #undef json_is_string
 #undef json_is_number
+#undef json_is_integer
 #undef json_is_null
 
 #include "base/file.h"
@@ -97,6 +98,11 @@ bool json_is_string(const struct json *v)
 bool json_is_number(const struct json *v)
 {
     return is(v, JSON_INTEGER) || is(v, JSON_REAL);
+}
+
+bool json_is_integer(const struct json *v)
+{
+    return is(v, JSON_INTEGER);
 }
 
 bool json_is_null(const struct json *v)

@@ -29,6 +29,7 @@ bool json_is_object(const struct json *v);
 bool json_is_array(const struct json *v);
 bool json_is_string(const struct json *v);
 bool json_is_number(const struct json *v);
+bool json_is_integer(const struct json *v);      /* a number without fraction and exponent */
 bool json_is_null(const struct json *v);         /* null, or no value at all */
 const struct json *json_get(const struct json *object, const char *key);
 const struct json *json_at(const struct json *array, size_t i);

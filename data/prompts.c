@@ -12,6 +12,7 @@
 
 struct prompt {
     struct json *fields;
+    char *text;                 /* of its messages; else NULL */
     int64_t line;
     size_t at;                  /* of its tokens in prompts.ids */
     int tokens;
@@ -29,6 +30,7 @@ struct prompts {
 struct reading {                /* what the lines are checked against */
     const char *path;
     struct tokenizer *tokenizer;
+    struct chat *chat;
     int vocabulary, max_tokens;
     bool skip_long;
 };
@@ -49,16 +51,16 @@ static int ids_of_list(const struct reading *r, const struct json *list, int64_t
     return RL_OK;
 }
 
-static int ids_of_text(const struct reading *r, const struct json *prompt, int64_t line,
-                       struct ids *ids)
+/* special: the tokens that the model puts around a text are added. */
+static int ids_of_text(const struct reading *r, const char *text, size_t bytes, bool special,
+                       int64_t line, struct ids *ids)
 {
     int rc = RL_OK, first = ids->count;
 
     if (!r->tokenizer)
         return rl_error(RL_EINVAL, "%s:%lld: the prompt is text and the model has no tokenizer; "
                         "give prompt_ids", r->path, (long long)line);
-    TRY(tokenizer_encode(r->tokenizer, json_string(prompt, ""), json_string_size(prompt), true,
-                         ids));
+    TRY(tokenizer_encode(r->tokenizer, text, bytes, special, ids));
     for (int i = first; i < ids->count; i++)
         if (ids->data[i] >= r->vocabulary)
             return rl_error(RL_EINVAL, "%s:%lld: the tokenizer gives id %d and the model's "
@@ -68,17 +70,49 @@ done:
     return rc;
 }
 
-/* Append the tokens of one line to ids. */
-static int ids_of_line(const struct reading *r, const struct json *fields, int64_t line,
-                       struct ids *ids)
+/* A conversation for the assistant to go on.  Its template writes the tokens around it. */
+static int ids_of_messages(const struct reading *r, struct prompt *item, struct ids *ids)
 {
-    const struct json *prompt = json_get(fields, "prompt"), *list = json_get(fields, "prompt_ids");
+    const struct chat_how how = { .add_generation_prompt = true };
+    char said[1024];
+    struct text text = { 0 };
+    bool held;
+    int rc = RL_OK;
+
+    if (!r->chat)
+        return rl_error(RL_EINVAL, "%s:%lld: the line has messages, and no chat template is given",
+                        r->path, (long long)item->line);
+    held = status_hold(true);                    /* what it says is told with the line's number */
+    rc = chat_render(r->chat, json_get(item->fields, "messages"), &how, &text);
+    snprintf(said, sizeof said, "%s", status_message());
+    if (rc != RL_OK)
+        status_drop();
+    status_hold(held);
+    if (rc != RL_OK)
+        TRY(rl_error(rc, "%s:%lld: %s", r->path, (long long)item->line, said));
+    TRY(ids_of_text(r, text.data ? text.data : "", text.size, false, item->line, ids));
+    item->text = text.data;
+    text.data = NULL;
+done:
+    free(text.data);
+    return rc;
+}
+
+/* Append the tokens of one line to ids. */
+static int ids_of_line(const struct reading *r, struct prompt *item, struct ids *ids)
+{
+    const struct json *fields = item->fields, *prompt = json_get(fields, "prompt");
+    const struct json *list = json_get(fields, "prompt_ids");
+    const struct json *messages = json_get(fields, "messages");
     const char *wrong = NULL;
+    int64_t line = item->line;
 
     if (!json_is_object(fields))
         wrong = "is not a JSON object";
+    else if (json_is_null(prompt) && json_is_null(list) && json_is_null(messages))
+        wrong = "has no `prompt` (text), `prompt_ids` (list of ids) or `messages`";
     else if (json_is_null(prompt) && json_is_null(list))
-        wrong = "has no `prompt` (text) and no `prompt_ids` (list of ids)";
+        wrong = json_is_array(messages) ? NULL : "has `messages` that are not a list";
     else if (!json_is_null(prompt) && !json_is_string(prompt))
         wrong = "has a `prompt` that is not a string";
     else if (!json_is_null(list) && !json_is_array(list))
@@ -87,8 +121,11 @@ static int ids_of_line(const struct reading *r, const struct json *fields, int64
         wrong = "has an empty prompt";
     if (wrong)
         return rl_error(RL_EINVAL, "%s:%lld: the line %s", r->path, (long long)line, wrong);
-    return json_is_null(list) ? ids_of_text(r, prompt, line, ids)
-                              : ids_of_list(r, list, line, ids);
+    if (!json_is_null(list))
+        return ids_of_list(r, list, line, ids);
+    if (json_is_null(prompt))
+        return ids_of_messages(r, item, ids);
+    return ids_of_text(r, json_string(prompt, ""), json_string_size(prompt), true, line, ids);
 }
 
 static int prompt_add(struct prompts *p, struct prompt *item)
@@ -103,6 +140,7 @@ static int prompt_add(struct prompts *p, struct prompt *item)
     }
     p->items[p->count++] = *item;
     item->fields = NULL;                 /* they are the list's now */
+    item->text = NULL;
     if (item->tokens > p->longest)
         p->longest = item->tokens;
     return RL_OK;
@@ -132,7 +170,7 @@ static int line_add(struct prompts *p, const struct reading *r, const struct lin
     if (strspn(in->line, " \t\r") == in->size)
         return RL_OK;
     TRY(line_parse(in, &item.fields));
-    TRY(ids_of_line(r, item.fields, in->number, &p->ids));
+    TRY(ids_of_line(r, &item, &p->ids));
     item.tokens = p->ids.count - (int)item.at;
     if (item.tokens == 0)
         rc = rl_error(RL_EINVAL, "%s:%lld: the tokenizer knows no part of the prompt: it has no "
@@ -149,6 +187,7 @@ static int line_add(struct prompts *p, const struct reading *r, const struct lin
         p->ids.count = (int)item.at;
 done:
     json_free(item.fields);
+    free(item.text);
     return rc;
 }
 
@@ -167,9 +206,9 @@ static struct prompts *create(const char *path)
 }
 
 int prompts_open(struct prompts **out, const char *path, struct tokenizer *tokenizer,
-                 int vocabulary, int max_tokens, bool skip_long)
+                 struct chat *chat, int vocabulary, int max_tokens, bool skip_long)
 {
-    struct reading r = { path, tokenizer, vocabulary, max_tokens, skip_long };
+    struct reading r = { path, tokenizer, chat, vocabulary, max_tokens, skip_long };
     struct prompts *p = create(path);
     struct lines in = {0};
     bool more = true;
@@ -202,7 +241,7 @@ done:
 int prompts_of_text(struct prompts **out, const char *name, const char *text, size_t bytes,
                     struct tokenizer *tokenizer, int vocabulary, int max_tokens)
 {
-    struct reading r = { name, tokenizer, vocabulary, max_tokens, false };
+    struct reading r = { name, tokenizer, NULL, vocabulary, max_tokens, false };
     struct prompts *p = *out = create(name);
     const struct json *prompt;
     struct text line = { 0 };
@@ -232,8 +271,10 @@ void prompts_close(struct prompts *p)
 {
     if (!p)
         return;
-    for (int64_t i = 0; i < p->count; i++)
+    for (int64_t i = 0; i < p->count; i++) {
         json_free(p->items[i].fields);
+        free(p->items[i].text);
+    }
     free(p->items);
     free(p->path);
     ids_free(&p->ids);
@@ -258,7 +299,9 @@ int prompts_longest(const struct prompts *p)
 
 const char *prompts_text(const struct prompts *p, int64_t i)
 {
-    return json_string(json_get(p->items[i].fields, "prompt"), NULL);
+    const struct prompt *item = &p->items[i];
+
+    return item->text ? item->text : json_string(json_get(item->fields, "prompt"), NULL);
 }
 
 const struct json *prompts_fields(const struct prompts *p, int64_t i)

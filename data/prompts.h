@@ -1,9 +1,9 @@
-/* Prompts: JSONL, plain or gzip; `prompt` (text) or `prompt_ids`; other fields are kept for
- * rewards.  Text for language-model training: plain or gzip, documents between lines of
- * <|endoftext|>, packed into rows of equal length.
+/* Prompts: JSONL, plain or gzip; `prompt` (text), `prompt_ids` or `messages` (a conversation);
+ * other fields are kept for rewards.  Text for language-model training: plain or gzip, documents
+ * between lines of <|endoftext|>, packed into rows of equal length.
  *
  *   struct prompts *p;
- *   TRY(prompts_open(&p, "stories.jsonl", tokenizer, V, longest, false));
+ *   TRY(prompts_open(&p, "stories.jsonl", tokenizer, chat, V, longest, false));
  *   TRY(prompts_next(p, true, seed, step * P, batch));
  *   prompts_close(p);
  */
@@ -16,16 +16,19 @@
 #include "base/config.h"
 #include "base/json.h"
 #include "data/batch.h"
+#include "data/chat.h"
 #include "data/tokenizer.h"
 
 struct prompts;
 
 /* Read and tokenize the file.  A line's prompt_ids win over its prompt, which is then only shown to
- * people and rewards.  tokenizer may be NULL if every line has prompt_ids.  A prompt longer than
+ * people and rewards, and both over its messages; those become the text that `chat` makes of them
+ * for the assistant to go on.  tokenizer may be NULL if every line has prompt_ids, and chat if none
+ * has messages alone.  A prompt longer than
  * max_tokens: RL_EINVAL with file and line, or counted and left out when skip_long.  No prompts at
  * all, a bad line, an id >= vocabulary: RL_EINVAL with file and line. */
-int prompts_open(struct prompts **p, const char *path, struct tokenizer *tokenizer, int vocabulary,
-                 int max_tokens, bool skip_long);
+int prompts_open(struct prompts **p, const char *path, struct tokenizer *tokenizer,
+                 struct chat *chat, int vocabulary, int max_tokens, bool skip_long);
 /* One prompt, `bytes` of text; `name` stands for the path.  The same errors, and: not UTF-8. */
 int prompts_of_text(struct prompts **p, const char *name, const char *text, size_t bytes,
                     struct tokenizer *tokenizer, int vocabulary, int max_tokens);
@@ -33,7 +36,8 @@ void prompts_close(struct prompts *p);                              /* NULL is f
 int64_t prompts_count(const struct prompts *p);
 int64_t prompts_skipped(const struct prompts *p);
 int prompts_longest(const struct prompts *p);                       /* tokens */
-const char *prompts_text(const struct prompts *p, int64_t i);       /* NULL: it has ids only */
+const char *prompts_text(const struct prompts *p, int64_t i);       /* NULL: ids only; of messages
+                                                                     * the template's text */
 const struct json *prompts_fields(const struct prompts *p, int64_t i);
 const char *prompts_path(const struct prompts *p);
 int64_t prompts_line(const struct prompts *p, int64_t i);           /* line in the file, from 1 */

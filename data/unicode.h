@@ -1,4 +1,4 @@
-/* What tokenizers ask of Unicode.  The Unicode library lives behind this door only. */
+/* What tokenizers and templates ask of Unicode.  The library lives behind this door only. */
 #ifndef DATA_UNICODE_H
 #define DATA_UNICODE_H
 
@@ -22,5 +22,16 @@ bool unicode_is_upper(uint32_t c);   /* capital letters, title case included */
 bool unicode_is_lower(uint32_t c);
 bool unicode_is_letter(uint32_t c);
 bool unicode_is_word(uint32_t c);    /* \w: letters, marks, decimal digits, connectors, joiners */
+
+/* Append the capital form of a character, or its form at the start of a title: up to three
+ * characters. */
+void unicode_upper(uint32_t c, struct text *out);
+void unicode_title(uint32_t c, struct text *out);
+/* The properties Uppercase, Cased and Case_Ignorable, and the category Lt. */
+bool unicode_is_capital(uint32_t c);
+bool unicode_is_titlecase(uint32_t c);
+bool unicode_is_cased(uint32_t c);
+bool unicode_is_case_ignorable(uint32_t c);
+bool unicode_is_printable(uint32_t c);          /* no control, format, private or blank, but ' ' */
 
 #endif

@@ -146,13 +146,17 @@ static int open_prompts(struct inputs *in, const struct config *c, const char *k
                         const char *path, struct prompts **p)
 {
     const struct source *s = &in->policy;
+    struct chat *chat = NULL;
     int rc = RL_OK;
 
     TRY(config_readable(c, key));
-    TRY(prompts_open(p, path, s->tokenizer, s->shape.V, s->shape.context - 1,  /* one new token */
+    TRY(source_chat(&chat, s, c));
+    TRY(prompts_open(p, path, s->tokenizer, chat, s->shape.V,
+                     s->shape.context - 1,       /* one new token */
                      strcmp(c->long_prompts, "skip") == 0));
     in->longest_prompt = longer(in->longest_prompt, prompts_longest(*p));
 done:
+    chat_close(chat);
     return rc;
 }
 

@@ -407,6 +407,29 @@ bool source_draws_alike(const struct source *a, const struct source *b)
            x->lm && y->lm && x->scores == 0 && y->scores == 0;
 }
 
+/* A file's text by its name. */
+static const struct text *file_of(const struct source *s, const char *name)
+{
+    for (int i = 0; i < SOURCE_FILES; i++)
+        if (strcmp(s->files[i].name, name) == 0)
+            return &s->files[i].text;
+    return NULL;
+}
+
+int source_chat(struct chat **chat, const struct source *s, const struct config *c)
+{
+    int rc = RL_OK;
+
+    TRY(chat_of_files(chat, s->path, file_of(s, "chat_template.jinja"),
+                      file_of(s, "tokenizer_config.json"), file_of(s, "special_tokens_map.json")));
+    if (!c)
+        return RL_OK;
+    chat_system(*chat, c->system);
+    rc = chat_day(*chat, c->chat_date, "chat_date");
+done:
+    return rc;
+}
+
 int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c)
 {
     char what[4200];

@@ -14,6 +14,7 @@
 #include "base/config.h"
 #include "base/json.h"
 #include "checkpoints/checkpoint.h"
+#include "data/chat.h"
 #include "data/stop_strings.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
@@ -75,6 +76,9 @@ bool source_draws_alike(const struct source *a, const struct source *b);
 int source_set_heads(struct source *s, const struct heads *heads);
 /* RL_EINVAL unless the model has a vocabulary head: only such a model writes text. */
 int source_check_text(const struct source *s);
+/* The chat template of the source's files with the defaults of a configuration (NULL: none), not
+ * read yet (data/chat.h).  RL_EINVAL names the key.  The caller closes it. */
+int source_chat(struct chat **chat, const struct source *s, const struct config *c);
 /* The stop strings of a configuration for responses of this model, NULL without, and a check of its
  * stop tokens.  RL_EINVAL names the key.  The caller closes them before the source. */
 int source_stop(struct stop_strings **stop, const struct source *s, const struct config *c);

@@ -195,9 +195,11 @@ int rps_longest(struct rps *r, const struct prompts *prompts, const char *name,
         return rl_error(RL_EINVAL, "%s: too many prompts for %d directions", name, r->set.k);
     for (int64_t i = 0; i < count && r->set.prefix; i++) {
         long long line = (long long)prompts_line(prompts, i);
-        if (!json_is_null(json_get(prompts_fields(prompts, i), "prompt_ids")))
-            return rl_error(RL_EINVAL, "%s:%lld: the line has prompt_ids; --prefix goes before a "
-                            "text (prompt)", name, line);
+        const struct json *fields = prompts_fields(prompts, i);
+        bool ids = !json_is_null(json_get(fields, "prompt_ids"));
+        if (ids || json_is_null(json_get(fields, "prompt")))
+            return rl_error(RL_EINVAL, "%s:%lld: the line has %s; --prefix goes before a text "
+                            "(prompt)", name, line, ids ? "prompt_ids" : "messages");
         for (int sample = 0; sample < r->set.k; sample++) {
             draw(r, i, sample, u);
             TRY(say(r, prompts, i, u));

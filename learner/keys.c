@@ -204,7 +204,8 @@ static const struct reads { const char *keys, *selector, *words, *said; } reads[
     { "pairs mix", "source", "pairs", NULL },
     { "text rows_per_step", "text", "lm ppo.ptx_coef", "algorithm = lm or ppo.ptx_coef above 0" },
     { "target_text", "algorithm", "reward_augmented", NULL },
-    { "max_new rollout_rows temperature top_k top_p min_p repetition_penalty stop stop_tokens",
+    { "max_new rollout_rows temperature top_k top_p min_p repetition_penalty stop stop_tokens "
+      "system chat_date",
       "sampled", "yes", "prompts or eval_prompts" },
     { "rewards", "scored", "yes", "prompts, eval_prompts or eval_pairs" },
     { "join append_eos bad_records", "records", "yes", "pairs or eval_pairs" },

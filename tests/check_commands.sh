@@ -21,6 +21,24 @@ ids=$(printf '%s\n' "$text" | "$RANKWISE" tokenize $demo)
 says 1 'standard input:1' "tokenize --decode: an id that is none" sh -c \
     "echo 9999 | $RANKWISE tokenize $demo --decode"
 
+# tokenize --messages: the text of a template and its ids; refusals are counted
+mkdir "$WORK/chat"; cp $demo/*.json "$WORK/chat"
+printf '{{ bos_token }}{%% for m in messages %%}{{ m.content|trim }}{%% endfor %%}\n' > \
+    "$WORK/chat/chat_template.jinja"
+printf '{"bos_token":"<s>"}' > "$WORK/chat/tokenizer_config.json"
+printf '{"messages":[{"role":"user","content":" %s\\n"}]}\n' "$text" > "$WORK/chat.jsonl"
+[ "$("$RANKWISE" tokenize "$WORK/chat" --messages "$WORK/chat.jsonl")" = \
+  "{\"text\":\"<s>$text\",\"ids\":[$(echo "$ids" | tr ' ' ',')]}" ] &&
+    pass "tokenize --messages" || fail "tokenize --messages" \
+    "$("$RANKWISE" tokenize "$WORK/chat" --messages "$WORK/chat.jsonl" 2>&1)"
+echo '{"messages":[1]}' >> "$WORK/chat.jsonl"
+says 1 'chat.jsonl: 1 of its conversations cannot be written' "tokenize: a bad conversation" \
+    "$RANKWISE" tokenize "$WORK/chat" --messages "$WORK/chat.jsonl"
+says 1 "$demo: no chat template there" "tokenize: no template" \
+    "$RANKWISE" tokenize $demo --messages "$WORK/chat.jsonl"
+says 1 "--date: '26.7.24' is no day; one is written 2026-11-28" "tokenize: a bad date" \
+    "$RANKWISE" tokenize "$WORK/chat" --messages "$WORK/chat.jsonl" --date 26.7.24
+
 # field NAME LINE: a text of a line of JSON
 field() { printf '%s\n' "$2" | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\\1/"; }
 

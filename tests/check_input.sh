@@ -102,6 +102,28 @@ ok "long_prompts = skip leaves it out" run 3 $cfg output="$out" steps=1 \
 printf '{"prompt":""}\n' > "$WORK/blank.jsonl"
 bad 1 'blank.jsonl:1: the line has an empty prompt' "an empty prompt" prompts="$WORK/blank.jsonl"
 
+# ---- conversations
+printf '{"messages":[{"role":"user","content":"Tom had a red ball."}]}\n' > "$WORK/chat.jsonl"
+bad 1 'chat.jsonl:1: launch/demo/model: no chat template there' \
+    "a conversation, and a model without a template" prompts="$WORK/chat.jsonl" eval_every=0
+model; printf '\n{%% do x %%}' > "$WORK/model/chat_template.jinja"
+bad 1 "chat.jsonl:1: .*/chat_template.jinja:2: the tag 'do' is not supported" \
+    "a template with what is not supported" prompts="$WORK/chat.jsonl" model="$WORK/model"
+bad 1 "chat_date: 'May' is no day; one is written" "a day that is none" chat_date=May
+printf '\n{{ raise_exception("no") }}' > "$WORK/model/chat_template.jinja"
+bad 1 'chat.jsonl:1: .*/chat_template.jinja:2: the template refuses the messages: no' \
+    "a template that refuses" prompts="$WORK/chat.jsonl" model="$WORK/model"
+ok "nobody asks for a template without conversations" run 1 $cfg output="$out" steps=1 \
+    model="$WORK/model"
+printf '<s>{%% for m in messages %%}{{ m.content|trim }} {%% endfor %%}' > \
+    "$WORK/model/chat_template.jinja"
+rm -rf "$out"
+ok "a run on conversations" run 1 $cfg output="$out" steps=1 eval_every=0 \
+    prompts="$WORK/chat.jsonl" model="$WORK/model" system="Once upon a time."
+grep -q '"prompt":"Once upon a time. Tom had a red ball. "' "$out/samples.jsonl" &&
+    pass "and its prompts are the template's text" ||
+    fail "and its prompts are the template's text" "$(head -c 300 "$out/samples.jsonl")"
+
 # ---- rewards
 bad 1 'argument: rewards.0.: kind: .*"wrods"; the nearest is "words"' \
     "an unknown reward" 'rewards={kind="wrods";}'

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Against other programs' libraries, where they are installed: h5py opens our checkpoints,
-# transformers loads our export and gives our logits, tokenizers gives our ids; torch's bf16 is
+# transformers loads our export and gives our logits, tokenizers gives our ids, jinja2 (as
+# transformers sets it up) writes our conversations; torch's bf16 is
 # further from float64 than ours, and runs the work that bench gives it.  PYTHON names the
 # interpreter.
 . tests/lib.sh
@@ -29,4 +30,9 @@ if has tokenizers; then
     ok "tokenizers gives the same ids" "$python" tests/oracle/tokenizer.py "$RANKWISE" \
         launch/demo/model
 else skip "tokenizers is not installed"; fi
+if has transformers && has jinja2; then
+    # shellcheck disable=SC2046 (one folder, or none)
+    ok "jinja2 writes the same conversations" "$python" tests/oracle/templates.py "$RANKWISE" \
+        $(ls -d "$SHARED/data/chat_templates" 2>/dev/null) 20
+else skip "transformers or jinja2 is not installed"; fi
 finish

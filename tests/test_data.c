@@ -17,7 +17,7 @@ static struct prompts *numbered(int n)
     for (int i = 0; i < n; i++)
         fprintf(file, "{\"prompt_ids\":[%d,%d]}\n", i % 91, i / 91);
     fclose(file);
-    assert_ok(prompts_open(&p, path, NULL, 91, 2, false));
+    assert_ok(prompts_open(&p, path, NULL, NULL, 91, 2, false));
     return p;
 }
 

@@ -37,6 +37,9 @@ static void test_json_values_are_found(void **state)
     assert_memory_equal(json_string(json_at(list, 4), ""), "x\0y", 4);
     assert_true(json_int(json_get(json_get(v, "a"), "id"), 0) == 9007199254740993);
     assert_int_equal(json_int(json_get(json_get(v, "a"), "whole"), 0), 3);
+    assert_true(json_is_number(json_at(list, 1)) && json_is_integer(json_at(list, 0)));
+    assert_false(json_is_integer(json_at(list, 1)) || json_is_integer(json_at(list, 2)));
+    assert_false(json_is_integer(json_get(json_get(v, "a"), "whole")));         /* 3.0 */
     for (int i = 0; json_next(v, &it, &key, &value); i++)
         assert_string_equal(key, order[i]);
     json_free(v);

@@ -55,7 +55,7 @@ static void test_prompts_are_read_plain_and_gzipped(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct prompts *p;
-        assert_ok(prompts_open(&p, paths[i], t, 91, 7, false));
+        assert_ok(prompts_open(&p, paths[i], t, NULL, 91, 7, false));
         check_good(p);
         prompts_close(p);
     }
@@ -99,7 +99,8 @@ static void test_a_line_of_a_megabyte(void **state)
     strcpy(line, "{\"prompt\":\"");
     memset(line + 11, 'a', n);
     strcpy(line + 11 + n, "\"}\n");
-    assert_ok(prompts_open(&p, write_gzip("long.gz", line, strlen(line)), t, 91, 1 << 21, false));
+    assert_ok(prompts_open(&p, write_gzip("long.gz", line, strlen(line)), t, NULL, 91, 1 << 21,
+                           false));
     assert_int_equal(prompts_longest(p), n + 1);
     prompts_close(p);
     free(line);
@@ -113,7 +114,7 @@ static const char *refusal(const char *path, struct tokenizer *with, int max_tok
     int rc;
 
     status_hold(true);
-    rc = prompts_open(&p, path, with, 91, max_tokens, skip_long);
+    rc = prompts_open(&p, path, with, NULL, 91, max_tokens, skip_long);
     snprintf(line, sizeof line, "%s", rc == RL_OK ? "" : status_message());
     status_hold(false);
     if (rc == RL_OK)
@@ -132,6 +133,8 @@ static void test_bad_lines_are_named_with_file_and_line(void **state)
         { "{\"id\":3}\n", "bad.jsonl:2: the line has no `prompt`" },
         { "{\"prompt\":null}\n", "bad.jsonl:2: the line has no `prompt`" },
         { "[\"a\"]\n", "bad.jsonl:2: the line is not a JSON object" },
+        { "{\"messages\":7}\n", "bad.jsonl:2: the line has `messages` that are not a list" },
+        { "{\"messages\":[]}\n", "bad.jsonl:2: the line has messages, and no chat template" },
         { "{\"prompt\":7}\n", "bad.jsonl:2: the line has a `prompt` that is not a string" },
         { "{\"prompt\":\"\"}\n", "bad.jsonl:2: the line has an empty prompt" },
         { "{\"prompt_ids\":[]}\n", "bad.jsonl:2: the line has an empty prompt" },
@@ -188,7 +191,7 @@ static void test_a_tokenizer_larger_than_the_model_is_named(void **state)
 
     (void)state;
     status_hold(true);
-    assert_int_equal(prompts_open(&p, path, t, 50, 9, false), RL_EINVAL);
+    assert_int_equal(prompts_open(&p, path, t, NULL, 50, 9, false), RL_EINVAL);
     assert_names(status_message(), "z.jsonl:1: the tokenizer gives id 90 and the model's "
                  "vocabulary ends at 49");
     status_hold(false);
@@ -200,8 +203,8 @@ static void test_long_prompts_are_skipped_and_counted(void **state)
 
     (void)state;
     assert_ok(prompts_open(&p, write_plain("s.jsonl", "{\"prompt\":\"aaaa\"}\n{\"prompt\":\"bc\"}\n"
-                                           "{\"prompt\":\"aaa\"}\n{\"prompt\":\"d\"}\n"), t, 91, 3,
-                           true));
+                                           "{\"prompt\":\"aaa\"}\n{\"prompt\":\"d\"}\n"), t, NULL,
+                           91, 3, true));
     assert_int_equal(prompts_count(p), 2);
     assert_int_equal(prompts_skipped(p), 2);
     assert_int_equal(prompts_longest(p), 3);
@@ -254,7 +257,7 @@ static void test_what_follows_a_gzip_stream(void **state)
     assert_non_null(more);
     assert_int_equal(gzwrite(more, line, (unsigned)strlen(line)), (int)strlen(line));
     assert_int_equal(gzclose(more), Z_OK);
-    assert_ok(prompts_open(&p, path, t, 91, 99, false));
+    assert_ok(prompts_open(&p, path, t, NULL, 91, 99, false));
     assert_int_equal(prompts_count(p), 2);
     prompts_close(p);
     file = fopen(path, "ab");

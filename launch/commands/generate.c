@@ -137,14 +137,20 @@ static int open_prompts(struct generation *g)
     struct tokenizer *t = g->source.tokenizer;
     int V = g->source.shape.V, longest = g->source.shape.context - 1, rc = RL_OK;
     struct text input = { 0 };
+    struct chat *chat = NULL;
 
-    if (prompts_file)
-        return prompts_open(&g->prompts, prompts_file, t, V, longest, false);
+    if (prompts_file) {
+        TRY(source_chat(&chat, &g->source, NULL));
+        rc = prompts_open(&g->prompts, prompts_file, t, chat, V, longest, false);
+        goto done;
+    }
     if (prompt)
         return prompts_of_text(&g->prompts, "--prompt", prompt, strlen(prompt), t, V, longest);
     read_all(stdin, &input);
     rc = prompts_of_text(&g->prompts, "standard input", input.data ? input.data : "", input.size,
                          t, V, longest);
+done:
+    chat_close(chat);
     text_free(&input);
     return rc;
 }

@@ -298,6 +298,7 @@ static int take_names(struct labelling *l)
 
 static int open_all(struct labelling *l, int argc, char **argv)
 {
+    struct chat *chat = NULL;
     struct config *c;
     int longest, rc = RL_OK;
 
@@ -310,10 +311,12 @@ static int open_all(struct labelling *l, int argc, char **argv)
     TRY(source_open(&l->source, c->model));
     TRY(measure(&longest));
     TRY(rewards_open(&l->rewards, c, &l->source, NULL, l->compute, longest));
+    TRY(source_chat(&chat, &l->source, c));
     if (prompts_file)
-        TRY(prompts_open(&l->prompts, prompts_file, l->source.tokenizer, l->source.shape.V,
+        TRY(prompts_open(&l->prompts, prompts_file, l->source.tokenizer, chat, l->source.shape.V,
                          l->source.shape.context, false));
 done:
+    chat_close(chat);
     return rc;
 }
 

@@ -1,5 +1,5 @@
-/* rankwise tokenize MODEL [--decode] [--jsonl]: standard input to ids and back, a line at a time.
- */
+/* rankwise tokenize MODEL [--decode] [--jsonl]: standard input to ids and back, a line at a time;
+ * --messages FILE: conversations through the model's chat template. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +9,15 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "data/chat.h"
+#include "data/lines.h"
 #include "data/tokenizer.h"
 #include "launch/commands/commands.h"
 #include "launch/models.h"
 #include "launch/options.h"
 
 static bool decode, jsonl, no_special, skip_special;
+static const char *messages, *system_text, *date;
 
 static const struct option_row options[] = {
     { "decode", OPTION_FLAG, &decode, NULL, "ids to text: a line is ids separated by spaces" },
@@ -24,6 +27,12 @@ static const struct option_row options[] = {
     { "no-special", OPTION_FLAG, &no_special, NULL,
       "encode without the tokens that the model adds (bos)" },
     { "skip-special", OPTION_FLAG, &skip_special, NULL, "decode without special tokens" },
+    { "messages", OPTION_TEXT, &messages, "FILE",
+      "conversations {\"messages\"} through the chat template -> {\"text\",\"ids\"}" },
+    { "system", OPTION_TEXT, &system_text, "TEXT",
+      "the system's message of conversations that do not begin with one" },
+    { "date", OPTION_TEXT, &date, "Y-M-D",
+      "what templates that ask are told is today (default: the date they were made with)" },
     { 0 },
 };
 
@@ -142,6 +151,98 @@ static int each_line(struct tokenizer *t)
     return rc;
 }
 
+/* ---- conversations */
+
+/* {"messages": [...]} and, as servers are asked, "tools", "add_generation_prompt" (default true)
+ * and "variables".  A conversation that the template refuses is a line {"error"}. */
+static int chat_line(struct chat *chat, struct tokenizer *t, const struct lines *in)
+{
+    char where[4352];
+    struct json *row;
+    struct text text = { 0 }, out = { 0 };
+    struct ids ids = { 0 };
+    int rc = RL_OK;
+
+    snprintf(where, sizeof where, "%s:%lld", in->path, (long long)in->number);
+    row = json_parse(in->line, in->size, where);
+    if (!row)
+        return RL_EINVAL;
+    if (!json_is_array(json_get(row, "messages")))
+        TRY(rl_error(RL_EINVAL, "%s: needs \"messages\", a list", where));
+    TRY(chat_render(chat, json_get(row, "messages"), &(struct chat_how){
+            .add_generation_prompt = json_bool(json_get(row, "add_generation_prompt"), true),
+            .tools = json_is_null(json_get(row, "tools")) ? NULL : json_get(row, "tools"),
+            .variables = json_get(row, "variables") }, &text));
+    TRY(tokenizer_encode(t, text.data ? text.data : "", text.size, false, &ids));
+    text_adds(&out, "{\"text\":");
+    json_add_string(&out, text.data ? text.data : "", text.size);
+    text_adds(&out, ",\"ids\":[");
+    for (int i = 0; i < ids.count; i++)
+        text_addf(&out, i ? ",%d" : "%d", ids.data[i]);
+    text_adds(&out, "]}");
+    puts(out.data);
+done:
+    json_free(row);
+    text_free(&text);
+    text_free(&out);
+    ids_free(&ids);
+    return rc;
+}
+
+static bool chat_line_or_error(struct chat *chat, struct tokenizer *t, const struct lines *in)
+{
+    bool held = status_hold(true);
+    int rc = chat_line(chat, t, in);
+    struct text quoted = { 0 };
+
+    if (rc != RL_OK) {
+        json_add_string(&quoted, status_message(), strlen(status_message()));
+        printf("{\"error\":%s}\n", quoted.data);
+        status_drop();
+    }
+    status_hold(held);
+    text_free(&quoted);
+    return rc == RL_OK;
+}
+
+static int each_conversation(struct chat *chat, struct tokenizer *t)
+{
+    struct lines in = { 0 };
+    bool more = true;
+    int64_t refused = 0;
+    int rc = RL_OK;
+
+    chat_system(chat, system_text);
+    TRY(chat_day(chat, date, "--date"));
+    TRY(lines_open(&in, messages));
+    while (more) {
+        TRY(lines_next(&in, &more));
+        if (more && strspn(in.line, " \t\r") < in.size)
+            refused += !chat_line_or_error(chat, t, &in);
+    }
+    if (rc == RL_OK && refused)
+        rc = rl_error(RL_EINVAL, "%s: %lld of its conversations cannot be written", messages,
+                      (long long)refused);
+done:
+    lines_close(&in);
+    return rc;
+}
+
+static int open_chat(const char *path, const struct source *s, struct chat **chat)
+{
+    int rc = RL_OK;
+
+    if (folder_exists(path) && !s->is_checkpoint)
+        return chat_open(chat, path);
+    if (!s->is_checkpoint)
+        return rl_error(RL_EINVAL, "%s: --messages needs a model's folder, a checkpoint or a run",
+                        path);
+    TRY(source_chat(chat, s, NULL));
+    rc = chat_read(*chat);
+done:
+    return rc;
+}
+
 /* A tokenizer.json by itself will do: no model is needed. */
 static int open_tokenizer(const char *path, struct source *s, struct tokenizer **own)
 {
@@ -164,6 +265,7 @@ done:
 int command_tokenize(int argc, char **argv)
 {
     struct tokenizer *own = NULL;
+    struct chat *chat = NULL;
     struct source s;
     int rc = RL_OK;
 
@@ -172,8 +274,14 @@ int command_tokenize(int argc, char **argv)
     if (argc != 1)
         return rl_error(RL_EINVAL, "tokenize needs one MODEL: rankwise tokenize MODEL < text");
     TRY(open_tokenizer(argv[0], &s, &own));
-    TRY(each_line(own ? own : s.tokenizer));
+    if (messages) {
+        TRY(open_chat(argv[0], &s, &chat));
+        TRY(each_conversation(chat, own ? own : s.tokenizer));
+    } else {
+        TRY(each_line(own ? own : s.tokenizer));
+    }
 done:
+    chat_close(chat);
     tokenizer_close(own);
     source_close(&s);
     return rc;

@@ -79,23 +79,26 @@ static int open_prompts(struct session *s)
 {
     const struct config *c = s->e->config;
     const struct source *source = &s->e->policy->source;
+    struct chat *chat = NULL;
     int64_t there;
     int longest, rc = RL_OK;
 
     TRY(config_readable(c, "eval_prompts"));
-    TRY(prompts_open(&s->prompts, c->eval_prompts, source->tokenizer, source->shape.V,
+    TRY(source_chat(&chat, source, c));
+    TRY(prompts_open(&s->prompts, c->eval_prompts, source->tokenizer, chat, source->shape.V,
                      s->e->context - 1, strcmp(c->long_prompts, "skip") == 0));
     there = prompts_count(s->prompts);
     longest = prompts_longest(s->prompts);
     there = c->eval_rows > 0 && c->eval_rows < there ? c->eval_rows : there;
     if (there > INT32_MAX)
-        return rl_error(RL_EINVAL, "%s: too many prompts; set eval_rows", c->eval_prompts);
+        TRY(rl_error(RL_EINVAL, "%s: too many prompts; set eval_rows", c->eval_prompts));
     s->P = (int)there;
     s->max_new = c->max_new < s->e->context - longest ? (int)c->max_new : s->e->context - longest;
     s->row_tokens = longest + s->max_new;
     eval_share(s->e, s->P, &s->first, &s->count);
     eval_prefix(c->eval_prompts, s->prefix, sizeof s->prefix);
 done:
+    chat_close(chat);
     return rc;
 }
 

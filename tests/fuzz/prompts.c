@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct prompts *p = NULL;
     struct corpus *c = NULL;
 
-    fuzz_said(prompts_open(&p, path, fuzz_tokenizer(), 10, 64, size & 1));
+    fuzz_said(prompts_open(&p, path, fuzz_tokenizer(), NULL, 10, 64, size & 1));
     for (int64_t i = 0; p && i < prompts_count(p); i++)
         fuzz_holds(prompts_line(p, prompts_draw(p, true, 1, i)) > 0, "a prompt of no line");
     prompts_close(p);

@@ -16,7 +16,7 @@ printf '%-12s %8s %12s %10s %8s  %s\n' target seconds executions coverage inputs
 for t in "$@"; do
     corpus=$BUILD/corpus/$t log=$BUILD/findings/$t.log began=$(date +%s)
     mkdir -p "$corpus" "tests/fuzz/found/$t"
-    dict=tests/fuzz/json.dict; [ "$t" != config ] || dict=tests/fuzz/config.dict
+    dict=tests/fuzz/json.dict; [ ! -e "tests/fuzz/$t.dict" ] || dict=tests/fuzz/$t.dict
     # shellcheck disable=SC2086 (limits are several arguments)
     "$BUILD/tests/fuzz/$t" $limits -dict=$dict -max_total_time="$seconds" -print_final_stats=1 \
         -artifact_prefix="$BUILD/findings/$t-" "$corpus" "tests/fuzz/seeds/$t" \
