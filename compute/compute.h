@@ -334,7 +334,19 @@ int compute_open_sizes(struct compute **k, const char *name, const char *dtype);
 void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */
 
-/* table(positions, D/2, {cos, sin}) of theta^(-2i/D) * position, in double, rounded once. */
-void rotary_table(float *table, int positions, int D, double theta);
+/* How rows longer than a model was first trained on turn more slowly.  ROPE_LINEAR: every frequency
+ * over `factor`.  ROPE_LLAMA3 (Llama 3.1, section 3.4.2's longer contexts as Hugging Face has them):
+ * with r the turns that a frequency makes in `original` positions, those of r < low over `factor`,
+ * of r > high as they are, between the two a mean, of weights high - r and r - low. */
+struct rope_scaling {
+    enum { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 } kind;
+    double factor, low, high;
+    int original;
+};
+
+/* table(positions, D/2, {cos, sin}) of theta^(-2i/D), scaled, * position, in double, rounded
+ * once. */
+void rotary_table(float *table, int positions, int D, double theta,
+                  const struct rope_scaling *scaling);
 
 #endif

@@ -10,6 +10,8 @@
 #include "compute/math.h"
 #include "compute/ref/ref.h"
 
+#define TWO_PI 6.283185307179586
+
 static bool always(void)
 {
     return true;
@@ -142,12 +144,25 @@ int compute_sync(struct compute *k)
     return rc;
 }
 
-void rotary_table(float *table, int positions, int D, double theta)
+static double scale(double frequency, const struct rope_scaling *s)
+{
+    double turns = frequency * s->original / TWO_PI, slow = frequency / s->factor, fast;
+
+    if (s->kind == ROPE_PLAIN || (s->kind == ROPE_LLAMA3 && turns > s->high))
+        return frequency;
+    if (s->kind == ROPE_LINEAR || turns < s->low)
+        return slow;
+    fast = (turns - s->low) / (s->high - s->low);
+    return (1 - fast) * slow + fast * frequency;
+}
+
+void rotary_table(float *table, int positions, int D, double theta,
+                  const struct rope_scaling *scaling)
 {
     int half = D / 2;
 
     for (int i = 0; i < half; i++) {
-        double frequency = rw_pow(theta, -2.0 * i / D);
+        double frequency = scale(rw_pow(theta, -2.0 * i / D), scaling);
 
         for (int p = 0; p < positions; p++) {
             float *turn = table + ((size_t)p * (size_t)half + (size_t)i) * 2;

@@ -293,7 +293,8 @@ int model_create(struct model **out, const struct model_shape *shape, struct com
     layout(m, &m->memory);
     for (int i = 0; i < m->n_arrays; i++)
         m->arrays[i].data = m->weights + m->arrays[i].offset;
-    rotary_table(m->rotary, shape->context, shape->D, shape->theta);
+    rotary_table(m->rotary, shape->context, shape->D, shape->theta,
+                 &shape->scaling);
 done:
     if (rc != RL_OK) {
         model_destroy(m);

@@ -33,6 +33,8 @@ struct model_shape {
     int context;                /* positions */
     float eps;
     double theta;               /* rotary base */
+    struct rope_scaling scaling;
+    int window;                 /* keys that a query sees, itself among them; 0: all */
     bool tied;                  /* the vocabulary head is the embedding */
     bool lm;                    /* there is a vocabulary head */
     int scores;                 /* outputs of a linear head on the last norm; 0: none */

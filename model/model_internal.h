@@ -94,7 +94,7 @@ int rows_check(const struct model *m, const int *tokens, const int *start, const
 
 static inline struct attention_shape attention_of(const struct model_shape *s)
 {
-    return (struct attention_shape){ .H = s->H, .G = s->G, .D = s->D };
+    return (struct attention_shape){ .H = s->H, .G = s->G, .D = s->D, .window = s->window };
 }
 
 /* forward.c */
@@ -255,5 +255,6 @@ void blocks_layout(struct trainer *t, struct memory *memory);
 
 /* families/ */
 int llama_read(struct model_shape *shape, const struct json *config, const char *path);
+int mistral_read(struct model_shape *shape, const struct json *config, const char *path);
 
 #endif

@@ -14,6 +14,7 @@
 
 static const struct family families[] = {
     { "llama", "Llama", llama_read },
+    { "mistral", "Mistral", mistral_read },
     { NULL, NULL, NULL },
 };
 

@@ -31,6 +31,13 @@ for device in cpu ref; do
         done
     done
 done
+# Architectures with random weights: ids only.
+for device in cpu ref; do
+    export GOLDEN_DEVICE=$device
+    for model in tiny-llama3; do
+        agrees "$model on $device" "$SHARED/data/models/tiny-random/$model/golden.json"
+    done
+done
 # Every case of every algorithm: none is skipped.
 agrees "golden_losses" "$SHARED/spec/golden_losses.json"
 finish

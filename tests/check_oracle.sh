@@ -16,6 +16,9 @@ if has torch && has transformers; then
     ok "transformers gives the same logits" "$python" tests/oracle/logits.py "$RANKWISE" "$WORK/hf"
     ok "bf16 is no further from float64 than torch's" "$python" tests/oracle/bf16.py "$RANKWISE" \
         "$WORK/hf"
+    mkdir "$WORK/families"
+    ok "random checkpoints of every family have transformers' logits" "$python" \
+        tests/oracle/families.py "${BUILD:-build}/tests/golden" "$WORK/families"
     # the peer of a GPU, on the processor
     for work in train rollout step kernels; do
         echo | RANKWISE_TORCH_DEVICE=cpu RANKWISE_TORCH_COMPILE=0 "$python" \

@@ -130,7 +130,7 @@ static void test_rotary_is_refs(void **state)
         float *x = noise(n, 1), *y = copy_of(x, n), *back = copy_of(x, n);
         float *table = noise((size_t)(60 * D), 1);
 
-        rotary_table(table, 60, D, 10000.0);
+        rotary_table(table, 60, D, 10000.0, &(struct rope_scaling){ 0 });
         ref->rotary_forward(ref, y, table, position, T, heads, D);
         ref->rotary_backward(ref, back, table, position, T, heads, D);
         EACH_BACKEND(k) {

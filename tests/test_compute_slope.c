@@ -272,7 +272,7 @@ static void test_rotary(void **state)
         R_HEADS = shapes[s][0], R_SIZE = shapes[s][1];
         int n = TURNED * R_HEADS * R_SIZE;
 
-        rotary_table(table, 1001, R_SIZE, 10000.0);
+        rotary_table(table, 1001, R_SIZE, 10000.0, &(struct rope_scaling){ 0 });
         draw(turn, n, n, 1);
         EACH_BACKEND(k) {
             clear();

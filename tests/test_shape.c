@@ -66,6 +66,39 @@ static void test_what_is_given_is_taken(void **state)
                           "{\"rope_type\": \"default\", \"rope_theta\": 1000000.0}"), &s));
     assert_true(s.theta == 1e6);
     assert_ok(read(config("", ", \"rope_scaling\": {\"type\": \"default\"}"), &s));
+    assert_int_equal(s.scaling.kind, ROPE_PLAIN);
+    assert_ok(read(config("", ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 3}"),
+                   &s));
+    assert_true(s.scaling.kind == ROPE_LINEAR && s.scaling.factor == 3);
+    assert_ok(read(config("", ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, "
+                          "\"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+                          "\"original_max_position_embeddings\": 64}"), &s));
+    assert_true(s.scaling.kind == ROPE_LLAMA3 && s.scaling.factor == 8 && s.scaling.low == 1);
+    assert_true(s.scaling.high == 4 && s.scaling.original == 64 && s.window == 0);
+}
+
+static void test_mistral_has_a_window(void **state)
+{
+    static const char *const more[] = { "", ", \"sliding_window\": 64",
+                                        ", \"sliding_window\": null" };
+    static const int windows[] = { 4096, 64, 0 };
+    struct model_shape s;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char text[256];
+
+        snprintf(text, sizeof text, ", \"model_type\": \"mistral\"%s", more[i]);
+        assert_ok(read(config("model_type", text), &s));
+        assert_string_equal(s.family, "mistral");
+        assert_int_equal(s.window, windows[i]);
+    }
+    status_hold(true);
+    assert_int_equal(read(config("model_type", ", \"model_type\": \"mistral\", "
+                                 "\"sliding_window\": 0"), &s), RL_EINVAL);
+    assert_has(status_message(), "sliding_window must be an integer from 1");
+    status_drop();
+    status_hold(false);
 }
 
 static void test_heads_are_those_that_the_architecture_names(void **state)
@@ -111,8 +144,15 @@ static const struct { const char *key, *value, *says; } mistakes[] = {
     { "rms_norm_eps", "1e-60", "rms_norm_eps must be" },
     { "rope_theta", "-1", "rope_theta must be" },
     { "rope_theta", "true", "rope_theta must be" },
-    { "rope_scaling", "{\"rope_type\": \"llama3\"}",
-      "rope_scaling.rope_type \"llama3\" is not supported (supported: \"default\")" },
+    { "rope_scaling", "{\"rope_type\": \"llama3\"}", "rope_scaling.factor is missing" },
+    { "rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 0}",
+      "rope_scaling.factor must be a positive number, not 0" },
+    { "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
+      "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}",
+      "rope_scaling.high_freq_factor must be more than low_freq_factor, not 4" },
+    { "rope_parameters", "{\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
+      "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 1e12}",
+      "original_max_position_embeddings must be a number of positions" },
     { "rope_scaling", "{\"factor\": 2}", "rope_scaling.rope_type is missing" },
     { "rope_scaling", "\"linear\"", "rope_scaling must be null or an object" },
     { "rope_parameters", "{\"rope_type\": \"yarn\"}",
@@ -147,8 +187,10 @@ static void test_what_is_not_supported_is_refused_by_name(void **state)
     status_hold(true);
     refused("[]", "one JSON object");
     refused("{}", "model_type is missing");
-    refused("{\"model_type\": 3}", "model_type is missing or no string (supported: llama)");
-    refused("{\"model_type\": \"qwen2\"}", "\"qwen2\" is not supported (supported: llama)");
+    refused("{\"model_type\": 3}",
+            "model_type is missing or no string (supported: llama, mistral)");
+    refused("{\"model_type\": \"qwen2\"}",
+            "\"qwen2\" is not supported (supported: llama, mistral)");
     for (size_t i = 1; i < SMALL_KEYS; i++) {
         snprintf(says, sizeof says, "%s is missing", small[i][0]);
         refused(config(small[i][0], ""), says);
@@ -235,6 +277,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_absent_has_the_familys_defaults),
         cmocka_unit_test(test_what_is_given_is_taken),
+        cmocka_unit_test(test_mistral_has_a_window),
         cmocka_unit_test(test_heads_are_those_that_the_architecture_names),
         cmocka_unit_test(test_what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(test_arrays_have_the_names_and_shapes_of_the_file),

@@ -10,7 +10,7 @@
 #include "tests/support.h"
 
 /* Heads that share keys, sizes that are no multiple of a lane, one tile of logits and several, an
- * MLP that is narrow beside attention. */
+ * MLP that is narrow beside attention, a window within a page and a scaled rotary table. */
 static const struct model_shape tiny_shapes[] = {
     { .family = "llama", .V = 70, .C = 16, .L = 2, .H = 4, .G = 2, .D = 6, .F = 20, .context = 96,
       .eps = 1e-5f, .theta = 10000, .tied = true, .lm = true },
@@ -20,6 +20,9 @@ static const struct model_shape tiny_shapes[] = {
       .context = 96, .eps = 1e-6f, .theta = 10000, .tied = true, .lm = true },
     { .family = "llama", .V = 50, .C = 8, .L = 2, .H = 4, .G = 2, .D = 16, .F = 3, .context = 96,
       .eps = 1e-5f, .theta = 10000, .tied = true, .lm = true },
+    { .family = "mistral", .V = 90, .C = 20, .L = 2, .H = 4, .G = 1, .D = 8, .F = 24,
+      .context = 96, .eps = 1e-5f, .theta = 500, .scaling = { ROPE_LLAMA3, 8, 1, 4, 24 },
+      .window = 20, .tied = false, .lm = true },
 };
 #define TINY_SHAPES ((int)(sizeof tiny_shapes / sizeof *tiny_shapes))
 
