@@ -102,6 +102,7 @@ struct compute_load {
     int tile_rows, tile_ids;       /* of logits and their gradient */
     int forward, odd;              /* T of any pass; the widest x of no multiple of 8 features */
     int channels, widest;          /* of any product: the model's, and the most */
+    int ids;                       /* of any logits at one time */
     bool fast;                     /* as below */
     int rows, vocabulary;          /* of sample */
 };

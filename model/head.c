@@ -47,6 +47,8 @@ void head_count(const struct compute *k, const struct model_shape *s, int tokens
 
     if (!load)
         return;
+    head_cut(&h, k);
+    load->ids = larger(load->ids, s->lm ? least(s->V, h.tile_ids) : 0);
     load->forward = larger(load->forward, tokens);
     load->channels = larger(load->channels, s->C);
     load->widest = larger(load->widest, larger(larger(s->F, s->C), s->H * s->D));
@@ -58,7 +60,6 @@ void head_count(const struct compute *k, const struct model_shape *s, int tokens
     load->D = larger(load->D, s->D);
     load->features = larger(load->features, larger(larger(s->F, s->C), s->H * s->D));
     if (s->lm) {
-        head_cut(&h, k);
         load->tile_rows = larger(load->tile_rows, least(tokens, h.tile_rows));
         load->tile_ids = larger(load->tile_ids, least(s->V, h.tile_ids));
     }

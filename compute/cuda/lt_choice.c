@@ -277,7 +277,8 @@ static struct lt_choice choose_fastest(struct compute *k, const struct product *
     find_candidates(lt, &trial, true, &c);
     least = time_of(k, &trial, NULL);
     for (int i = 0; i < c.n && k->error == 0; i++) {
-        if (c.of[i].state != CUBLAS_STATUS_SUCCESS || c.of[i].workspaceSize > LT_WORKSPACE)
+        if (c.of[i].state != CUBLAS_STATUS_SUCCESS ||
+            !lt_is_able(lt, p, &c.of[i].algo, LT_WORKSPACE))
             continue;
         t = time_of(k, &trial, &c.of[i]);
         if (t < 0 || t >= least)
@@ -285,7 +286,7 @@ static struct lt_choice choose_fastest(struct compute *k, const struct product *
         least = t;
         choice.own = false;
         choice.algo = c.of[i].algo;
-        choice.workspace = c.of[i].workspaceSize;
+        choice.workspace = LT_WORKSPACE;
     }
     return choice;
 }

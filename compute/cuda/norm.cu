@@ -16,6 +16,7 @@
 #define TILE 64                      /* tokens */
 #define STAGES 4
 #define CHUNK 4                      /* floats of a copy */
+#define ALIGNED 128                  /* bytes that SHARED_MEMORY may begin behind `known` */
 
 static __device__ __forceinline__ float rstd_of(float sum, float eps, int C)
 {
@@ -79,7 +80,7 @@ static void rmsnorm_forward(struct compute *k, void *y, float *rstd, const float
     bool bf16 = k->dtype == COMPUTE_BF16;
     size_t row = (size_t)C * sizeof *x;
 
-    if (T <= FEW && row <= SHARED_OF_ALL - LANES)
+    if (T <= FEW && row <= SHARED_OF_ALL - ALIGNED)
         launch_shared(k, "rmsnorm_forward", bf16 ? norm_one<true> : norm_one<false>, (size_t)T,
                       BLOCK, row, y, rstd, x, w, eps, C);
     else

@@ -26,6 +26,7 @@ static __device__ __forceinline__ uint64_t mass_of(float p)
 #define SEGMENTS 1024                /* of a row's ids, at most: each is a warp's */
 #define BINS 256
 #define WARP 32
+static_assert(BLOCK >= BINS && BLOCK % WARP == 0, "a thread a bin, whole warps");
 
 /* What a row's threads share. */
 struct draw {

@@ -91,7 +91,8 @@ static inline size_t cuda_taken_bytes(struct compute *k, const struct compute_lo
 static inline size_t cuda_trial_bytes(const struct compute *k, const struct compute_load *load)
 {
     size_t wide = cuda_larger((size_t)load->widest, (size_t)load->tile_ids);
-    size_t most = cuda_larger(wide, (size_t)load->vocabulary);
+    size_t ids = cuda_larger((size_t)load->vocabulary, (size_t)load->ids);
+    size_t most = cuda_larger(wide, ids);
     size_t columns = most < LT_COLUMNS ? most : LT_COLUMNS;
     size_t a = LT_ROWS * cuda_line((int)wide) * sizeof(uint16_t);
     size_t b = (cuda_larger(wide, columns) + CUDA_CHUNK) *

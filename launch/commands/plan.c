@@ -197,7 +197,7 @@ done:
 /* What the ranks of the fullest host take of its own memory, where their work is in GPUs'. */
 static int print_host(const struct plan *p)
 {
-    int host = (int)(per_host > 0 ? per_host : n_ranks), rc = RL_OK;
+    int host = (int)(per_host > 0 && per_host < n_ranks ? per_host : n_ranks), rc = RL_OK;
     size_t here = 0, most = 0;
     struct bytes b;
 
