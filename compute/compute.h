@@ -336,9 +336,9 @@ void compute_close(struct compute *k);
 int compute_sync(struct compute *k);            /* the first failure since the last call */
 
 /* How rows longer than a model was first trained on turn more slowly.  ROPE_LINEAR: every frequency
- * over `factor`.  ROPE_LLAMA3 (Llama 3.1, section 3.4.2's longer contexts as Hugging Face has them):
- * with r the turns that a frequency makes in `original` positions, those of r < low over `factor`,
- * of r > high as they are, between the two a mean, of weights high - r and r - low. */
+ * over `factor`.  ROPE_LLAMA3, as Hugging Face has it for Llama 3.1: with r the turns that a
+ * frequency makes in `original` positions, those of r < low over `factor`, of r > high as they are,
+ * between the two a mean, of weights high - r and r - low. */
 struct rope_scaling {
     enum { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 } kind;
     double factor, low, high;

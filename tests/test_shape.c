@@ -181,7 +181,7 @@ static void refused(const char *text, const char *says)
 
 static void test_what_is_not_supported_is_refused_by_name(void **state)
 {
-    char says[64], more[128];
+    char says[64], more[256];
 
     (void)state;
     status_hold(true);

@@ -1,5 +1,5 @@
-/* What the families' readers of config.json share.  Every error is RL_EINVAL and one line that names
- * the file and the key. */
+/* What the families' readers of config.json share.  Every error is RL_EINVAL and one line that
+ * names the file and the key. */
 #ifndef MODEL_FAMILIES_READ_H
 #define MODEL_FAMILIES_READ_H
 
