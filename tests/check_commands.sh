@@ -221,6 +221,9 @@ says 1 'nowhere.jsonl' "the largest with a file that is not there" gpu_plan --ca
 "$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.2 --largest prompts_per_step samples_per_prompt=2 \
     dpo.pairing=pair | grep -q 'that fits: [0-9]' && pass "the largest, where 1 is refused" ||
     fail "the largest, where 1 is refused"
+"$RANKWISE" plan tests/bits.cfg -n 1 --memory 20 --largest max_new |
+    grep -q '^more is refused: .*max_new' &&
+    pass "the largest that is allowed" || fail "the largest that is allowed"
 most=$("$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.05 --largest prompts_per_step |
     sed -n 's/^largest prompts_per_step that fits: //p')
 ok "the largest fits" "$RANKWISE" plan tests/bits.cfg -n 1 --memory 0.05 \

@@ -233,8 +233,9 @@ static int check_memory(const struct room *room, size_t most)
 /* ---- the largest value that fits */
 
 /* The configuration of the command line with key = n.  More than a learner can be made of does not
- * fit, nor does a value that is not allowed. */
-static int fits_with(int argc, char **argv, int64_t n, const struct room *room, bool *fits)
+ * fit, nor does a value that is not allowed: `refused` is its line, else empty. */
+static int fits_with(int argc, char **argv, int64_t n, const struct room *room, bool *fits,
+                     struct text *refused)
 {
     char word[64], **words = malloc(((size_t)argc + 1) * sizeof *words);
     struct config *config = NULL;
@@ -255,6 +256,9 @@ static int fits_with(int argc, char **argv, int64_t n, const struct room *room, 
     TRY(fullest(&plan, room, &most));
     *fits = most <= room->bytes;
 done:
+    text_clear(refused);
+    if (rc == RL_EINVAL)
+        text_adds(refused, status_message());
     plan_close(&plan);
     config_close(config);
     free(words);
@@ -289,26 +293,31 @@ static int64_t value_now(const struct config *c)
 static int print_largest(int argc, char **argv, const struct config *c, const struct room *room)
 {
     int64_t below = 0, above = value_now(c);
+    struct text refused = { 0 };
     bool fits = true;
     int rc = RL_OK;
 
     while (fits && above <= (int64_t)1 << 24) {
-        TRY(fits_with(argc, argv, above, room, &fits));
+        TRY(fits_with(argc, argv, above, room, &fits, &refused));
         below = fits ? above : below;
         above = fits ? 2 * above : above;
     }
     for (int64_t n = above / 2; below == 0 && n > 0; n /= 2) {
-        TRY(fits_with(argc, argv, n, room, &fits));
+        TRY(fits_with(argc, argv, n, room, &fits, &refused));
         *(fits ? &below : &above) = n;
     }
     while (below > 0 && above - below > 1) {
-        TRY(fits_with(argc, argv, below + (above - below) / 2, room, &fits));
+        TRY(fits_with(argc, argv, below + (above - below) / 2, room, &fits, &refused));
         *(fits ? &below : &above) = below + (above - below) / 2;
     }
     if (below == 0)
-        return rl_error(RL_ENOFIT, "does not fit with a smaller %s either", largest);
+        TRY(rl_error(RL_ENOFIT, "does not fit with a smaller %s either", largest));
+    TRY(fits_with(argc, argv, below + 1, room, &fits, &refused));
     printf("largest %s that fits: %" PRId64 "\n", largest, below);
+    if (refused.size > 0)
+        printf("more is refused: %s\n", refused.data);
 done:
+    text_free(&refused);
     return rc;
 }
 
