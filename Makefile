@@ -125,6 +125,7 @@ FOLDERS_test_gpu        = compute base
 FOLDERS_test_compute_ragged = compute base
 FOLDERS_test_data       = data base
 FOLDERS_test_template   = data base
+FOLDERS_test_template_whole = data base
 FOLDERS_test_chat       = data base
 FOLDERS_test_prompts    = data base
 FOLDERS_test_records    = data base

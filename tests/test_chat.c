@@ -1,12 +1,11 @@
 /* A model's chat template: from which file, with which special tokens; conversations as prompts. */
-#include "tests/letters.h"
+#include "tests/letter_prompts.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "base/memory.h"
 #include "data/chat.h"
-#include "data/prompts.h"
 
 #define TEMPLATE                                                                                   \
     "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"                            \
@@ -148,21 +147,6 @@ static struct chat *letters_chat(const char *template, const char *system)
     return chat;
 }
 
-static void assert_prompt(struct prompts *p, int64_t i, const int *want, int count)
-{
-    struct batch b = { .P = 1, .k = 1, .groups = 1 };
-    struct memory m;
-
-    memory_count(&m);
-    batch_layout(&b, &m, 1, 16, 0);
-    assert_ok(memory_open(&m));
-    batch_layout(&b, &m, 1, 16, 0);
-    assert_ok(prompts_next(p, false, 0, i, &b));
-    assert_int_equal(b.T, count);
-    assert_list(b.tokens, want, count);
-    memory_close(&m);
-}
-
 static void test_conversations_are_prompts(void **state)
 {
     const char *path = write_plain("chat.jsonl",
@@ -175,9 +159,9 @@ static void test_conversations_are_prompts(void **state)
     (void)state;
     assert_ok(prompts_open(&p, path, t, chat, 91, 9, false));
     chat_close(chat);                            /* it is not needed any more */
-    assert_prompt(p, 0, (int[]) { 1, 5, 2, 3, 7 }, 5);         /* one bos, <e> as a token */
-    assert_prompt(p, 1, (int[]) { 1, 2, 3 }, 3);
-    assert_prompt(p, 2, (int[]) { 3 }, 1);
+    assert_ids(p, 0, (int[]) { 1, 5, 2, 3, 7 }, 5);         /* one bos, <e> as a token */
+    assert_ids(p, 1, (int[]) { 1, 2, 3 }, 3);
+    assert_ids(p, 2, (int[]) { 3 }, 1);
     assert_string_equal(prompts_text(p, 0), "<s>dab<e>");
     assert_string_equal(prompts_text(p, 1), "ab");
     assert_string_equal(json_string(json_get(prompts_fields(p, 0), "right"), ""), "c");

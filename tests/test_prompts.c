@@ -1,10 +1,9 @@
 /* Prompts: what is read from a file, and which line of which file is refused and why. */
-#include "tests/letters.h"
+#include "tests/letter_prompts.h"
 
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "data/prompts.h"
 
 static const char good[] = "\xef\xbb\xbf{\"prompt\":\"ab\",\"hero\":\"cat\"}\r\n"
                            "\n"
@@ -12,22 +11,6 @@ static const char good[] = "\xef\xbb\xbf{\"prompt\":\"ab\",\"hero\":\"cat\"}\r\n
                            "{\"prompt_ids\":[5,4,3,2,1,0,90]}\n"
                            "{\"prompt\":\"shown\",\"prompt_ids\":[2]}\n"
                            "{\"prompt\":\"dé\"}";          /* no line end: fine */
-
-/* The tokens of prompt i, as a step gets them. */
-static void assert_ids(struct prompts *p, int64_t i, const int *want, int count)
-{
-    struct batch b = { .P = 1, .k = 1, .groups = 1 };
-    struct memory m;
-
-    memory_count(&m);
-    batch_layout(&b, &m, 1, 16, 0);
-    assert_ok(memory_open(&m));
-    batch_layout(&b, &m, 1, 16, 0);
-    assert_ok(prompts_next(p, false, 0, i, &b));
-    assert_int_equal(b.T, count);
-    assert_list(b.tokens, want, count);
-    memory_close(&m);
-}
 
 static void check_good(struct prompts *p)
 {
