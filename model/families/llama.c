@@ -1,4 +1,4 @@
-/* Llama (and SmolLM): RMSNorm, rotary half-split, grouped-query attention, SwiGLU, no biases; the
+/* Llama: RMSNorm, rotary half-split, grouped-query attention, SwiGLU, no biases; the
  * head is tied to the embedding or stands alone.  Mistral: the same, and a window of attention.
  * Read from config.json; what changes the arithmetic and is not supported (biases, other
  * activations) is refused by name.
